@@ -1,0 +1,77 @@
+import { Command } from 'commander';
+import type { GenerateEvent } from '../pipeline/pipeline.js';
+import type { RgbImage } from '../pipeline/image.js';
+import { draw } from './draw.js';
+import { sideBySide } from './montage.js';
+import { writeFiles } from './output.js';
+import { differenceToSerial, summary } from './report.js';
+import { seed, whole } from './values.js';
+
+const PROMPT = 'a large glossy red sphere and a small blue cube on a checkered floor at sunset';
+const COLUMNS = ['iteration', 'sequential evaluations', 'change in grey levels'] as const;
+
+/** `srds demo`, which `npm start` calls: one image, and how it was reached. */
+export function demoCommand(signal: AbortSignal): Command {
+  return new Command('demo')
+    .description('draw an image with SRDS and show how it got there')
+    .argument('[prompt]', 'what to draw', PROMPT)
+    .option('--steps <n>', 'steps of the fine grid', whole('--steps'), 50)
+    .option('--seed <n>', 'seed, as in PyTorch', seed, 0n)
+    .option('--out <folder>', 'where the images go', 'out/')
+    .option('--compare', 'draw the serial sample too and measure the difference')
+    .action(async (prompt: string, flags: { steps: number; seed: bigint; out: string; compare?: boolean }) => {
+      const previews: RgbImage[] = [];
+      const rows: string[][] = [];
+      const onEvent = (event: GenerateEvent): void => {
+        if (event.type !== 'iteration') return;
+        previews.push(event.preview);
+        const change = event.residual?.toFixed(2) ?? '';
+        rows.push([event.iteration === 0 ? 'coarse' : String(event.iteration), String(event.evaluations.critical), change]);
+      };
+      const { result, context } = await draw({
+        model: undefined,
+        threads: undefined,
+        workers: undefined,
+        generate: { prompt, steps: flags.steps, seed: flags.seed, compare: flags.compare ?? false },
+        out: flags.out,
+        previews: undefined,
+        latents: undefined,
+        progress: true,
+        warnings: true,
+        signal,
+        onEvent,
+      });
+      const [image] = result.images;
+      const [file] = context.files;
+      if (file === null) return;
+      const montage = file.replace(/\.png$/, '-iterations.png');
+      await writeFiles([{ path: montage, bytes: await sideBySide(previews) }]);
+      const { evaluations, error } = image;
+      const say = (line = '') => void process.stdout.write(`${line}\n`);
+      say(`"${prompt}", ${result.settings.steps} steps, ${result.settings.partition.length} blocks, on the ${context.device}`);
+      say();
+      table(rows).forEach(say);
+      say();
+      say(`${capital(summary(image))}.`);
+      say(`Critical path ${(evaluations.serial / evaluations.critical).toFixed(1)} times shorter; sampling took ${result.seconds.sample.toFixed(1)} s.`);
+      if (context.device === 'cpu') {
+        say('On a CPU evaluations of a batch take turns, so the serial sampler is faster here; a shorter critical path');
+        say('saves time on hardware that evaluates a batch about as fast as one.');
+      }
+      if (error) say(`${capital(differenceToSerial(error))}.`);
+      say();
+      say(`Image:      ${file}`);
+      say(`Iterations: ${montage}`);
+      say();
+      say('Next: npm start -- "a small green cone on grass" --compare');
+      say('      npx srds generate --help');
+    });
+}
+
+function table(rows: readonly (readonly string[])[]): string[] {
+  return [COLUMNS, ...rows].map((row) => row.map((cell, k) => cell.padStart(COLUMNS[k].length)).join('   '));
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}

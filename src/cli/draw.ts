@@ -1,0 +1,109 @@
+import { join } from 'node:path';
+import { encodeNpy } from '../tensor/npy.js';
+import type { GenerateOptions } from '../pipeline/options.js';
+import { Pipeline, type GenerateEvent, type GenerateResult } from '../pipeline/pipeline.js';
+import { encodePng } from '../pipeline/png.js';
+import { BUNDLED_MODEL } from '../pipeline/modelFolder.js';
+import { checkWritable, imagePath, writeFiles, type OutputFile } from './output.js';
+import { Progress } from './progress.js';
+import { pngParameters, type ReportContext } from './report.js';
+
+/** What to draw and where it goes. */
+export interface DrawOptions {
+  readonly model: string | undefined;
+  readonly threads: number | undefined;
+  readonly workers: number | undefined;
+  readonly generate: GenerateOptions;
+  readonly out: string | undefined;
+  readonly previews: string | undefined;
+  readonly latents: string | undefined;
+  /** Whether to show a line of progress where standard error is a terminal. */
+  readonly progress: boolean;
+  /** Whether to say warnings. */
+  readonly warnings: boolean;
+  readonly signal: AbortSignal;
+  readonly onEvent?: (event: GenerateEvent) => void;
+}
+
+/** A result with what a report needs beside it. */
+export interface Drawn {
+  readonly result: GenerateResult;
+  readonly context: ReportContext;
+}
+
+/**
+ * Opens the model, draws, writes the files and closes the model again. Of an aborted run nothing is written but the
+ * previews that were there already.
+ */
+export async function draw(options: DrawOptions): Promise<Drawn> {
+  const start = performance.now();
+  const { generate, signal } = options;
+  const progress = options.progress && process.stderr.isTTY ? new Progress(process.stderr, generate.n ?? 1) : undefined;
+  try {
+    if (options.previews !== undefined) await checkWritable(join(options.previews, 'preview.png'));
+    if (options.latents !== undefined) await checkWritable(options.latents);
+    const pathOf = await imagePath(options.out, generate.prompt, (generate.n ?? 1) > 1);
+    const pipeline = await Pipeline.open(options.model ?? BUNDLED_MODEL, {
+      ...(options.threads === undefined ? {} : { threads: options.threads }),
+      ...(options.workers === undefined ? {} : { workers: options.workers }),
+      signal,
+    });
+    try {
+      const run = pipeline.generate({ ...generate, signal });
+      for await (const event of run) {
+        if (event.type === 'warning' && options.warnings) process.stderr.write(`srds: warning: ${event.message}\n`);
+        if (event.type === 'iteration' && options.previews !== undefined) {
+          await writeFiles([await previewFile(options.previews, event)]);
+        }
+        progress?.show(event);
+        options.onEvent?.(event);
+      }
+      const result = await run.result;
+      const paths = result.settings.seeds.map(pathOf);
+      const aborted = result.images.some(({ status }) => status === 'aborted');
+      if (!aborted) await writeFiles(await filesOf(result, pipeline, paths, options.latents));
+      return {
+        result,
+        context: {
+          model: pipeline.model.name,
+          device: pipeline.engine.device,
+          files: paths.map((path) => (aborted ? null : path)),
+          totalSeconds: (performance.now() - start) / 1000,
+        },
+      };
+    } finally {
+      await pipeline.close();
+    }
+  } finally {
+    progress?.end();
+  }
+}
+
+async function previewFile(
+  folder: string,
+  { seed, iteration, preview }: Extract<GenerateEvent, { type: 'iteration' }>,
+): Promise<OutputFile> {
+  const name = `seed${seed}-iteration${String(iteration).padStart(2, '0')}.png`;
+  return { path: join(folder, name), bytes: await encodePng(preview) };
+}
+
+async function filesOf(
+  { images, settings }: GenerateResult,
+  { model }: Pipeline,
+  paths: readonly string[],
+  latents: string | undefined,
+): Promise<OutputFile[]> {
+  const files: OutputFile[] = [];
+  for (const [i, image] of images.entries()) {
+    if (!image.rgb) continue;
+    const parameters = pngParameters(image, settings, model.name);
+    files.push({ path: paths[i], bytes: await encodePng(image.rgb, { parameters }) });
+  }
+  if (latents !== undefined) {
+    const dims = [images.length, model.latentChannels, settings.height / model.vaeFactor, settings.width / model.vaeFactor];
+    const all = new Float32Array(dims.reduce((a, b) => a * b));
+    images.forEach((image, i) => all.set(image.latents, i * image.latents.length));
+    files.push({ path: latents, bytes: encodeNpy(all, dims) });
+  }
+  return files;
+}

@@ -1,0 +1,16 @@
+import type { ErrorCode } from '../errors.js';
+
+/** Exit code of each error that a user can cause. */
+export const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
+  INVALID_OPTION: 2,
+  MODEL_NOT_FOUND: 3,
+  MODEL_INVALID: 4,
+  OUTPUT_FAILED: 5,
+  ENGINE_FAILED: 6,
+};
+
+/** A defect of this program. */
+export const EXIT_INTERNAL = 70;
+
+/** Ended by a signal: 128 and its number, as shells have it. */
+export const EXIT_SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;

@@ -1,0 +1,91 @@
+import { Command, Option } from 'commander';
+import type { GenerateOptions, SamplerName } from '../pipeline/options.js';
+import type { Partition } from '../plan/partition.js';
+import type { Correction } from '../sampler/corrections.js';
+import { draw } from './draw.js';
+import { differenceToSerial, jsonReport, summary } from './report.js';
+import { blocks, decimal, seed, size, whole } from './values.js';
+
+/** Options of `srds generate`, as commander parses them; what is not given is not there. */
+interface Flags {
+  model?: string;
+  steps?: number;
+  sampler?: SamplerName;
+  correction?: Correction;
+  pipelined?: boolean;
+  blocks?: number | Partition;
+  tolerance?: number;
+  maxIterations?: number;
+  guidance?: number;
+  negativePrompt?: string;
+  seed?: bigint;
+  n?: number;
+  size?: { width: number; height: number };
+  threads?: number;
+  workers?: number;
+  out?: string;
+  previews?: string;
+  latents?: string;
+  compare?: boolean;
+  json?: boolean;
+  quiet?: boolean;
+}
+
+/** `srds generate`. @param signal aborts what is being drawn */
+export function generateCommand(signal: AbortSignal): Command {
+  return new Command('generate')
+    .description('draw images')
+    .argument('<prompt>', 'what to draw; may be empty')
+    .option('--model <folder>', 'diffusers folder of ONNX graphs (default: the bundled scenes-128)')
+    .option('--steps <n>', 'steps of the fine grid (default: 25)', whole('--steps'))
+    .addOption(new Option('--sampler <name>', 'default: srds').choices(['serial', 'srds']))
+    .addOption(new Option('--correction <name>', 'default: secant').choices(['secant', 'parareal']))
+    .option('--no-pipelined', "finish each iteration before the next, the paper's vanilla form")
+    .option('--blocks <n>', 'number of blocks, or the steps of each as a,b,c (default: about 1.6 sqrt(steps))', blocks)
+    .option(
+      '--tolerance <t>',
+      'stop when an iteration changes the image by less, in grey levels on average; 0: until exact (default: 0.5)',
+      decimal('--tolerance'),
+    )
+    .option('--max-iterations <k>', 'stop after so many iterations', whole('--max-iterations'))
+    .option('--guidance <g>', 'guidance scale (default: 5)', decimal('--guidance'))
+    .option('--negative-prompt <text>', 'what to lead away from')
+    .option('--seed <n>', 'seed of the first image, as in PyTorch (default: 0)', seed)
+    .option('--n <n>', 'number of images (default: 1)', whole('--n'))
+    .option('--size <WxH>', "in pixels (default: the model's)", size)
+    .option('--threads <n>', 'threads of each device process (default: all processors)', whole('--threads'))
+    .option('--workers <n>', 'device processes (default: 1)', whole('--workers'))
+    .option('--out <file>', 'PNG file, folder, or pattern with {seed}')
+    .option('--previews <dir>', 'write the image of every iteration there')
+    .option('--latents <file.npy>', 'write the final latents, float32, [n,4,h,w]')
+    .option('--compare', 'draw the serial sample too and measure the difference')
+    .option('--json', 'print a report as JSON, and nothing else')
+    .option('--quiet', 'print nothing but errors')
+    .action(async (prompt: string, flags: Flags) => {
+      const { result, context } = await draw({
+        model: flags.model,
+        threads: flags.threads,
+        workers: flags.workers,
+        generate: generateOptions(prompt, flags),
+        out: flags.out,
+        previews: flags.previews,
+        latents: flags.latents,
+        progress: !flags.json && !flags.quiet,
+        warnings: !flags.quiet,
+        signal,
+      });
+      if (flags.json) return void process.stdout.write(`${JSON.stringify(jsonReport(result, context))}\n`);
+      if (flags.quiet) return;
+      result.images.forEach((image, i) => {
+        const difference = image.error ? `; ${differenceToSerial(image.error)}` : '';
+        process.stdout.write(`${context.files[i] ?? 'no file'}: ${summary(image)}${difference}\n`);
+      });
+    });
+}
+
+function generateOptions(prompt: string, flags: Flags): GenerateOptions {
+  const { steps, sampler, correction, pipelined, tolerance, maxIterations, guidance, negativePrompt, n, compare } = flags;
+  const given = { steps, sampler, correction, pipelined, tolerance, maxIterations, guidance, negativePrompt, n, compare };
+  const named = { ...given, seed: flags.seed, blocks: flags.blocks, ...flags.size };
+  return { prompt, ...(Object.fromEntries(Object.entries(named).filter(([, v]) => v !== undefined)) as object) };
+}

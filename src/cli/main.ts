@@ -1,0 +1,63 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander';
+import { messageOf, oneLine, SrdsError } from '../errors.js';
+import { demoCommand } from './demo.js';
+import { EXIT_CODES, EXIT_INTERNAL, EXIT_SIGNALS } from './exitCodes.js';
+import { generateCommand } from './generate.js';
+import { version } from './version.js';
+
+/** Runs the command line. @returns the exit code */
+async function main(argv: readonly string[]): Promise<number> {
+  const abort = new AbortController();
+  let ended: keyof typeof EXIT_SIGNALS | undefined;
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      // The second time it does not wait for anything any more.
+      if (ended) process.exit(EXIT_SIGNALS[signal]);
+      ended = signal;
+      abort.abort();
+    });
+  }
+  // Whoever reads the report may have gone away.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : EXIT_INTERNAL));
+
+  try {
+    await program(abort.signal).parseAsync(argv);
+    return ended ? EXIT_SIGNALS[ended] : 0;
+  } catch (error) {
+    if (ended) return EXIT_SIGNALS[ended];
+    if (error instanceof CommanderError && error.exitCode === 0) return 0;
+    process.stderr.write(`srds: ${explain(error)}\n`);
+    if (process.env.SRDS_DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+    return exitCodeOf(error);
+  }
+}
+
+function program(signal: AbortSignal): Command {
+  const program = new Command('srds')
+    .description('Self-Refining Diffusion Samplers: draw images in parallel over time')
+    .version(version(), '-V, --version', 'print the version')
+    .addCommand(generateCommand(signal))
+    .addCommand(demoCommand(signal))
+    .addHelpText('after', '\nSet SRDS_DEBUG=1 to see the stack trace of an error.');
+  for (const command of [program, ...program.commands]) {
+    command.exitOverride().configureOutput({ outputError: () => undefined });
+  }
+  return program;
+}
+
+function explain(error: unknown): string {
+  if (error instanceof SrdsError) return error.message;
+  if (error instanceof CommanderError) {
+    if (error.code === 'commander.help') return 'expected a command; see srds --help';
+    return `${oneLine(error.message.replace(/^error: /, ''))}; see srds --help`;
+  }
+  return `defect, please report it: ${messageOf(error)}`;
+}
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof SrdsError) return EXIT_CODES[error.code];
+  return error instanceof CommanderError ? EXIT_CODES.INVALID_OPTION : EXIT_INTERNAL;
+}
+
+process.exitCode = await main(process.argv);

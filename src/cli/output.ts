@@ -1,0 +1,130 @@
+import { randomUUID } from 'node:crypto';
+import { access, constants, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname, extname, join, resolve } from 'node:path';
+import { messageOf, SrdsError } from '../errors.js';
+
+/** A file to be written. */
+export interface OutputFile {
+  readonly path: string;
+  readonly bytes: Uint8Array;
+}
+
+const SEED = '{seed}';
+
+/**
+ * Where the image of a seed goes.
+ * @param out a .png file, a folder, or a pattern with `{seed}`; default: a name made of the prompt, in this folder
+ * @param several whether there is more than one image, so that each needs a name of its own
+ * @throws SrdsError INVALID_OPTION if it is a file of another kind, OUTPUT_FAILED if nothing can be written there
+ */
+export async function imagePath(
+  out: string | undefined,
+  prompt: string,
+  several: boolean,
+): Promise<(seed: bigint) => string> {
+  const pattern = await patternOf(out, `${slug(prompt)}-seed${SEED}.png`);
+  const extension = extname(pattern);
+  const template =
+    several && !pattern.includes(SEED)
+      ? `${pattern.slice(0, pattern.length - extension.length)}-${SEED}${extension}`
+      : pattern;
+  const path = (seed: bigint) => template.replaceAll(SEED, String(seed));
+  await checkWritable(path(0n));
+  return path;
+}
+
+async function patternOf(out: string | undefined, name: string): Promise<string> {
+  if (out === undefined) return name;
+  const stats = await stat(out).catch(() => undefined);
+  if (stats?.isDirectory() || /[/\\]$/.test(out)) return join(out, name);
+  if (stats && !stats.isFile()) return out;
+  const extension = extname(out).toLowerCase();
+  if (extension === '.png') return out;
+  if (extension === '' && !stats && out !== '') return join(out, name);
+  throw new SrdsError(
+    'INVALID_OPTION',
+    'a .png file, a folder or a pattern with {seed} for --out',
+    `"${out}"`,
+    'name the file *.png',
+  );
+}
+
+/** The start of a prompt as a file name. */
+function slug(prompt: string): string {
+  const words = prompt
+    .normalize('NFKD')
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .slice(0, 40)
+    .replace(/^-|-$/g, '');
+  return words || 'image';
+}
+
+/**
+ * Checks, before any work is done, that a file could be created or replaced.
+ * @throws SrdsError OUTPUT_FAILED
+ */
+export async function checkWritable(path: string): Promise<void> {
+  try {
+    const stats = await stat(path).catch(() => undefined);
+    if (stats?.isDirectory()) throw new Error('it is a folder');
+    await checkFolder(dirname(resolve(path)));
+  } catch (error) {
+    throw failed(path, error);
+  }
+}
+
+/** That files could be created in a folder, which may have to be made. */
+async function checkFolder(folder: string): Promise<void> {
+  const stats = await stat(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (stats === undefined) return checkFolder(dirname(folder));
+  if (!stats.isDirectory()) throw new Error(`${folder} is no folder`);
+  await access(folder, constants.W_OK | constants.X_OK);
+}
+
+/**
+ * Writes all files or none: each is written beside its place, and moved there when all are whole.
+ * @throws SrdsError OUTPUT_FAILED
+ */
+export async function writeFiles(files: readonly OutputFile[]): Promise<void> {
+  const moves: { readonly from: string; readonly to: string }[] = [];
+  const made: string[] = [];
+  let path = '';
+  try {
+    for (const file of files) {
+      path = file.path;
+      const folder = dirname(resolve(path));
+      const first = await mkdir(folder, { recursive: true });
+      if (first !== undefined) made.push(first);
+      const stats = await stat(path).catch(() => undefined);
+      if (stats && !stats.isFile()) {
+        await writeFile(path, file.bytes);
+        continue;
+      }
+      const from = join(folder, `.${basename(path)}.${randomUUID()}`);
+      moves.push({ from, to: path });
+      await writeFile(from, file.bytes);
+    }
+    for (const { from, to } of moves) {
+      path = to;
+      await rename(from, to);
+    }
+  } catch (error) {
+    for (const { from } of moves) await rm(from, { force: true });
+    for (const folder of made) await rm(folder, { recursive: true, force: true });
+    throw failed(path, error);
+  }
+}
+
+function failed(path: string, error: unknown): SrdsError {
+  return new SrdsError(
+    'OUTPUT_FAILED',
+    `to write ${path}`,
+    messageOf(error),
+    'choose another place, or make room or rights there',
+    { cause: error },
+  );
+}

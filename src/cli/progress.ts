@@ -1,0 +1,56 @@
+import type { GenerateEvent } from '../pipeline/pipeline.js';
+
+const FRAME_MS = 100;
+
+/** A line on a terminal that follows a run: iteration, residual, evaluations, elapsed time. */
+export class Progress {
+  private readonly start = performance.now();
+  private readonly timer: NodeJS.Timeout;
+  private readonly done = new Set<number>();
+  private iteration = '';
+  private state = 'loading the model';
+
+  constructor(
+    private readonly stream: NodeJS.WriteStream,
+    private readonly images: number,
+  ) {
+    this.timer = setInterval(() => this.draw(), FRAME_MS);
+    this.timer.unref();
+    this.draw();
+  }
+
+  show(event: GenerateEvent): void {
+    if (event.type === 'warning') return;
+    if (event.type === 'image') this.done.add(event.image);
+    // With several images the line follows the first that is not done.
+    else if (event.image === this.current()) {
+      const { critical, total, serial } = event.evaluations;
+      const spent = `${critical} sequential evaluations of ${serial}, ${total} in all`;
+      if (event.type === 'iteration') {
+        const change = event.residual === undefined ? 'coarse sweep' : `changed by ${event.residual.toFixed(2)} grey levels`;
+        this.iteration = `iteration ${event.iteration}, ${change}, `;
+      }
+      this.state = `${this.iteration}${spent}`;
+    }
+    this.draw();
+  }
+
+  /** Takes the line off the screen. */
+  end(): void {
+    clearInterval(this.timer);
+    this.stream.write('\r\x1b[K');
+  }
+
+  private current(): number {
+    let image = 0;
+    while (this.done.has(image)) image++;
+    return image;
+  }
+
+  private draw(): void {
+    const seconds = ((performance.now() - this.start) / 1000).toFixed(1);
+    const of = this.images > 1 ? `image ${Math.min(this.current() + 1, this.images)}/${this.images}: ` : '';
+    const line = `${seconds} s  ${of}${this.state}`;
+    this.stream.write(`\r\x1b[K${line.slice(0, Math.max(1, this.stream.columns - 1))}`);
+  }
+}

@@ -1,0 +1,40 @@
+import type { Batcher } from '../engine/batcher.js';
+import type { ConditioningId } from '../engine/engine.js';
+import type { PredictionType } from '../schedule/config.js';
+import { float32 } from '../tensor/tensor.js';
+import type { Denoiser } from './denoiser.js';
+import { guide } from './guidance.js';
+import { toPrediction } from './prediction.js';
+
+export interface EngineDenoiserOptions {
+  readonly batcher: Batcher;
+  /** Name of the network's graph and of its output. */
+  readonly graph: string;
+  readonly output: string;
+  /** Shape of a sample, [channels, height, width]. */
+  readonly dims: readonly number[];
+  readonly predictionType: PredictionType;
+  /** Registered inputs of the prompt and, for guidance, of the negative prompt. */
+  readonly conditional: ConditioningId;
+  readonly unconditional?: ConditioningId;
+  /** Guidance scale; not used without `unconditional`. */
+  readonly guidance: number;
+  /** Put behind each request's own priority: which image goes first among equals. */
+  readonly priority: readonly number[];
+}
+
+/** A denoiser over a network in an engine. With guidance an evaluation is two rows. */
+export function engineDenoiser(options: EngineDenoiserOptions): Denoiser {
+  const { batcher, graph, output, dims, unconditional, conditional } = options;
+  const conditioning = unconditional === undefined ? [conditional] : [unconditional, conditional];
+  return async ({ x, level, priority, signal }) => {
+    const inputs = { sample: float32(x, dims), timestep: float32(Float32Array.of(level.t), []) };
+    const rows = await batcher.evaluate(
+      { graph, output, inputs, conditioning },
+      [...priority, ...options.priority],
+      signal,
+    );
+    const guided = rows.length === 1 ? rows[0] : guide(rows[0], rows[1], options.guidance);
+    return toPrediction(options.predictionType, x, guided, level.alphaBar);
+  };
+}

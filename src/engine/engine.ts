@@ -1,0 +1,60 @@
+import type { Tensor } from '../tensor/tensor.js';
+
+/** An input or output of a graph, as its file declares it; a free axis is a name. */
+export interface TensorInfo {
+  readonly name: string;
+  readonly type: string;
+  readonly dims: readonly (number | string)[];
+}
+
+/** What a graph takes and gives. */
+export interface GraphInfo {
+  readonly inputs: readonly TensorInfo[];
+  readonly outputs: readonly TensorInfo[];
+}
+
+/** Inputs that were registered with an engine, to be referred to and not sent again. */
+export type ConditioningId = string;
+
+/** One row's worth of work: a call of a graph without its batch axis. */
+export interface Evaluation {
+  readonly graph: string;
+  /** Name of the output that is wanted. */
+  readonly output: string;
+  /** Each without the batch axis. An input that the graph declares as a scalar is a tensor of shape []. */
+  readonly inputs: Readonly<Record<string, Tensor>>;
+  /** Registered inputs, one set a row: the evaluation is run once with each (guidance has two). None: one row. */
+  readonly conditioning?: readonly ConditioningId[];
+}
+
+/** Evaluations that go through the network together: of one graph and output, with inputs of the same shapes. */
+export type Batch = readonly Evaluation[];
+
+/** What a batch gave. */
+export interface BatchResult {
+  /** [evaluation][row]: the output without its batch axis */
+  readonly outputs: readonly (readonly Float32Array[])[];
+  /** Seconds inside the network. */
+  readonly seconds: number;
+}
+
+/**
+ * Something that evaluates batches: a local device, several, or a server elsewhere. Whoever implements it keeps
+ * registered inputs near the network and runs off the caller's thread.
+ */
+export interface Engine {
+  /** Name for people and reports, such as `cpu`. */
+  readonly device: string;
+  readonly graphs: ReadonlyMap<string, GraphInfo>;
+  /** Batches that can be under way at once. */
+  readonly slots: number;
+  /** Rows of a batch beyond which more rows only take longer. */
+  readonly maxRows: number;
+  /** Registers inputs, each without the batch axis, until they are released. */
+  register(inputs: Readonly<Record<string, Tensor>>): ConditioningId;
+  release(id: ConditioningId): void;
+  /** @throws SrdsError ENGINE_FAILED if the device fails */
+  run(batch: Batch): Promise<BatchResult>;
+  /** Ends the engine and its processes; batches under way reject. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,89 @@
+import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
+import { sizeOf, type Tensor } from '../../tensor/tensor.js';
+import type { Batch, BatchResult, ConditioningId, GraphInfo, TensorInfo } from '../engine.js';
+
+/** Inputs by name, without batch axis. */
+type Row = Readonly<Record<string, Tensor>>;
+
+/** A session of ONNX Runtime that takes batches of rows. */
+export class Graph {
+  readonly info: GraphInfo;
+
+  private constructor(private readonly session: InferenceSession) {
+    this.info = { inputs: session.inputMetadata.map(describe), outputs: session.outputMetadata.map(describe) };
+  }
+
+  static async open(file: string, threads: number): Promise<Graph> {
+    return new Graph(
+      await InferenceSession.create(file, { intraOpNumThreads: threads, interOpNumThreads: 1, logSeverityLevel: 4 }),
+    );
+  }
+
+  async run(batch: Batch, registered: ReadonlyMap<ConditioningId, Row>): Promise<BatchResult> {
+    const rows = batch.flatMap(({ inputs, conditioning }): Row[] =>
+      conditioning ? conditioning.map((id) => ({ ...inputs, ...lookUp(registered, id) })) : [inputs],
+    );
+    const feeds = Object.fromEntries(this.info.inputs.map((input) => [input.name, stack(rows, input)]));
+    const output = batch[0].output;
+
+    const start = performance.now();
+    const results = await this.session.run(feeds, [output]);
+    const seconds = (performance.now() - start) / 1000;
+
+    const data = results[output].data;
+    if (!(data instanceof Float32Array)) throw new Error(`output ${output} is ${results[output].type}, not float32`);
+    const size = data.length / rows.length;
+    let row = 0;
+    const outputs = batch.map(({ conditioning }) =>
+      Array.from({ length: conditioning?.length ?? 1 }, () => data.slice(row * size, ++row * size)),
+    );
+    return { outputs, seconds };
+  }
+}
+
+/** One input of all rows, as the graph wants it: stacked, or the common value if it is declared as a scalar. */
+function stack(rows: readonly Row[], { name, type, dims }: TensorInfo): OrtTensor {
+  const values = rows.map((row) => {
+    if (!(name in row)) throw new Error(`input ${name} was not given`);
+    return row[name];
+  });
+  const scalar = dims.length === 0;
+  const shape = scalar ? [] : [values.length, ...values[0].dims];
+  const filled = scalar ? values.slice(0, 1) : values;
+  const size = sizeOf(values[0].dims);
+  switch (type) {
+    case 'float32': {
+      const data = new Float32Array(sizeOf(shape));
+      filled.forEach((tensor, k) => {
+        if (tensor.type !== 'float32') throw new Error(`input ${name} takes float32`);
+        data.set(tensor.data, k * size);
+      });
+      return new OrtTensor('float32', data, shape);
+    }
+    case 'int64': {
+      const data = new BigInt64Array(sizeOf(shape));
+      filled.forEach((tensor, k) =>
+        data.set(tensor.type === 'int64' ? tensor.data : BigInt64Array.from(tensor.data, wholeNumber), k * size),
+      );
+      return new OrtTensor('int64', data, shape);
+    }
+    default:
+      throw new Error(`input ${name} is ${type}; only float32 and int64 graphs can be run`);
+  }
+}
+
+function wholeNumber(value: number): bigint {
+  return BigInt(Math.round(value));
+}
+
+function lookUp(registered: ReadonlyMap<ConditioningId, Row>, id: ConditioningId): Row {
+  const row = registered.get(id);
+  if (!row) throw new Error(`conditioning ${id} is not registered`);
+  return row;
+}
+
+function describe(value: InferenceSession.ValueMetadata): TensorInfo {
+  return value.isTensor
+    ? { name: value.name, type: value.type, dims: value.shape }
+    : { name: value.name, type: 'not a tensor', dims: [] };
+}

@@ -1,0 +1,81 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { oneLine, SrdsError } from '../../errors.js';
+import type { Reply, Request } from './protocol.js';
+
+interface Pending {
+  readonly resolve: (reply: Reply) => void;
+  readonly reject: (error: SrdsError) => void;
+}
+
+/** The parent's side of a device process. */
+export class DeviceProcess {
+  private readonly child: ChildProcess;
+  private readonly pending: Pending[] = [];
+  private readonly ended: Promise<void>;
+  private closing = false;
+  private failure: SrdsError | undefined;
+  private lastWords = '';
+
+  constructor(private readonly device: string) {
+    this.child = fork(fileURLToPath(new URL('./worker.js', import.meta.url)), {
+      serialization: 'advanced',
+      execArgv: [],
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    });
+    this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.lastWords = (this.lastWords + text).slice(-500);
+    });
+    this.child.on('message', (reply: Reply) => this.pending.shift()?.resolve(reply));
+    this.ended = new Promise((resolve) => {
+      this.child.once('error', (error) => (this.fail(`could not be started (${error.message})`), resolve()));
+      this.child.once('exit', (code, signal) => {
+        this.fail(signal ? `was ended by ${signal}` : `ended with exit code ${code}`);
+        resolve();
+      });
+    });
+  }
+
+  get pid(): number | undefined {
+    return this.child.pid;
+  }
+
+  /** Number of requests that wait for their reply. */
+  get load(): number {
+    return this.pending.length;
+  }
+
+  /** Sends a request that has a reply. */
+  ask(request: Request): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      if (this.failure) return reject(this.failure);
+      this.pending.push({ resolve, reject });
+      this.tell(request);
+    });
+  }
+
+  /** Sends a request that has none. */
+  tell(request: Request): void {
+    if (this.failure) return;
+    // A process that has just gone fails the send; its end is reported once, by the `exit` event.
+    this.child.send(request, () => undefined);
+  }
+
+  /** Ends the process, at once if it is busy: a call of the network cannot be interrupted otherwise. */
+  async close(): Promise<void> {
+    this.closing = true;
+    if (this.pending.length > 0 || !this.child.connected) this.child.kill('SIGKILL');
+    else this.child.disconnect();
+    await this.ended;
+  }
+
+  private fail(how: string): void {
+    this.failure ??= new SrdsError(
+      'ENGINE_FAILED',
+      `the ${this.device} process to run until the end`,
+      this.closing ? 'that it was closed' : oneLine(`that process ${this.pid} ${how} ${this.lastWords}`),
+      this.closing ? 'do not use a closed engine' : 'run again, with a smaller --size or --n if memory is short',
+    );
+    for (const { reject } of this.pending.splice(0)) reject(this.failure);
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * The device process: ONNX Runtime's calls block the thread that makes them, so they have a process of their own.
+ * It ends when its parent goes away.
+ */
+import { messageOf } from '../../errors.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import type { ConditioningId } from '../engine.js';
+import { Graph } from './graph.js';
+import type { Reply, Request } from './protocol.js';
+
+const graphs = new Map<string, Graph>();
+const registered = new Map<ConditioningId, Readonly<Record<string, Tensor>>>();
+
+async function load(request: Extract<Request, { kind: 'load' }>): Promise<Reply> {
+  for (const [name, file] of Object.entries(request.graphs)) {
+    try {
+      graphs.set(name, await Graph.open(file, request.threads));
+    } catch (error) {
+      return { kind: 'unloadable', graph: name, message: messageOf(error) };
+    }
+  }
+  return { kind: 'loaded', graphs: Object.fromEntries([...graphs].map(([name, graph]) => [name, graph.info])) };
+}
+
+async function run(request: Extract<Request, { kind: 'run' }>): Promise<Reply> {
+  try {
+    const graph = graphs.get(request.batch[0].graph);
+    if (!graph) throw new Error(`no graph ${request.batch[0].graph}`);
+    return { kind: 'done', result: await graph.run(request.batch, registered) };
+  } catch (error) {
+    return { kind: 'failed', message: messageOf(error) };
+  }
+}
+
+function send(reply: Reply): void {
+  process.send?.(reply);
+}
+
+process.on('message', (request: Request) => {
+  switch (request.kind) {
+    case 'load':
+      return void load(request).then(send);
+    case 'run':
+      return void run(request).then(send);
+    case 'register':
+      return void registered.set(request.id, request.inputs);
+    case 'release':
+      return void registered.delete(request.id);
+  }
+});
+process.on('disconnect', () => process.exit());
+// Ctrl-C reaches the whole process group; the parent decides what it means.
+process.on('SIGINT', () => undefined);

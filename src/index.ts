@@ -1,0 +1,10 @@
+/** What most users need; the subpaths (`srds/sampler`, `srds/schedule`, ...) hold each module whole. */
+export { SrdsError, type ErrorCode } from './errors.js';
+export { Generator } from './random/generator.js';
+export { Run } from './sampler/run.js';
+export { serial, type SerialOptions } from './sampler/serial.js';
+export { srds, type SrdsOptions } from './sampler/srds.js';
+export type { SampleResult, SamplerEvent, Status } from './sampler/events.js';
+export { Pipeline, type GeneratedImage, type GenerateEvent, type GenerateResult } from './pipeline/pipeline.js';
+export type { GenerateOptions } from './pipeline/options.js';
+export { encodePng } from './pipeline/png.js';

@@ -1,0 +1,67 @@
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { z } from 'zod';
+import { messageOf, oneLine, SrdsError, systemCode } from '../errors.js';
+
+const RESTORE = 'export or download the model again';
+
+/**
+ * The text of a file of a model folder.
+ * @throws SrdsError MODEL_NOT_FOUND if it is not there, MODEL_INVALID if it is empty or cannot be read
+ */
+export async function readText(folder: string, name: string): Promise<string> {
+  await requireFile(folder, name);
+  return readFile(join(folder, name), 'utf8');
+}
+
+/**
+ * A JSON file of a model folder, checked against a schema.
+ * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID
+ */
+export async function readJson<Schema extends z.ZodType>(
+  folder: string,
+  name: string,
+  schema: Schema,
+): Promise<z.output<Schema>> {
+  const parsed = schema.safeParse(await readUncheckedJson(folder, name));
+  if (parsed.success) return parsed.data;
+  const { path, message } = parsed.error.issues[0];
+  const found = oneLine([path.join('.'), message].filter(Boolean).join(': '));
+  throw new SrdsError('MODEL_INVALID', `a usable configuration in ${join(folder, name)}`, found, RESTORE);
+}
+
+/** A JSON file of a model folder. */
+export async function readUncheckedJson(folder: string, name: string): Promise<unknown> {
+  const text = await readText(folder, name);
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new SrdsError('MODEL_INVALID', `JSON in ${join(folder, name)}`, messageOf(error), RESTORE, { cause: error });
+  }
+}
+
+/**
+ * The path of a file that must be there and must not be empty.
+ * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID
+ */
+export async function requireFile(folder: string, name: string): Promise<string> {
+  const path = join(folder, name);
+  let found: string;
+  try {
+    const stats = await stat(path);
+    if (stats.isFile() && stats.size > 0) return path;
+    found = stats.isFile() ? 'an empty file' : 'something that is no file';
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') {
+      throw new SrdsError(
+        'MODEL_NOT_FOUND',
+        `a diffusers folder of ONNX graphs in ${folder}`,
+        `no ${name}`,
+        'give --model the folder that Optimum exported, with all of its files',
+        { cause: error },
+      );
+    }
+    found = messageOf(error);
+  }
+  throw new SrdsError('MODEL_INVALID', `a file ${path}`, found, RESTORE);
+}

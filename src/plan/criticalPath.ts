@@ -1,0 +1,25 @@
+import { boundaries, type Partition } from './partition.js';
+
+/**
+ * Sequential evaluations that `iterations` iterations of SRDS take where every batch costs one.
+ *
+ * Pipelined: the depth of x[p][i+1] is max(depth x[p-1][i] + length of block i, depth x[p][i] + 1). With B blocks of S
+ * steps that is kS + B - k, and for no partition more than N. With barriers every iteration waits for the one before:
+ * the fine solves, whose first evaluation the last sweep has made already, and then the coarse sweep over the blocks
+ * that are not exact yet. That can exceed N: the paper's vanilla form pays for what pipelining hides.
+ * @param iterations refinements after the coarse sweep, at most the number of blocks
+ */
+export function criticalPath(partition: Partition, iterations: number, pipelined = true): number {
+  const blocks = partition.length;
+  const exact = boundaries(partition);
+  let depth = Array.from({ length: blocks + 1 }, (_, i) => i);
+  for (let p = 1; p <= iterations; p++) {
+    const before = depth;
+    const afterFine = (i: number) => (pipelined ? before[i] + partition[i] : before[blocks] + partition[i] - 1);
+    depth = pipelined ? exact.slice(0, p) : before.slice(0, p);
+    for (let i = p - 1; i < blocks; i++) {
+      depth.push(i === p - 1 ? afterFine(i) : Math.max(afterFine(i), depth[i] + 1));
+    }
+  }
+  return depth[blocks];
+}

@@ -1,0 +1,51 @@
+import { SrdsError } from '../errors.js';
+
+/** The fine grid cut into blocks: the number of fine steps of each, from noise to image. */
+export type Partition = readonly number[];
+
+/**
+ * The block count that SRDS takes unless told otherwise: about 1.6 sqrt(N), where evaluations that are pipelined and
+ * reused make the critical path shortest. The paper's sqrt(N) is for its vanilla form.
+ */
+export function defaultBlocks(steps: number): number {
+  return Math.min(steps, Math.max(1, Math.round(1.6 * Math.sqrt(steps))));
+}
+
+/**
+ * `steps` fine steps in `blocks` blocks whose lengths differ by at most one.
+ * @throws SrdsError INVALID_OPTION if there are more blocks than steps, or none
+ */
+export function evenPartition(steps: number, blocks: number): Partition {
+  if (!Number.isInteger(blocks) || blocks < 1 || blocks > steps) {
+    throw new SrdsError(
+      'INVALID_OPTION',
+      `a whole number of blocks from 1 to the ${steps} steps`,
+      String(blocks),
+      'choose one in that range, or more steps',
+    );
+  }
+  const boundary = (i: number) => Math.round((i * steps) / blocks);
+  return Array.from({ length: blocks }, (_, i) => boundary(i + 1) - boundary(i));
+}
+
+/**
+ * `partition` as it is, if it cuts `steps` fine steps.
+ * @throws SrdsError INVALID_OPTION otherwise
+ */
+export function checkPartition(partition: Partition, steps: number): Partition {
+  const sum = partition.reduce((total, length) => total + length, 0);
+  if (partition.length > 0 && partition.every((n) => Number.isInteger(n) && n >= 1) && sum === steps) return partition;
+  throw new SrdsError(
+    'INVALID_OPTION',
+    `block lengths of at least 1 that add up to the ${steps} steps`,
+    `${partition.join(',') || 'none'} (sum ${sum})`,
+    'change the lengths or the steps',
+  );
+}
+
+/** The blocks' boundaries on the fine grid, b[0] = 0 to b[B] = N. */
+export function boundaries(partition: Partition): number[] {
+  const b = [0];
+  for (const length of partition) b.push(b[b.length - 1] + length);
+  return b;
+}

@@ -1,0 +1,73 @@
+import type { SolverStep } from '../schedule/grid.js';
+import type { Solver } from '../solver/solver.js';
+import type { Evaluated, Evaluator, State } from './evaluator.js';
+
+/** A state at the start of a block, found in an iteration. Solves are remembered by it: each is made once. */
+export interface Boundary extends State {
+  readonly iteration: number;
+}
+
+/** A block of the fine grid with its two solvers. */
+export class Block {
+  private readonly evaluated = new WeakMap<Boundary, Promise<Evaluated>>();
+  private readonly coarseSolves = new WeakMap<Boundary, Promise<State>>();
+  private readonly fineSolves = new WeakMap<Boundary, Promise<State>>();
+
+  constructor(
+    readonly index: number,
+    private readonly fineSteps: readonly SolverStep[],
+    private readonly coarseStep: SolverStep,
+    private readonly solver: Solver,
+    private readonly evaluator: Evaluator,
+  ) {}
+
+  /** G: the whole block in one solver step. */
+  coarse(boundary: Boundary): Promise<State> {
+    return remember(this.coarseSolves, boundary, async () => {
+      const { prediction, depth } = await this.atBoundary(boundary);
+      return { x: this.solver.step(boundary.x, prediction, this.coarseStep), depth };
+    });
+  }
+
+  /**
+   * F: the block in its fine steps.
+   * @param gate depth before which no further evaluation may begin; the first solve from a boundary decides
+   */
+  fine(boundary: Boundary, gate: number): Promise<State> {
+    return remember(this.fineSolves, boundary, async () => {
+      const [first, ...others] = this.fineSteps;
+      const start = await this.atBoundary(boundary);
+      let state = { x: this.solver.step(boundary.x, start.prediction, first), depth: Math.max(start.depth, gate) };
+      for (const [j, step] of others.entries()) {
+        const place = { iteration: boundary.iteration + 1, block: this.index, step: j + 1 };
+        const { prediction, depth } = await this.evaluator.evaluate(state, step.from, place);
+        state = { x: this.solver.step(state.x, prediction, step), depth };
+      }
+      return state;
+    });
+  }
+
+  /** The evaluation at the boundary serves the coarse step and the first fine step. */
+  private atBoundary(boundary: Boundary): Promise<Evaluated> {
+    return remember(this.evaluated, boundary, () =>
+      this.evaluator.evaluate(boundary, this.coarseStep.from, {
+        iteration: boundary.iteration,
+        block: this.index,
+        step: 0,
+      }),
+    );
+  }
+}
+
+function remember<Value>(
+  values: WeakMap<Boundary, Promise<Value>>,
+  boundary: Boundary,
+  make: () => Promise<Value>,
+): Promise<Value> {
+  const known = values.get(boundary);
+  if (known) return known;
+  const value = make();
+  value.catch(() => undefined);
+  values.set(boundary, value);
+  return value;
+}

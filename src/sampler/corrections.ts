@@ -1,0 +1,49 @@
+/** A block's solves from one of its start states: F the fine solver, G the coarse one. */
+export interface Solves {
+  readonly x: Float32Array;
+  readonly f: Float32Array;
+  readonly g: Float32Array;
+}
+
+/** What a correction knows of a block when it predicts the block's end for a new start state. */
+export interface CorrectionInput {
+  /** x[p][i], the new start, and G of it */
+  readonly now: Pick<Solves, 'x' | 'g'>;
+  /** x[p-1][i] and its solves */
+  readonly before: Solves;
+  /** x[p-2][i] and its solves, from iteration 2 on */
+  readonly older: Solves | undefined;
+}
+
+/** How fine solves from the last iteration are carried over to the new start state. */
+export type Correction = 'secant' | 'parareal';
+
+/**
+ * x[p][i+1] = F(x[p-1][i]) + ( G(x[p][i]) - G(x[p-1][i]) + w e ), where Parareal has w = 0 and the secant correction adds
+ * what the last iteration taught about the block's true response:
+ *
+ *     d = x[p-1][i] - x[p-2][i]      e = (F(x[p-1][i]) - F(x[p-2][i])) - (G(x[p-1][i]) - G(x[p-2][i]))
+ *     w = clamp(<x[p][i] - x[p-1][i], d> / <d, d>, -1, 1), 0 where d = 0
+ *
+ * The grouping matters: where x[p][i] = x[p-1][i] the bracket is exactly 0 and the result exactly F.
+ * Source: SRDS (arXiv 2412.08292), algorithm 1; the secant term is this project's.
+ */
+export function correct(correction: Correction, { now, before, older }: CorrectionInput): Float32Array {
+  const w = correction === 'secant' && older ? secantWeight(now.x, before.x, older.x) : 0;
+  if (w === 0 || !older) return before.f.map((f, k) => f + (now.g[k] - before.g[k]));
+  return before.f.map((f, k) => {
+    const e = f - older.f[k] - (before.g[k] - older.g[k]);
+    return f + (now.g[k] - before.g[k] + w * e);
+  });
+}
+
+function secantWeight(now: Float32Array, before: Float32Array, older: Float32Array): number {
+  let along = 0;
+  let length = 0;
+  for (let k = 0; k < now.length; k++) {
+    const d = before[k] - older[k];
+    along += (now[k] - before[k]) * d;
+    length += d * d;
+  }
+  return length > 0 ? Math.min(1, Math.max(-1, along / length)) : 0;
+}

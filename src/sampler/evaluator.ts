@@ -1,0 +1,75 @@
+import type { Denoiser } from '../denoiser/denoiser.js';
+import type { Prediction } from '../denoiser/prediction.js';
+import type { NoiseLevel } from '../schedule/grid.js';
+import type { EvaluationCount, SamplerEvent } from './events.js';
+
+/** A sample and the number of evaluations that must come before it, one after the other. */
+export interface State {
+  readonly x: Float32Array;
+  readonly depth: number;
+}
+
+/** A prediction and its depth, that of the evaluation included. */
+export interface Evaluated {
+  readonly prediction: Prediction;
+  readonly depth: number;
+}
+
+/** Where in a sampler's work an evaluation belongs. */
+export interface Place {
+  readonly iteration: number;
+  readonly block: number;
+  readonly step: number;
+}
+
+/** Calls the denoiser for a sampler and counts. */
+export class Evaluator {
+  private begun = 0;
+  private finished = 0;
+  private critical = 0;
+
+  constructor(
+    private readonly denoiser: Denoiser,
+    private readonly signal: AbortSignal,
+    private readonly emit: (event: SamplerEvent) => void,
+  ) {}
+
+  async evaluate({ x, depth }: State, level: NoiseLevel, place: Place): Promise<Evaluated> {
+    this.signal.throwIfAborted();
+    this.begun++;
+    const { iteration, block, step } = place;
+    const prediction = await this.denoiser({ x, level, priority: [iteration, block, step], signal: this.signal }).catch(
+      (error: unknown) => {
+        this.begun--;
+        throw error;
+      },
+    );
+    this.finished++;
+    this.critical = Math.max(this.critical, depth + 1);
+    this.emit({ type: 'evaluation', iteration, block, step, evaluations: this.count() });
+    return { prediction, depth: depth + 1 };
+  }
+
+  /** @param critical depth of what is reported on; default: the deepest evaluation so far, speculative ones included */
+  count(critical = this.critical): EvaluationCount {
+    return { critical, total: this.finished };
+  }
+
+  /** The count at the end of a run: with those still under way, whose answers come too late, but not those dropped. */
+  async finalCount(critical = this.critical): Promise<EvaluationCount> {
+    // One turn of the event loop lets the dropped ones say so.
+    await new Promise((resolve) => setImmediate(resolve));
+    return { critical, total: this.begun };
+  }
+}
+
+/** Rejects when `signal` is aborted, whether or not what one waits for pays heed to it. */
+export function whenAborted(signal: AbortSignal): Promise<never> {
+  const aborted = new Promise<never>((_, reject) => {
+    const fail = () => reject(signal.reason as Error);
+    if (signal.aborted) fail();
+    else signal.addEventListener('abort', fail, { once: true });
+  });
+  aborted.catch(() => undefined);
+  return aborted;
+}

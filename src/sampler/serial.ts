@@ -1,0 +1,40 @@
+import type { Denoiser } from '../denoiser/denoiser.js';
+import type { SolverStep } from '../schedule/grid.js';
+import type { Solver } from '../solver/solver.js';
+import { Evaluator, whenAborted, type State } from './evaluator.js';
+import type { SampleResult, SamplerEvent, Status } from './events.js';
+import { Run } from './run.js';
+
+export interface SerialOptions {
+  /** the initial noise, flat */
+  readonly x: Float32Array;
+  /** the fine grid, from noise to image */
+  readonly steps: readonly SolverStep[];
+  readonly denoiser: Denoiser;
+  readonly solver: Solver;
+  readonly signal?: AbortSignal;
+}
+
+/** The ordinary sampler: one step after the other. The reference for all others. */
+export function serial({ x, steps, denoiser, solver, signal }: SerialOptions): Run<SamplerEvent, SampleResult> {
+  return new Run<SamplerEvent, SampleResult>(async (emit, aborted) => {
+    const evaluator = new Evaluator(denoiser, aborted, emit);
+    const abort = whenAborted(aborted);
+    const end = async (status: Status): Promise<SampleResult> => {
+      return { status, x: state.x, iterations: 0, residuals: [], evaluations: await evaluator.finalCount() };
+    };
+
+    let state: State = { x, depth: 0 };
+    for (const [j, step] of steps.entries()) {
+      const place = { iteration: 0, block: 0, step: j };
+      try {
+        const { prediction, depth } = await Promise.race([evaluator.evaluate(state, step.from, place), abort]);
+        state = { x: solver.step(state.x, prediction, step), depth };
+      } catch (error) {
+        if (aborted.aborted) return end('aborted');
+        throw error;
+      }
+    }
+    return end('exact');
+  }, signal);
+}

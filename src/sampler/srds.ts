@@ -1,0 +1,184 @@
+import { setMaxListeners } from 'node:events';
+import type { Denoiser } from '../denoiser/denoiser.js';
+import { boundaries, checkPartition, defaultBlocks, evenPartition, type Partition } from '../plan/partition.js';
+import { span, type SolverStep } from '../schedule/grid.js';
+import type { Solver } from '../solver/solver.js';
+import { identical, meanAbsoluteDifference } from '../tensor/operations.js';
+import { Block, type Boundary } from './block.js';
+import { correct, type Correction } from './corrections.js';
+import { Evaluator, whenAborted } from './evaluator.js';
+import type { SampleResult, SamplerEvent, Status } from './events.js';
+import { Run } from './run.js';
+
+export interface SrdsOptions {
+  /** the initial noise, flat */
+  readonly x: Float32Array;
+  /** the fine grid, from noise to image */
+  readonly steps: readonly SolverStep[];
+  readonly denoiser: Denoiser;
+  readonly solver: Solver;
+  /** Fine steps of each block; default: about 1.6 sqrt(N) even ones. */
+  readonly partition?: Partition;
+  /** Default `secant`. */
+  readonly correction?: Correction;
+  /** Whether an iteration starts before the last has ended (default), or the paper's vanilla form with barriers. */
+  readonly pipelined?: boolean;
+  /** Stop when the residual is below; default 0, run until exact. */
+  readonly tolerance?: number;
+  /** Stop after so many refinements; default: as many as blocks, when the sample is exact. */
+  readonly maxIterations?: number;
+  /** How far the sample has moved in an iteration; default: mean absolute difference. */
+  readonly residual?: (now: Float32Array, before: Float32Array, iteration: number) => number | Promise<number>;
+  readonly signal?: AbortSignal;
+}
+
+/** x[p][i]: a boundary, and the depth at which it became known; it may be one that an earlier iteration had found. */
+interface Known {
+  readonly boundary: Boundary;
+  readonly depth: number;
+}
+
+/**
+ * Self-Refining Diffusion Sampler: Parareal over the sampling trajectory (arXiv 2412.08292), with F_i the fine solves of
+ * block i and G_i one solver step over all of it:
+ *
+ *     x[0][i+1] = G_i(x[0][i])                                                      coarse sweep
+ *     x[p][i+1] = F_i(x[p-1][i]) + ( G_i(x[p][i]) - G_i(x[p-1][i]) )                refinement p
+ *
+ * Each x[p][i] is a promise and starts when its inputs are there, so iterations overlap by themselves; what is still under
+ * way when the sample has converged is dropped. After p iterations the first p boundaries are `===` the serial trajectory.
+ */
+export function srds(options: SrdsOptions): Run<SamplerEvent, SampleResult> {
+  const { steps, correction = 'secant', pipelined = true, tolerance = 0 } = options;
+  const { residual = meanAbsoluteDifference } = options;
+  const partition = checkPartition(
+    options.partition ?? evenPartition(steps.length, defaultBlocks(steps.length)),
+    steps.length,
+  );
+  const last = partition.length;
+  const maxIterations = Math.min(options.maxIterations ?? last, last);
+
+  return new Run<SamplerEvent, SampleResult>(async (emit, aborted) => {
+    const stop = new AbortController();
+    const signal = AbortSignal.any([aborted, stop.signal]);
+    setMaxListeners(0, signal);
+    const abort = whenAborted(aborted);
+    const evaluator = new Evaluator(options.denoiser, signal, emit);
+    const edges = boundaries(partition);
+    const blocks = partition.map((_, i) => {
+      const fine = steps.slice(edges[i], edges[i + 1]);
+      return new Block(i, fine, span(fine), options.solver, evaluator);
+    });
+
+    const start: Known = { boundary: { x: options.x, depth: 0, iteration: 0 }, depth: 0 };
+
+    const coarseSweep = (): Promise<Known>[] => {
+      const row = [Promise.resolve(start)];
+      for (const block of blocks) {
+        const next = row[block.index].then(async ({ boundary }) => {
+          const g = await block.coarse(boundary);
+          return { boundary: { ...g, iteration: 0 }, depth: g.depth };
+        });
+        row.push(next);
+      }
+      return row;
+    };
+
+    /** Iteration p from the two before it. `gate`: the depth before which no fine solve may begin. */
+    const refine = (p: number, before: Promise<Known>[], older: Promise<Known>[] | undefined, gate: number) => {
+      const row = [Promise.resolve(start)];
+      for (const block of blocks) {
+        const i = block.index;
+        row.push(refineBlock(block, p, row[i], before[i], older?.[i], before[i + 1], gate));
+      }
+      return row;
+    };
+
+    const refineBlock = async (
+      block: Block,
+      p: number,
+      nowPromise: Promise<Known>,
+      beforePromise: Promise<Known>,
+      olderPromise: Promise<Known> | undefined,
+      endBefore: Promise<Known>,
+      gate: number,
+    ): Promise<Known> => {
+      const { boundary: before } = await beforePromise;
+      const fine = block.fine(before, gate);
+      fine.catch(() => undefined);
+      const [{ boundary: now }, older] = await Promise.all([nowPromise, olderPromise]);
+      // Nothing new at the block's start, and the last iteration has solved it from there: its end is exact already.
+      if (now === before && before === older?.boundary) return endBefore;
+
+      const f = await fine;
+      let x = f.x;
+      let depth = f.depth;
+      if (now !== before) {
+        const [gNow, g] = await Promise.all([block.coarse(now), block.coarse(before)]);
+        depth = Math.max(depth, gNow.depth);
+        x = correct(correction, {
+          now: { x: now.x, g: gNow.x },
+          before: { x: before.x, f: f.x, g: g.x },
+          older: older && (await solvesOf(block, older.boundary)),
+        });
+      }
+      const { boundary: end } = await endBefore;
+      return { boundary: identical(x, end.x) ? end : { x, depth, iteration: p }, depth };
+    };
+
+    const rows = [coarseSweep()];
+    const extend = (gate: number) => rows.push(refine(rows.length, rows[rows.length - 1], rows[rows.length - 2], gate));
+    if (pipelined) while (rows.length <= maxIterations) extend(0);
+    // Whatever fails or is dropped is noticed where the rows are awaited, below.
+    const forgive = () => rows.flat().forEach((known) => known.catch(() => undefined));
+    forgive();
+
+    const residuals: number[] = [];
+    let iterate: readonly Known[] = [start];
+    let iterations = 0;
+    const depthOf = (row: readonly Known[]) => Math.max(...row.map(({ depth }) => depth));
+    const report = (): void => {
+      const x = iterate[last].boundary.x;
+      const evaluations = evaluator.count(depthOf(iterate));
+      const states = iterate.map(({ boundary }) => boundary.x);
+      emit({ type: 'iteration', iteration: iterations, x, boundaries: states, residual: residuals.at(-1), evaluations });
+    };
+    const end = async (status: Status): Promise<SampleResult> => {
+      stop.abort();
+      const { x } = iterate[iterate.length - 1].boundary;
+      return { status, x, iterations, residuals, evaluations: await evaluator.finalCount(depthOf(iterate)) };
+    };
+
+    try {
+      iterate = await Promise.race([Promise.all(rows[0]), abort]);
+      report();
+      for (;;) {
+        if (iterations === maxIterations) return await end('maxIterations');
+        const before = iterate;
+        if (!pipelined) {
+          extend(depthOf(before));
+          forgive();
+        }
+        const row = await Promise.race([Promise.all(rows[iterations + 1]), abort]);
+        const exact = iterations + 1 === last || row.every(({ boundary }, i) => boundary === before[i].boundary);
+        const change = residual(row[last].boundary.x, before[last].boundary.x, iterations + 1);
+        residuals.push(await Promise.race([change, abort]));
+        iterations++;
+        iterate = row;
+        report();
+        if (exact) return await end('exact');
+        if (residuals[iterations - 1] < tolerance) return await end('converged');
+      }
+    } catch (error) {
+      if (aborted.aborted) return await end('aborted');
+      stop.abort();
+      throw error;
+    }
+  }, options.signal);
+}
+
+/** A block's solves from a start state that the last iteration has solved. */
+async function solvesOf(block: Block, boundary: Boundary): Promise<{ x: Float32Array; f: Float32Array; g: Float32Array }> {
+  const [f, g] = await Promise.all([block.fine(boundary, 0), block.coarse(boundary)]);
+  return { x: boundary.x, f: f.x, g: g.x };
+}

@@ -1,0 +1,2 @@
+export type { Solver } from './solver.js';
+export { ddim } from './ddim.js';

@@ -1,0 +1,29 @@
+/** Any array of numbers that reductions accept. */
+export type Values = Float32Array | Uint8Array;
+
+/** Mean of |a - b| over all elements, in float64. */
+export function meanAbsoluteDifference(a: Values, b: Values): number {
+  checkSameLength(a, b);
+  let sum = 0;
+  for (let k = 0; k < a.length; k++) sum += Math.abs(a[k] - b[k]);
+  return sum / a.length;
+}
+
+/** Maximum of |a - b| over all elements. */
+export function maxAbsoluteDifference(a: Values, b: Values): number {
+  checkSameLength(a, b);
+  let max = 0;
+  for (let k = 0; k < a.length; k++) max = Math.max(max, Math.abs(a[k] - b[k]));
+  return max;
+}
+
+/** Whether every element of `a` is `===` that of `b`. */
+export function identical(a: Values, b: Values): boolean {
+  if (a.length !== b.length) return false;
+  for (let k = 0; k < a.length; k++) if (a[k] !== b[k]) return false;
+  return true;
+}
+
+function checkSameLength(a: Values, b: Values): void {
+  if (a.length !== b.length) throw new RangeError(`arrays of ${a.length} and ${b.length} elements cannot be compared`);
+}
