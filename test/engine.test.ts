@@ -1,0 +1,191 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Batcher, CpuEngine, type Batch, type BatchResult, type Engine, type Evaluation } from 'srds/engine';
+import { Generator } from 'srds/random';
+import { float32 } from 'srds/tensor';
+import { fixture, reference, ROOT } from './support/fixtures.js';
+
+/** An engine that answers each row with its timestep, when it is told to. */
+class ManualEngine implements Engine {
+  readonly device = 'manual';
+  readonly graphs = new Map([['unet', { inputs: [{ name: 'timestep', type: 'float32', dims: this.timestepDims }], outputs: [] }]]);
+  readonly batches: Batch[] = [];
+  private readonly answers: (() => void)[] = [];
+
+  constructor(
+    readonly timestepDims: readonly string[] = ['batch'],
+    readonly slots = 1,
+    readonly maxRows = 3,
+  ) {}
+
+  register(): string {
+    return '';
+  }
+  release(): void {}
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+  run(batch: Batch): Promise<BatchResult> {
+    this.batches.push(batch);
+    const outputs = batch.map(({ inputs }) => [Float32Array.from(inputs.timestep.data as Float32Array)]);
+    return new Promise((resolve) => this.answers.push(() => resolve({ outputs, seconds: 0 })));
+  }
+  async answer(): Promise<void> {
+    await turn();
+    this.answers.shift()?.();
+    await turn();
+  }
+}
+
+const turn = () => new Promise((resolve) => setTimeout(resolve, 1));
+const at = (t: number): Evaluation => ({
+  graph: 'unet',
+  output: 'out',
+  inputs: { timestep: float32(Float32Array.of(t), []) },
+});
+const timesOf = (batches: readonly Batch[]) => batches.map((batch) => batch.map(({ inputs }) => Number(inputs.timestep.data[0])));
+
+test('the most urgent evaluations share the next batch, up to the rows that pay', async () => {
+  const engine = new ManualEngine();
+  const batcher = new Batcher(engine);
+  const results = [[2, 1], [0, 9], [1, 0], [1, 2], [0, 1]].map((priority, k) => batcher.evaluate(at(k), priority));
+  await engine.answer();
+  await engine.answer();
+  assert.deepEqual(timesOf(engine.batches), [[4, 1, 2], [3, 0]]);
+  assert.deepEqual((await Promise.all(results)).map(([row]) => row[0]), [0, 1, 2, 3, 4]);
+});
+
+test('an aborted evaluation that waits is dropped; one under way is finished', async () => {
+  const engine = new ManualEngine();
+  const batcher = new Batcher(engine);
+  const controller = new AbortController();
+  const running = batcher.evaluate(at(1), [0], controller.signal);
+  await turn();
+  const waiting = batcher.evaluate(at(2), [0], controller.signal);
+  controller.abort();
+  await assert.rejects(waiting, { name: 'AbortError' });
+  await engine.answer();
+  assert.equal((await running)[0][0], 1);
+  await assert.rejects(batcher.evaluate(at(3), [0], controller.signal), { name: 'AbortError' });
+  assert.equal(engine.batches.length, 1);
+});
+
+test('where the graph takes one timestep for the batch, only equal ones share one', async () => {
+  const engine = new ManualEngine([]);
+  const batcher = new Batcher(engine);
+  const results = [5, 7, 5].map((t, k) => batcher.evaluate(at(t), [k]));
+  await engine.answer();
+  await engine.answer();
+  assert.deepEqual(timesOf(engine.batches), [[5, 5], [7]]);
+  assert.deepEqual((await Promise.all(results)).map(([row]) => row[0]), [5, 7, 5]);
+});
+
+test('an engine that fails rejects the batch and goes on with the next', async () => {
+  const engine = new ManualEngine();
+  let failed = false;
+  const run = engine.run.bind(engine);
+  engine.run = (batch) => (failed ? run(batch) : ((failed = true), Promise.reject(new Error('lost'))));
+  const batcher = new Batcher(engine);
+  await assert.rejects(batcher.evaluate(at(1), [0]), /lost/);
+  const second = batcher.evaluate(at(2), [0]);
+  await engine.answer();
+  assert.equal((await second)[0][0], 2);
+});
+
+const UNET = { unet: `${ROOT}models/scenes-128/unet/model.onnx` };
+
+test('on the CPU every row of a batch is === the row alone, over threads and processes', async () => {
+  const random = new Generator(1);
+  const rows = Array.from({ length: 5 }, (_, k) => ({ sample: float32(random.randn(4096), [4, 32, 32]), t: 999 - 150 * k }));
+  const text = float32(random.randn(32 * 128), [32, 128]);
+  const outputs: Float32Array[][] = [];
+  for (const options of [{ threads: 1 }, { threads: 2 }, { threads: 1, workers: 2 }]) {
+    const engine = await CpuEngine.open(UNET, options);
+    try {
+      const conditioning = [engine.register({ encoder_hidden_states: text })];
+      const batch = rows.map(({ sample, t }) => ({
+        graph: 'unet',
+        output: 'out_sample',
+        inputs: { sample, timestep: float32(Float32Array.of(t), []) },
+        conditioning,
+      }));
+      outputs.push((await engine.run(batch)).outputs.flat() as Float32Array[]);
+      const alone = await Promise.all(batch.map((evaluation) => engine.run([evaluation])));
+      outputs.push(alone.flatMap(({ outputs: [[row]] }) => row));
+    } finally {
+      await engine.close();
+    }
+  }
+  for (const other of outputs.slice(1)) assert.deepEqual(other, outputs[0]);
+});
+
+test('one evaluation of a network equals torch', async () => {
+  for (const model of ['sd15', 'sd21v']) {
+    const probe = reference(`refs/${model}/probe`);
+    const engine = await CpuEngine.open({ unet: fixture(`models/${model}/unet/model.onnx`) });
+    try {
+      const [rows, ...dims] = probe.shape('sample');
+      const size = dims.reduce((a, b) => a * b);
+      const text = float32(probe.floats('encoder_hidden_states'), probe.shape('encoder_hidden_states').slice(1));
+      const conditioning = [engine.register({ encoder_hidden_states: text })];
+      const [samples, expected, times] = [probe.floats('sample'), probe.floats('out_sample'), probe.numbers('timestep')];
+      for (let k = 0; k < rows; k++) {
+        const inputs = {
+          sample: float32(samples.slice(k * size, (k + 1) * size), dims),
+          timestep: float32(Float32Array.of(times[k]), []),
+        };
+        const { outputs } = await engine.run([{ graph: 'unet', output: 'out_sample', inputs, conditioning }]);
+        outputs[0][0].forEach((value, j) => assert.ok(Math.abs(value - expected[k * size + j]) < 1e-5));
+      }
+    } finally {
+      await engine.close();
+    }
+  }
+});
+
+test('a process that is killed is an error, at once and from then on; closing still works', async () => {
+  const engine = await CpuEngine.open(UNET);
+  const conditioning = [engine.register({ encoder_hidden_states: float32(new Float32Array(32 * 128), [32, 128]) })];
+  const inputs = { sample: float32(new Float32Array(4096), [4, 32, 32]), timestep: float32(Float32Array.of(1), []) };
+  const batch = Array.from({ length: 8 }, () => ({ graph: 'unet', output: 'out_sample', inputs, conditioning }));
+  const running = engine.run(batch);
+  process.kill(engine.pids[0], 'SIGKILL');
+  await assert.rejects(running, { code: 'ENGINE_FAILED', message: /SIGKILL/ });
+  await assert.rejects(engine.run(batch), { code: 'ENGINE_FAILED' });
+  await engine.close();
+});
+
+test('closing ends a busy process and rejects what it was doing', async () => {
+  const engine = await CpuEngine.open(UNET);
+  const [pid] = engine.pids;
+  const inputs = { sample: float32(new Float32Array(4096), [4, 32, 32]), timestep: float32(Float32Array.of(1), []) };
+  const conditioning = [engine.register({ encoder_hidden_states: float32(new Float32Array(32 * 128), [32, 128]) })];
+  const running = assert.rejects(engine.run(Array(16).fill({ graph: 'unet', output: 'out_sample', inputs, conditioning }) as Batch), {
+    code: 'ENGINE_FAILED',
+  });
+  await engine.close();
+  await running;
+  assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
+});
+
+test('an evaluation that the graph cannot run is an error, and the process lives on', async () => {
+  const engine = await CpuEngine.open(UNET);
+  try {
+    const conditioning = [engine.register({ encoder_hidden_states: float32(new Float32Array(32 * 128), [32, 128]) })];
+    const evaluation = (side: number) => ({
+      graph: 'unet',
+      output: 'out_sample',
+      inputs: { sample: float32(new Float32Array(4 * side * side), [4, side, side]), timestep: float32(Float32Array.of(1), []) },
+      conditioning,
+    });
+    await assert.rejects(engine.run([evaluation(31)]), { code: 'ENGINE_FAILED' });
+    assert.equal((await engine.run([evaluation(8)])).outputs[0][0].length, 4 * 8 * 8);
+  } finally {
+    await engine.close();
+  }
+});
+
+test('a file that is no graph is refused by name, and its process is gone', async () => {
+  const file = fixture('models/sd15/model_index.json');
+  await assert.rejects(CpuEngine.open({ unet: file }), (error: Error) => error.message.includes(file));
+});

@@ -1,0 +1,193 @@
+import assert from 'node:assert/strict';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { Pipeline, type GenerateOptions } from 'srds';
+import { meanAbsoluteDifference } from 'srds/tensor';
+import { fixture, reference, references, relativeError, type Reference } from './support/fixtures.js';
+
+const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
+after(() => rmSync(scratch, { recursive: true }));
+
+/** A copy of a fixture model with another timestep spacing. */
+function withSpacing(model: string, spacing: string): string {
+  const folder = join(scratch, `${model}-${spacing}`);
+  cpSync(fixture(`models/${model}`), folder, { recursive: true });
+  const file = join(folder, 'scheduler/scheduler_config.json');
+  const config = JSON.parse(readFileSync(file, 'utf8')) as object;
+  writeFileSync(file, JSON.stringify({ ...config, timestep_spacing: spacing }));
+  return folder;
+}
+
+async function withPipeline(folder: string | undefined, use: (pipeline: Pipeline) => Promise<void>): Promise<void> {
+  const pipeline = await Pipeline.open(folder);
+  try {
+    await use(pipeline);
+  } finally {
+    await pipeline.close();
+  }
+}
+
+async function image(pipeline: Pipeline, options: GenerateOptions) {
+  const { images } = await pipeline.generate(options).result;
+  return images[0];
+}
+
+/** Images are equal within one grey level at 0.1 % of the values. */
+function assertSameImage(actual: Uint8Array, expected: Uint8Array): void {
+  assert.equal(actual.length, expected.length);
+  const differences = actual.map((value, k) => Math.abs(value - expected[k]));
+  assert.ok(Math.max(...differences) <= 1);
+  assert.ok(differences.filter((d) => d > 0).length <= actual.length / 1000);
+}
+
+function settingsOf({ metadata }: Reference): GenerateOptions {
+  const negative = metadata.negative_prompt === 'null' || metadata.negative_prompt === undefined ? '' : metadata.negative_prompt;
+  return {
+    prompt: metadata.prompt,
+    negativePrompt: negative,
+    seed: BigInt(metadata.seed),
+    steps: Number(metadata.num_inference_steps),
+    guidance: Number(metadata.guidance_scale),
+  };
+}
+
+for (const model of ['sd15', 'sd21v']) {
+  for (const spacing of ['leading', 'trailing', 'linspace']) {
+    const cases = references(`refs/${model}`).filter((name) => name.startsWith(`ddim_${spacing}`));
+
+    test(`${model}, ${spacing}: serial equals diffusers, prompt to image (${cases.length} references)`, async () => {
+      await withPipeline(withSpacing(model, spacing), async (pipeline) => {
+        for (const name of cases) {
+          const expected = reference(`refs/${model}/${name}`);
+          const drawn = await image(pipeline, { ...settingsOf(expected), sampler: 'serial' });
+          const last = expected.floats('latents_steps').slice(-drawn.latents.length);
+          assert.ok(relativeError(drawn.latents, last) < 1e-4, name);
+          assertSameImage(drawn.rgb!.data, expected.bytes('image_uint8'));
+        }
+      });
+    });
+  }
+}
+
+test('the bundled model: serial equals diffusers for any seed, size, guidance and negative prompt', async () => {
+  await withPipeline(undefined, async (pipeline) => {
+    for (const name of references('refs/scenes')) {
+      const expected = reference(`refs/scenes/${name}`);
+      const settings = JSON.parse(expected.metadata.settings) as Record<string, number | string | null>;
+      const drawn = await image(pipeline, {
+        sampler: 'serial',
+        prompt: expected.metadata.prompt,
+        negativePrompt: (settings.negative_prompt as string | null) ?? '',
+        seed: BigInt(expected.metadata.seed),
+        steps: Number(settings.num_inference_steps),
+        guidance: Number(settings.guidance_scale),
+        height: Number(settings.height),
+        width: Number(settings.width),
+      });
+      const error = relativeError(drawn.latents, expected.floats('latents'));
+      assert.ok(error < 1e-4, `${name}: ${error}`);
+      assertSameImage(drawn.rgb!.data, expected.bytes('image_uint8'));
+    }
+  });
+});
+
+test('the bundled model: at tolerance 0 every form of SRDS is === serial, and shares batches between images', async () => {
+  await withPipeline(undefined, async (pipeline) => {
+    const common = { prompt: 'a red ball', negativePrompt: 'night', steps: 10, n: 2, seed: 3 };
+    const { images: expected } = await pipeline.generate({ ...common, sampler: 'serial' }).result;
+    for (const form of [
+      { correction: 'secant', blocks: [1, 4, 2, 3] },
+      { correction: 'parareal', pipelined: false },
+    ] as const) {
+      const { images } = await pipeline.generate({ ...common, tolerance: 0, ...form }).result;
+      images.forEach(({ latents, status, rgb }, k) => {
+        assert.equal(status, 'exact');
+        assert.deepEqual(latents, expected[k].latents);
+        assert.deepEqual(rgb, expected[k].rgb);
+      });
+    }
+  });
+});
+
+test('tiny models: at tolerance 0 SRDS is === serial for every correction, N and odd partitions', async () => {
+  for (const model of ['sd15', 'sd21v']) {
+    await withPipeline(fixture(`models/${model}`), async (pipeline) => {
+      for (const [steps, blocks] of [[1, 1], [2, 2], [5, [1, 3, 1]], [25, 8], [50, 11], [25, [7, 1, 1, 13, 3]]] as const) {
+        const common = { prompt: 'a red ball', steps, guidance: 7.5 };
+        const serial = await image(pipeline, { ...common, sampler: 'serial' });
+        for (const correction of ['parareal', 'secant'] as const) {
+          for (const pipelined of [true, false]) {
+            const drawn = await image(pipeline, { ...common, blocks, correction, pipelined, tolerance: 0 });
+            assert.deepEqual(drawn.latents, serial.latents, `${model} ${steps} ${correction} ${pipelined}`);
+            if (pipelined) assert.ok(drawn.evaluations.critical <= steps);
+          }
+        }
+      }
+    });
+  }
+});
+
+test('images of one call are those of calls of their own, and stop one by one', async () => {
+  await withPipeline(fixture('models/sd21v'), async (pipeline) => {
+    const common = { prompt: 'a red ball', steps: 25, tolerance: 1 };
+    const { images } = await pipeline.generate({ ...common, n: 4, seed: 10 }).result;
+    assert.deepEqual(images.map(({ seed }) => seed), [10n, 11n, 12n, 13n]);
+    for (const drawn of images) {
+      const alone = await image(pipeline, { ...common, seed: drawn.seed });
+      assert.deepEqual([drawn.latents, drawn.iterations], [alone.latents, alone.iterations]);
+    }
+  });
+});
+
+test('events carry the image of every iteration, residuals are its changes, and compare measures the error', async () => {
+  await withPipeline(fixture('models/sd21v'), async (pipeline) => {
+    const run = pipeline.generate({ prompt: 'a red ball', steps: 25, guidance: 7.5, compare: true });
+    const previews: Uint8Array[] = [];
+    const residuals: number[] = [];
+    for await (const event of run) {
+      if (event.type !== 'iteration') continue;
+      previews.push(event.preview.data);
+      if (event.residual !== undefined) residuals.push(event.residual);
+    }
+    const { images, seconds } = await run.result;
+    assert.deepEqual(images[0].residuals, residuals);
+    residuals.forEach((residual, k) => assert.equal(residual, meanAbsoluteDifference(previews[k + 1], previews[k])));
+    assert.deepEqual(images[0].rgb!.data, previews.at(-1));
+    const serial = await image(pipeline, { prompt: 'a red ball', steps: 25, guidance: 7.5, sampler: 'serial' });
+    assert.equal(images[0].error!.mean, meanAbsoluteDifference(serial.rgb!.data, images[0].rgb!.data));
+    assert.ok(seconds.load > 0 && seconds.sample > 0);
+  });
+});
+
+test('an aborted run says so and leaves the pipeline usable', async () => {
+  await withPipeline(undefined, async (pipeline) => {
+    const controller = new AbortController();
+    const run = pipeline.generate({ prompt: 'a red ball', steps: 100, signal: controller.signal });
+    for await (const event of run) if (event.type === 'evaluation') controller.abort();
+    assert.equal((await run.result).images[0].status, 'aborted');
+    assert.equal((await image(pipeline, { prompt: 'a red ball', steps: 1 })).status, 'exact');
+  });
+});
+
+test('two runs at once on one pipeline do not disturb each other', async () => {
+  await withPipeline(fixture('models/sd15'), async (pipeline) => {
+    const draw = (prompt: string) => image(pipeline, { prompt, steps: 10 });
+    const together = await Promise.all([draw('a red ball'), draw('a small blue metal cube on sand at night')]);
+    const apart = [await draw('a red ball'), await draw('a small blue metal cube on sand at night')];
+    assert.deepEqual(together.map(({ latents }) => latents), apart.map(({ latents }) => latents));
+  });
+});
+
+test('options that cannot be used are refused at once', async () => {
+  await withPipeline(fixture('models/sd15'), async (pipeline) => {
+    const bad: Partial<GenerateOptions>[] = [
+      { steps: 0 }, { steps: 1.5 }, { steps: 1001 }, { blocks: 26 }, { blocks: [1, 2] }, { n: 0 }, { n: 1.5 }, { width: 65 },
+      { height: 0 }, { width: Infinity }, { tolerance: -1 }, { tolerance: NaN }, { maxIterations: 0 }, { guidance: -1 }, { seed: 0.5 },
+    ];
+    for (const options of bad) {
+      assert.throws(() => pipeline.generate({ prompt: 'a', ...options }), { code: 'INVALID_OPTION' }, JSON.stringify(options));
+    }
+  });
+});

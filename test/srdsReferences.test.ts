@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { engineDenoiser } from 'srds/denoiser';
+import { Batcher, CpuEngine } from 'srds/engine';
+import { srds, type Correction } from 'srds/sampler';
+import { fineGrid } from 'srds/schedule';
+import { ddim } from 'srds/solver';
+import { readModelFolder } from 'srds/pipeline';
+import { float32 } from 'srds/tensor';
+import { fixture, reference, references, relativeError } from './support/fixtures.js';
+
+/** An independent implementation in numpy computed these iterates: every boundary of every iteration. */
+for (const name of references('srds')) {
+  test(`${name}: every iterate equals the reference, the first p boundaries after p iterations ===`, async () => {
+    const expected = reference(`srds/${name}`);
+    const { metadata } = expected;
+    const [, model, , embeddingsFile, prompt, empty] = metadata.call.split(' ');
+    const embeddings = reference(embeddingsFile.replace('.safetensors', ''));
+    const { schedule } = await readModelFolder(fixture(model.replace('/onnx', '')));
+    const published = { ...schedule, timestepSpacing: metadata.spacing as typeof schedule.timestepSpacing };
+    const engine = await CpuEngine.open({ unet: fixture(`${model.replace('/onnx', '')}/unet/model.onnx`) });
+    try {
+      const register = (k: string) => {
+        const key = `${k}.prompt_embeds`;
+        return engine.register({ encoder_hidden_states: float32(embeddings.floats(key), embeddings.shape(key).slice(1)) });
+      };
+      const [iterations, boundaries, ...dims] = expected.shape('iterates');
+      const size = dims.reduce((a, b) => a * b);
+      const serial = expected.floats('serial_boundaries');
+      const all = expected.floats('iterates');
+      const run = srds({
+        x: serial.slice(0, size),
+        steps: fineGrid(published, Number(metadata.N)),
+        partition: Array<number>(Number(metadata.B)).fill(Number(metadata.S)),
+        correction: (name.endsWith('_secant') ? 'secant' : 'parareal') satisfies Correction,
+        solver: ddim,
+        denoiser: engineDenoiser({
+          batcher: new Batcher(engine),
+          graph: 'unet',
+          output: 'out_sample',
+          dims,
+          predictionType: schedule.predictionType,
+          conditional: register(prompt),
+          unconditional: register(empty),
+          guidance: Number(metadata.guidance_scale),
+          priority: [],
+        }),
+      });
+      let seen = 0;
+      let front: readonly Float32Array[] = [];
+      for await (const event of run) {
+        if (event.type !== 'iteration') continue;
+        const p = event.iteration;
+        event.boundaries.forEach((x, i) => {
+          const start = (p * boundaries + i) * size;
+          assert.ok(relativeError(x, all.slice(start, start + size)) < 1e-4, `iteration ${p}, boundary ${i}`);
+          if (i < p) assert.deepEqual(x, front[i]);
+        });
+        front = event.boundaries;
+        seen++;
+      }
+      assert.equal(seen, iterations);
+    } finally {
+      await engine.close();
+    }
+  });
+}

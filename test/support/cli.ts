@@ -1,0 +1,39 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { ROOT } from './fixtures.js';
+
+/** What a process printed and how it ended. */
+export interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A process under way. */
+export interface Started {
+  readonly child: ChildProcess;
+  readonly ended: Promise<Ended>;
+}
+
+/** Starts `srds` with these arguments. */
+export function start(args: readonly string[], options: { cwd?: string } = {}): Started {
+  return startNode([`${ROOT}dist/cli/main.js`, ...args], options);
+}
+
+/** Runs `srds` with these arguments to its end. */
+export function srdsCli(args: readonly string[], options: { cwd?: string } = {}): Promise<Ended> {
+  return start(args, options).ended;
+}
+
+/** Starts Node with these arguments. */
+export function startNode(args: readonly string[], options: { cwd?: string } = {}): Started {
+  const child = spawn(process.execPath, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  const ended = new Promise<Ended>((resolve) =>
+    child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr })),
+  );
+  return { child, ended };
+}

@@ -1,0 +1,71 @@
+import { readFileSync, readdirSync } from 'node:fs';
+import { basename } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** The repository's root; tests run from build/test. */
+export const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
+
+/** Path of a file or folder of test/fixtures. */
+export function fixture(path: string): string {
+  return `${ROOT}test/fixtures/${path}`;
+}
+
+/** Names, without extension, of the references in a folder of test/fixtures. */
+export function references(folder: string): string[] {
+  return readdirSync(fixture(folder))
+    .filter((name) => name.endsWith('.safetensors'))
+    .map((name) => basename(name, '.safetensors'));
+}
+
+/** A reference file: what diffusers or torch computed. */
+export interface Reference {
+  readonly metadata: Readonly<Record<string, string>>;
+  floats(name: string): Float32Array;
+  numbers(name: string): number[];
+  bytes(name: string): Uint8Array;
+  shape(name: string): number[];
+  has(name: string): boolean;
+}
+
+interface Header {
+  readonly dtype: string;
+  readonly shape: number[];
+  readonly data_offsets: [number, number];
+}
+
+/** Reads test/fixtures/PATH.safetensors. */
+export function reference(path: string): Reference {
+  const file = readFileSync(fixture(`${path}.safetensors`));
+  const length = Number(file.readBigUInt64LE(0));
+  const header = JSON.parse(file.toString('utf8', 8, 8 + length)) as Record<string, Header>;
+  const metadata = (header.__metadata__ ?? {}) as unknown as Record<string, string>;
+  const tensor = (name: string, dtypes: readonly string[]): [string, ArrayBuffer] => {
+    const entry = header[name];
+    if (!dtypes.includes(entry?.dtype)) throw new Error(`${path}: ${name} is ${entry?.dtype}, not ${dtypes.join()}`);
+    const [start, end] = entry.data_offsets;
+    return [entry.dtype, new Uint8Array(file.subarray(8 + length + start, 8 + length + end)).buffer];
+  };
+  return {
+    metadata,
+    floats: (name) => new Float32Array(tensor(name, ['F32'])[1]),
+    bytes: (name) => new Uint8Array(tensor(name, ['U8'])[1]),
+    numbers: (name) => {
+      const [dtype, data] = tensor(name, ['I64', 'F32']);
+      return dtype === 'F32' ? [...new Float32Array(data)] : [...new BigInt64Array(data)].map(Number);
+    },
+    shape: (name) => header[name].shape,
+    has: (name) => name in header,
+  };
+}
+
+/** Largest difference over the largest magnitude of `expected`. */
+export function relativeError(actual: Float32Array, expected: Float32Array): number {
+  if (actual.length !== expected.length) throw new Error(`${actual.length} values against ${expected.length}`);
+  let difference = 0;
+  let magnitude = 0;
+  expected.forEach((value, k) => {
+    difference = Math.max(difference, Math.abs(value - actual[k]));
+    magnitude = Math.max(magnitude, Math.abs(value));
+  });
+  return difference / magnitude;
+}
