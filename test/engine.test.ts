@@ -8,15 +8,18 @@ import { fixture, reference, ROOT } from './support/fixtures.js';
 /** An engine that answers each row with its timestep, when it is told to. */
 class ManualEngine implements Engine {
   readonly device = 'manual';
-  readonly graphs = new Map([['unet', { inputs: [{ name: 'timestep', type: 'float32', dims: this.timestepDims }], outputs: [] }]]);
+  readonly graphs;
   readonly batches: Batch[] = [];
   private readonly answers: (() => void)[] = [];
 
   constructor(
-    readonly timestepDims: readonly string[] = ['batch'],
+    timestepDims: readonly string[] = ['batch'],
     readonly slots = 1,
     readonly maxRows = 3,
-  ) {}
+  ) {
+    const inputs = [{ name: 'timestep', type: 'float32', dims: timestepDims }];
+    this.graphs = new Map([['unet', { inputs, outputs: [] }]]);
+  }
 
   register(): string {
     return '';
@@ -43,16 +46,29 @@ const at = (t: number): Evaluation => ({
   output: 'out',
   inputs: { timestep: float32(Float32Array.of(t), []) },
 });
-const timesOf = (batches: readonly Batch[]) => batches.map((batch) => batch.map(({ inputs }) => Number(inputs.timestep.data[0])));
+const timesOf = (batches: readonly Batch[]) =>
+  batches.map((batch) => batch.map(({ inputs }) => Number(inputs.timestep.data[0])));
 
 test('the most urgent evaluations share the next batch, up to the rows that pay', async () => {
   const engine = new ManualEngine();
   const batcher = new Batcher(engine);
-  const results = [[2, 1], [0, 9], [1, 0], [1, 2], [0, 1]].map((priority, k) => batcher.evaluate(at(k), priority));
+  const results = [
+    [2, 1],
+    [0, 9],
+    [1, 0],
+    [1, 2],
+    [0, 1],
+  ].map((priority, k) => batcher.evaluate(at(k), priority));
   await engine.answer();
   await engine.answer();
-  assert.deepEqual(timesOf(engine.batches), [[4, 1, 2], [3, 0]]);
-  assert.deepEqual((await Promise.all(results)).map(([row]) => row[0]), [0, 1, 2, 3, 4]);
+  assert.deepEqual(timesOf(engine.batches), [
+    [4, 1, 2],
+    [3, 0],
+  ]);
+  assert.deepEqual(
+    (await Promise.all(results)).map(([row]) => row[0]),
+    [0, 1, 2, 3, 4],
+  );
 });
 
 test('an aborted evaluation that waits is dropped; one under way is finished', async () => {
@@ -77,7 +93,10 @@ test('where the graph takes one timestep for the batch, only equal ones share on
   await engine.answer();
   await engine.answer();
   assert.deepEqual(timesOf(engine.batches), [[5, 5], [7]]);
-  assert.deepEqual((await Promise.all(results)).map(([row]) => row[0]), [5, 7, 5]);
+  assert.deepEqual(
+    (await Promise.all(results)).map(([row]) => row[0]),
+    [5, 7, 5],
+  );
 });
 
 test('an engine that fails rejects the batch and goes on with the next', async () => {
@@ -96,7 +115,10 @@ const UNET = { unet: `${ROOT}models/scenes-128/unet/model.onnx` };
 
 test('on the CPU every row of a batch is === the row alone, over threads and processes', async () => {
   const random = new Generator(1);
-  const rows = Array.from({ length: 5 }, (_, k) => ({ sample: float32(random.randn(4096), [4, 32, 32]), t: 999 - 150 * k }));
+  const rows = Array.from({ length: 5 }, (_, k) => ({
+    sample: float32(random.randn(4096), [4, 32, 32]),
+    t: 999 - 150 * k,
+  }));
   const text = float32(random.randn(32 * 128), [32, 128]);
   const outputs: Float32Array[][] = [];
   for (const options of [{ threads: 1 }, { threads: 2 }, { threads: 1, workers: 2 }]) {
@@ -109,7 +131,7 @@ test('on the CPU every row of a batch is === the row alone, over threads and pro
         inputs: { sample, timestep: float32(Float32Array.of(t), []) },
         conditioning,
       }));
-      outputs.push((await engine.run(batch)).outputs.flat() as Float32Array[]);
+      outputs.push((await engine.run(batch)).outputs.map(([row]) => row));
       const alone = await Promise.all(batch.map((evaluation) => engine.run([evaluation])));
       outputs.push(alone.flatMap(({ outputs: [[row]] }) => row));
     } finally {
@@ -128,7 +150,11 @@ test('one evaluation of a network equals torch', async () => {
       const size = dims.reduce((a, b) => a * b);
       const text = float32(probe.floats('encoder_hidden_states'), probe.shape('encoder_hidden_states').slice(1));
       const conditioning = [engine.register({ encoder_hidden_states: text })];
-      const [samples, expected, times] = [probe.floats('sample'), probe.floats('out_sample'), probe.numbers('timestep')];
+      const [samples, expected, times] = [
+        probe.floats('sample'),
+        probe.floats('out_sample'),
+        probe.numbers('timestep'),
+      ];
       for (let k = 0; k < rows; k++) {
         const inputs = {
           sample: float32(samples.slice(k * size, (k + 1) * size), dims),
@@ -160,9 +186,12 @@ test('closing ends a busy process and rejects what it was doing', async () => {
   const [pid] = engine.pids;
   const inputs = { sample: float32(new Float32Array(4096), [4, 32, 32]), timestep: float32(Float32Array.of(1), []) };
   const conditioning = [engine.register({ encoder_hidden_states: float32(new Float32Array(32 * 128), [32, 128]) })];
-  const running = assert.rejects(engine.run(Array(16).fill({ graph: 'unet', output: 'out_sample', inputs, conditioning }) as Batch), {
-    code: 'ENGINE_FAILED',
-  });
+  const running = assert.rejects(
+    engine.run(Array(16).fill({ graph: 'unet', output: 'out_sample', inputs, conditioning }) as Batch),
+    {
+      code: 'ENGINE_FAILED',
+    },
+  );
   await engine.close();
   await running;
   assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
@@ -175,7 +204,10 @@ test('an evaluation that the graph cannot run is an error, and the process lives
     const evaluation = (side: number) => ({
       graph: 'unet',
       output: 'out_sample',
-      inputs: { sample: float32(new Float32Array(4 * side * side), [4, side, side]), timestep: float32(Float32Array.of(1), []) },
+      inputs: {
+        sample: float32(new Float32Array(4 * side * side), [4, side, side]),
+        timestep: float32(Float32Array.of(1), []),
+      },
       conditioning,
     });
     await assert.rejects(engine.run([evaluation(31)]), { code: 'ENGINE_FAILED' });

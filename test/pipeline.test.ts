@@ -43,7 +43,7 @@ function assertSameImage(actual: Uint8Array, expected: Uint8Array): void {
 }
 
 function settingsOf({ metadata }: Reference): GenerateOptions {
-  const negative = metadata.negative_prompt === 'null' || metadata.negative_prompt === undefined ? '' : metadata.negative_prompt;
+  const negative = metadata.negative_prompt === 'null' ? '' : metadata.negative_prompt;
   return {
     prompt: metadata.prompt,
     negativePrompt: negative,
@@ -114,7 +114,14 @@ test('the bundled model: at tolerance 0 every form of SRDS is === serial, and sh
 test('tiny models: at tolerance 0 SRDS is === serial for every correction, N and odd partitions', async () => {
   for (const model of ['sd15', 'sd21v']) {
     await withPipeline(fixture(`models/${model}`), async (pipeline) => {
-      for (const [steps, blocks] of [[1, 1], [2, 2], [5, [1, 3, 1]], [25, 8], [50, 11], [25, [7, 1, 1, 13, 3]]] as const) {
+      for (const [steps, blocks] of [
+        [1, 1],
+        [2, 2],
+        [5, [1, 3, 1]],
+        [25, 8],
+        [50, 11],
+        [25, [7, 1, 1, 13, 3]],
+      ] as const) {
         const common = { prompt: 'a red ball', steps, guidance: 7.5 };
         const serial = await image(pipeline, { ...common, sampler: 'serial' });
         for (const correction of ['parareal', 'secant'] as const) {
@@ -133,7 +140,10 @@ test('images of one call are those of calls of their own, and stop one by one', 
   await withPipeline(fixture('models/sd21v'), async (pipeline) => {
     const common = { prompt: 'a red ball', steps: 25, tolerance: 1 };
     const { images } = await pipeline.generate({ ...common, n: 4, seed: 10 }).result;
-    assert.deepEqual(images.map(({ seed }) => seed), [10n, 11n, 12n, 13n]);
+    assert.deepEqual(
+      images.map(({ seed }) => seed),
+      [10n, 11n, 12n, 13n],
+    );
     for (const drawn of images) {
       const alone = await image(pipeline, { ...common, seed: drawn.seed });
       assert.deepEqual([drawn.latents, drawn.iterations], [alone.latents, alone.iterations]);
@@ -176,18 +186,38 @@ test('two runs at once on one pipeline do not disturb each other', async () => {
     const draw = (prompt: string) => image(pipeline, { prompt, steps: 10 });
     const together = await Promise.all([draw('a red ball'), draw('a small blue metal cube on sand at night')]);
     const apart = [await draw('a red ball'), await draw('a small blue metal cube on sand at night')];
-    assert.deepEqual(together.map(({ latents }) => latents), apart.map(({ latents }) => latents));
+    assert.deepEqual(
+      together.map(({ latents }) => latents),
+      apart.map(({ latents }) => latents),
+    );
   });
 });
 
 test('options that cannot be used are refused at once', async () => {
   await withPipeline(fixture('models/sd15'), async (pipeline) => {
     const bad: Partial<GenerateOptions>[] = [
-      { steps: 0 }, { steps: 1.5 }, { steps: 1001 }, { blocks: 26 }, { blocks: [1, 2] }, { n: 0 }, { n: 1.5 }, { width: 65 },
-      { height: 0 }, { width: Infinity }, { tolerance: -1 }, { tolerance: NaN }, { maxIterations: 0 }, { guidance: -1 }, { seed: 0.5 },
+      { steps: 0 },
+      { steps: 1.5 },
+      { steps: 1001 },
+      { blocks: 26 },
+      { blocks: [1, 2] },
+      { n: 0 },
+      { n: 1.5 },
+      { width: 65 },
+      { height: 0 },
+      { width: Infinity },
+      { tolerance: -1 },
+      { tolerance: NaN },
+      { maxIterations: 0 },
+      { guidance: -1 },
+      { seed: 0.5 },
     ];
     for (const options of bad) {
-      assert.throws(() => pipeline.generate({ prompt: 'a', ...options }), { code: 'INVALID_OPTION' }, JSON.stringify(options));
+      assert.throws(
+        () => pipeline.generate({ prompt: 'a', ...options }),
+        { code: 'INVALID_OPTION' },
+        JSON.stringify(options),
+      );
     }
   });
 });

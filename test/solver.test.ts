@@ -38,8 +38,15 @@ for (const name of references('steps')) {
   });
 }
 
-test("the measured order of ddim on a Gaussian mixture is the declared one", async () => {
-  const denoiser = mixtureDenoiser({ means: [[1, -0.5], [-1.2, 0.8]], weights: [0.4, 0.6], deviation: 0.5 });
+test('the measured order of ddim on a Gaussian mixture is the declared one', async () => {
+  const denoiser = mixtureDenoiser({
+    means: [
+      [1, -0.5],
+      [-1.2, 0.8],
+    ],
+    weights: [0.4, 0.6],
+    deviation: 0.5,
+  });
   const end = async (n: number) =>
     (await serial({ x: Float32Array.of(0.3, -1.1), steps: smoothGrid(n), denoiser, solver: ddim }).result).x;
   const exact = await end(8192);

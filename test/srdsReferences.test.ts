@@ -22,7 +22,9 @@ for (const name of references('srds')) {
     try {
       const register = (k: string) => {
         const key = `${k}.prompt_embeds`;
-        return engine.register({ encoder_hidden_states: float32(embeddings.floats(key), embeddings.shape(key).slice(1)) });
+        return engine.register({
+          encoder_hidden_states: float32(embeddings.floats(key), embeddings.shape(key).slice(1)),
+        });
       };
       const [iterations, boundaries, ...dims] = expected.shape('iterates');
       const size = dims.reduce((a, b) => a * b);

@@ -8,7 +8,9 @@ const ENCODER = { maxLength: 77, vocabulary: 857 };
 
 test("token ids equal transformers' CLIPTokenizerFast", async () => {
   const tokenizer = await readTokenizer(fixture('models/sd15'), ENCODER);
-  const { cases } = JSON.parse(readFileSync(fixture('tokens/clip.json'), 'utf8')) as { cases: { text: string; fast: number[] }[] };
+  const { cases } = JSON.parse(readFileSync(fixture('tokens/clip.json'), 'utf8')) as {
+    cases: { text: string; fast: number[] }[];
+  };
   for (const { text, fast } of cases) {
     const { ids, cut } = tokenizer.encode(text);
     assert.deepEqual(ids.slice(0, fast.length), fast, text);

@@ -26,7 +26,11 @@ export function demoCommand(signal: AbortSignal): Command {
         if (event.type !== 'iteration') return;
         previews.push(event.preview);
         const change = event.residual?.toFixed(2) ?? '';
-        rows.push([event.iteration === 0 ? 'coarse' : String(event.iteration), String(event.evaluations.critical), change]);
+        rows.push([
+          event.iteration === 0 ? 'coarse' : String(event.iteration),
+          String(event.evaluations.critical),
+          change,
+        ]);
       };
       const { result, context } = await draw({
         model: undefined,
@@ -48,14 +52,20 @@ export function demoCommand(signal: AbortSignal): Command {
       await writeFiles([{ path: montage, bytes: await sideBySide(previews) }]);
       const { evaluations, error } = image;
       const say = (line = '') => void process.stdout.write(`${line}\n`);
-      say(`"${prompt}", ${result.settings.steps} steps, ${result.settings.partition.length} blocks, on the ${context.device}`);
+      say(
+        `"${prompt}", ${result.settings.steps} steps, ${result.settings.partition.length} blocks, on the ${context.device}`,
+      );
       say();
       table(rows).forEach(say);
       say();
       say(`${capital(summary(image))}.`);
-      say(`Critical path ${(evaluations.serial / evaluations.critical).toFixed(1)} times shorter; sampling took ${result.seconds.sample.toFixed(1)} s.`);
+      say(
+        `Critical path ${(evaluations.serial / evaluations.critical).toFixed(1)} times shorter; sampling took ${result.seconds.sample.toFixed(1)} s.`,
+      );
       if (context.device === 'cpu') {
-        say('On a CPU evaluations of a batch take turns, so the serial sampler is faster here; a shorter critical path');
+        say(
+          'On a CPU evaluations of a batch take turns, so the serial sampler is faster here; a shorter critical path',
+        );
         say('saves time on hardware that evaluates a batch about as fast as one.');
       }
       if (error) say(`${capital(differenceToSerial(error))}.`);

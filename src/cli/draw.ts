@@ -100,7 +100,12 @@ async function filesOf(
     files.push({ path: paths[i], bytes: await encodePng(image.rgb, { parameters }) });
   }
   if (latents !== undefined) {
-    const dims = [images.length, model.latentChannels, settings.height / model.vaeFactor, settings.width / model.vaeFactor];
+    const dims = [
+      images.length,
+      model.latentChannels,
+      settings.height / model.vaeFactor,
+      settings.width / model.vaeFactor,
+    ];
     const all = new Float32Array(dims.reduce((a, b) => a * b));
     images.forEach((image, i) => all.set(image.latents, i * image.latents.length));
     files.push({ path: latents, bytes: encodeNpy(all, dims) });

@@ -1,7 +1,6 @@
 import { Command, Option } from 'commander';
-import type { GenerateOptions, SamplerName } from '../pipeline/options.js';
+import type { Correction, GenerateOptions, SamplerName } from '../pipeline/options.js';
 import type { Partition } from '../plan/partition.js';
-import type { Correction } from '../sampler/corrections.js';
 import { draw } from './draw.js';
 import { differenceToSerial, jsonReport, summary } from './report.js';
 import { blocks, decimal, seed, size, whole } from './values.js';
@@ -84,8 +83,20 @@ export function generateCommand(signal: AbortSignal): Command {
 }
 
 function generateOptions(prompt: string, flags: Flags): GenerateOptions {
-  const { steps, sampler, correction, pipelined, tolerance, maxIterations, guidance, negativePrompt, n, compare } = flags;
-  const given = { steps, sampler, correction, pipelined, tolerance, maxIterations, guidance, negativePrompt, n, compare };
+  const { steps, sampler, correction, pipelined, tolerance, maxIterations, guidance, negativePrompt, n, compare } =
+    flags;
+  const given = {
+    steps,
+    sampler,
+    correction,
+    pipelined,
+    tolerance,
+    maxIterations,
+    guidance,
+    negativePrompt,
+    n,
+    compare,
+  };
   const named = { ...given, seed: flags.seed, blocks: flags.blocks, ...flags.size };
   return { prompt, ...(Object.fromEntries(Object.entries(named).filter(([, v]) => v !== undefined)) as object) };
 }

@@ -19,7 +19,9 @@ async function main(argv: readonly string[]): Promise<number> {
     });
   }
   // Whoever reads the report may have gone away.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : EXIT_INTERNAL));
+  process.stdout.on('error', (error: NodeJS.ErrnoException) =>
+    process.exit(error.code === 'EPIPE' ? 0 : EXIT_INTERNAL),
+  );
 
   try {
     await program(abort.signal).parseAsync(argv);

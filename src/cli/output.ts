@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { access, constants, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
-import { messageOf, SrdsError } from '../errors.js';
+import { messageOf, SrdsError, systemCode } from '../errors.js';
 
 /** A file to be written. */
 export interface OutputFile {
@@ -76,8 +76,8 @@ export async function checkWritable(path: string): Promise<void> {
 
 /** That files could be created in a folder, which may have to be made. */
 async function checkFolder(folder: string): Promise<void> {
-  const stats = await stat(folder).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return undefined;
+  const stats = await stat(folder).catch((error: unknown) => {
+    if (systemCode(error) === 'ENOENT') return undefined;
     throw error;
   });
   if (stats === undefined) return checkFolder(dirname(folder));

@@ -27,7 +27,8 @@ export class Progress {
       const { critical, total, serial } = event.evaluations;
       const spent = `${critical} sequential evaluations of ${serial}, ${total} in all`;
       if (event.type === 'iteration') {
-        const change = event.residual === undefined ? 'coarse sweep' : `changed by ${event.residual.toFixed(2)} grey levels`;
+        const change =
+          event.residual === undefined ? 'coarse sweep' : `changed by ${event.residual.toFixed(2)} grey levels`;
         this.iteration = `iteration ${event.iteration}, ${change}, `;
       }
       this.state = `${this.iteration}${spent}`;

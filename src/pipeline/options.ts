@@ -6,6 +6,8 @@ import type { ModelFolder } from './modelFolder.js';
 /** Which sampler draws. */
 export type SamplerName = 'serial' | 'srds';
 
+export type { Correction };
+
 /** What to draw, and how. */
 export interface GenerateOptions {
   readonly prompt: string;

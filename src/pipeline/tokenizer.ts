@@ -43,7 +43,10 @@ export async function readTokenizer(
 ): Promise<ClipTokenizer> {
   const vocab = await readJson(folder, 'tokenizer/vocab.json', vocabulary);
   const merges = parseMerges(await readText(folder, 'tokenizer/merges.txt'));
-  const config = { ...(await readSpecialTokens(folder)), ...(await readJson(folder, 'tokenizer/tokenizer_config.json', tokenizerConfig)) };
+  const config = {
+    ...(await readSpecialTokens(folder)),
+    ...(await readJson(folder, 'tokenizer/tokenizer_config.json', tokenizerConfig)),
+  };
   const { bos_token: bos = '<|startoftext|>', eos_token: eos = '<|endoftext|>' } = config;
   const pad = config.pad_token ?? eos;
   const specials = [...new Set([bos, eos, pad, config.unk_token ?? eos])];
@@ -66,7 +69,10 @@ export async function readTokenizer(
   const highest = ids.reduce((max, id) => Math.max(max, id), 0);
   if (highest >= encoder.vocabulary) throw broken(`token ${highest}; the text encoder has ${encoder.vocabulary}`);
 
-  const tokenizer = new Tokenizer(description(vocab, merges, specials, { bos, eos, unk: config.unk_token ?? eos }), config);
+  const tokenizer = new Tokenizer(
+    description(vocab, merges, specials, { bos, eos, unk: config.unk_token ?? eos }),
+    config,
+  );
   return {
     maxLength,
     encode(text) {

@@ -1,4 +1,4 @@
-import { boundaries, type Partition } from './partition.js';
+import type { Partition } from './partition.js';
 
 /**
  * Sequential evaluations that `iterations` iterations of SRDS take where every batch costs one.
@@ -11,15 +11,28 @@ import { boundaries, type Partition } from './partition.js';
  */
 export function criticalPath(partition: Partition, iterations: number, pipelined = true): number {
   const blocks = partition.length;
-  const exact = boundaries(partition);
   let depth = Array.from({ length: blocks + 1 }, (_, i) => i);
-  for (let p = 1; p <= iterations; p++) {
+  let front = acrossSingleSteps(partition, 0);
+  for (let p = 1; p <= iterations && front < blocks; p++) {
     const before = depth;
     const afterFine = (i: number) => (pipelined ? before[i] + partition[i] : before[blocks] + partition[i] - 1);
-    depth = pipelined ? exact.slice(0, p) : before.slice(0, p);
-    for (let i = p - 1; i < blocks; i++) {
-      depth.push(i === p - 1 ? afterFine(i) : Math.max(afterFine(i), depth[i] + 1));
+    depth = before.slice(0, front + 1);
+    for (let i = front; i < blocks; i++) {
+      depth.push(i === front ? afterFine(i) : Math.max(afterFine(i), depth[i] + 1));
     }
+    front = acrossSingleSteps(partition, front + 1);
   }
   return depth[blocks];
+}
+
+/** Iterations after which the sample is exact whatever the model: one for each block of more than one step. */
+export function iterationsToExact(partition: Partition): number {
+  return Math.max(1, partition.filter((length) => length > 1).length);
+}
+
+/** The boundary that is exact if boundary `from` is: the coarse solver crosses blocks of one step exactly. */
+function acrossSingleSteps(partition: Partition, from: number): number {
+  let front = from;
+  while (partition[front] === 1) front++;
+  return front;
 }

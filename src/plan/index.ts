@@ -1,2 +1,2 @@
 export { boundaries, checkPartition, defaultBlocks, evenPartition, type Partition } from './partition.js';
-export { criticalPath } from './criticalPath.js';
+export { criticalPath, iterationsToExact } from './criticalPath.js';

@@ -21,6 +21,11 @@ export class Block {
     private readonly evaluator: Evaluator,
   ) {}
 
+  /** Whether the block has one step, so that both solvers are the same. */
+  get single(): boolean {
+    return this.fineSteps.length === 1;
+  }
+
   /** G: the whole block in one solver step. */
   coarse(boundary: Boundary): Promise<State> {
     return remember(this.coarseSolves, boundary, async () => {

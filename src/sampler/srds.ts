@@ -1,12 +1,13 @@
 import { setMaxListeners } from 'node:events';
 import type { Denoiser } from '../denoiser/denoiser.js';
+import { iterationsToExact } from '../plan/criticalPath.js';
 import { boundaries, checkPartition, defaultBlocks, evenPartition, type Partition } from '../plan/partition.js';
 import { span, type SolverStep } from '../schedule/grid.js';
 import type { Solver } from '../solver/solver.js';
 import { identical, meanAbsoluteDifference } from '../tensor/operations.js';
 import { Block, type Boundary } from './block.js';
 import { correct, type Correction } from './corrections.js';
-import { Evaluator, whenAborted } from './evaluator.js';
+import { Evaluator, whenAborted, type State } from './evaluator.js';
 import type { SampleResult, SamplerEvent, Status } from './events.js';
 import { Run } from './run.js';
 
@@ -56,7 +57,8 @@ export function srds(options: SrdsOptions): Run<SamplerEvent, SampleResult> {
     steps.length,
   );
   const last = partition.length;
-  const maxIterations = Math.min(options.maxIterations ?? last, last);
+  const toExact = iterationsToExact(partition);
+  const maxIterations = Math.min(options.maxIterations ?? toExact, toExact);
 
   return new Run<SamplerEvent, SampleResult>(async (emit, aborted) => {
     const stop = new AbortController();
@@ -104,33 +106,46 @@ export function srds(options: SrdsOptions): Run<SamplerEvent, SampleResult> {
       gate: number,
     ): Promise<Known> => {
       const { boundary: before } = await beforePromise;
-      const fine = block.fine(before, gate);
-      fine.catch(() => undefined);
+      if (!block.single) block.fine(before, gate).catch(() => undefined);
       const [{ boundary: now }, older] = await Promise.all([nowPromise, olderPromise]);
-      // Nothing new at the block's start, and the last iteration has solved it from there: its end is exact already.
-      if (now === before && before === older?.boundary) return endBefore;
-
-      const f = await fine;
-      let x = f.x;
-      let depth = f.depth;
-      if (now !== before) {
-        const [gNow, g] = await Promise.all([block.coarse(now), block.coarse(before)]);
-        depth = Math.max(depth, gNow.depth);
-        x = correct(correction, {
-          now: { x: now.x, g: gNow.x },
-          before: { x: before.x, f: f.x, g: g.x },
-          older: older && (await solvesOf(block, older.boundary)),
-        });
-      }
+      // Nothing new at the block's start, and it was crossed exactly from there before: its end stays.
+      if (now === before && (block.single || before === older?.boundary)) return endBefore;
+      const { x, depth } = block.single
+        ? await block.coarse(now)
+        : await corrected(block, now, before, older?.boundary, gate);
       const { boundary: end } = await endBefore;
       return { boundary: identical(x, end.x) ? end : { x, depth, iteration: p }, depth };
+    };
+
+    const corrected = async (
+      block: Block,
+      now: Boundary,
+      before: Boundary,
+      older: Boundary | undefined,
+      gate: number,
+    ): Promise<State> => {
+      const f = await block.fine(before, gate);
+      if (now === before) return f;
+      const [gNow, g] = await Promise.all([block.coarse(now), block.coarse(before)]);
+      const x = correct(correction, {
+        now: { x: now.x, g: gNow.x },
+        before: { x: before.x, f: f.x, g: g.x },
+        older: older && {
+          x: older.x,
+          f: (await block.fine(older, 0)).x,
+          g: (await block.coarse(older)).x,
+        },
+      });
+      return { x, depth: Math.max(f.depth, gNow.depth) };
     };
 
     const rows = [coarseSweep()];
     const extend = (gate: number) => rows.push(refine(rows.length, rows[rows.length - 1], rows[rows.length - 2], gate));
     if (pipelined) while (rows.length <= maxIterations) extend(0);
     // Whatever fails or is dropped is noticed where the rows are awaited, below.
-    const forgive = () => rows.flat().forEach((known) => known.catch(() => undefined));
+    const forgive = () => {
+      for (const known of rows.flat()) known.catch(() => undefined);
+    };
     forgive();
 
     const residuals: number[] = [];
@@ -141,7 +156,14 @@ export function srds(options: SrdsOptions): Run<SamplerEvent, SampleResult> {
       const x = iterate[last].boundary.x;
       const evaluations = evaluator.count(depthOf(iterate));
       const states = iterate.map(({ boundary }) => boundary.x);
-      emit({ type: 'iteration', iteration: iterations, x, boundaries: states, residual: residuals.at(-1), evaluations });
+      emit({
+        type: 'iteration',
+        iteration: iterations,
+        x,
+        boundaries: states,
+        residual: residuals.at(-1),
+        evaluations,
+      });
     };
     const end = async (status: Status): Promise<SampleResult> => {
       stop.abort();
@@ -160,11 +182,13 @@ export function srds(options: SrdsOptions): Run<SamplerEvent, SampleResult> {
           forgive();
         }
         const row = await Promise.race([Promise.all(rows[iterations + 1]), abort]);
-        const exact = iterations + 1 === last || row.every(({ boundary }, i) => boundary === before[i].boundary);
+        const exact = iterations + 1 === toExact || row.every(({ boundary }, i) => boundary === before[i].boundary);
         const change = residual(row[last].boundary.x, before[last].boundary.x, iterations + 1);
         residuals.push(await Promise.race([change, abort]));
         iterations++;
         iterate = row;
+        // States that no later iteration refers to need not be kept.
+        if (iterations >= 2) rows[iterations - 2] = [];
         report();
         if (exact) return await end('exact');
         if (residuals[iterations - 1] < tolerance) return await end('converged');
@@ -175,10 +199,4 @@ export function srds(options: SrdsOptions): Run<SamplerEvent, SampleResult> {
       throw error;
     }
   }, options.signal);
-}
-
-/** A block's solves from a start state that the last iteration has solved. */
-async function solvesOf(block: Block, boundary: Boundary): Promise<{ x: Float32Array; f: Float32Array; g: Float32Array }> {
-  const [f, g] = await Promise.all([block.fine(boundary, 0), block.coarse(boundary)]);
-  return { x: boundary.x, f: f.x, g: g.x };
 }

@@ -38,10 +38,10 @@ export function reference(path: string): Reference {
   const file = readFileSync(fixture(`${path}.safetensors`));
   const length = Number(file.readBigUInt64LE(0));
   const header = JSON.parse(file.toString('utf8', 8, 8 + length)) as Record<string, Header>;
-  const metadata = (header.__metadata__ ?? {}) as unknown as Record<string, string>;
+  const metadata = header.__metadata__ as unknown as Record<string, string>;
   const tensor = (name: string, dtypes: readonly string[]): [string, ArrayBuffer] => {
-    const entry = header[name];
-    if (!dtypes.includes(entry?.dtype)) throw new Error(`${path}: ${name} is ${entry?.dtype}, not ${dtypes.join()}`);
+    const entry = header[name] as Header | undefined;
+    if (!entry || !dtypes.includes(entry.dtype)) throw new Error(`${path}: no ${name} of type ${dtypes.join()}`);
     const [start, end] = entry.data_offsets;
     return [entry.dtype, new Uint8Array(file.subarray(8 + length + start, 8 + length + end)).buffer];
   };

@@ -33,6 +33,9 @@ export function mixtureDenoiser({ means, weights, deviation }: Mixture): Denoise
 
 /** A smooth variance-preserving grid of `steps` steps. */
 export function smoothGrid(steps: number): SolverStep[] {
-  const level = (i: number) => ({ t: 1000 * (1 - i / steps), alphaBar: Math.cos((1.5 * (1 - i / steps) * Math.PI) / 3.2) ** 2 * 0.999 });
+  const level = (i: number) => ({
+    t: 1000 * (1 - i / steps),
+    alphaBar: Math.cos((1.5 * (1 - i / steps) * Math.PI) / 3.2) ** 2 * 0.999,
+  });
   return Array.from({ length: steps }, (_, i) => ({ from: level(i), to: level(i + 1) }));
 }

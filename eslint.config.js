@@ -1,0 +1,85 @@
+import js from '@eslint/js';
+import { defineConfig, globalIgnores } from 'eslint/config';
+import tseslint from 'typescript-eslint';
+
+/** Modules of src/, in layers: a module imports only from layers above its own (docs/architecture.md). */
+const LAYERS = [
+  ['errors'],
+  ['tensor', 'random'],
+  ['schedule'],
+  ['engine'],
+  ['denoiser'],
+  ['solver'],
+  ['plan'],
+  ['sampler'],
+  ['pipeline'],
+  ['cli'],
+];
+
+/** Modules that show results never reach below the pipeline, but for plain data. */
+const SHOWN = ['cli'];
+const BELOW_PIPELINE = ['random', 'schedule', 'engine', 'denoiser', 'solver', 'sampler'];
+
+const forbid = (modules, message) => ({
+  group: modules.map((module) => `**/${module}/**`),
+  message,
+});
+
+const directions = LAYERS.flatMap((layer, i) =>
+  layer.map((module) => {
+    const lower = LAYERS.slice(i)
+      .flat()
+      .filter((other) => other !== module);
+    const patterns = [
+      {
+        group: ['**/index.js'],
+        message: 'Import from the file that defines it; an index is for users of the package.',
+      },
+    ];
+    if (lower.length > 0) patterns.push(forbid(lower, `${module} may import only from the modules above it.`));
+    if (SHOWN.includes(module)) patterns.push(forbid(BELOW_PIPELINE, `${module} never reaches below the pipeline.`));
+    return {
+      files: module === 'errors' ? ['src/errors.ts'] : [`src/${module}/**/*.ts`],
+      ignores: ['src/*/index.ts'],
+      rules: { '@typescript-eslint/no-restricted-imports': ['error', { patterns }] },
+    };
+  }),
+);
+
+export default defineConfig(
+  globalIgnores(['dist', 'build', 'out']),
+  js.configs.recommended,
+  {
+    files: ['**/*.ts'],
+    extends: [tseslint.configs.strictTypeChecked],
+    languageOptions: {
+      parserOptions: { project: ['./tsconfig.json', './tsconfig.test.json'], tsconfigRootDir: import.meta.dirname },
+    },
+    rules: {
+      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
+      '@typescript-eslint/no-confusing-void-expression': 'off',
+      '@typescript-eslint/consistent-type-imports': 'error',
+      // A denoiser is asynchronous by its type, whether or not it waits for anything.
+      '@typescript-eslint/require-await': 'off',
+      // The reason of an AbortSignal is passed on as it is.
+      '@typescript-eslint/prefer-promise-reject-errors': [
+        'error',
+        { allowThrowingAny: true, allowThrowingUnknown: true },
+      ],
+      'max-lines': ['error', { max: 400 }],
+    },
+  },
+  {
+    files: ['test/**/*.ts'],
+    rules: {
+      // node:test reports on the promises that its functions return.
+      '@typescript-eslint/no-floating-promises': ['error', { allowForKnownSafeCalls: ['test'] }],
+      '@typescript-eslint/no-non-null-assertion': 'off',
+    },
+  },
+  {
+    files: ['**/*.{js,mjs}'],
+    languageOptions: { globals: { process: 'readonly', URL: 'readonly', console: 'readonly' } },
+  },
+  ...directions,
+);

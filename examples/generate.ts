@@ -1,0 +1,13 @@
+// Draws an image with SRDS on the bundled model and follows its iterations.
+import { writeFile } from 'node:fs/promises';
+import { encodePng, Pipeline } from 'srds';
+
+const pipeline = await Pipeline.open();
+const run = pipeline.generate({ prompt: 'a red ball on the beach', steps: 50, seed: 7 });
+for await (const event of run) {
+  if (event.type === 'iteration') console.log(`iteration ${event.iteration}: changed by ${event.residual ?? '-'}`);
+}
+const [image] = (await run.result).images;
+if (image.rgb) await writeFile('red-ball.png', await encodePng(image.rgb));
+console.log(image.status, image.evaluations);
+await pipeline.close();

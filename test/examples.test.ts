@@ -1,0 +1,32 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { startNode } from './support/cli.js';
+import { ROOT } from './support/fixtures.js';
+
+test('the pipeline example draws an image and follows its iterations', async () => {
+  const cwd = mkdtempSync(join(tmpdir(), 'srds-'));
+  try {
+    const { code, stdout, stderr } = await startNode([`${ROOT}build/examples/generate.js`], { cwd }).ended;
+    assert.deepEqual([code, stderr], [0, '']);
+    assert.match(
+      stdout,
+      /iteration 0: changed by -\niteration 1: changed by [\d.]+\n[^]*converged \{ critical: \d\d?,/,
+    );
+    assert.equal(readFileSync(join(cwd, 'red-ball.png')).toString('latin1', 1, 4), 'PNG');
+  } finally {
+    rmSync(cwd, { recursive: true });
+  }
+});
+
+test("the example on one's own denoiser ends where the serial sampler does, sooner", async () => {
+  const { code, stdout, stderr } = await startNode([`${ROOT}build/examples/own-denoiser.js`]).ended;
+  assert.deepEqual([code, stderr], [0, '']);
+  const match = /converged: \((.*), (.*)\) in (\d+) [^]*serial: \((.*), (.*)\) in (\d+)/.exec(stdout);
+  assert.ok(match, stdout);
+  const [a, b, critical, c, d, steps] = match.slice(1).map(Number);
+  assert.ok(Math.hypot(a - c, b - d) < 1e-2);
+  assert.ok(critical < steps / 2);
+});
