@@ -21,6 +21,11 @@ test('the pipeline example draws an image and follows its iterations', async () 
   }
 });
 
+test("the README's example is the one that runs", () => {
+  const [, code] = readFileSync(`${ROOT}examples/generate.ts`, 'utf8').split(/^\/\/.*\n/);
+  assert.ok(readFileSync(`${ROOT}README.md`, 'utf8').includes(code));
+});
+
 test("the example on one's own denoiser ends where the serial sampler does, sooner", async () => {
   const { code, stdout, stderr } = await startNode([`${ROOT}build/examples/own-denoiser.js`]).ended;
   assert.deepEqual([code, stderr], [0, '']);

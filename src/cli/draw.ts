@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { encodeNpy } from '../tensor/npy.js';
-import type { GenerateOptions } from '../pipeline/options.js';
+import { settingsOf, type GenerateOptions } from '../pipeline/options.js';
 import { Pipeline, type GenerateEvent, type GenerateResult } from '../pipeline/pipeline.js';
 import { encodePng } from '../pipeline/png.js';
-import { BUNDLED_MODEL } from '../pipeline/modelFolder.js';
+import { BUNDLED_MODEL, readModelFolder } from '../pipeline/modelFolder.js';
 import { checkWritable, imagePath, writeFiles, type OutputFile } from './output.js';
 import { Progress } from './progress.js';
 import { pngParameters, type ReportContext } from './report.js';
@@ -43,7 +43,10 @@ export async function draw(options: DrawOptions): Promise<Drawn> {
     if (options.previews !== undefined) await checkWritable(join(options.previews, 'preview.png'));
     if (options.latents !== undefined) await checkWritable(options.latents);
     const pathOf = await imagePath(options.out, generate.prompt, (generate.n ?? 1) > 1);
-    const pipeline = await Pipeline.open(options.model ?? BUNDLED_MODEL, {
+    const model = await readModelFolder(options.model ?? BUNDLED_MODEL);
+    // Before the graphs are loaded, which can take long.
+    settingsOf(generate, model);
+    const pipeline = await Pipeline.open(model, {
       ...(options.threads === undefined ? {} : { threads: options.threads }),
       ...(options.workers === undefined ? {} : { workers: options.workers }),
       signal,

@@ -43,7 +43,7 @@ function program(signal: AbortSignal): Command {
     .addCommand(demoCommand(signal))
     .addHelpText('after', '\nSet SRDS_DEBUG=1 to see the stack trace of an error.');
   for (const command of [program, ...program.commands]) {
-    command.exitOverride().configureOutput({ outputError: () => undefined });
+    command.exitOverride().configureOutput({ writeErr: () => undefined });
   }
   return program;
 }

@@ -7,7 +7,7 @@ export {
   type OpenOptions,
   type Seconds,
 } from './pipeline.js';
-export type { GenerateOptions, SamplerName, Settings } from './options.js';
+export { settingsOf, type GenerateOptions, type SamplerName, type Settings } from './options.js';
 export { BUNDLED_MODEL, readModelFolder, type GraphName, type ModelFolder } from './modelFolder.js';
 export { readTokenizer, type ClipTokenizer, type Tokens } from './tokenizer.js';
 export { toRgb, type RgbImage } from './image.js';

@@ -1,6 +1,7 @@
 import { SrdsError } from '../errors.js';
 import { checkPartition, defaultBlocks, evenPartition, type Partition } from '../plan/partition.js';
 import type { Correction } from '../sampler/corrections.js';
+import { timesteps } from '../schedule/timesteps.js';
 import type { ModelFolder } from './modelFolder.js';
 
 /** Which sampler draws. */
@@ -63,10 +64,11 @@ const MAX_SIDE = 4096;
 const MAX_IMAGES = 100;
 
 /**
- * @param gridSteps number of steps that the model's schedule makes of `options.steps`
+ * Checks options against a model and fills in what is not given.
  * @throws SrdsError INVALID_OPTION
  */
-export function settingsOf(options: GenerateOptions, model: ModelFolder, gridSteps: number): Settings {
+export function settingsOf(options: GenerateOptions, model: ModelFolder): Settings {
+  const { length: steps } = timesteps(model.schedule, options.steps ?? 25);
   const { width = model.size.width, height = model.size.height, blocks } = options;
   checkSide('width', width, model);
   checkSide('height', height, model);
@@ -78,7 +80,7 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder, gridSte
     prompt: options.prompt,
     negativePrompt: options.negativePrompt ?? '',
     seeds: Array.from({ length: n }, (_, i) => first + BigInt(i)),
-    steps: gridSteps,
+    steps,
     guidance: nonNegative('a guidance scale', options.guidance ?? 5),
     width,
     height,
@@ -87,8 +89,8 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder, gridSte
     pipelined: options.pipelined ?? true,
     partition:
       blocks === undefined || typeof blocks === 'number'
-        ? evenPartition(gridSteps, blocks ?? defaultBlocks(gridSteps))
-        : checkPartition(blocks, gridSteps),
+        ? evenPartition(steps, blocks ?? defaultBlocks(steps))
+        : checkPartition(blocks, steps),
     tolerance: nonNegative('a tolerance in grey levels', options.tolerance ?? 0.5),
     maxIterations,
     compare: options.compare ?? false,

@@ -107,11 +107,11 @@ export class Pipeline {
 
   /**
    * Opens a diffusers folder of ONNX graphs on the CPU; without one, the model that comes with this package.
-   * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID
+   * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID, INVALID_OPTION
    */
-  static async open(folder: string = BUNDLED_MODEL, options: OpenOptions = {}): Promise<Pipeline> {
+  static async open(folder: string | ModelFolder = BUNDLED_MODEL, options: OpenOptions = {}): Promise<Pipeline> {
     const start = performance.now();
-    const model = await readModelFolder(folder);
+    const model = typeof folder === 'string' ? await readModelFolder(folder) : folder;
     const engine = await CpuEngine.open(model.graphs, options);
     try {
       return new Pipeline(model, engine, since(start), options.onBatch);
@@ -126,9 +126,8 @@ export class Pipeline {
    * @throws SrdsError INVALID_OPTION at once; the run fails with ENGINE_FAILED if the device does
    */
   generate(options: GenerateOptions): Run<GenerateEvent, GenerateResult> {
-    const steps = fineGrid(this.model.schedule, options.steps ?? 25);
-    const settings = settingsOf(options, this.model, steps.length);
-    return new Run((emit, signal) => this.draw(settings, steps, emit, signal), options.signal);
+    const settings = settingsOf(options, this.model);
+    return new Run((emit, signal) => this.draw(settings, emit, signal), options.signal);
   }
 
   /** Ends the device processes. Runs under way fail. */
@@ -136,12 +135,8 @@ export class Pipeline {
     return this.engine.close();
   }
 
-  private async draw(
-    settings: Settings,
-    steps: readonly SolverStep[],
-    emit: Emit,
-    signal: AbortSignal,
-  ): Promise<GenerateResult> {
+  private async draw(settings: Settings, emit: Emit, signal: AbortSignal): Promise<GenerateResult> {
+    const steps = fineGrid(this.model.schedule, settings.steps);
     const start = performance.now();
     const registered: ConditioningId[] = [];
     const register = async (name: string, text: string): Promise<ConditioningId> => {

@@ -7,6 +7,8 @@ import type { Reply } from './protocol.js';
 
 /** On a CPU rows of a batch take turns: a few hide the cost of a call, more only delay what is urgent. */
 const MAX_ROWS = 8;
+const MAX_WORKERS = 64;
+const MAX_THREADS = 1024;
 
 export interface CpuEngineOptions {
   /** Threads of each process; default: all processors, shared among the processes. */
@@ -30,11 +32,15 @@ export class CpuEngine implements Engine {
 
   /**
    * @param files the path of each graph's .onnx file, by the name that evaluations will use
-   * @throws SrdsError MODEL_INVALID if a file is no graph that ONNX Runtime can run
+   * @throws SrdsError INVALID_OPTION, or MODEL_INVALID if a file is no graph that ONNX Runtime can run
    */
   static async open(files: Readonly<Record<string, string>>, options: CpuEngineOptions = {}): Promise<CpuEngine> {
-    const workers = options.workers ?? 1;
-    const threads = options.threads ?? Math.max(1, Math.floor(availableParallelism() / workers));
+    const workers = within('workers', options.workers ?? 1, MAX_WORKERS);
+    const threads = within(
+      'threads',
+      options.threads ?? Math.max(1, Math.floor(availableParallelism() / workers)),
+      MAX_THREADS,
+    );
     options.signal?.throwIfAborted();
     const processes = Array.from({ length: workers }, () => new DeviceProcess('cpu'));
     const closeAll = () => Promise.all(processes.map((process) => process.close()));
@@ -89,6 +95,11 @@ export class CpuEngine implements Engine {
   async close(): Promise<void> {
     await Promise.all(this.processes.map((process) => process.close()));
   }
+}
+
+function within(what: string, value: number, max: number): number {
+  if (Number.isInteger(value) && value >= 1 && value <= max) return value;
+  throw new SrdsError('INVALID_OPTION', `1 to ${max} ${what}`, String(value), 'choose a number in that range');
 }
 
 function loaded(reply: Reply, files: Readonly<Record<string, string>>): Readonly<Record<string, GraphInfo>> {
