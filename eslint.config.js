@@ -18,7 +18,7 @@ const LAYERS = [
 
 /** Modules that show results never reach below the pipeline, but for plain data. */
 const SHOWN = ['cli'];
-const BELOW_PIPELINE = ['random', 'schedule', 'engine', 'denoiser', 'solver', 'sampler'];
+const BELOW_PIPELINE = ['tensor', 'random', 'schedule', 'engine', 'denoiser', 'solver', 'sampler'];
 
 const forbid = (modules, message) => ({
   group: modules.map((module) => `**/${module}/**`),
@@ -31,6 +31,7 @@ const directions = LAYERS.flatMap((layer, i) =>
       .flat()
       .filter((other) => other !== module);
     const patterns = [
+      { group: ['srds', 'srds/*'], message: 'Inside the package, import from the file.' },
       {
         group: ['**/index.js'],
         message: 'Import from the file that defines it; an index is for users of the package.',
@@ -41,7 +42,10 @@ const directions = LAYERS.flatMap((layer, i) =>
     return {
       files: module === 'errors' ? ['src/errors.ts'] : [`src/${module}/**/*.ts`],
       ignores: ['src/*/index.ts'],
-      rules: { '@typescript-eslint/no-restricted-imports': ['error', { patterns }] },
+      rules: {
+        '@typescript-eslint/no-restricted-imports': ['error', { patterns }],
+        'no-restricted-syntax': ['error', { selector: 'ImportExpression', message: 'Import statically.' }],
+      },
     };
   }),
 );

@@ -1,5 +1,9 @@
 /** What most users need; the subpaths (`srds/sampler`, `srds/schedule`, ...) hold each module whole. */
 export { SrdsError, type ErrorCode } from './errors.js';
+export type { Denoiser } from './denoiser/denoiser.js';
+export { parseScheduleConfig } from './schedule/config.js';
+export { fineGrid } from './schedule/grid.js';
+export { ddim } from './solver/ddim.js';
 export { Generator } from './random/generator.js';
 export { Run } from './sampler/run.js';
 export { serial, type SerialOptions } from './sampler/serial.js';

@@ -7,7 +7,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import sharp from 'sharp';
 import { z } from 'zod';
-import { srdsCli, start } from './support/cli.js';
+import { srdsCli, start, type Started } from './support/cli.js';
 import { fixture, reference, relativeError } from './support/fixtures.js';
 
 const TINY = fixture('models/sd21v');
@@ -80,7 +80,7 @@ test('a run on defaults writes a PNG named after the prompt, with its parameters
     text,
     /^A red ball, on the beach!\nSteps: 9, Sampler: DDIM, CFG scale: 5, Seed: 0, Size: 128x128, Model: scenes-128,/,
   );
-  assert.match(text, /SRDS correction: secant, SRDS pipelined: true, SRDS blocks: 2 2 1 2 2, SRDS tolerance: 0\.5/);
+  assert.match(text, /SRDS correction: secant, SRDS pipelined: true, SRDS blocks: 2 1 2 1 2 1, SRDS tolerance: 0\.5/);
 });
 
 test('--json prints one object of the documented form, and nothing else', async () => {
@@ -105,7 +105,7 @@ test('--json prints one object of the documented form, and nothing else', async 
   );
   assert.deepEqual(
     [rest.model, rest.steps, rest.blocks, rest.tolerance, rest.negativePrompt],
-    ['sd21v', 25, 8, 0.5, 'blue'],
+    ['sd21v', 25, 9, 0.5, 'blue'],
   );
   for (const { error, residuals, iterations, evaluations } of images) {
     assert.ok(error && error.mean < 5);
@@ -228,6 +228,9 @@ test('bad input is one line that says what was expected, with an exit code of it
     [['a', '--out', 'file/a.png'], 5, /file\/a\.png/],
     [['a', '--latents', 'file/a.npy'], 5, /file\/a\.npy/],
     [['a', '--previews', 'file'], 5, /file/],
+    [['a', '--previews', ''], 5, /empty name/],
+    [['a', '--latents', ''], 5, /empty name/],
+    [['a', '--previews', 'p', '--sampler', 'serial'], 2, /serial/],
   ];
   for (const [args, exit, message] of cases) {
     const { code, stdout, stderr } = await generate(...args);
@@ -245,6 +248,10 @@ test('an output that cannot take the data is an error and leaves no part of it',
   const { code, stderr } = await tiny('--steps', '2', '--out', '/dev/full');
   assert.equal(code, 5);
   assert.match(stderr, /^srds: expected to write \/dev\/full, found ENOSPC[^\n]+\n$/);
+  assert.equal((await tiny('--steps', '2', '--out', '/dev/null')).code, 0);
+  const same = await tiny('--steps', '2', '--out', 'c.png', '--latents', './c.png');
+  assert.equal(same.code, 5);
+  assert.match(same.stderr, /two results for the same file/);
   const { code: second } = await tiny('--steps', '2', '--latents', '/dev/full', '--out', 'new/a.png');
   assert.equal(second, 5);
   assert.deepEqual(readdirSync(cwd), []);
@@ -276,8 +283,11 @@ const alive = (pid: number) => {
 };
 
 /** Waits until the run has written its first preview, that is, until it samples. */
-async function untilSampling(): Promise<void> {
-  while (!existsSync(join(cwd, 'p/seed0-iteration00.png'))) await delay(10);
+async function untilSampling({ child }: Started): Promise<void> {
+  while (!existsSync(join(cwd, 'p/seed0-iteration00.png'))) {
+    assert.equal(child.exitCode, null);
+    await delay(10);
+  }
 }
 
 for (const [signal, exit] of [
@@ -298,8 +308,9 @@ for (const [signal, exit] of [
       'a.png',
       '--json',
     ];
-    const { child, ended } = start(args, { cwd });
-    await untilSampling();
+    const started = start(args, { cwd });
+    const { child, ended } = started;
+    await untilSampling(started);
     const children = childrenOf(child.pid!);
     assert.equal(children.length, 1);
     child.kill(signal);
@@ -314,7 +325,10 @@ for (const [signal, exit] of [
 
 test('Ctrl-C while the model loads ends it at once, with no process left', async () => {
   const { child, ended } = start(['generate', 'a red ball'], { cwd });
-  while (childrenOf(child.pid!).length === 0) await delay(5);
+  while (childrenOf(child.pid!).length === 0) {
+    assert.equal(child.exitCode, null);
+    await delay(5);
+  }
   const children = childrenOf(child.pid!);
   child.kill('SIGINT');
   const { code, stdout, stderr } = await ended;
@@ -324,10 +338,11 @@ test('Ctrl-C while the model loads ends it at once, with no process left', async
 });
 
 test('a device process that is killed is an error, not a hang', async () => {
-  const { child, ended } = start(['generate', 'a red ball', '--steps', '200', '--previews', 'p', '--out', 'a.png'], {
+  const started = start(['generate', 'a red ball', '--steps', '200', '--previews', 'p', '--out', 'a.png'], {
     cwd,
   });
-  await untilSampling();
+  const { child, ended } = started;
+  await untilSampling(started);
   for (const pid of childrenOf(child.pid!)) process.kill(pid, 'SIGKILL');
   const { code, stderr } = await ended;
   assert.equal(code, 6);
@@ -336,8 +351,9 @@ test('a device process that is killed is an error, not a hang', async () => {
 });
 
 test('when the command line itself is killed, its device process goes away', async () => {
-  const { child, ended } = start(['generate', 'a red ball', '--steps', '200', '--previews', 'p'], { cwd });
-  await untilSampling();
+  const started = start(['generate', 'a red ball', '--steps', '200', '--previews', 'p'], { cwd });
+  const { child, ended } = started;
+  await untilSampling(started);
   const children = childrenOf(child.pid!);
   child.kill('SIGKILL');
   await ended;

@@ -217,7 +217,32 @@ test('an evaluation that the graph cannot run is an error, and the process lives
   }
 });
 
-test('a file that is no graph is refused by name, and its process is gone', async () => {
+test('answers reach those who asked, also when one that fails overtakes others', async () => {
+  const engine = await CpuEngine.open(UNET);
+  try {
+    const conditioning = [engine.register({ encoder_hidden_states: float32(new Float32Array(32 * 128), [32, 128]) })];
+    const evaluation = (t: number, ids: string[]) => ({
+      graph: 'unet',
+      output: 'out_sample',
+      inputs: { sample: float32(new Float32Array(256), [4, 8, 8]), timestep: float32(Float32Array.of(t), []) },
+      conditioning: ids,
+    });
+    const one = async (t: number) => (await engine.run([evaluation(t, conditioning)])).outputs[0][0];
+    const alone = [await one(10), await one(900)];
+    const [a, bad, b] = await Promise.allSettled([one(10), engine.run([evaluation(5, ['unknown'])]), one(900)]);
+    assert.equal(bad.status, 'rejected');
+    assert.deepEqual(
+      [a, b].map((settled) => settled.status === 'fulfilled' && settled.value),
+      alone,
+    );
+    const short = [engine.register({ encoder_hidden_states: float32(new Float32Array(8 * 128), [8, 128]) })];
+    await assert.rejects(engine.run([evaluation(1, conditioning), evaluation(1, short)]), /differ in shape/);
+  } finally {
+    await engine.close();
+  }
+});
+
+test('a file that is no graph is refused by name', async () => {
   const file = fixture('models/sd15/model_index.json');
   await assert.rejects(CpuEngine.open({ unet: file }), (error: Error) => error.message.includes(file));
 });

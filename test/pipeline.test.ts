@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { Pipeline, type GenerateOptions } from 'srds';
+import type { BatchReport } from 'srds/engine';
 import { meanAbsoluteDifference } from 'srds/tensor';
 import { fixture, reference, references, relativeError, type Reference } from './support/fixtures.js';
 
@@ -20,8 +21,12 @@ function withSpacing(model: string, spacing: string): string {
   return folder;
 }
 
-async function withPipeline(folder: string | undefined, use: (pipeline: Pipeline) => Promise<void>): Promise<void> {
-  const pipeline = await Pipeline.open(folder);
+async function withPipeline(
+  folder: string | undefined,
+  use: (pipeline: Pipeline) => Promise<void>,
+  onBatch: (report: BatchReport) => void = () => undefined,
+): Promise<void> {
+  const pipeline = await Pipeline.open(folder, { onBatch });
   try {
     await use(pipeline);
   } finally {
@@ -93,7 +98,7 @@ test('the bundled model: serial equals diffusers for any seed, size, guidance an
   });
 });
 
-test('the bundled model: at tolerance 0 every form of SRDS is === serial, and shares batches between images', async () => {
+test('the bundled model: at tolerance 0 every form of SRDS is === serial', async () => {
   await withPipeline(undefined, async (pipeline) => {
     const common = { prompt: 'a red ball', negativePrompt: 'night', steps: 10, n: 2, seed: 3 };
     const { images: expected } = await pipeline.generate({ ...common, sampler: 'serial' }).result;
@@ -136,7 +141,20 @@ test('tiny models: at tolerance 0 SRDS is === serial for every correction, N and
   }
 });
 
-test('images of one call are those of calls of their own, and stop one by one', async () => {
+test('images of one call share batches, stop one by one and are those of calls of their own', async () => {
+  const batches: BatchReport[] = [];
+  await withPipeline(
+    undefined,
+    async (pipeline) => {
+      await pipeline.generate({ prompt: 'a red ball', steps: 3, n: 4, sampler: 'serial' }).result;
+    },
+    (report) => batches.push(report),
+  );
+  const unet = batches.filter(({ graph }) => graph === 'unet');
+  assert.deepEqual(
+    unet.map(({ evaluations, rows }) => [evaluations, rows]),
+    Array(3).fill([4, 8]),
+  );
   await withPipeline(fixture('models/sd21v'), async (pipeline) => {
     const common = { prompt: 'a red ball', steps: 25, tolerance: 1 };
     const { images } = await pipeline.generate({ ...common, n: 4, seed: 10 }).result;
@@ -181,6 +199,27 @@ test('an aborted run says so and leaves the pipeline usable', async () => {
   });
 });
 
+test('aborted at any moment, a run ends with a result', async () => {
+  await withPipeline(fixture('models/sd15'), async (pipeline) => {
+    for (let ms = 0; ms < 120; ms += 5) {
+      const signal = AbortSignal.timeout(ms);
+      const { images } = await pipeline.generate({ prompt: 'a', steps: 10, n: 2, compare: true, signal }).result;
+      assert.equal(images.length, 2);
+      for (const { status, error, rgb } of images) {
+        if (status === 'aborted') assert.equal(error, undefined);
+        else assert.ok(rgb);
+      }
+    }
+  });
+});
+
+test('latents that are not finite are an error, not a black image', async () => {
+  await withPipeline(fixture('models/sd15'), async (pipeline) => {
+    const run = pipeline.generate({ prompt: 'a', steps: 5, guidance: 1e39 });
+    await assert.rejects(run.result, { code: 'ENGINE_FAILED', message: /finite latents/ });
+  });
+});
+
 test('two runs at once on one pipeline do not disturb each other', async () => {
   await withPipeline(fixture('models/sd15'), async (pipeline) => {
     const draw = (prompt: string) => image(pipeline, { prompt, steps: 10 });
@@ -200,6 +239,9 @@ test('options that cannot be used are refused at once', async () => {
       { steps: 1.5 },
       { steps: 1001 },
       { blocks: 26 },
+      { sampler: 'ddim' as 'serial' },
+      { correction: 'none' as 'secant' },
+      { prompt: undefined as unknown as string },
       { blocks: [1, 2] },
       { n: 0 },
       { n: 1.5 },

@@ -37,8 +37,8 @@ test('pipelined, no partition and no number of iterations costs more than serial
   );
 });
 
-test('blocks default to about 1.6 sqrt(N)', () => {
-  assert.deepEqual([1, 2, 5, 25, 100, 961].map(defaultBlocks), [1, 2, 4, 8, 16, 50]);
+test('blocks default to 1.5 sqrt(N) + 1.5, as many as there are steps at most', () => {
+  assert.deepEqual([1, 2, 5, 25, 100, 961].map(defaultBlocks), [1, 2, 5, 9, 17, 48]);
 });
 
 test('partitions that do not fit are refused', () => {

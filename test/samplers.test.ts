@@ -285,6 +285,19 @@ test('the serial sampler makes one evaluation a step', async () => {
   assert.equal(result.status, 'exact');
 });
 
+test('iterations and tolerances that make no sense are refused at once', () => {
+  const options = { x: new Float32Array(1), steps: smoothGrid(5), denoiser: mixtureDenoiser(MIXTURE), solver: ddim };
+  for (const bad of [
+    { maxIterations: 0 },
+    { maxIterations: 1.5 },
+    { maxIterations: NaN },
+    { tolerance: NaN },
+    { tolerance: -1 },
+  ]) {
+    assert.throws(() => srds({ ...options, ...bad }), { code: 'INVALID_OPTION' }, JSON.stringify(bad));
+  }
+});
+
 test('a partition that does not cover the steps is refused at once', () => {
   const options = { x: new Float32Array(1), steps: smoothGrid(5), denoiser: mixtureDenoiser(MIXTURE), solver: ddim };
   assert.throws(() => srds({ ...options, partition: evenPartition(6, 2) }), { code: 'INVALID_OPTION' });

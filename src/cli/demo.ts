@@ -1,3 +1,4 @@
+import { extname } from 'node:path';
 import { Command } from 'commander';
 import type { GenerateEvent } from '../pipeline/pipeline.js';
 import type { RgbImage } from '../pipeline/image.js';
@@ -48,7 +49,7 @@ export function demoCommand(signal: AbortSignal): Command {
       const [image] = result.images;
       const [file] = context.files;
       if (file === null) return;
-      const montage = file.replace(/\.png$/, '-iterations.png');
+      const montage = `${file.slice(0, file.length - extname(file).length)}-iterations.png`;
       await writeFiles([{ path: montage, bytes: await sideBySide(previews) }]);
       const { evaluations, error } = image;
       const say = (line = '') => void process.stdout.write(`${line}\n`);

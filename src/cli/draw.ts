@@ -1,5 +1,6 @@
 import { join } from 'node:path';
-import { encodeNpy } from '../tensor/npy.js';
+import { SrdsError } from '../errors.js';
+import { latentsFile } from '../pipeline/latents.js';
 import { settingsOf, type GenerateOptions } from '../pipeline/options.js';
 import { Pipeline, type GenerateEvent, type GenerateResult } from '../pipeline/pipeline.js';
 import { encodePng } from '../pipeline/png.js';
@@ -40,7 +41,10 @@ export async function draw(options: DrawOptions): Promise<Drawn> {
   const { generate, signal } = options;
   const progress = options.progress && process.stderr.isTTY ? new Progress(process.stderr, generate.n ?? 1) : undefined;
   try {
-    if (options.previews !== undefined) await checkWritable(join(options.previews, 'preview.png'));
+    if (options.previews !== undefined && generate.sampler === 'serial') {
+      throw new SrdsError('INVALID_OPTION', '--previews with a sampler that iterates', 'serial', 'use --sampler srds');
+    }
+    if (options.previews !== undefined) await checkWritable(options.previews && join(options.previews, 'preview.png'));
     if (options.latents !== undefined) await checkWritable(options.latents);
     const pathOf = await imagePath(options.out, generate.prompt, (generate.n ?? 1) > 1);
     const model = await readModelFolder(options.model ?? BUNDLED_MODEL);
@@ -54,7 +58,11 @@ export async function draw(options: DrawOptions): Promise<Drawn> {
     try {
       const run = pipeline.generate({ ...generate, signal });
       for await (const event of run) {
-        if (event.type === 'warning' && options.warnings) process.stderr.write(`srds: warning: ${event.message}\n`);
+        if (event.type === 'warning' && options.warnings) {
+          const line = `srds: warning: ${event.message}`;
+          if (progress) progress.say(line);
+          else process.stderr.write(`${line}\n`);
+        }
         if (event.type === 'iteration' && options.previews !== undefined) {
           await writeFiles([await previewFile(options.previews, event)]);
         }
@@ -63,7 +71,7 @@ export async function draw(options: DrawOptions): Promise<Drawn> {
       }
       const result = await run.result;
       const paths = result.settings.seeds.map(pathOf);
-      const aborted = result.images.some(({ status }) => status === 'aborted');
+      const aborted = signal.aborted;
       if (!aborted) await writeFiles(await filesOf(result, pipeline, paths, options.latents));
       return {
         result,
@@ -91,27 +99,18 @@ async function previewFile(
 }
 
 async function filesOf(
-  { images, settings }: GenerateResult,
+  result: GenerateResult,
   { model }: Pipeline,
   paths: readonly string[],
   latents: string | undefined,
 ): Promise<OutputFile[]> {
+  const { images, settings } = result;
   const files: OutputFile[] = [];
   for (const [i, image] of images.entries()) {
     if (!image.rgb) continue;
     const parameters = pngParameters(image, settings, model.name);
     files.push({ path: paths[i], bytes: await encodePng(image.rgb, { parameters }) });
   }
-  if (latents !== undefined) {
-    const dims = [
-      images.length,
-      model.latentChannels,
-      settings.height / model.vaeFactor,
-      settings.width / model.vaeFactor,
-    ];
-    const all = new Float32Array(dims.reduce((a, b) => a * b));
-    images.forEach((image, i) => all.set(image.latents, i * image.latents.length));
-    files.push({ path: latents, bytes: encodeNpy(all, dims) });
-  }
+  if (latents !== undefined) files.push({ path: latents, bytes: latentsFile(result, model) });
   return files;
 }

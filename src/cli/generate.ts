@@ -1,5 +1,5 @@
 import { Command, Option } from 'commander';
-import type { Correction, GenerateOptions, SamplerName } from '../pipeline/options.js';
+import type { Correction, SamplerName } from '../pipeline/options.js';
 import type { Partition } from '../plan/partition.js';
 import { draw } from './draw.js';
 import { differenceToSerial, jsonReport, summary } from './report.js';
@@ -61,42 +61,24 @@ export function generateCommand(signal: AbortSignal): Command {
     .option('--json', 'print a report as JSON, and nothing else')
     .option('--quiet', 'print nothing but errors')
     .action(async (prompt: string, flags: Flags) => {
+      const { model, threads, workers, out, previews, latents, json = false, quiet = false, size, ...options } = flags;
       const { result, context } = await draw({
-        model: flags.model,
-        threads: flags.threads,
-        workers: flags.workers,
-        generate: generateOptions(prompt, flags),
-        out: flags.out,
-        previews: flags.previews,
-        latents: flags.latents,
-        progress: !flags.json && !flags.quiet,
-        warnings: !flags.quiet,
+        model,
+        threads,
+        workers,
+        generate: { prompt, ...options, ...size },
+        out,
+        previews,
+        latents,
+        progress: !json && !quiet,
+        warnings: !quiet,
         signal,
       });
-      if (flags.json) return void process.stdout.write(`${JSON.stringify(jsonReport(result, context))}\n`);
-      if (flags.quiet) return;
+      if (json) return void process.stdout.write(`${JSON.stringify(jsonReport(result, context))}\n`);
+      if (quiet) return;
       result.images.forEach((image, i) => {
         const difference = image.error ? `; ${differenceToSerial(image.error)}` : '';
         process.stdout.write(`${context.files[i] ?? 'no file'}: ${summary(image)}${difference}\n`);
       });
     });
-}
-
-function generateOptions(prompt: string, flags: Flags): GenerateOptions {
-  const { steps, sampler, correction, pipelined, tolerance, maxIterations, guidance, negativePrompt, n, compare } =
-    flags;
-  const given = {
-    steps,
-    sampler,
-    correction,
-    pipelined,
-    tolerance,
-    maxIterations,
-    guidance,
-    negativePrompt,
-    n,
-    compare,
-  };
-  const named = { ...given, seed: flags.seed, blocks: flags.blocks, ...flags.size };
-  return { prompt, ...(Object.fromEntries(Object.entries(named).filter(([, v]) => v !== undefined)) as object) };
 }

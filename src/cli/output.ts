@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { access, constants, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { access, constants, mkdir, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { messageOf, SrdsError, systemCode } from '../errors.js';
 
@@ -67,8 +67,10 @@ function slug(prompt: string): string {
 export async function checkWritable(path: string): Promise<void> {
   try {
     const stats = await stat(path).catch(() => undefined);
+    if (path === '') throw new Error('an empty name');
     if (stats?.isDirectory()) throw new Error('it is a folder');
-    await checkFolder(dirname(resolve(path)));
+    if (stats && !stats.isFile()) await access(path, constants.W_OK);
+    else await checkFolder(dirname(resolve(path)));
   } catch (error) {
     throw failed(path, error);
   }
@@ -86,7 +88,7 @@ async function checkFolder(folder: string): Promise<void> {
 }
 
 /**
- * Writes all files or none: each is written beside its place, and moved there when all are whole.
+ * Writes files so that none is ever half written: each is written beside its place, and moved there when all are whole.
  * @throws SrdsError OUTPUT_FAILED
  */
 export async function writeFiles(files: readonly OutputFile[]): Promise<void> {
@@ -98,12 +100,13 @@ export async function writeFiles(files: readonly OutputFile[]): Promise<void> {
       path = file.path;
       const folder = dirname(resolve(path));
       const first = await mkdir(folder, { recursive: true });
-      if (first !== undefined) made.push(first);
+      if (first !== undefined) made.push(...foldersFrom(first, folder));
       const stats = await stat(path).catch(() => undefined);
       if (stats && !stats.isFile()) {
         await writeFile(path, file.bytes);
         continue;
       }
+      if (moves.some(({ to }) => resolve(to) === resolve(path))) throw new Error('two results for the same file');
       const from = join(folder, `.${basename(path)}.${randomUUID()}`);
       moves.push({ from, to: path });
       await writeFile(from, file.bytes);
@@ -114,9 +117,19 @@ export async function writeFiles(files: readonly OutputFile[]): Promise<void> {
     }
   } catch (error) {
     for (const { from } of moves) await rm(from, { force: true });
-    for (const folder of made) await rm(folder, { recursive: true, force: true });
+    for (const folder of made.reverse()) await removeIfEmpty(folder);
     throw failed(path, error);
   }
+}
+
+/** The folders from `first` down to `last`. */
+function foldersFrom(first: string, last: string): string[] {
+  return first === last ? [first] : [...foldersFrom(first, dirname(last)), last];
+}
+
+async function removeIfEmpty(folder: string): Promise<void> {
+  // Someone else may have put something there meanwhile.
+  await rmdir(folder).catch(() => undefined);
 }
 
 function failed(path: string, error: unknown): SrdsError {

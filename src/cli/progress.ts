@@ -21,7 +21,10 @@ export class Progress {
 
   show(event: GenerateEvent): void {
     if (event.type === 'warning') return;
-    if (event.type === 'image') this.done.add(event.image);
+    if (event.type === 'image') {
+      if (event.image === this.current()) this.iteration = '';
+      this.done.add(event.image);
+    }
     // With several images the line follows the first that is not done.
     else if (event.image === this.current()) {
       const { critical, total, serial } = event.evaluations;
@@ -33,6 +36,12 @@ export class Progress {
       }
       this.state = `${this.iteration}${spent}`;
     }
+    this.draw();
+  }
+
+  /** Writes a line that stays, above this one. */
+  say(line: string): void {
+    this.stream.write(`\r\x1b[K${line}\n`);
     this.draw();
   }
 
@@ -52,6 +61,6 @@ export class Progress {
     const seconds = ((performance.now() - this.start) / 1000).toFixed(1);
     const of = this.images > 1 ? `image ${Math.min(this.current() + 1, this.images)}/${this.images}: ` : '';
     const line = `${seconds} s  ${of}${this.state}`;
-    this.stream.write(`\r\x1b[K${line.slice(0, Math.max(1, this.stream.columns - 1))}`);
+    this.stream.write(`\r\x1b[K${line.slice(0, Math.max(1, (this.stream.columns || 80) - 1))}`);
   }
 }

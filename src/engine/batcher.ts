@@ -1,4 +1,4 @@
-import type { BatchResult, Engine, Evaluation } from './engine.js';
+import { isShared, type BatchResult, type Engine, type Evaluation } from './engine.js';
 
 /** Lower runs first, compared entry by entry: iteration and block of a sampler. */
 export type Priority = readonly number[];
@@ -92,8 +92,8 @@ export class Batcher {
     this.underWay++;
     try {
       const result = await this.engine.run(batch.map((entry) => entry.evaluation));
-      this.report(batch, result);
       batch.forEach((entry, i) => entry.resolve(result.outputs[i]));
+      this.report(batch, result);
     } catch (error) {
       for (const entry of batch) entry.reject(error);
     } finally {
@@ -107,12 +107,12 @@ export class Batcher {
     this.onBatch?.({ graph: batch[0].evaluation.graph, evaluations: batch.length, rows, seconds });
   }
 
-  /** Evaluations with equal keys can share a batch. A scalar input holds for the whole batch, so it is part of the key. */
+  /** Evaluations with equal keys can share a batch. An input that the batch shares is part of the key. */
   private keyOf({ graph, output, inputs, conditioning }: Evaluation): string {
     const declared = this.engine.graphs.get(graph)?.inputs;
     const shapes = Object.entries(inputs).map(([name, tensor]) => {
-      const perRow = declared?.find((input) => input.name === name)?.dims.length !== 0;
-      return [name, perRow ? tensor.dims.join('x') : String(tensor.data[0])];
+      const info = declared?.find((input) => input.name === name);
+      return [name, info && isShared(info) ? String(tensor.data[0]) : tensor.dims.join('x')];
     });
     return JSON.stringify([graph, output, conditioning !== undefined, shapes]);
   }

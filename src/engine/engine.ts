@@ -7,6 +7,11 @@ export interface TensorInfo {
   readonly dims: readonly (number | string)[];
 }
 
+/** Whether an input has one value for the whole batch: a scalar, or an axis that is fixed at 1. */
+export function isShared({ dims }: Pick<TensorInfo, 'dims'>): boolean {
+  return dims.length === 0 || (dims.length === 1 && dims[0] === 1);
+}
+
 /** What a graph takes and gives. */
 export interface GraphInfo {
   readonly inputs: readonly TensorInfo[];
@@ -21,7 +26,7 @@ export interface Evaluation {
   readonly graph: string;
   /** Name of the output that is wanted. */
   readonly output: string;
-  /** Each without the batch axis. An input that the graph declares as a scalar is a tensor of shape []. */
+  /** Each without the batch axis. One value for the whole batch, such as Optimum's timestep, is a tensor of shape []. */
   readonly inputs: Readonly<Record<string, Tensor>>;
   /** Registered inputs, one set a row: the evaluation is run once with each (guidance has two). None: one row. */
   readonly conditioning?: readonly ConditioningId[];

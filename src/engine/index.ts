@@ -1,3 +1,12 @@
-export type { Batch, BatchResult, ConditioningId, Engine, Evaluation, GraphInfo, TensorInfo } from './engine.js';
+export {
+  isShared,
+  type Batch,
+  type BatchResult,
+  type ConditioningId,
+  type Engine,
+  type Evaluation,
+  type GraphInfo,
+  type TensorInfo,
+} from './engine.js';
 export { Batcher, type BatchReport, type Priority } from './batcher.js';
 export { CpuEngine, type CpuEngineOptions } from './onnx/cpuEngine.js';

@@ -10,8 +10,10 @@ const RESTORE = 'export or download the model again';
  * @throws SrdsError MODEL_NOT_FOUND if it is not there, MODEL_INVALID if it is empty or cannot be read
  */
 export async function readText(folder: string, name: string): Promise<string> {
-  await requireFile(folder, name);
-  return readFile(join(folder, name), 'utf8');
+  const path = await requireFile(folder, name);
+  return readFile(path, 'utf8').catch((error: unknown) => {
+    throw new SrdsError('MODEL_INVALID', `a file ${path}`, messageOf(error), RESTORE, { cause: error });
+  });
 }
 
 /**
@@ -31,7 +33,7 @@ export async function readJson<Schema extends z.ZodType>(
 }
 
 /** A JSON file of a model folder. */
-export async function readUncheckedJson(folder: string, name: string): Promise<unknown> {
+async function readUncheckedJson(folder: string, name: string): Promise<unknown> {
   const text = await readText(folder, name);
   try {
     return JSON.parse(text);

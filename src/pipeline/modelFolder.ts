@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { SrdsError } from '../errors.js';
 import { parseScheduleConfig, type ScheduleConfig } from '../schedule/config.js';
-import { readJson, readUncheckedJson, requireFile } from './files.js';
+import { readJson, requireFile } from './files.js';
 import { readTokenizer, type ClipTokenizer } from './tokenizer.js';
 
 /** The model that comes with this package. */
@@ -17,6 +17,17 @@ export type GraphName = (typeof GRAPHS)[number];
 const channels = z.array(z.int().positive()).min(1);
 const side = z.int().positive();
 const modelIndex = z.object({ _class_name: z.string() });
+const SCHEDULER = 'scheduler/scheduler_config.json';
+const schedulerConfig = z.looseObject({
+  _class_name: z
+    .string()
+    .refine((name) => !/FlowMatch|EDM|VQ|LCM|TCD|Consistency/.test(name), {
+      error: ({ input }) => `${String(input)}, which DDIM cannot stand in for`,
+    })
+    .optional(),
+});
+/** diffusers' StableDiffusionPipeline sets these whatever the file says. */
+const FORCED_BY_PIPELINE = { steps_offset: 1, clip_sample: false };
 const unetConfig = z.object({
   in_channels: z.literal(4, 'only UNets of 4 latent channels are supported'),
   sample_size: z.union([z.tuple([side, side]), side.transform((both): [number, number] => [both, both])]),
@@ -69,8 +80,8 @@ export async function readModelFolder(folder: string): Promise<ModelFolder> {
     );
   }
   const schedule = parseScheduleConfig(
-    await readUncheckedJson(path, 'scheduler/scheduler_config.json'),
-    'scheduler/scheduler_config.json',
+    { ...(await readJson(path, SCHEDULER, schedulerConfig)), ...FORCED_BY_PIPELINE },
+    SCHEDULER,
   );
   const unet = await readJson(path, 'unet/config.json', unetConfig);
   const vae = await readJson(path, 'vae_decoder/config.json', vaeConfig);

@@ -5,6 +5,8 @@ import { float32, int64, type Tensor } from '../tensor/tensor.js';
 import { toRgb, type RgbImage } from './image.js';
 import type { GraphName, ModelFolder } from './modelFolder.js';
 
+const INPUT_TYPES: readonly string[] = ['float32', 'int32', 'int64'];
+
 /** The previews that decide when to stop go before all else. */
 const FIRST = [-1];
 
@@ -54,6 +56,14 @@ export class Networks {
    */
   async decode(latents: Float32Array, width: number, height: number, signal: AbortSignal): Promise<RgbImage> {
     const { latentChannels, vaeFactor, scalingFactor } = this.model;
+    if (!latents.every(Number.isFinite)) {
+      throw new SrdsError(
+        'ENGINE_FAILED',
+        'finite latents',
+        'infinite ones or none',
+        'try another guidance scale; if that does not help, the model is damaged',
+      );
+    }
     const dims = [latentChannels, height / vaeFactor, width / vaeFactor];
     const scaled = latents.map((value) => value / scalingFactor);
     const [decoded] = await this.batcher.evaluate(
@@ -73,6 +83,9 @@ function graphOf(engine: Engine, model: ModelFolder, name: GraphName, inputs?: r
     throw unusable(model, name, inputs ? `the inputs ${inputs.join(', ')}` : 'one input', namesOf(info.inputs));
   }
   if (info.outputs.length === 0) throw unusable(model, name, 'an output', 'none');
+  const odd =
+    info.inputs.find(({ type }) => !INPUT_TYPES.includes(type)) ?? info.outputs.find(({ type }) => type !== 'float32');
+  if (odd) throw unusable(model, name, 'float32 arithmetic', `${odd.name} of type ${odd.type}`);
   return info;
 }
 
@@ -85,6 +98,6 @@ function unusable(model: ModelFolder, graph: GraphName, expected: string, found:
     'MODEL_INVALID',
     `${expected} in ${model.graphs[graph]}`,
     found,
-    'export a Stable Diffusion 1.x or 2.x model with Optimum',
+    'export a Stable Diffusion 1.x or 2.x model with Optimum, in float32',
   );
 }

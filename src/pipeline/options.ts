@@ -73,19 +73,24 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
   checkSide('width', width, model);
   checkSide('height', height, model);
   const n = within('a number of images', options.n ?? 1, 1, MAX_IMAGES);
-  const maxIterations = options.maxIterations;
+  const { maxIterations, sampler = 'srds', correction = 'secant', prompt, negativePrompt = '' } = options;
+  oneOf('a sampler', sampler, ['serial', 'srds']);
+  oneOf('a correction', correction, ['secant', 'parareal']);
+  for (const text of [prompt, negativePrompt] as unknown[]) {
+    if (typeof text !== 'string') throw new SrdsError('INVALID_OPTION', 'text as prompt', typeof text, 'give a string');
+  }
   if (maxIterations !== undefined) within('a number of iterations', maxIterations, 1, Number.MAX_SAFE_INTEGER);
   const first = seedOf(options.seed ?? 0);
   return {
-    prompt: options.prompt,
-    negativePrompt: options.negativePrompt ?? '',
+    prompt,
+    negativePrompt,
     seeds: Array.from({ length: n }, (_, i) => first + BigInt(i)),
     steps,
     guidance: nonNegative('a guidance scale', options.guidance ?? 5),
     width,
     height,
-    sampler: options.sampler ?? 'srds',
-    correction: options.correction ?? 'secant',
+    sampler,
+    correction,
     pipelined: options.pipelined ?? true,
     partition:
       blocks === undefined || typeof blocks === 'number'
@@ -106,6 +111,11 @@ function checkSide(name: string, side: number, { sizeStep }: ModelFolder): void 
     String(side),
     Number.isFinite(nearest) ? `try ${nearest}` : 'choose one of those',
   );
+}
+
+function oneOf(what: string, value: string, choices: readonly string[]): void {
+  if (choices.includes(value)) return;
+  throw new SrdsError('INVALID_OPTION', `${what}, ${choices.join(' or ')}`, value, 'choose one of those');
 }
 
 function within(what: string, value: number, min: number, max: number): number {

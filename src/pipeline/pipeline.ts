@@ -11,6 +11,7 @@ import { srds } from '../sampler/srds.js';
 import { fineGrid, type SolverStep } from '../schedule/grid.js';
 import { ddim } from '../solver/ddim.js';
 import { maxAbsoluteDifference, meanAbsoluteDifference } from '../tensor/operations.js';
+import { sizeOf } from '../tensor/tensor.js';
 import type { RgbImage } from './image.js';
 import { BUNDLED_MODEL, readModelFolder, type ModelFolder } from './modelFolder.js';
 import { Networks } from './network.js';
@@ -149,15 +150,17 @@ export class Pipeline {
       return id;
     };
     try {
-      const [conditional, unconditional] = await Promise.all([
-        register('prompt', settings.prompt),
-        settings.guidance > 1 ? register('negative prompt', settings.negativePrompt) : undefined,
-      ]);
+      const conditional = await register('prompt', settings.prompt);
+      const unconditional =
+        settings.guidance > 1 ? await register('negative prompt', settings.negativePrompt) : undefined;
       const encoded = performance.now();
       const job: Job = { settings, steps, conditional, unconditional, emit, signal };
-      const drawn = await Promise.all(settings.seeds.map((seed, image) => this.drawOne(job, seed, image)));
+      const drawn = await all(settings.seeds.map((seed, image) => this.drawOne(job, seed, image)));
+      const images = settings.compare
+        ? await all(drawn.map(({ result }, image) => this.compared(job, result, image)))
+        : drawn.map(({ result }) => result);
       return {
-        images: drawn.map(({ result }) => result),
+        images,
         settings,
         seconds: {
           load: this.loadSeconds,
@@ -178,9 +181,8 @@ export class Pipeline {
   ): Promise<{ result: GeneratedImage; sampled: number; decoded: number }> {
     const { settings, steps, emit, signal } = job;
     const { width, height } = settings;
-    const dims = [this.model.latentChannels, height / this.model.vaeFactor, width / this.model.vaeFactor];
-    const x = new Generator(seed).randn(dims[0] * dims[1] * dims[2]);
-    const denoiser = this.denoiser(job, dims, image);
+    const x = this.noise(job, seed);
+    const denoiser = this.denoiser(job, image);
 
     const images = new WeakMap<Float32Array, Promise<RgbImage>>();
     const imageOf = (latents: Float32Array): Promise<RgbImage> => {
@@ -206,33 +208,59 @@ export class Pipeline {
         emit({ type: 'evaluation', image, evaluations });
       } else {
         const { iteration, residual } = event;
-        const shown = await imageOf(event.x).catch(() => undefined);
+        const shown = await unlessAborted(imageOf(event.x), signal);
         preview = shown ?? preview;
         if (shown) emit({ type: 'iteration', image, seed, iteration, residual, evaluations, preview: shown });
       }
     }
     const sample = await run.result;
     const sampled = performance.now();
-    const rgb = sample.status === 'aborted' ? preview : await imageOf(sample.x);
+    const rgb = sample.status === 'aborted' ? preview : await unlessAborted(imageOf(sample.x), signal);
     const decoded = performance.now();
 
-    const { status, iterations, residuals } = sample;
+    const { iterations, residuals, x: latents } = sample;
+    const status = rgb ? sample.status : 'aborted';
     const evaluations = withSerial(sample.evaluations);
-    const result: GeneratedImage = { seed, status, iterations, residuals, evaluations, latents: sample.x, rgb };
-    const compared =
-      settings.compare && rgb && status !== 'aborted'
-        ? { ...result, ...(await this.errorOf(rgb, x, denoiser, job)) }
-        : result;
-    emit({ type: 'image', image, result: compared });
-    return { result: compared, sampled, decoded };
+    const result: GeneratedImage = { seed, status, iterations, residuals, evaluations, latents, rgb };
+    emit({ type: 'image', image, result });
+    return { result, sampled, decoded };
   }
 
-  private denoiser({ settings, conditional, unconditional }: Job, dims: readonly number[], image: number): Denoiser {
+  /** Draws the serial sample too and adds the difference; an aborted image, or one whose comparison is, stays as it is. */
+  private async compared(job: Job, result: GeneratedImage, image: number): Promise<GeneratedImage> {
+    const { steps, signal, settings } = job;
+    if (!result.rgb || result.status === 'aborted') return result;
+    const options = {
+      x: this.noise(job, result.seed),
+      steps,
+      denoiser: this.denoiser(job, image),
+      solver: ddim,
+      signal,
+    };
+    const { status, x } = await serial(options).result;
+    if (status === 'aborted') return result;
+    const expected = await unlessAborted(this.networks.decode(x, settings.width, settings.height, signal), signal);
+    if (!expected) return result;
+    const [a, b] = [result.rgb.data, expected.data];
+    return { ...result, error: { mean: meanAbsoluteDifference(a, b), max: maxAbsoluteDifference(a, b) } };
+  }
+
+  private latentDims({ settings: { width, height } }: Job): number[] {
+    const { latentChannels, vaeFactor } = this.model;
+    return [latentChannels, height / vaeFactor, width / vaeFactor];
+  }
+
+  private noise(job: Job, seed: bigint): Float32Array {
+    return new Generator(seed).randn(sizeOf(this.latentDims(job)));
+  }
+
+  private denoiser(job: Job, image: number): Denoiser {
+    const { settings, conditional, unconditional } = job;
     return engineDenoiser({
       batcher: this.batcher,
       graph: 'unet',
       output: this.networks.unetOutput,
-      dims,
+      dims: this.latentDims(job),
       predictionType: this.model.schedule.predictionType,
       conditional,
       ...(unconditional === undefined ? {} : { unconditional }),
@@ -240,21 +268,20 @@ export class Pipeline {
       priority: [image],
     });
   }
+}
 
-  /** Draws the serial sample and compares. */
-  private async errorOf(
-    rgb: RgbImage,
-    x: Float32Array,
-    denoiser: Denoiser,
-    { steps, signal, settings: { width, height } }: Job,
-  ): Promise<Pick<GeneratedImage, 'error'>> {
-    const { status, x: latents } = await serial({ x, steps, denoiser, solver: ddim, signal }).result;
-    if (status === 'aborted') return {};
-    const { data } = await this.networks.decode(latents, width, height, signal);
-    return {
-      error: { mean: meanAbsoluteDifference(rgb.data, data), max: maxAbsoluteDifference(rgb.data, data) },
-    };
-  }
+/** Waits for all, whether or not one fails, and then fails with the first that did. */
+async function all<Value>(promises: readonly Promise<Value>[]): Promise<Value[]> {
+  await Promise.allSettled(promises);
+  return Promise.all(promises);
+}
+
+/** The value, or undefined if it failed because of an abort. */
+async function unlessAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value | undefined> {
+  return promise.catch((error: unknown) => {
+    if (signal.aborted) return undefined;
+    throw error;
+  });
 }
 
 function samplerOptions({ partition, correction, pipelined, tolerance, maxIterations }: Settings) {

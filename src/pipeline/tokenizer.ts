@@ -81,7 +81,13 @@ export async function readTokenizer(
       const used = [vocab[bos], ...kept, vocab[eos]];
       const padding = Array<number>(maxLength - used.length).fill(vocab[pad]);
       const rest = words.slice(kept.length);
-      const cut = rest.length > 0 ? tokenizer.decode(rest).trim() : '';
+      const cut =
+        rest.length > 0
+          ? tokenizer
+              .decode(rest)
+              .replace(/^\uFFFD+/, '')
+              .trim()
+          : '';
       return { ids: [...used, ...padding], cut };
     },
   };

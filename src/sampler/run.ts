@@ -1,13 +1,15 @@
 import { setMaxListeners } from 'node:events';
 
 /**
- * Something under way: its events as an async iterable, for one reader, and its result. It starts at once and does not
- * wait for its reader; a reader that leaves its loop early aborts it.
+ * Something under way: its events as an async iterable, for one reader, and its result. It starts as soon as the code that
+ * made it is through, and does not wait for its reader; a reader that leaves its loop early aborts it. Events before the
+ * reader comes are not kept.
  */
 export class Run<Event, Result> implements AsyncIterable<Event> {
   readonly result: Promise<Result>;
   private readonly controller = new AbortController();
   private readonly events: Event[] = [];
+  private read = false;
   private ended = false;
   private wake: () => void = () => undefined;
 
@@ -22,14 +24,17 @@ export class Run<Event, Result> implements AsyncIterable<Event> {
     if (signal?.aborted) forward();
     else signal?.addEventListener('abort', forward, { once: true });
     const emit = (event: Event) => {
-      if (this.ended) return;
+      if (this.ended || !this.read) return;
       this.events.push(event);
       this.wake();
     };
-    this.result = work(emit, this.controller.signal).finally(() => {
+    const started = Promise.resolve().then(() => work(emit, this.controller.signal));
+    this.result = started.finally(() => {
       signal?.removeEventListener('abort', forward);
       this.ended = true;
       this.wake();
+      // After a failure, whatever else the work had begun is dropped.
+      this.controller.abort();
     });
     // A failure reaches whoever reads the events or awaits the result; it is not unhandled before they do.
     this.result.catch(() => undefined);
@@ -40,7 +45,12 @@ export class Run<Event, Result> implements AsyncIterable<Event> {
     this.controller.abort();
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Event, void, undefined> {
+  [Symbol.asyncIterator](): AsyncGenerator<Event, void, undefined> {
+    this.read = true;
+    return this.iterate();
+  }
+
+  private async *iterate(): AsyncGenerator<Event, void, undefined> {
     try {
       for (;;) {
         const event = this.events.shift();

@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events';
+import { SrdsError } from '../errors.js';
 import type { Denoiser } from '../denoiser/denoiser.js';
 import { iterationsToExact } from '../plan/criticalPath.js';
 import { boundaries, checkPartition, defaultBlocks, evenPartition, type Partition } from '../plan/partition.js';
@@ -56,6 +57,13 @@ export function srds(options: SrdsOptions): Run<SamplerEvent, SampleResult> {
     options.partition ?? evenPartition(steps.length, defaultBlocks(steps.length)),
     steps.length,
   );
+  if (!(tolerance >= 0)) {
+    throw new SrdsError('INVALID_OPTION', 'a tolerance of at least 0', String(tolerance), 'choose a number from 0 on');
+  }
+  if (options.maxIterations !== undefined && !(Number.isInteger(options.maxIterations) && options.maxIterations >= 1)) {
+    const found = String(options.maxIterations);
+    throw new SrdsError('INVALID_OPTION', 'a whole number of iterations of at least 1', found, 'choose one from 1 on');
+  }
   const last = partition.length;
   const toExact = iterationsToExact(partition);
   const maxIterations = Math.min(options.maxIterations ?? toExact, toExact);

@@ -30,6 +30,7 @@ const schema = z
     stepsOffset: c.steps_offset,
     setAlphaToOne: c.set_alpha_to_one,
   }))
+  .refine((c) => c.stepsOffset < c.trainTimesteps, { message: 'steps_offset must be below num_train_timesteps' })
   .refine((c) => !c.trainedBetas || c.trainedBetas.length === c.trainTimesteps, {
     message: 'trained_betas must have num_train_timesteps entries',
   });

@@ -24,7 +24,7 @@ export function timesteps(config: ScheduleConfig, steps: number): number[] {
       'INVALID_OPTION',
       `timesteps below ${train}`,
       `${list[0]} with ${steps} steps, leading spacing and offset ${config.stepsOffset}`,
-      `choose at most ${train - 1} steps`,
+      'choose fewer steps',
     );
   }
   return list;

@@ -42,11 +42,12 @@ export class CpuEngine implements Engine {
       MAX_THREADS,
     );
     options.signal?.throwIfAborted();
-    const processes = Array.from({ length: workers }, () => new DeviceProcess('cpu'));
+    const processes: DeviceProcess[] = [];
     const closeAll = () => Promise.all(processes.map((process) => process.close()));
     const giveUp = () => void closeAll();
     options.signal?.addEventListener('abort', giveUp);
     try {
+      while (processes.length < workers) processes.push(new DeviceProcess('cpu'));
       const [first] = await Promise.all(
         processes.map(async (process) => loaded(await process.ask({ kind: 'load', graphs: files, threads }), files)),
       );
@@ -88,7 +89,7 @@ export class CpuEngine implements Engine {
       'ENGINE_FAILED',
       `graph ${batch[0].graph} to run on the cpu`,
       reply.kind === 'failed' ? reply.message : reply.kind,
-      'check the size against what the model was exported for',
+      'if the size suits the model, report this as a defect',
     );
   }
 

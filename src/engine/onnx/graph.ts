@@ -1,6 +1,13 @@
 import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
 import { sizeOf, type Tensor } from '../../tensor/tensor.js';
-import type { Batch, BatchResult, ConditioningId, GraphInfo, TensorInfo } from '../engine.js';
+import {
+  isShared,
+  type Batch,
+  type BatchResult,
+  type ConditioningId,
+  type GraphInfo,
+  type TensorInfo,
+} from '../engine.js';
 
 /** Inputs by name, without batch axis. */
 type Row = Readonly<Record<string, Tensor>>;
@@ -41,16 +48,18 @@ export class Graph {
   }
 }
 
-/** One input of all rows, as the graph wants it: stacked, or the common value if it is declared as a scalar. */
+/** One input of all rows, as the graph wants it: stacked, or the common value if it has one for the whole batch. */
 function stack(rows: readonly Row[], { name, type, dims }: TensorInfo): OrtTensor {
   const values = rows.map((row) => {
     if (!(name in row)) throw new Error(`input ${name} was not given`);
     return row[name];
   });
-  const scalar = dims.length === 0;
-  const shape = scalar ? [] : [values.length, ...values[0].dims];
-  const filled = scalar ? values.slice(0, 1) : values;
-  const size = sizeOf(values[0].dims);
+  const row = values[0].dims;
+  if (values.some((value) => value.dims.join() !== row.join())) throw new Error(`rows of ${name} differ in shape`);
+  const shared = isShared({ dims });
+  const shape = shared ? dims.map(() => 1) : [values.length, ...row];
+  const filled = shared ? values.slice(0, 1) : values;
+  const size = sizeOf(row);
   switch (type) {
     case 'float32': {
       const data = new Float32Array(sizeOf(shape));
@@ -60,6 +69,11 @@ function stack(rows: readonly Row[], { name, type, dims }: TensorInfo): OrtTenso
       });
       return new OrtTensor('float32', data, shape);
     }
+    case 'int32': {
+      const data = new Int32Array(sizeOf(shape));
+      filled.forEach((tensor, k) => data.set(Int32Array.from(tensor.data, Number), k * size));
+      return new OrtTensor('int32', data, shape);
+    }
     case 'int64': {
       const data = new BigInt64Array(sizeOf(shape));
       filled.forEach((tensor, k) =>
@@ -68,7 +82,7 @@ function stack(rows: readonly Row[], { name, type, dims }: TensorInfo): OrtTenso
       return new OrtTensor('int64', data, shape);
     }
     default:
-      throw new Error(`input ${name} is ${type}; only float32 and int64 graphs can be run`);
+      throw new Error(`input ${name} is ${type}; only float32, int32 and int64 inputs can be given`);
   }
 }
 

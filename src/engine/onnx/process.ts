@@ -1,7 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { oneLine, SrdsError } from '../../errors.js';
-import type { Reply, Request } from './protocol.js';
+import type { Notice, Numbered, Question, Reply } from './protocol.js';
 
 interface Pending {
   readonly resolve: (reply: Reply) => void;
@@ -11,7 +11,8 @@ interface Pending {
 /** The parent's side of a device process. */
 export class DeviceProcess {
   private readonly child: ChildProcess;
-  private readonly pending: Pending[] = [];
+  private readonly pending = new Map<number, Pending>();
+  private questions = 0;
   private readonly ended: Promise<void>;
   private closing = false;
   private failure: SrdsError | undefined;
@@ -26,9 +27,12 @@ export class DeviceProcess {
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.lastWords = (this.lastWords + text).slice(-500);
     });
-    this.child.on('message', (reply: Reply) => this.pending.shift()?.resolve(reply));
+    this.child.on('message', ({ number, ...reply }: Numbered<Reply>) => {
+      this.pending.get(number)?.resolve(reply);
+      this.pending.delete(number);
+    });
     this.ended = new Promise((resolve) => {
-      this.child.once('error', (error) => (this.fail(`could not be started (${error.message})`), resolve()));
+      this.child.on('error', (error) => (this.fail(`failed (${error.message})`), resolve()));
       this.child.once('exit', (code, signal) => {
         this.fail(signal ? `was ended by ${signal}` : `ended with exit code ${code}`);
         resolve();
@@ -40,31 +44,33 @@ export class DeviceProcess {
     return this.child.pid;
   }
 
-  /** Number of requests that wait for their reply. */
+  /** Number of questions that wait for their reply; of a process that has failed, more than any. */
   get load(): number {
-    return this.pending.length;
+    return this.failure ? Infinity : this.pending.size;
   }
 
-  /** Sends a request that has a reply. */
-  ask(request: Request): Promise<Reply> {
+  ask(question: Question): Promise<Reply> {
     return new Promise((resolve, reject) => {
       if (this.failure) return reject(this.failure);
-      this.pending.push({ resolve, reject });
-      this.tell(request);
+      const number = this.questions++;
+      this.send({ ...question, number });
+      this.pending.set(number, { resolve, reject });
     });
   }
 
-  /** Sends a request that has none. */
-  tell(request: Request): void {
-    if (this.failure) return;
+  tell(notice: Notice): void {
+    if (!this.failure) this.send(notice);
+  }
+
+  private send(message: Numbered<Question> | Notice): void {
     // A process that has just gone fails the send; its end is reported once, by the `exit` event.
-    this.child.send(request, () => undefined);
+    this.child.send(message, () => undefined);
   }
 
   /** Ends the process, at once if it is busy: a call of the network cannot be interrupted otherwise. */
   async close(): Promise<void> {
     this.closing = true;
-    if (this.pending.length > 0 || !this.child.connected) this.child.kill('SIGKILL');
+    if (this.pending.size > 0 || !this.child.connected) this.child.kill('SIGKILL');
     else this.child.disconnect();
     await this.ended;
   }
@@ -76,6 +82,7 @@ export class DeviceProcess {
       this.closing ? 'that it was closed' : oneLine(`that process ${this.pid} ${how} ${this.lastWords}`),
       this.closing ? 'do not use a closed engine' : 'run again, with a smaller --size or --n if memory is short',
     );
-    for (const { reject } of this.pending.splice(0)) reject(this.failure);
+    for (const { reject } of this.pending.values()) reject(this.failure);
+    this.pending.clear();
   }
 }

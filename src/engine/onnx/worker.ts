@@ -6,12 +6,12 @@ import { messageOf } from '../../errors.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { ConditioningId } from '../engine.js';
 import { Graph } from './graph.js';
-import type { Reply, Request } from './protocol.js';
+import type { Notice, Numbered, Question, Reply } from './protocol.js';
 
 const graphs = new Map<string, Graph>();
 const registered = new Map<ConditioningId, Readonly<Record<string, Tensor>>>();
 
-async function load(request: Extract<Request, { kind: 'load' }>): Promise<Reply> {
+async function load(request: Extract<Question, { kind: 'load' }>): Promise<Reply> {
   for (const [name, file] of Object.entries(request.graphs)) {
     try {
       graphs.set(name, await Graph.open(file, request.threads));
@@ -22,7 +22,7 @@ async function load(request: Extract<Request, { kind: 'load' }>): Promise<Reply>
   return { kind: 'loaded', graphs: Object.fromEntries([...graphs].map(([name, graph]) => [name, graph.info])) };
 }
 
-async function run(request: Extract<Request, { kind: 'run' }>): Promise<Reply> {
+async function run(request: Extract<Question, { kind: 'run' }>): Promise<Reply> {
   try {
     const graph = graphs.get(request.batch[0].graph);
     if (!graph) throw new Error(`no graph ${request.batch[0].graph}`);
@@ -32,16 +32,16 @@ async function run(request: Extract<Request, { kind: 'run' }>): Promise<Reply> {
   }
 }
 
-function send(reply: Reply): void {
-  process.send?.(reply);
+function answer({ number }: Numbered<Question>, reply: Promise<Reply>): void {
+  void reply.then((value) => process.send?.({ ...value, number } satisfies Numbered<Reply>));
 }
 
-process.on('message', (request: Request) => {
+process.on('message', (request: Numbered<Question> | Notice) => {
   switch (request.kind) {
     case 'load':
-      return void load(request).then(send);
+      return answer(request, load(request));
     case 'run':
-      return void run(request).then(send);
+      return answer(request, run(request));
     case 'register':
       return void registered.set(request.id, request.inputs);
     case 'release':

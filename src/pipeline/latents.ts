@@ -1,0 +1,12 @@
+import { encodeNpy } from '../tensor/npy.js';
+import type { ModelFolder } from './modelFolder.js';
+import type { GenerateResult } from './pipeline.js';
+
+/** The final latents of all images in NumPy's format, float32, [n, channels, height, width]. */
+export function latentsFile({ images, settings }: GenerateResult, model: ModelFolder): Uint8Array {
+  const dims = [model.latentChannels, settings.height / model.vaeFactor, settings.width / model.vaeFactor];
+  const size = dims.reduce((a, b) => a * b);
+  const all = new Float32Array(images.length * size);
+  images.forEach(({ latents }, i) => all.set(latents, i * size));
+  return encodeNpy(all, [images.length, ...dims]);
+}
