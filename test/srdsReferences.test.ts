@@ -46,7 +46,7 @@ for (const name of references('srds')) {
         }),
       };
       const blockSize = Number(metadata.S);
-      const exact = [common.x];
+      const exact: Float32Array[] = [common.x];
       for (let i = 1; i < boundaries; i++) {
         const steps = common.steps.slice(0, i * blockSize);
         exact.push((await serial({ ...common, steps }).result).x);
