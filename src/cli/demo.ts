@@ -64,10 +64,8 @@ export function demoCommand(signal: AbortSignal): Command {
         `Critical path ${(evaluations.serial / evaluations.critical).toFixed(1)} times shorter; sampling took ${result.seconds.sample.toFixed(1)} s.`,
       );
       if (context.device === 'cpu') {
-        say(
-          'On a CPU evaluations of a batch take turns, so the serial sampler is faster here; a shorter critical path',
-        );
-        say('saves time on hardware that evaluates a batch about as fast as one.');
+        say('On a CPU the evaluations of a batch take turns, so SRDS is seldom faster than the serial sampler there;');
+        say('a shorter critical path saves time on hardware that evaluates a batch about as fast as one.');
       }
       if (error) say(`${capital(differenceToSerial(error))}.`);
       say();

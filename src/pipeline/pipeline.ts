@@ -4,7 +4,7 @@ import { Batcher, type BatchReport } from '../engine/batcher.js';
 import type { ConditioningId, Engine } from '../engine/engine.js';
 import { CpuEngine, type CpuEngineOptions } from '../engine/onnx/cpuEngine.js';
 import { Generator } from '../random/generator.js';
-import type { EvaluationCount, SampleResult, SamplerEvent, Status } from '../sampler/events.js';
+import type { EvaluationCount, EvaluationEvent, SampleResult, SamplerEvent, Status } from '../sampler/events.js';
 import { Run } from '../sampler/run.js';
 import { serial } from '../sampler/serial.js';
 import { srds } from '../sampler/srds.js';
@@ -56,7 +56,7 @@ export interface GenerateResult {
 /** What happens while images are drawn. `image` is the index of the image, from 0. */
 export type GenerateEvent =
   | { readonly type: 'warning'; readonly message: string }
-  | { readonly type: 'evaluation'; readonly image: number; readonly evaluations: ImageEvaluations }
+  | (EvaluationEvent & { readonly image: number; readonly evaluations: ImageEvaluations })
   | {
       readonly type: 'iteration';
       readonly image: number;
@@ -205,7 +205,7 @@ export class Pipeline {
     for await (const event of run) {
       const evaluations = withSerial(event.evaluations);
       if (event.type === 'evaluation') {
-        emit({ type: 'evaluation', image, evaluations });
+        emit({ ...event, image, evaluations });
       } else {
         const { iteration, residual } = event;
         const shown = await unlessAborted(imageOf(event.x), signal);

@@ -1,15 +1,16 @@
 import { setMaxListeners } from 'node:events';
-import { SrdsError } from '../errors.js';
 import type { Denoiser } from '../denoiser/denoiser.js';
+import { SrdsError } from '../errors.js';
 import { iterationsToExact } from '../plan/criticalPath.js';
 import { boundaries, checkPartition, defaultBlocks, evenPartition, type Partition } from '../plan/partition.js';
 import { span, type SolverStep } from '../schedule/grid.js';
 import type { Solver } from '../solver/solver.js';
-import { identical, meanAbsoluteDifference } from '../tensor/operations.js';
-import { Block, type Boundary } from './block.js';
-import { correct, type Correction } from './corrections.js';
-import { Evaluator, whenAborted, type State } from './evaluator.js';
+import { meanAbsoluteDifference } from '../tensor/operations.js';
+import { Block } from './block.js';
+import type { Correction } from './corrections.js';
+import { Evaluator, whenAborted } from './evaluator.js';
 import type { SampleResult, SamplerEvent, Status } from './events.js';
+import { Recurrence, type Iteration, type Known } from './recurrence.js';
 import { Run } from './run.js';
 
 export interface SrdsOptions {
@@ -32,12 +33,6 @@ export interface SrdsOptions {
   /** How far the sample has moved in an iteration; default: mean absolute difference. */
   readonly residual?: (now: Float32Array, before: Float32Array, iteration: number) => number | Promise<number>;
   readonly signal?: AbortSignal;
-}
-
-/** x[p][i]: a boundary, and the depth at which it became known; it may be one that an earlier iteration had found. */
-interface Known {
-  readonly boundary: Boundary;
-  readonly depth: number;
 }
 
 /**
@@ -80,84 +75,22 @@ export function srds(options: SrdsOptions): Run<SamplerEvent, SampleResult> {
       return new Block(i, fine, span(fine), options.solver, evaluator);
     });
 
-    const start: Known = { boundary: { x: options.x, depth: 0, iteration: 0 }, depth: 0 };
-
-    const coarseSweep = (): Promise<Known>[] => {
-      const row = [Promise.resolve(start)];
-      for (const block of blocks) {
-        const next = row[block.index].then(async ({ boundary }) => {
-          const g = await block.coarse(boundary);
-          return { boundary: { ...g, iteration: 0 }, depth: g.depth };
-        });
-        row.push(next);
-      }
-      return row;
+    const recurrence = new Recurrence(blocks, correction, options.x);
+    const rows: Iteration[] = [recurrence.coarseSweep()];
+    const extend = (gate: number): void => {
+      const p = rows.length;
+      rows.push(recurrence.refine(p, rows[p - 1], rows[p - 2], gate));
+      if (!pipelined || p === maxIterations) return;
+      // The next iteration can begin when this one has found its first new state, x[p][p].
+      rows[p][p].then(
+        () => signal.aborted || extend(0),
+        () => undefined,
+      );
     };
-
-    /** Iteration p from the two before it. `gate`: the depth before which no fine solve may begin. */
-    const refine = (p: number, before: Promise<Known>[], older: Promise<Known>[] | undefined, gate: number) => {
-      const row = [Promise.resolve(start)];
-      for (const block of blocks) {
-        const i = block.index;
-        row.push(refineBlock(block, p, row[i], before[i], older?.[i], before[i + 1], gate));
-      }
-      return row;
-    };
-
-    const refineBlock = async (
-      block: Block,
-      p: number,
-      nowPromise: Promise<Known>,
-      beforePromise: Promise<Known>,
-      olderPromise: Promise<Known> | undefined,
-      endBefore: Promise<Known>,
-      gate: number,
-    ): Promise<Known> => {
-      const { boundary: before } = await beforePromise;
-      if (!block.single) block.fine(before, gate).catch(() => undefined);
-      const [{ boundary: now }, older] = await Promise.all([nowPromise, olderPromise]);
-      // Nothing new at the block's start, and it was crossed exactly from there before: its end stays.
-      if (now === before && (block.single || before === older?.boundary)) return endBefore;
-      const { x, depth } = block.single
-        ? await block.coarse(now)
-        : await corrected(block, now, before, older?.boundary, gate);
-      const { boundary: end } = await endBefore;
-      return { boundary: identical(x, end.x) ? end : { x, depth, iteration: p }, depth };
-    };
-
-    const corrected = async (
-      block: Block,
-      now: Boundary,
-      before: Boundary,
-      older: Boundary | undefined,
-      gate: number,
-    ): Promise<State> => {
-      const f = await block.fine(before, gate);
-      if (now === before) return f;
-      const [gNow, g] = await Promise.all([block.coarse(now), block.coarse(before)]);
-      const x = correct(correction, {
-        now: { x: now.x, g: gNow.x },
-        before: { x: before.x, f: f.x, g: g.x },
-        older: older && {
-          x: older.x,
-          f: (await block.fine(older, 0)).x,
-          g: (await block.coarse(older)).x,
-        },
-      });
-      return { x, depth: Math.max(f.depth, gNow.depth) };
-    };
-
-    const rows = [coarseSweep()];
-    const extend = (gate: number) => rows.push(refine(rows.length, rows[rows.length - 1], rows[rows.length - 2], gate));
-    if (pipelined) while (rows.length <= maxIterations) extend(0);
-    // Whatever fails or is dropped is noticed where the rows are awaited, below.
-    const forgive = () => {
-      for (const known of rows.flat()) known.catch(() => undefined);
-    };
-    forgive();
+    if (pipelined) extend(0);
 
     const residuals: number[] = [];
-    let iterate: readonly Known[] = [start];
+    let iterate: readonly Known[] = [await rows[0][0]];
     let iterations = 0;
     const depthOf = (row: readonly Known[]) => Math.max(...row.map(({ depth }) => depth));
     const report = (): void => {
@@ -185,10 +118,7 @@ export function srds(options: SrdsOptions): Run<SamplerEvent, SampleResult> {
       for (;;) {
         if (iterations === maxIterations) return await end('maxIterations');
         const before = iterate;
-        if (!pipelined) {
-          extend(depthOf(before));
-          forgive();
-        }
+        if (!pipelined) extend(depthOf(before));
         const row = await Promise.race([Promise.all(rows[iterations + 1]), abort]);
         const exact = iterations + 1 === toExact || row.every(({ boundary }, i) => boundary === before[i].boundary);
         const change = residual(row[last].boundary.x, before[last].boundary.x, iterations + 1);
