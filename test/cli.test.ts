@@ -161,6 +161,11 @@ test('--out takes a file, a folder, or a pattern; --previews the image of every 
   assert.deepEqual(readdirSync(join(cwd, 'p')).sort(), names);
 });
 
+test('a prompt in any script names its file', async () => {
+  const { stdout } = await generate('日本語', '--model', TINY, '--steps', '1', '--json');
+  assert.equal(report.parse(JSON.parse(stdout)).images[0].file, '日本語-seed0.png');
+});
+
 test('--quiet prints nothing; an empty prompt works; --size gives other sizes; seeds may be huge', async () => {
   const args = ['--model', TINY, '--steps', '3', '--size', '96x64', '--seed', '9223372036854775807', '--n', '2'];
   const { code, stdout, stderr } = await generate('', ...args, '--quiet');
@@ -217,6 +222,9 @@ test('bad input is one line that says what was expected, with an exit code of it
     [['a', '--guidance', 'x'], 2, /guidance/],
     [['a', '--max-iterations', '0'], 2, /iterations/],
     [['a', '--seed', '1.5'], 2, /seed/],
+    [['a', '--seed', '18446744073709551616'], 2, /seed/],
+    [['a', '--out', '-'], 2, /\.png/],
+    [['a', '--out', `${'n'.repeat(300)}.png`], 5, /ENAMETOOLONG/],
     [['a', '--n', '0'], 2, /images/],
     [['a', '--n', '1000000000'], 2, /images/],
     [['a', '--threads', '0'], 2, /threads/],
@@ -261,6 +269,7 @@ test('help and version', async () => {
   const help = await generate('--help');
   assert.equal(help.code, 0);
   assert.match(help.stdout, /--tolerance <t>/);
+  assert.match((await srdsCli(['demo', '--help'], { cwd })).stdout, /--seed <n>/);
   const { stdout, code } = await srdsCli(['--version'], { cwd });
   assert.equal(code, 0);
   assert.match(stdout, /^\d+\.\d+\.\d+\n$/);

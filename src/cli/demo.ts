@@ -17,10 +17,10 @@ export function demoCommand(signal: AbortSignal): Command {
     .description('draw an image with SRDS and show how it got there')
     .argument('[prompt]', 'what to draw', PROMPT)
     .option('--steps <n>', 'steps of the fine grid', whole('--steps'), 50)
-    .option('--seed <n>', 'seed, as in PyTorch', seed, 0n)
+    .option('--seed <n>', 'seed, as in PyTorch (default: 0)', seed)
     .option('--out <folder>', 'where the images go', 'out/')
     .option('--compare', 'draw the serial sample too and measure the difference')
-    .action(async (prompt: string, flags: { steps: number; seed: bigint; out: string; compare?: boolean }) => {
+    .action(async (prompt: string, flags: { steps: number; seed?: bigint; out: string; compare?: boolean }) => {
       const previews: RgbImage[] = [];
       const rows: string[][] = [];
       const onEvent = (event: GenerateEvent): void => {
@@ -37,7 +37,7 @@ export function demoCommand(signal: AbortSignal): Command {
         model: undefined,
         threads: undefined,
         workers: undefined,
-        generate: { prompt, steps: flags.steps, seed: flags.seed, compare: flags.compare ?? false },
+        generate: { prompt, steps: flags.steps, seed: flags.seed ?? 0n, compare: flags.compare ?? false },
         out: flags.out,
         previews: undefined,
         latents: undefined,

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
-import { messageOf, oneLine, SrdsError } from '../errors.js';
+import { messageOf, oneLine, SrdsError, systemCode } from '../errors.js';
 import { demoCommand } from './demo.js';
 import { EXIT_CODES, EXIT_INTERNAL, EXIT_SIGNALS } from './exitCodes.js';
 import { generateCommand } from './generate.js';
@@ -19,9 +19,11 @@ async function main(argv: readonly string[]): Promise<number> {
     });
   }
   // Whoever reads the report may have gone away.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) =>
-    process.exit(error.code === 'EPIPE' ? 0 : EXIT_INTERNAL),
-  );
+  process.stdout.on('error', (error) => {
+    if (systemCode(error) === 'EPIPE') process.exit(0);
+    process.stderr.write(`srds: expected to write to standard output, found ${messageOf(error)}; send it elsewhere\n`);
+    process.exit(EXIT_CODES.OUTPUT_FAILED);
+  });
 
   try {
     await program(abort.signal).parseAsync(argv);
@@ -43,7 +45,10 @@ function program(signal: AbortSignal): Command {
     .addCommand(demoCommand(signal))
     .addHelpText('after', '\nSet SRDS_DEBUG=1 to see the stack trace of an error.');
   for (const command of [program, ...program.commands]) {
-    command.exitOverride().configureOutput({ writeErr: () => undefined });
+    command.exitOverride((error) => {
+      throw Object.assign(error, { help: command === program ? 'srds --help' : `srds ${command.name()} --help` });
+    });
+    command.configureOutput({ writeErr: () => undefined });
   }
   return program;
 }
@@ -52,7 +57,8 @@ function explain(error: unknown): string {
   if (error instanceof SrdsError) return error.message;
   if (error instanceof CommanderError) {
     if (error.code === 'commander.help') return 'expected a command; see srds --help';
-    return `${oneLine(error.message.replace(/^error: /, ''))}; see srds --help`;
+    const { help = 'srds --help' } = error as { help?: string };
+    return `${oneLine(error.message.replace(/^error: /, '')).replace(/\.$/, '')}; see ${help}`;
   }
   return `defect, please report it: ${messageOf(error)}`;
 }

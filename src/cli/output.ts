@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
+import type { Stats } from 'node:fs';
 import { access, constants, mkdir, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
-import { basename, dirname, extname, join, resolve } from 'node:path';
+import { dirname, extname, join, resolve } from 'node:path';
 import { messageOf, SrdsError, systemCode } from '../errors.js';
 
 /** A file to be written. */
@@ -35,13 +36,18 @@ export async function imagePath(
 
 async function patternOf(out: string | undefined, name: string): Promise<string> {
   if (out === undefined) return name;
-  const stats = await stat(out).catch(() => undefined);
+  if (out === '-') throw notAnImageFile(out);
+  const stats = await statIfThere(out);
   if (stats?.isDirectory() || /[/\\]$/.test(out)) return join(out, name);
   if (stats && !stats.isFile()) return out;
   const extension = extname(out).toLowerCase();
   if (extension === '.png') return out;
   if (extension === '' && !stats && out !== '') return join(out, name);
-  throw new SrdsError(
+  throw notAnImageFile(out);
+}
+
+function notAnImageFile(out: string): SrdsError {
+  return new SrdsError(
     'INVALID_OPTION',
     'a .png file, a folder or a pattern with {seed} for --out',
     `"${out}"`,
@@ -52,12 +58,10 @@ async function patternOf(out: string | undefined, name: string): Promise<string>
 /** The start of a prompt as a file name. */
 function slug(prompt: string): string {
   const words = prompt
-    .normalize('NFKD')
     .toLowerCase()
-    .replace(/[^a-z0-9]+/g, '-')
-    .slice(0, 40)
-    .replace(/^-|-$/g, '');
-  return words || 'image';
+    .replace(/[^\p{L}\p{N}]+/gu, '-')
+    .replace(/^-/, '');
+  return Array.from(words).slice(0, 40).join('').replace(/-$/, '') || 'image';
 }
 
 /**
@@ -66,7 +70,7 @@ function slug(prompt: string): string {
  */
 export async function checkWritable(path: string): Promise<void> {
   try {
-    const stats = await stat(path).catch(() => undefined);
+    const stats = await statIfThere(path);
     if (path === '') throw new Error('an empty name');
     if (stats?.isDirectory()) throw new Error('it is a folder');
     if (stats && !stats.isFile()) await access(path, constants.W_OK);
@@ -76,12 +80,18 @@ export async function checkWritable(path: string): Promise<void> {
   }
 }
 
+async function statIfThere(path: string): Promise<Stats | undefined> {
+  try {
+    return await stat(path);
+  } catch (error) {
+    if (path === '' || systemCode(error) === 'ENOENT') return undefined;
+    throw failed(path, error);
+  }
+}
+
 /** That files could be created in a folder, which may have to be made. */
 async function checkFolder(folder: string): Promise<void> {
-  const stats = await stat(folder).catch((error: unknown) => {
-    if (systemCode(error) === 'ENOENT') return undefined;
-    throw error;
-  });
+  const stats = await statIfThere(folder);
   if (stats === undefined) return checkFolder(dirname(folder));
   if (!stats.isDirectory()) throw new Error(`${folder} is no folder`);
   await access(folder, constants.W_OK | constants.X_OK);
@@ -101,13 +111,13 @@ export async function writeFiles(files: readonly OutputFile[]): Promise<void> {
       const folder = dirname(resolve(path));
       const first = await mkdir(folder, { recursive: true });
       if (first !== undefined) made.push(...foldersFrom(first, folder));
-      const stats = await stat(path).catch(() => undefined);
+      const stats = await statIfThere(path);
       if (stats && !stats.isFile()) {
         await writeFile(path, file.bytes);
         continue;
       }
       if (moves.some(({ to }) => resolve(to) === resolve(path))) throw new Error('two results for the same file');
-      const from = join(folder, `.${basename(path)}.${randomUUID()}`);
+      const from = join(folder, `.srds-${randomUUID()}`);
       moves.push({ from, to: path });
       await writeFile(from, file.bytes);
     }
@@ -116,7 +126,7 @@ export async function writeFiles(files: readonly OutputFile[]): Promise<void> {
       await rename(from, to);
     }
   } catch (error) {
-    for (const { from } of moves) await rm(from, { force: true });
+    for (const { from } of moves) await rm(from, { force: true }).catch(() => undefined);
     for (const folder of made.reverse()) await removeIfEmpty(folder);
     throw failed(path, error);
   }
@@ -133,10 +143,16 @@ async function removeIfEmpty(folder: string): Promise<void> {
 }
 
 function failed(path: string, error: unknown): SrdsError {
+  if (error instanceof SrdsError) return error;
+  // The system's message would name the file beside its place.
+  const found =
+    systemCode(error) && error instanceof Error
+      ? error.message.split(/, (open|write|lstat|mkdir)\b/)[0]
+      : messageOf(error);
   return new SrdsError(
     'OUTPUT_FAILED',
     `to write ${path}`,
-    messageOf(error),
+    found,
     'choose another place, or make room or rights there',
     { cause: error },
   );

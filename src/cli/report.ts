@@ -81,17 +81,18 @@ export function pngParameters(image: GeneratedImage, settings: Settings, model: 
 export function summary({ status, iterations, evaluations }: GeneratedImage): string {
   const { critical, total, serial } = evaluations;
   const spent = `${critical} sequential evaluations instead of ${serial} (${total} in all)`;
+  const count = `${iterations} ${iterations === 1 ? 'iteration' : 'iterations'}`;
   switch (status) {
     case 'exact':
       return iterations === 0
         ? `serial, ${serial} sequential evaluations`
-        : `the serial sample exactly, after ${iterations} iterations, ${spent}`;
+        : `the serial sample exactly, after ${count}, ${spent}`;
     case 'converged':
-      return `converged after ${iterations} iterations, ${spent}`;
+      return `converged after ${count}, ${spent}`;
     case 'maxIterations':
-      return `stopped after ${iterations} iterations, not converged, ${spent}`;
+      return `stopped after ${count}, not converged, ${spent}`;
     case 'aborted':
-      return `aborted after ${iterations} iterations`;
+      return `aborted after ${count}`;
   }
 }
 

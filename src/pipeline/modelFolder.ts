@@ -19,12 +19,9 @@ const side = z.int().positive();
 const modelIndex = z.object({ _class_name: z.string() });
 const SCHEDULER = 'scheduler/scheduler_config.json';
 const schedulerConfig = z.looseObject({
-  _class_name: z
-    .string()
-    .refine((name) => !/FlowMatch|EDM|VQ|LCM|TCD|Consistency/.test(name), {
-      error: ({ input }) => `${String(input)}, which DDIM cannot stand in for`,
-    })
-    .optional(),
+  _class_name: z.string().refine((name) => !/FlowMatch|EDM|VQ|LCM|TCD|Consistency/.test(name), {
+    error: ({ input }) => `${String(input)}, which DDIM cannot stand in for`,
+  }),
 });
 /** diffusers' StableDiffusionPipeline sets these whatever the file says. */
 const FORCED_BY_PIPELINE = { steps_offset: 1, clip_sample: false };

@@ -84,7 +84,7 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
   return {
     prompt,
     negativePrompt,
-    seeds: Array.from({ length: n }, (_, i) => first + BigInt(i)),
+    seeds: Array.from({ length: n }, (_, i) => seedInRange(first + BigInt(i))),
     steps,
     guidance: nonNegative('a guidance scale', options.guidance ?? 5),
     width,
@@ -131,6 +131,12 @@ function within(what: string, value: number, min: number, max: number): number {
 function nonNegative(what: string, value: number): number {
   if (Number.isFinite(value) && value >= 0) return value;
   throw new SrdsError('INVALID_OPTION', `${what} of at least 0`, String(value), 'choose a number from 0 on');
+}
+
+/** The seeds that torch.manual_seed takes. */
+function seedInRange(seed: bigint): bigint {
+  if (seed >= -(2n ** 63n) && seed < 2n ** 64n) return seed;
+  throw new SrdsError('INVALID_OPTION', 'seeds from -2^63 to 2^64 - 1', String(seed), 'choose one in that range');
 }
 
 function seedOf(seed: number | bigint): bigint {

@@ -74,6 +74,8 @@ export interface OpenOptions extends CpuEngineOptions {
   readonly onBatch?: (report: BatchReport) => void;
 }
 
+const MAX_QUOTE = 200;
+
 type Emit = (event: GenerateEvent) => void;
 
 /** What the images of one call share. */
@@ -289,7 +291,8 @@ function samplerOptions({ partition, correction, pipelined, tolerance, maxIterat
 }
 
 function cutWarning(name: string, cut: string, maxLength: number): string {
-  return `the ${name} is longer than the ${maxLength} tokens that the text encoder takes; cut: "${cut}"`;
+  const shown = cut.length > MAX_QUOTE ? `${cut.slice(0, MAX_QUOTE)}..." (${cut.length} characters)` : `${cut}"`;
+  return `the ${name} is longer than the ${maxLength} tokens that the text encoder takes; cut: "${shown}`;
 }
 
 function since(start: number): number {
