@@ -6,6 +6,7 @@ import type { Denoiser } from './denoiser.js';
 import { guide } from './guidance.js';
 import { toPrediction } from './prediction.js';
 
+/** A network in an engine, and what turns its output into a prediction. */
 export interface EngineDenoiserOptions {
   readonly batcher: Batcher;
   /** Name of the network's graph and of its output. */

@@ -12,6 +12,7 @@ export const BUNDLED_MODEL = fileURLToPath(new URL('../../models/scenes-128', im
 
 /** Graphs of a Stable Diffusion folder, by the names of their subfolders. */
 export const GRAPHS = ['text_encoder', 'unet', 'vae_decoder'] as const;
+/** Name of a graph of a Stable Diffusion folder. */
 export type GraphName = (typeof GRAPHS)[number];
 
 const channels = z.array(z.int().positive()).min(1);

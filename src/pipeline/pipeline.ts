@@ -69,6 +69,7 @@ export type GenerateEvent =
     }
   | { readonly type: 'image'; readonly image: number; readonly result: GeneratedImage };
 
+/** How to open a pipeline on the CPU. */
 export interface OpenOptions extends CpuEngineOptions {
   /** Called after each batch of the network, for traces and benchmarks. */
   readonly onBatch?: (report: BatchReport) => void;

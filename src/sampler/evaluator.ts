@@ -34,6 +34,7 @@ export class Evaluator {
     private readonly emit: (event: SamplerEvent) => void,
   ) {}
 
+  /** One evaluation, counted. @throws what the denoiser does, or the reason of an abort */
   async evaluate({ x, depth }: State, level: NoiseLevel, place: Place): Promise<Evaluated> {
     this.signal.throwIfAborted();
     this.begun++;

@@ -5,6 +5,7 @@ import { Evaluator, whenAborted, type State } from './evaluator.js';
 import type { SampleResult, SamplerEvent, Status } from './events.js';
 import { Run } from './run.js';
 
+/** What `serial` needs to draw a sample. */
 export interface SerialOptions {
   /** the initial noise, flat */
   readonly x: Float32Array;

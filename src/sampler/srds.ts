@@ -13,6 +13,7 @@ import type { SampleResult, SamplerEvent, Status } from './events.js';
 import { Recurrence, type Iteration, type Known } from './recurrence.js';
 import { Run } from './run.js';
 
+/** What `srds` needs to draw a sample. Samples are flat arrays; their shape is the denoiser's affair. */
 export interface SrdsOptions {
   /** the initial noise, flat */
   readonly x: Float32Array;
@@ -44,6 +45,8 @@ export interface SrdsOptions {
  *
  * Each x[p][i] is a promise and starts when its inputs are there, so iterations overlap by themselves; what is still under
  * way when the sample has converged is dropped. After p iterations the first p boundaries are `===` the serial trajectory.
+ * @throws SrdsError INVALID_OPTION if the partition, tolerance or iterations make no sense; an error of the denoiser fails
+ * the run
  */
 export function srds(options: SrdsOptions): Run<SamplerEvent, SampleResult> {
   const { steps, correction = 'secant', pipelined = true, tolerance = 0 } = options;

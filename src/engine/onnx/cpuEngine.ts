@@ -10,6 +10,7 @@ const MAX_ROWS = 8;
 const MAX_WORKERS = 64;
 const MAX_THREADS = 1024;
 
+/** How to run on the CPU. */
 export interface CpuEngineOptions {
   /** Threads of each process; default: all processors, shared among the processes. */
   readonly threads?: number;

@@ -20,12 +20,14 @@ export class Graph {
     this.info = { inputs: session.inputMetadata.map(describe), outputs: session.outputMetadata.map(describe) };
   }
 
+  /** Opens an .onnx file. @throws whatever ONNX Runtime says of it */
   static async open(file: string, threads: number): Promise<Graph> {
     return new Graph(
       await InferenceSession.create(file, { intraOpNumThreads: threads, interOpNumThreads: 1, logSeverityLevel: 4 }),
     );
   }
 
+  /** Runs the rows of a batch together. @param registered inputs that evaluations refer to by id */
   async run(batch: Batch, registered: ReadonlyMap<ConditioningId, Row>): Promise<BatchResult> {
     const rows = batch.flatMap(({ inputs, conditioning }): Row[] =>
       conditioning ? conditioning.map((id) => ({ ...inputs, ...lookUp(registered, id) })) : [inputs],

@@ -49,6 +49,7 @@ export class DeviceProcess {
     return this.failure ? Infinity : this.pending.size;
   }
 
+  /** Asks, and waits for the reply. @throws SrdsError ENGINE_FAILED if the process ends before it */
   ask(question: Question): Promise<Reply> {
     return new Promise((resolve, reject) => {
       if (this.failure) return reject(this.failure);
@@ -58,6 +59,7 @@ export class DeviceProcess {
     });
   }
 
+  /** Tells something that has no reply. */
   tell(notice: Notice): void {
     if (!this.failure) this.send(notice);
   }
