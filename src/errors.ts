@@ -34,13 +34,34 @@ export function oneLine(text: string): string {
   return text.replace(/\s+/g, ' ').trim();
 }
 
-/** The message of anything that was thrown, on one line. */
+/** The message of anything that was thrown, on one line; of a failed system call without the call and its path. */
 export function messageOf(thrown: unknown): string {
-  return oneLine(thrown instanceof Error ? thrown.message : String(thrown));
+  if (!(thrown instanceof Error)) return oneLine(String(thrown));
+  return oneLine('syscall' in thrown ? thrown.message.split(', ')[0] : thrown.message);
 }
 
 /** The operating system's code of a failed call (`ENOENT`, `EACCES`, ...), if `thrown` carries one. */
 export function systemCode(thrown: unknown): string | undefined {
   const code = (thrown as { code?: unknown } | null)?.code;
   return typeof code === 'string' ? code : undefined;
+}
+
+/**
+ * `value`, if it is a whole number in a range.
+ * @param what what it is, for the message: `a number of images`
+ * @throws SrdsError INVALID_OPTION otherwise
+ */
+export function wholeNumber(what: string, value: number, min: number, max = Number.MAX_SAFE_INTEGER): number {
+  if (Number.isInteger(value) && value >= min && value <= max) return value;
+  const range = max === Number.MAX_SAFE_INTEGER ? `at least ${min}` : `from ${min} to ${max}`;
+  throw new SrdsError('INVALID_OPTION', `${what}, whole and ${range}`, String(value), 'choose one in that range');
+}
+
+/**
+ * `value`, if it is a finite number of at least 0.
+ * @throws SrdsError INVALID_OPTION otherwise
+ */
+export function nonNegative(what: string, value: number): number {
+  if (Number.isFinite(value) && value >= 0) return value;
+  throw new SrdsError('INVALID_OPTION', `${what} of at least 0`, String(value), 'choose a number from 0 on');
 }

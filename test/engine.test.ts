@@ -111,6 +111,18 @@ test('an engine that fails rejects the batch and goes on with the next', async (
   assert.equal((await second)[0][0], 2);
 });
 
+/** An evaluation of the bundled UNet at `side` x `side` latents of zeros. */
+function zeros(conditioning: readonly string[], { t = 1, side = 32 } = {}): Evaluation {
+  const sample = float32(new Float32Array(4 * side * side), [4, side, side]);
+  const inputs = { sample, timestep: float32(Float32Array.of(t), []) };
+  return { graph: 'unet', output: 'out_sample', inputs, conditioning };
+}
+
+/** Registers a text of zeros. */
+function zeroText(engine: CpuEngine, length = 32): string[] {
+  return [engine.register({ encoder_hidden_states: float32(new Float32Array(length * 128), [length, 128]) })];
+}
+
 const UNET = { unet: `${ROOT}models/scenes-128/unet/model.onnx` };
 
 test('on the CPU every row of a batch is === the row alone, over threads and processes', async () => {
@@ -171,9 +183,7 @@ test('one evaluation of a network equals torch', async () => {
 
 test('a process that is killed is an error, at once and from then on; closing still works', async () => {
   const engine = await CpuEngine.open(UNET);
-  const conditioning = [engine.register({ encoder_hidden_states: float32(new Float32Array(32 * 128), [32, 128]) })];
-  const inputs = { sample: float32(new Float32Array(4096), [4, 32, 32]), timestep: float32(Float32Array.of(1), []) };
-  const batch = Array.from({ length: 8 }, () => ({ graph: 'unet', output: 'out_sample', inputs, conditioning }));
+  const batch = Array<Evaluation>(8).fill(zeros(zeroText(engine)));
   const running = engine.run(batch);
   process.kill(engine.pids[0], 'SIGKILL');
   await assert.rejects(running, { code: 'ENGINE_FAILED', message: /SIGKILL/ });
@@ -184,14 +194,8 @@ test('a process that is killed is an error, at once and from then on; closing st
 test('closing ends a busy process and rejects what it was doing', async () => {
   const engine = await CpuEngine.open(UNET);
   const [pid] = engine.pids;
-  const inputs = { sample: float32(new Float32Array(4096), [4, 32, 32]), timestep: float32(Float32Array.of(1), []) };
-  const conditioning = [engine.register({ encoder_hidden_states: float32(new Float32Array(32 * 128), [32, 128]) })];
-  const running = assert.rejects(
-    engine.run(Array(16).fill({ graph: 'unet', output: 'out_sample', inputs, conditioning }) as Batch),
-    {
-      code: 'ENGINE_FAILED',
-    },
-  );
+  const batch = Array<Evaluation>(16).fill(zeros(zeroText(engine)));
+  const running = assert.rejects(engine.run(batch), { code: 'ENGINE_FAILED' });
   await engine.close();
   await running;
   assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
@@ -200,18 +204,9 @@ test('closing ends a busy process and rejects what it was doing', async () => {
 test('an evaluation that the graph cannot run is an error, and the process lives on', async () => {
   const engine = await CpuEngine.open(UNET);
   try {
-    const conditioning = [engine.register({ encoder_hidden_states: float32(new Float32Array(32 * 128), [32, 128]) })];
-    const evaluation = (side: number) => ({
-      graph: 'unet',
-      output: 'out_sample',
-      inputs: {
-        sample: float32(new Float32Array(4 * side * side), [4, side, side]),
-        timestep: float32(Float32Array.of(1), []),
-      },
-      conditioning,
-    });
-    await assert.rejects(engine.run([evaluation(31)]), { code: 'ENGINE_FAILED' });
-    assert.equal((await engine.run([evaluation(8)])).outputs[0][0].length, 4 * 8 * 8);
+    const text = zeroText(engine);
+    await assert.rejects(engine.run([zeros(text, { side: 31 })]), { code: 'ENGINE_FAILED' });
+    assert.equal((await engine.run([zeros(text, { side: 8 })])).outputs[0][0].length, 4 * 8 * 8);
   } finally {
     await engine.close();
   }
@@ -220,23 +215,18 @@ test('an evaluation that the graph cannot run is an error, and the process lives
 test('answers reach those who asked, also when one that fails overtakes others', async () => {
   const engine = await CpuEngine.open(UNET);
   try {
-    const conditioning = [engine.register({ encoder_hidden_states: float32(new Float32Array(32 * 128), [32, 128]) })];
-    const evaluation = (t: number, ids: string[]) => ({
-      graph: 'unet',
-      output: 'out_sample',
-      inputs: { sample: float32(new Float32Array(256), [4, 8, 8]), timestep: float32(Float32Array.of(t), []) },
-      conditioning: ids,
-    });
-    const one = async (t: number) => (await engine.run([evaluation(t, conditioning)])).outputs[0][0];
+    const text = zeroText(engine);
+    const small = (t: number, ids: readonly string[]) => zeros(ids, { t, side: 8 });
+    const one = async (t: number) => (await engine.run([small(t, text)])).outputs[0][0];
     const alone = [await one(10), await one(900)];
-    const [a, bad, b] = await Promise.allSettled([one(10), engine.run([evaluation(5, ['unknown'])]), one(900)]);
+    const [a, bad, b] = await Promise.allSettled([one(10), engine.run([small(5, ['unknown'])]), one(900)]);
     assert.equal(bad.status, 'rejected');
     assert.deepEqual(
       [a, b].map((settled) => settled.status === 'fulfilled' && settled.value),
       alone,
     );
-    const short = [engine.register({ encoder_hidden_states: float32(new Float32Array(8 * 128), [8, 128]) })];
-    await assert.rejects(engine.run([evaluation(1, conditioning), evaluation(1, short)]), /differ in shape/);
+    const short = zeroText(engine, 8);
+    await assert.rejects(engine.run([small(1, text), small(1, short)]), /differ in shape/);
   } finally {
     await engine.close();
   }

@@ -34,13 +34,8 @@ export function demoCommand(signal: AbortSignal): Command {
         ]);
       };
       const { result, context } = await draw({
-        model: undefined,
-        threads: undefined,
-        workers: undefined,
         generate: { prompt, steps: flags.steps, seed: flags.seed ?? 1n, compare: flags.compare ?? false },
         out: flags.out,
-        previews: undefined,
-        latents: undefined,
         progress: true,
         warnings: true,
         signal,

@@ -11,13 +11,13 @@ import { pngParameters, type ReportContext } from './report.js';
 
 /** What to draw and where it goes. */
 export interface DrawOptions {
-  readonly model: string | undefined;
-  readonly threads: number | undefined;
-  readonly workers: number | undefined;
+  readonly model?: string | undefined;
+  readonly threads?: number | undefined;
+  readonly workers?: number | undefined;
   readonly generate: GenerateOptions;
-  readonly out: string | undefined;
-  readonly previews: string | undefined;
-  readonly latents: string | undefined;
+  readonly out?: string | undefined;
+  readonly previews?: string | undefined;
+  readonly latents?: string | undefined;
   /** Whether to show a line of progress where standard error is a terminal. */
   readonly progress: boolean;
   /** Whether to say warnings. */
@@ -50,11 +50,7 @@ export async function draw(options: DrawOptions): Promise<Drawn> {
     const model = await readModelFolder(options.model ?? BUNDLED_MODEL);
     // Before the graphs are loaded, which can take long.
     settingsOf(generate, model);
-    const pipeline = await Pipeline.open(model, {
-      ...(options.threads === undefined ? {} : { threads: options.threads }),
-      ...(options.workers === undefined ? {} : { workers: options.workers }),
-      signal,
-    });
+    const pipeline = await Pipeline.open(model, { threads: options.threads, workers: options.workers, signal });
     try {
       const run = pipeline.generate({ ...generate, signal });
       for await (const event of run) {

@@ -144,15 +144,10 @@ async function removeIfEmpty(folder: string): Promise<void> {
 
 function failed(path: string, error: unknown): SrdsError {
   if (error instanceof SrdsError) return error;
-  // The system's message would name the file beside its place.
-  const found =
-    systemCode(error) && error instanceof Error
-      ? error.message.split(/, (open|write|lstat|mkdir)\b/)[0]
-      : messageOf(error);
   return new SrdsError(
     'OUTPUT_FAILED',
     `to write ${path}`,
-    found,
+    messageOf(error),
     'choose another place, or make room or rights there',
     { cause: error },
   );

@@ -17,7 +17,7 @@ export interface EngineDenoiserOptions {
   readonly predictionType: PredictionType;
   /** Registered inputs of the prompt and, for guidance, of the negative prompt. */
   readonly conditional: ConditioningId;
-  readonly unconditional?: ConditioningId;
+  readonly unconditional?: ConditioningId | undefined;
   /** Guidance scale; not used without `unconditional`. */
   readonly guidance: number;
   /** Put behind each request's own priority: which image goes first among equals. */

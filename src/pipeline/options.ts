@@ -1,4 +1,4 @@
-import { SrdsError } from '../errors.js';
+import { nonNegative, SrdsError, wholeNumber } from '../errors.js';
 import { checkPartition, defaultBlocks, evenPartition, type Partition } from '../plan/partition.js';
 import type { Correction } from '../sampler/corrections.js';
 import { timesteps } from '../schedule/timesteps.js';
@@ -72,14 +72,14 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
   const { width = model.size.width, height = model.size.height, blocks } = options;
   checkSide('width', width, model);
   checkSide('height', height, model);
-  const n = within('a number of images', options.n ?? 1, 1, MAX_IMAGES);
+  const n = wholeNumber('a number of images', options.n ?? 1, 1, MAX_IMAGES);
   const { maxIterations, sampler = 'srds', correction = 'secant', prompt, negativePrompt = '' } = options;
   oneOf('a sampler', sampler, ['serial', 'srds']);
   oneOf('a correction', correction, ['secant', 'parareal']);
   for (const text of [prompt, negativePrompt] as unknown[]) {
     if (typeof text !== 'string') throw new SrdsError('INVALID_OPTION', 'text as prompt', typeof text, 'give a string');
   }
-  if (maxIterations !== undefined) within('a number of iterations', maxIterations, 1, Number.MAX_SAFE_INTEGER);
+  if (maxIterations !== undefined) wholeNumber('a number of iterations', maxIterations, 1);
   const first = seedOf(options.seed ?? 0);
   return {
     prompt,
@@ -116,21 +116,6 @@ function checkSide(name: string, side: number, { sizeStep }: ModelFolder): void 
 function oneOf(what: string, value: string, choices: readonly string[]): void {
   if (choices.includes(value)) return;
   throw new SrdsError('INVALID_OPTION', `${what}, ${choices.join(' or ')}`, value, 'choose one of those');
-}
-
-function within(what: string, value: number, min: number, max: number): number {
-  if (Number.isInteger(value) && value >= min && value <= max) return value;
-  throw new SrdsError(
-    'INVALID_OPTION',
-    `${what}, whole and ${max === Number.MAX_SAFE_INTEGER ? `at least ${min}` : `from ${min} to ${max}`}`,
-    String(value),
-    'choose one in that range',
-  );
-}
-
-function nonNegative(what: string, value: number): number {
-  if (Number.isFinite(value) && value >= 0) return value;
-  throw new SrdsError('INVALID_OPTION', `${what} of at least 0`, String(value), 'choose a number from 0 on');
 }
 
 /** The seeds that torch.manual_seed takes. */

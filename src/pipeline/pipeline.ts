@@ -200,10 +200,12 @@ export class Pipeline {
     };
     const withSerial = (count: EvaluationCount): ImageEvaluations => ({ ...count, serial: steps.length });
 
+    const { partition, correction, pipelined, tolerance, maxIterations } = settings;
+    const common = { x, steps, denoiser, solver: ddim, signal };
     const run: Run<SamplerEvent, SampleResult> =
       settings.sampler === 'serial'
-        ? serial({ x, steps, denoiser, solver: ddim, signal })
-        : srds({ x, steps, denoiser, solver: ddim, residual, signal, ...samplerOptions(settings) });
+        ? serial(common)
+        : srds({ ...common, residual, partition, correction, pipelined, tolerance, maxIterations });
     let preview: RgbImage | undefined;
     for await (const event of run) {
       const evaluations = withSerial(event.evaluations);
@@ -266,7 +268,7 @@ export class Pipeline {
       dims: this.latentDims(job),
       predictionType: this.model.schedule.predictionType,
       conditional,
-      ...(unconditional === undefined ? {} : { unconditional }),
+      unconditional,
       guidance: settings.guidance,
       priority: [image],
     });
@@ -285,10 +287,6 @@ async function unlessAborted<Value>(promise: Promise<Value>, signal: AbortSignal
     if (signal.aborted) return undefined;
     throw error;
   });
-}
-
-function samplerOptions({ partition, correction, pipelined, tolerance, maxIterations }: Settings) {
-  return { partition, correction, pipelined, tolerance, ...(maxIterations === undefined ? {} : { maxIterations }) };
 }
 
 function cutWarning(name: string, cut: string, maxLength: number): string {

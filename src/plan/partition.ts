@@ -1,4 +1,4 @@
-import { SrdsError } from '../errors.js';
+import { SrdsError, wholeNumber } from '../errors.js';
 
 /** The fine grid cut into blocks: the number of fine steps of each, from noise to image. */
 export type Partition = readonly number[];
@@ -16,14 +16,7 @@ export function defaultBlocks(steps: number): number {
  * @throws SrdsError INVALID_OPTION if there are more blocks than steps, or none
  */
 export function evenPartition(steps: number, blocks: number): Partition {
-  if (!Number.isInteger(blocks) || blocks < 1 || blocks > steps) {
-    throw new SrdsError(
-      'INVALID_OPTION',
-      `a whole number of blocks from 1 to the ${steps} steps`,
-      String(blocks),
-      'choose one in that range, or more steps',
-    );
-  }
+  wholeNumber(`a number of blocks for ${steps} steps`, blocks, 1, steps);
   const boundary = (i: number) => Math.round((i * steps) / blocks);
   return Array.from({ length: blocks }, (_, i) => boundary(i + 1) - boundary(i));
 }

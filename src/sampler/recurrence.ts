@@ -76,7 +76,7 @@ export class Recurrence {
   ): Promise<State & { readonly unchanged: boolean }> {
     const { boundary: before } = await beforeKnown;
     // The fine solve needs nothing of this iteration: it starts while `now` is still to come.
-    if (!block.single) block.fine(before, gate).catch(() => undefined);
+    if (!block.single) void block.fine(before, gate);
     const { boundary: now } = await nowKnown;
     const older = (await olderKnown)?.boundary;
 

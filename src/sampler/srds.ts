@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import type { Denoiser } from '../denoiser/denoiser.js';
-import { SrdsError } from '../errors.js';
+import { nonNegative, wholeNumber } from '../errors.js';
 import { iterationsToExact } from '../plan/criticalPath.js';
 import { boundaries, checkPartition, defaultBlocks, evenPartition, type Partition } from '../plan/partition.js';
 import { span, type SolverStep } from '../schedule/grid.js';
@@ -30,7 +30,7 @@ export interface SrdsOptions {
   /** Stop when the residual is below; default 0, run until exact. */
   readonly tolerance?: number;
   /** Stop after so many refinements; default: as many as blocks, when the sample is exact. */
-  readonly maxIterations?: number;
+  readonly maxIterations?: number | undefined;
   /** How far the sample has moved in an iteration; default: mean absolute difference. */
   readonly residual?: (now: Float32Array, before: Float32Array, iteration: number) => number | Promise<number>;
   readonly signal?: AbortSignal;
@@ -55,13 +55,9 @@ export function srds(options: SrdsOptions): Run<SamplerEvent, SampleResult> {
     options.partition ?? evenPartition(steps.length, defaultBlocks(steps.length)),
     steps.length,
   );
-  if (!(tolerance >= 0)) {
-    throw new SrdsError('INVALID_OPTION', 'a tolerance of at least 0', String(tolerance), 'choose a number from 0 on');
-  }
-  if (options.maxIterations !== undefined && !(Number.isInteger(options.maxIterations) && options.maxIterations >= 1)) {
-    const found = String(options.maxIterations);
-    throw new SrdsError('INVALID_OPTION', 'a whole number of iterations of at least 1', found, 'choose one from 1 on');
-  }
+  // An infinite one is of use here: it stops after the first iteration.
+  if (tolerance !== Infinity) nonNegative('a tolerance', tolerance);
+  if (options.maxIterations !== undefined) wholeNumber('a number of iterations', options.maxIterations, 1);
   const last = partition.length;
   const toExact = iterationsToExact(partition);
   const maxIterations = Math.min(options.maxIterations ?? toExact, toExact);

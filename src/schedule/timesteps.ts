@@ -1,4 +1,4 @@
-import { SrdsError } from '../errors.js';
+import { SrdsError, wholeNumber } from '../errors.js';
 import type { ScheduleConfig } from './config.js';
 
 /**
@@ -10,14 +10,7 @@ import type { ScheduleConfig } from './config.js';
  */
 export function timesteps(config: ScheduleConfig, steps: number): number[] {
   const train = config.trainTimesteps;
-  if (!Number.isInteger(steps) || steps < 1 || steps > train) {
-    throw new SrdsError(
-      'INVALID_OPTION',
-      `a whole number of steps from 1 to ${train}`,
-      String(steps),
-      'choose one in that range',
-    );
-  }
+  wholeNumber('a number of steps', steps, 1, train);
   const list = spaced(config, steps).filter((t) => t >= 0);
   if (list[0] >= train) {
     throw new SrdsError(

@@ -24,7 +24,6 @@ export interface Reference {
   numbers(name: string): number[];
   bytes(name: string): Uint8Array;
   shape(name: string): number[];
-  has(name: string): boolean;
 }
 
 interface Header {
@@ -54,7 +53,6 @@ export function reference(path: string): Reference {
       return dtype === 'F32' ? [...new Float32Array(data)] : [...new BigInt64Array(data)].map(Number);
     },
     shape: (name) => header[name].shape,
-    has: (name) => name in header,
   };
 }
 

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { SrdsError } from '../../errors.js';
+import { SrdsError, wholeNumber } from '../../errors.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { Batch, BatchResult, ConditioningId, Engine, GraphInfo } from '../engine.js';
 import { DeviceProcess } from './process.js';
@@ -13,9 +13,9 @@ const MAX_THREADS = 1024;
 /** How to run on the CPU. */
 export interface CpuEngineOptions {
   /** Threads of each process; default: all processors, shared among the processes. */
-  readonly threads?: number;
+  readonly threads?: number | undefined;
   /** Processes, each with its copy of the graphs; default 1. */
-  readonly workers?: number;
+  readonly workers?: number | undefined;
   /** Gives up opening; an engine that is open pays no heed to it. */
   readonly signal?: AbortSignal;
 }
@@ -36,10 +36,11 @@ export class CpuEngine implements Engine {
    * @throws SrdsError INVALID_OPTION, or MODEL_INVALID if a file is no graph that ONNX Runtime can run
    */
   static async open(files: Readonly<Record<string, string>>, options: CpuEngineOptions = {}): Promise<CpuEngine> {
-    const workers = within('workers', options.workers ?? 1, MAX_WORKERS);
-    const threads = within(
-      'threads',
+    const workers = wholeNumber('a number of workers', options.workers ?? 1, 1, MAX_WORKERS);
+    const threads = wholeNumber(
+      'a number of threads',
       options.threads ?? Math.max(1, Math.floor(availableParallelism() / workers)),
+      1,
       MAX_THREADS,
     );
     options.signal?.throwIfAborted();
@@ -97,11 +98,6 @@ export class CpuEngine implements Engine {
   async close(): Promise<void> {
     await Promise.all(this.processes.map((process) => process.close()));
   }
-}
-
-function within(what: string, value: number, max: number): number {
-  if (Number.isInteger(value) && value >= 1 && value <= max) return value;
-  throw new SrdsError('INVALID_OPTION', `1 to ${max} ${what}`, String(value), 'choose a number in that range');
 }
 
 function loaded(reply: Reply, files: Readonly<Record<string, string>>): Readonly<Record<string, GraphInfo>> {
