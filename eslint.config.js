@@ -12,13 +12,14 @@ const LAYERS = [
   ['solver'],
   ['plan'],
   ['sampler'],
+  ['conformance'],
   ['pipeline'],
   ['cli'],
 ];
 
 /** Modules that show results never reach below the pipeline, but for plain data. */
 const SHOWN = ['cli'];
-const BELOW_PIPELINE = ['tensor', 'random', 'schedule', 'engine', 'denoiser', 'solver', 'sampler'];
+const BELOW_PIPELINE = ['tensor', 'random', 'schedule', 'engine', 'denoiser', 'solver', 'sampler', 'conformance'];
 
 const forbid = (modules, message) => ({
   group: modules.map((module) => `**/${module}/**`),

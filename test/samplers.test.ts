@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import fc from 'fast-check';
+import { mixtureDenoiser, samplerConformance, smoothGrid } from 'srds/conformance';
 import type { Denoiser } from 'srds/denoiser';
 import { boundaries, criticalPath, defaultBlocks, evenPartition, type Partition } from 'srds/plan';
 import { Generator } from 'srds/random';
 import { serial, srds, type IterationEvent, type SrdsOptions } from 'srds/sampler';
 import { ddim } from 'srds/solver';
-import { mixtureDenoiser, smoothGrid } from './support/mixture.js';
 
 const MIXTURE = {
   means: [
@@ -27,7 +27,7 @@ async function trajectory(x: Float32Array, steps: number, denoiser: Denoiser): P
   for (const step of smoothGrid(steps)) {
     const now = states[states.length - 1];
     const prediction = await denoiser({ x: now, level: step.from, priority: [], signal: new AbortController().signal });
-    states.push(ddim.step(now, prediction, step));
+    states.push(await ddim.step(now, prediction, step, () => Promise.reject(new Error('one evaluation a step'))));
   }
   return states;
 }
@@ -38,6 +38,15 @@ async function drawn(options: Omit<SrdsOptions, 'solver'>) {
   const iterations: IterationEvent[] = [];
   for await (const event of run) if (event.type === 'iteration') iterations.push(event);
   return { iterations, result: await run.result };
+}
+
+for (const { name, run } of [
+  ...samplerConformance('serial', serial),
+  ...VARIANTS.filter(({ pipelined }) => pipelined).flatMap((variant) =>
+    samplerConformance(`srds, ${variant.correction}`, (options) => srds({ ...options, ...variant })),
+  ),
+]) {
+  test(name, run);
 }
 
 const models = fc.record({

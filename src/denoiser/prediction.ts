@@ -1,4 +1,4 @@
-import type { PredictionType } from '../schedule/config.js';
+import type { Bound, PredictionType } from '../schedule/config.js';
 
 /** What a network says of a noisy sample, whatever its prediction type: x = sqrt(abar) x0 + sqrt(1 - abar) epsilon. */
 export interface Prediction {
@@ -33,4 +33,27 @@ export function toPrediction(
         epsilon: x.map((value, k) => signal * output[k] + noise * value),
       };
   }
+}
+
+/**
+ * A prediction whose sample is kept in bounds; the noise stays as it is. Source: diffusers DDIMScheduler.step,
+ * _threshold_sample.
+ */
+export function bounded({ x0, epsilon }: Prediction, bound: Bound | undefined): Prediction {
+  if (bound === undefined) return { x0, epsilon };
+  if (bound.kind === 'clip') return { x0: clamped(x0, bound.range), epsilon };
+  const s = Math.min(Math.max(quantile(x0.map(Math.abs), bound.ratio), 1), bound.max);
+  return { x0: clamped(x0, s).map((value) => value / s), epsilon };
+}
+
+function clamped(values: Float32Array, range: number): Float32Array {
+  return values.map((value) => Math.min(range, Math.max(-range, value)));
+}
+
+/** torch.quantile: between neighbours it is interpolated. */
+function quantile(values: Float32Array, ratio: number): number {
+  const sorted = values.sort();
+  const at = ratio * (sorted.length - 1);
+  const low = Math.floor(at);
+  return sorted[low] + (at - low) * (sorted[Math.min(low + 1, sorted.length - 1)] - sorted[low]);
 }

@@ -79,7 +79,7 @@ export async function readModelFolder(folder: string): Promise<ModelFolder> {
   }
   const schedule = parseScheduleConfig(
     { ...(await readJson(path, SCHEDULER, schedulerConfig)), ...FORCED_BY_PIPELINE },
-    SCHEDULER,
+    { source: SCHEDULER },
   );
   const unet = await readJson(path, 'unet/config.json', unetConfig);
   const vae = await readJson(path, 'vae_decoder/config.json', vaeConfig);

@@ -29,8 +29,12 @@ export class Block {
   /** G: the whole block in one solver step. */
   coarse(boundary: Boundary): Promise<State> {
     return remember(this.coarseSolves, boundary, async () => {
-      const { prediction, depth } = await this.atBoundary(boundary);
-      return { x: this.solver.step(boundary.x, prediction, this.coarseStep), depth };
+      const start = await this.atBoundary(boundary);
+      return this.evaluator.advance(this.solver, boundary, start, this.coarseStep, {
+        iteration: boundary.iteration,
+        block: this.index,
+        step: 0,
+      });
     });
   }
 
@@ -40,13 +44,14 @@ export class Block {
    */
   fine(boundary: Boundary, gate: number): Promise<State> {
     return remember(this.fineSolves, boundary, async () => {
-      const [first, ...others] = this.fineSteps;
-      const start = await this.atBoundary(boundary);
-      let state = { x: this.solver.step(boundary.x, start.prediction, first), depth: Math.max(start.depth, gate) };
-      for (const [j, step] of others.entries()) {
-        const place = { iteration: boundary.iteration + 1, block: this.index, step: j + 1 };
-        const { prediction, depth } = await this.evaluator.evaluate(state, step.from, place);
-        state = { x: this.solver.step(state.x, prediction, step), depth };
+      let state: State = boundary;
+      for (const [j, step] of this.fineSteps.entries()) {
+        const place = { iteration: boundary.iteration + 1, block: this.index, step: j };
+        const start =
+          j === 0
+            ? await this.atBoundary(boundary).then((at) => ({ ...at, depth: Math.max(at.depth, gate) }))
+            : await this.evaluator.evaluate(state, step.from, place);
+        state = await this.evaluator.advance(this.solver, state, start, step, place);
       }
       return state;
     });

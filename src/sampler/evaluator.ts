@@ -1,6 +1,7 @@
 import type { Denoiser } from '../denoiser/denoiser.js';
 import type { Prediction } from '../denoiser/prediction.js';
-import type { NoiseLevel } from '../schedule/grid.js';
+import type { NoiseLevel, SolverStep } from '../schedule/grid.js';
+import type { Solver } from '../solver/solver.js';
 import type { EvaluationCount, SamplerEvent } from './events.js';
 
 /** A sample and the number of evaluations that must come before it, one after the other. */
@@ -20,6 +21,8 @@ export interface Place {
   readonly iteration: number;
   readonly block: number;
   readonly step: number;
+  /** Which evaluation of the step, for solvers that take more than one; 0 if not given. */
+  readonly stage?: number;
 }
 
 /** Calls the denoiser for a sampler and counts. */
@@ -38,17 +41,28 @@ export class Evaluator {
   async evaluate({ x, depth }: State, level: NoiseLevel, place: Place): Promise<Evaluated> {
     this.signal.throwIfAborted();
     this.begun++;
-    const { iteration, block, step } = place;
-    const prediction = await this.denoiser({ x, level, priority: [iteration, block, step], signal: this.signal }).catch(
-      (error: unknown) => {
-        this.begun--;
-        throw error;
-      },
-    );
+    const { iteration, block, step, stage = 0 } = place;
+    const priority = [iteration, block, step, stage];
+    const prediction = await this.denoiser({ x, level, priority, signal: this.signal }).catch((error: unknown) => {
+      this.begun--;
+      throw error;
+    });
     this.finished++;
     this.critical = Math.max(this.critical, depth + 1);
-    this.emit({ type: 'evaluation', iteration, block, step, evaluations: this.count() });
+    this.emit({ type: 'evaluation', iteration, block, step, stage, evaluations: this.count() });
     return { prediction, depth: depth + 1 };
+  }
+
+  /** A step of a solver, from the evaluation at its start on; any further ones are counted too. */
+  async advance(solver: Solver, { x }: State, start: Evaluated, step: SolverStep, place: Place): Promise<State> {
+    let depth = start.depth;
+    let stage = 0;
+    const end = await solver.step(x, start.prediction, step, async (inside, level) => {
+      const more = await this.evaluate({ x: inside, depth }, level, { ...place, stage: ++stage });
+      depth = more.depth;
+      return more.prediction;
+    });
+    return { x: end, depth };
   }
 
   /** @param critical depth of what is reported on; default: the deepest evaluation so far, speculative ones included */

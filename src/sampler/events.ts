@@ -27,6 +27,8 @@ export interface EvaluationEvent {
   readonly block: number;
   /** Fine step within the block; 0 serves the coarse step too. */
   readonly step: number;
+  /** Which evaluation of the step, for solvers that take more than one. */
+  readonly stage: number;
   readonly evaluations: EvaluationCount;
 }
 

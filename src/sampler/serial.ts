@@ -1,6 +1,6 @@
 import type { Denoiser } from '../denoiser/denoiser.js';
 import type { SolverStep } from '../schedule/grid.js';
-import type { Solver } from '../solver/solver.js';
+import { isMultistep, type AnySolver, type Past } from '../solver/solver.js';
 import { Evaluator, whenAborted, type State } from './evaluator.js';
 import type { SampleResult, SamplerEvent, Status } from './events.js';
 import { Run } from './run.js';
@@ -12,7 +12,7 @@ export interface SerialOptions {
   /** the fine grid, from noise to image */
   readonly steps: readonly SolverStep[];
   readonly denoiser: Denoiser;
-  readonly solver: Solver;
+  readonly solver: AnySolver;
   readonly signal?: AbortSignal;
 }
 
@@ -26,11 +26,19 @@ export function serial({ x, steps, denoiser, solver, signal }: SerialOptions): R
     };
 
     let state: State = { x, depth: 0 };
+    let past: Past[] = [];
+    const take = async (step: SolverStep, index: number): Promise<State> => {
+      const place = { iteration: 0, block: 0, step: index };
+      const start = await evaluator.evaluate(state, step.from, place);
+      if (!isMultistep(solver)) return evaluator.advance(solver, state, start, step, place);
+      const now = { x: state.x, prediction: start.prediction, step, index };
+      const end = solver.multistep(now, past);
+      past = [now, ...past].slice(0, solver.history);
+      return { x: end, depth: start.depth };
+    };
     for (const [j, step] of steps.entries()) {
-      const place = { iteration: 0, block: 0, step: j };
       try {
-        const { prediction, depth } = await Promise.race([evaluator.evaluate(state, step.from, place), abort]);
-        state = { x: solver.step(state.x, prediction, step), depth };
+        state = await Promise.race([take(step, j), abort]);
       } catch (error) {
         if (aborted.aborted) return end('aborted');
         throw error;

@@ -4,7 +4,8 @@ import { nonNegative, wholeNumber } from '../errors.js';
 import { iterationsToExact } from '../plan/criticalPath.js';
 import { boundaries, checkPartition, defaultBlocks, evenPartition, type Partition } from '../plan/partition.js';
 import { span, type SolverStep } from '../schedule/grid.js';
-import type { Solver } from '../solver/solver.js';
+import { singleStep } from '../solver/catalog.js';
+import type { AnySolver } from '../solver/solver.js';
 import { meanAbsoluteDifference } from '../tensor/operations.js';
 import { Block } from './block.js';
 import type { Correction } from './corrections.js';
@@ -20,7 +21,8 @@ export interface SrdsOptions {
   /** the fine grid, from noise to image */
   readonly steps: readonly SolverStep[];
   readonly denoiser: Denoiser;
-  readonly solver: Solver;
+  /** One that starts itself. */
+  readonly solver: AnySolver;
   /** Fine steps of each block; default: about 1.6 sqrt(N) even ones. */
   readonly partition?: Partition;
   /** Default `secant`. */
@@ -45,7 +47,7 @@ export interface SrdsOptions {
  *
  * Each x[p][i] is a promise and starts when its inputs are there, so iterations overlap by themselves; what is still under
  * way when the sample has converged is dropped. After p iterations the first p boundaries are `===` the serial trajectory.
- * @throws SrdsError INVALID_OPTION if the partition, tolerance or iterations make no sense; an error of the denoiser fails
+ * @throws SrdsError INVALID_OPTION if the partition, tolerance or iterations make no sense or the solver has a history; an error of the denoiser fails
  * the run
  */
 export function srds(options: SrdsOptions): Run<SamplerEvent, SampleResult> {
@@ -58,6 +60,7 @@ export function srds(options: SrdsOptions): Run<SamplerEvent, SampleResult> {
   // An infinite one is of use here: it stops after the first iteration.
   if (tolerance !== Infinity) nonNegative('a tolerance', tolerance);
   if (options.maxIterations !== undefined) wholeNumber('a number of iterations', options.maxIterations, 1);
+  const solver = singleStep(options.solver);
   const last = partition.length;
   const toExact = iterationsToExact(partition);
   const maxIterations = Math.min(options.maxIterations ?? toExact, toExact);
@@ -71,7 +74,7 @@ export function srds(options: SrdsOptions): Run<SamplerEvent, SampleResult> {
     const edges = boundaries(partition);
     const blocks = partition.map((_, i) => {
       const fine = steps.slice(edges[i], edges[i + 1]);
-      return new Block(i, fine, span(fine), options.solver, evaluator);
+      return new Block(i, fine, span(fine), solver, evaluator);
     });
 
     const recurrence = new Recurrence(blocks, correction, options.x);

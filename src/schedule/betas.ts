@@ -1,4 +1,4 @@
-import type { ScheduleConfig } from './config.js';
+import { sigmaScheduler, type ScheduleConfig } from './config.js';
 
 /**
  * abar[t] of the training's noise schedule, bit for bit as diffusers computes it: betas in float32, the running product
@@ -6,8 +6,10 @@ import type { ScheduleConfig } from './config.js';
  * @returns [trainTimesteps]
  */
 export function alphasCumprod(config: ScheduleConfig): Float32Array {
-  let product = 1;
-  return betas(config).map((beta) => (product *= Math.fround(1 - beta)));
+  const alphas = cumprod(betas(config).map((beta) => 1 - beta));
+  // Where sigmas are walked over, the first must not be infinite. Source: EulerDiscreteScheduler.__init__.
+  if (config.zeroSnr && sigmaScheduler(config.scheduler)) alphas[alphas.length - 1] = 2 ** -24;
+  return alphas;
 }
 
 /**
@@ -15,6 +17,11 @@ export function alphasCumprod(config: ScheduleConfig): Float32Array {
  * @returns [trainTimesteps]
  */
 export function betas(config: ScheduleConfig): Float32Array {
+  const trained = trainedBetas(config);
+  return config.zeroSnr ? rescaleZeroTerminalSnr(trained) : trained;
+}
+
+function trainedBetas(config: ScheduleConfig): Float32Array {
   const { trainTimesteps: count, betaStart, betaEnd } = config;
   if (config.trainedBetas) return Float32Array.from(config.trainedBetas);
   switch (config.betaSchedule) {
@@ -29,6 +36,24 @@ export function betas(config: ScheduleConfig): Float32Array {
       );
     }
   }
+}
+
+/**
+ * Betas whose last timestep has no signal. Source: Lin et al. 2023, algorithm 1; diffusers rescale_zero_terminal_snr, in
+ * float32.
+ */
+function rescaleZeroTerminalSnr(betas: Float32Array): Float32Array {
+  const roots = cumprod(betas.map((beta) => 1 - beta)).map(Math.sqrt);
+  const [first, last] = [roots[0], roots[roots.length - 1]];
+  const scale = Math.fround(first / Math.fround(first - last));
+  const alphaBar = roots.map((root) => Math.fround(root - last) * scale).map((root) => root * root);
+  return alphaBar.map((value, t) => 1 - (t === 0 ? value : Math.fround(value / alphaBar[t - 1])));
+}
+
+/** torch.cumprod in float32: the product itself is kept in float64. */
+function cumprod(values: Float32Array): Float32Array {
+  let product = 1;
+  return values.map((value) => (product *= value));
 }
 
 /** torch.linspace in float32: one fused multiply-add an entry, from the nearer end. */

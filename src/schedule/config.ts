@@ -1,25 +1,155 @@
 import { z } from 'zod';
 import { oneLine, SrdsError } from '../errors.js';
 
-const notYet = (name: string) => z.literal(false, `${name} is not supported yet`);
+/** The diffusers scheduler class that reads a configuration: each has defaults and a grid of its own. */
+export const SCHEDULERS = ['ddim', 'ddpm', 'pndm', 'euler', 'heun', 'dpm'] as const;
+/** `dpm` is DPMSolverMultistepScheduler, the others are named after their class. */
+export type Scheduler = (typeof SCHEDULERS)[number];
 
-/** scheduler_config.json, with what diffusers' DDIMScheduler takes where the file says nothing. */
-const schema = z
-  .object({
-    num_train_timesteps: z.int().min(1).max(100_000).default(1000),
-    beta_start: z.number().positive().lt(1).default(0.0001),
-    beta_end: z.number().positive().lt(1).default(0.02),
-    beta_schedule: z.enum(['linear', 'scaled_linear', 'squaredcos_cap_v2']).default('linear'),
-    trained_betas: z.array(z.number().positive().lt(1)).min(1).nullish(),
-    prediction_type: z.enum(['epsilon', 'v_prediction', 'sample']).default('epsilon'),
-    timestep_spacing: z.enum(['leading', 'trailing', 'linspace']).default('leading'),
-    steps_offset: z.int().min(0).default(0),
-    set_alpha_to_one: z.boolean().default(true),
-    clip_sample: notYet('clip_sample').default(false),
-    thresholding: notYet('thresholding').default(false),
-    rescale_betas_zero_snr: notYet('rescale_betas_zero_snr').default(false),
-  })
-  .transform((c) => ({
+const SPACINGS = ['leading', 'trailing', 'linspace'] as const;
+const PREDICTIONS = ['epsilon', 'v_prediction', 'sample'] as const;
+
+/** What each class takes where the file says nothing. Source: the constructors of diffusers' schedulers. */
+const CLASS_DEFAULTS: Readonly<Record<Scheduler, object>> = {
+  ddim: { timestep_spacing: 'leading', set_alpha_to_one: true, clip_sample: true },
+  ddpm: { timestep_spacing: 'leading', clip_sample: true, variance_type: 'fixed_small' },
+  pndm: { timestep_spacing: 'leading', set_alpha_to_one: false, skip_prk_steps: false },
+  euler: { timestep_spacing: 'linspace' },
+  heun: { timestep_spacing: 'linspace', beta_start: 0.00085, beta_end: 0.012, clip_sample: false },
+  dpm: { timestep_spacing: 'linspace' },
+};
+
+const absent = <Value extends z.core.util.Literal>(name: string, value: Value) =>
+  z.literal(value, `${name} is not supported`).nullish();
+
+/** Fields that only some classes have; a file may carry those of others, which are not looked at. */
+const FIELDS = {
+  ddim: z.object({ set_alpha_to_one: z.boolean() }),
+  ddpm: z.object({
+    variance_type: z.literal('fixed_small', 'a variance_type other than fixed_small is not supported'),
+  }),
+  pndm: z.object({
+    set_alpha_to_one: z.boolean(),
+    skip_prk_steps: z.literal(true, 'pndm with Runge-Kutta steps (skip_prk_steps false) is not supported'),
+    prediction_type: z.enum(['epsilon', 'v_prediction']),
+  }),
+  euler: z.object({
+    interpolation_type: absent('interpolation_type log_linear', 'linear'),
+    timestep_type: absent('timestep_type continuous', 'discrete'),
+  }),
+  heun: z.object({}),
+  dpm: z.object({
+    algorithm_type: absent('an algorithm_type other than dpmsolver++', 'dpmsolver++'),
+    use_lu_lambdas: absent('use_lu_lambdas', false),
+    use_flow_sigmas: absent('use_flow_sigmas', false),
+    lambda_min_clipped: z
+      .union([z.number(), z.literal('-Infinity')])
+      .refine((value) => value === '-Infinity' || value < -50, 'lambda_min_clipped is not supported')
+      .nullish(),
+    variance_type: absent('learned variance', null),
+  }),
+} satisfies Record<Scheduler, z.ZodObject>;
+
+const probability = z.number().positive().lt(1);
+const schema = z.object({
+  num_train_timesteps: z.int().min(1).max(100_000).default(1000),
+  beta_start: probability.default(0.0001),
+  beta_end: probability.default(0.02),
+  beta_schedule: z.enum(['linear', 'scaled_linear', 'squaredcos_cap_v2']).default('linear'),
+  trained_betas: z.array(probability).min(1).nullish(),
+  prediction_type: z.enum(PREDICTIONS).default('epsilon'),
+  timestep_spacing: z.enum(SPACINGS),
+  steps_offset: z.int().min(0).default(0),
+  set_alpha_to_one: z.boolean().default(false),
+  clip_sample: z.boolean().default(false),
+  clip_sample_range: z.number().positive().default(1),
+  thresholding: z.boolean().default(false),
+  dynamic_thresholding_ratio: z.number().min(0).max(1).default(0.995),
+  sample_max_value: z.number().positive().default(1),
+  rescale_betas_zero_snr: z.boolean().default(false),
+  use_karras_sigmas: z.boolean().nullish(),
+  use_exponential_sigmas: absent('use_exponential_sigmas', false),
+  use_beta_sigmas: absent('use_beta_sigmas', false),
+  sigma_min: z.number().positive().nullish(),
+  sigma_max: z.number().positive().nullish(),
+  final_sigmas_type: z.enum(['zero', 'sigma_min']).default('zero'),
+  lower_order_final: z.boolean().default(true),
+  euler_at_final: z.boolean().default(false),
+  solver_type: z.enum(['midpoint', 'heun']).default('midpoint'),
+});
+
+/** What the network predicts. */
+export type PredictionType = (typeof PREDICTIONS)[number];
+/** How the timesteps of a sample are spread over those of the training (Lin et al. 2023, table 2). */
+export type TimestepSpacing = (typeof SPACINGS)[number];
+
+/** How the predicted sample is kept in bounds; not for latents, but some files have it. */
+export type Bound =
+  /** to [-range, range] */
+  | { readonly kind: 'clip'; readonly range: number }
+  /** dynamic thresholding: Saharia et al. 2022, section 2.3 */
+  | { readonly kind: 'threshold'; readonly ratio: number; readonly max: number };
+
+/** A diffusers scheduler configuration as one of its classes reads it, in this package's names. */
+export type ScheduleConfig = ReturnType<typeof named>;
+
+/** What a configuration can be told beside its file. */
+export interface ScheduleOptions {
+  /** The class that reads it; default `ddim`. */
+  readonly scheduler?: Scheduler | undefined;
+  /** Instead of the file's. */
+  readonly spacing?: TimestepSpacing | undefined;
+  readonly prediction?: PredictionType | undefined;
+  /** Where it came from, for the error message. */
+  readonly source?: string | undefined;
+}
+
+/**
+ * Reads the parsed content of a diffusers scheduler_config.json as from_config of a scheduler class would.
+ * @throws SrdsError MODEL_INVALID if a field has a value that cannot be used
+ */
+export function parseScheduleConfig(content: unknown, options: ScheduleOptions = {}): ScheduleConfig {
+  const { scheduler = 'ddim', spacing, prediction, source = 'scheduler_config.json' } = options;
+  const given = content !== null && typeof content === 'object' ? content : { content };
+  const told = {
+    ...(spacing && { timestep_spacing: spacing }),
+    ...(prediction && { prediction_type: prediction }),
+  };
+  const fields = { ...CLASS_DEFAULTS[scheduler], ...given, ...told };
+  // Without a schema of its own a class would take what it does not know.
+  const own = FIELDS[scheduler].safeParse({ prediction_type: 'epsilon', ...fields });
+  const parsed = schema.safeParse(fields);
+  const issue = parsed.error?.issues[0] ?? own.error?.issues[0];
+  const fail = (found: string): never => {
+    throw new SrdsError(
+      'MODEL_INVALID',
+      `a diffusers scheduler configuration for ${scheduler} in ${source}`,
+      oneLine(found),
+      'choose another --solver, or restore the scheduler_config.json published with the model',
+    );
+  };
+  if (issue) return fail(issue.path.length ? `${issue.path.join('.')}: ${issue.message}` : issue.message);
+  if (!parsed.success || Array.isArray(content)) return fail('no object');
+  const config = named(parsed.data, scheduler);
+  if (config.stepsOffset >= config.trainTimesteps) return fail('steps_offset: it must be below num_train_timesteps');
+  if (config.trainedBetas && config.trainedBetas.length !== config.trainTimesteps) {
+    return fail('trained_betas: it must have num_train_timesteps entries');
+  }
+  if (config.zeroSnr && config.predictionType === 'epsilon' && !sigmaScheduler(scheduler)) {
+    return fail('rescale_betas_zero_snr: where there is no signal, predicted noise says nothing of the sample');
+  }
+  return config;
+}
+
+/** Whether a class walks over sigmas, each step to the next entry, rather than over timesteps. */
+export function sigmaScheduler(scheduler: Scheduler): boolean {
+  return scheduler === 'euler' || scheduler === 'heun' || scheduler === 'dpm';
+}
+
+function named(c: z.output<typeof schema>, scheduler: Scheduler) {
+  const has = (...schedulers: Scheduler[]) => schedulers.includes(scheduler);
+  return {
+    scheduler,
     trainTimesteps: c.num_train_timesteps,
     betaStart: c.beta_start,
     betaEnd: c.beta_end,
@@ -28,33 +158,25 @@ const schema = z
     predictionType: c.prediction_type,
     timestepSpacing: c.timestep_spacing,
     stepsOffset: c.steps_offset,
-    setAlphaToOne: c.set_alpha_to_one,
-  }))
-  .refine((c) => c.stepsOffset < c.trainTimesteps, { message: 'steps_offset must be below num_train_timesteps' })
-  .refine((c) => !c.trainedBetas || c.trainedBetas.length === c.trainTimesteps, {
-    message: 'trained_betas must have num_train_timesteps entries',
-  });
+    // DDPM's last step always ends without noise.
+    setAlphaToOne: has('ddpm') || c.set_alpha_to_one,
+    bound: boundOf(c, has),
+    zeroSnr: c.rescale_betas_zero_snr && !has('pndm', 'heun'),
+    karras: (c.use_karras_sigmas ?? false) && sigmaScheduler(scheduler),
+    // Of those that walk over sigmas only Euler's configuration has them.
+    sigmaMin: has('euler') ? (c.sigma_min ?? undefined) : undefined,
+    sigmaMax: has('euler') ? (c.sigma_max ?? undefined) : undefined,
+    finalSigma: has('heun') ? 'zero' : c.final_sigmas_type,
+    lowerOrderFinal: c.lower_order_final,
+    eulerAtFinal: c.euler_at_final,
+    solverType: c.solver_type,
+  } as const;
+}
 
-/** A diffusers scheduler configuration, in this package's names. */
-export type ScheduleConfig = z.output<typeof schema>;
-/** What the network predicts. */
-export type PredictionType = ScheduleConfig['predictionType'];
-/** How the timesteps of a sample are spread over those of the training (Lin et al. 2023, table 2). */
-export type TimestepSpacing = ScheduleConfig['timestepSpacing'];
-
-/**
- * Reads the parsed content of a diffusers scheduler_config.json as DDIMScheduler.from_config would.
- * @param source where it came from, for the error message
- * @throws SrdsError MODEL_INVALID if a field has a value that cannot be used
- */
-export function parseScheduleConfig(content: unknown, source = 'scheduler_config.json'): ScheduleConfig {
-  const parsed = schema.safeParse(content);
-  if (parsed.success) return parsed.data;
-  const { path, message } = parsed.error.issues[0];
-  throw new SrdsError(
-    'MODEL_INVALID',
-    `a diffusers scheduler configuration in ${source}`,
-    oneLine(path.length ? `${path.join('.')}: ${message}` : message),
-    'restore the scheduler_config.json published with the model',
-  );
+function boundOf(c: z.output<typeof schema>, has: (...schedulers: Scheduler[]) => boolean): Bound | undefined {
+  if (c.thresholding && has('ddim', 'ddpm', 'dpm')) {
+    return { kind: 'threshold', ratio: c.dynamic_thresholding_ratio, max: c.sample_max_value };
+  }
+  if (c.clip_sample && has('ddim', 'ddpm', 'heun')) return { kind: 'clip', range: c.clip_sample_range };
+  return undefined;
 }

@@ -1,4 +1,24 @@
-export { parseScheduleConfig, type PredictionType, type ScheduleConfig, type TimestepSpacing } from './config.js';
+export {
+  parseScheduleConfig,
+  SCHEDULERS,
+  sigmaScheduler,
+  type Bound,
+  type PredictionType,
+  type ScheduleConfig,
+  type ScheduleOptions,
+  type Scheduler,
+  type TimestepSpacing,
+} from './config.js';
 export { alphasCumprod, betas } from './betas.js';
 export { timesteps } from './timesteps.js';
-export { fineGrid, span, type NoiseLevel, type SolverStep } from './grid.js';
+export { sigmaGrid, type SigmaGrid } from './sigmas.js';
+export {
+  fineGrid,
+  initialNoiseScale,
+  noiseSchedule,
+  span,
+  type NoiseLevel,
+  type NoiseSchedule,
+  type SolverStep,
+} from './grid.js';
+export { combineNoise, withNoise } from './noise.js';

@@ -2,7 +2,8 @@ import { SrdsError, wholeNumber } from '../errors.js';
 import type { ScheduleConfig } from './config.js';
 
 /**
- * The timesteps of a sample of `steps` steps, from noise to image. Source: diffusers DDIMScheduler.set_timesteps.
+ * The timesteps of a sample of `steps` steps, from noise to image, before any that Karras sigmas replace.
+ * Source: set_timesteps of diffusers' schedulers. Those of Euler and Heun with linspace are not whole.
  *
  * One difference on purpose: for 62 values of `steps`, 961 among them, diffusers' trailing spacing has one entry more,
  * -1, which takes the noise level of the wrong end and wrecks the sample; entries below 0 are dropped here.
@@ -23,11 +24,13 @@ export function timesteps(config: ScheduleConfig, steps: number): number[] {
   return list;
 }
 
-function spaced({ timestepSpacing, trainTimesteps, stepsOffset }: ScheduleConfig, steps: number): number[] {
+function spaced({ timestepSpacing, trainTimesteps, stepsOffset, scheduler }: ScheduleConfig, steps: number): number[] {
+  // DPM-Solver spaces its steps' ends with one more, the last, which stands for the sample itself.
+  const ends = scheduler === 'dpm' ? steps + 1 : steps;
   switch (timestepSpacing) {
     case 'leading': {
-      const ratio = Math.floor(trainTimesteps / steps);
-      return Array.from({ length: steps }, (_, i) => (steps - 1 - i) * ratio + stepsOffset);
+      const ratio = Math.floor(trainTimesteps / ends);
+      return Array.from({ length: steps }, (_, i) => (ends - 1 - i) * ratio + stepsOffset);
     }
     case 'trailing': {
       // numpy.arange(T, 0, -T/N): its length is rounded up, each entry is start + i * (second - start).
@@ -39,17 +42,16 @@ function spaced({ timestepSpacing, trainTimesteps, stepsOffset }: ScheduleConfig
       );
     }
     case 'linspace': {
-      if (steps === 1) return [0];
-      const step = (trainTimesteps - 1) / (steps - 1);
-      return Array.from({ length: steps }, (_, i) =>
-        i === 0 ? trainTimesteps - 1 : roundHalfEven((steps - 1 - i) * step),
-      );
+      if (ends === 1) return [0];
+      const step = (trainTimesteps - 1) / (ends - 1);
+      const round = scheduler === 'euler' || scheduler === 'heun' ? Math.fround : roundHalfEven;
+      return Array.from({ length: steps }, (_, i) => (i === 0 ? trainTimesteps - 1 : round((ends - 1 - i) * step)));
     }
   }
 }
 
 /** numpy.round: halves go to the even neighbour. */
-function roundHalfEven(x: number): number {
+export function roundHalfEven(x: number): number {
   const floor = Math.floor(x);
   if (x - floor !== 0.5) return Math.round(x);
   return floor % 2 === 0 ? floor : floor + 1;

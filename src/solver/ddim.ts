@@ -1,15 +1,30 @@
 import type { Solver } from './solver.js';
 
 /**
- * DDIM, deterministic (eta = 0): x' = sqrt(abar') x0 + sqrt(1 - abar') epsilon.
- * Source: Song et al. 2020, formula (12); diffusers DDIMScheduler.step.
+ * DDIM: x' = sqrt(abar') x0 + sqrt(1 - abar' - s^2) epsilon + s z, with z the step's noise and
+ *
+ *     s = eta sqrt((1 - abar') / (1 - abar)) sqrt(1 - abar / abar')
+ *
+ * Source: Song et al. 2020, formulas (12) and (16); diffusers DDIMScheduler.step.
+ * @param eta 0: deterministic; 1: as much noise as DDPM
  */
-export const ddim: Solver = {
-  name: 'ddim',
-  order: 1,
-  step(_x, { x0, epsilon }, { to }) {
-    const signal = Math.sqrt(to.alphaBar);
-    const noise = Math.sqrt(1 - to.alphaBar);
-    return x0.map((value, k) => signal * value + noise * epsilon[k]);
-  },
-};
+export function ddimEta(eta: number): Solver {
+  return {
+    name: 'ddim',
+    order: 1,
+    evaluationsPerStep: 1,
+    step(_x, { x0, epsilon }, { from, to, noise: z }) {
+      const spread =
+        z && to.alphaBar > from.alphaBar
+          ? eta * Math.sqrt(((1 - to.alphaBar) / (1 - from.alphaBar)) * (1 - from.alphaBar / to.alphaBar))
+          : 0;
+      const signal = Math.sqrt(to.alphaBar);
+      const noise = Math.sqrt(Math.max(0, 1 - to.alphaBar - spread * spread));
+      if (!z || spread === 0) return x0.map((value, k) => signal * value + noise * epsilon[k]);
+      return x0.map((value, k) => signal * value + noise * epsilon[k] + spread * z[k]);
+    },
+  };
+}
+
+/** DDIM, deterministic. */
+export const ddim: Solver = ddimEta(0);

@@ -1,2 +1,26 @@
-export type { Solver } from './solver.js';
-export { ddim } from './ddim.js';
+export {
+  isMultistep,
+  serialEvaluations,
+  type AnySolver,
+  type Evaluate,
+  type MultistepSolver,
+  type Past,
+  type Solver,
+} from './solver.js';
+export { ddim, ddimEta } from './ddim.js';
+export { ddpm } from './ddpm.js';
+export { euler } from './euler.js';
+export { heun } from './heun.js';
+export { dpm1 } from './dpm1.js';
+export { dpm2s } from './dpm2s.js';
+export { dpm2m, type Dpm2mOptions } from './dpm2m.js';
+export { pndm } from './pndm.js';
+export {
+  addsNoise,
+  schedulerOf,
+  singleStep,
+  solverOf,
+  SOLVERS,
+  type SolverName,
+  type SolverOptions,
+} from './catalog.js';

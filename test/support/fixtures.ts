@@ -1,6 +1,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { Scheduler } from 'srds/schedule';
 
 /** The repository's root; tests run from build/test. */
 export const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
@@ -66,4 +67,10 @@ export function relativeError(actual: Float32Array, expected: Float32Array): num
     magnitude = Math.max(magnitude, Math.abs(value));
   });
   return difference / magnitude;
+}
+
+/** This package's name of a diffusers scheduler class. */
+export function schedulerClass(name: string): Scheduler {
+  const short = name.replace(/(Discrete)?Scheduler$/, '').toLowerCase();
+  return short === 'dpmsolvermultistep' ? 'dpm' : (short as Scheduler);
 }

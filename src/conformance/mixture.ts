@@ -1,13 +1,25 @@
-import type { Denoiser } from 'srds/denoiser';
-import type { SolverStep } from 'srds/schedule';
+import type { Denoiser } from '../denoiser/denoiser.js';
+import type { SolverStep } from '../schedule/grid.js';
 
-/** A mixture of spherical Gaussians, whose denoiser is known in closed form. */
+/** A mixture of spherical Gaussians, whose denoiser is known in closed form: a model without a network. */
 export interface Mixture {
+  /** [components][dimensions] */
   readonly means: readonly (readonly number[])[];
+  /** [components], positive */
   readonly weights: readonly number[];
   /** Standard deviation of every component. */
   readonly deviation: number;
 }
+
+/** Two components in the plane, close enough that samples turn on their way. */
+export const TWO_GAUSSIANS: Mixture = {
+  means: [
+    [1, -0.5],
+    [-1.2, 0.8],
+  ],
+  weights: [0.4, 0.6],
+  deviation: 0.5,
+};
 
 /** E[x0 | x] and the noise that goes with it: the ideal denoiser of the mixture. */
 export function mixtureDenoiser({ means, weights, deviation }: Mixture): Denoiser {

@@ -1,0 +1,88 @@
+import assert from 'node:assert/strict';
+import type { Engine, Evaluation } from '../engine/engine.js';
+import type { Tensor } from '../tensor/tensor.js';
+import type { Check } from './check.js';
+
+/** An engine to be checked. */
+export interface EngineUnderTest {
+  readonly name: string;
+  /** Opens one; each check has its own. */
+  readonly open: () => Promise<Engine>;
+  /** At least two evaluations that can share a batch, with different results and without conditioning ids. */
+  readonly evaluations: readonly Evaluation[];
+  /** Inputs of those that are not given with them, to be registered: two sets, for conditioning. */
+  readonly conditioning: readonly [Readonly<Record<string, Tensor>>, Readonly<Record<string, Tensor>>];
+  /** Largest difference that another batch size may make; default 0. */
+  readonly tolerance?: number;
+}
+
+/** What every engine must do. */
+export function engineConformance({ name, open, evaluations, conditioning, tolerance = 0 }: EngineUnderTest): Check[] {
+  const check = (what: string, hold: (engine: Engine, ready: readonly Evaluation[]) => Promise<void>): Check => ({
+    name: `${name}: ${what}`,
+    async run() {
+      const engine = await open();
+      try {
+        const ids = conditioning.map((inputs) => engine.register(inputs));
+        await hold(
+          engine,
+          evaluations.map((evaluation) => ({ ...evaluation, conditioning: ids })),
+        );
+      } finally {
+        await engine.close();
+      }
+    },
+  });
+  const one = async (engine: Engine, evaluation: Evaluation) => (await engine.run([evaluation])).outputs[0];
+  return [
+    check('it says what its graphs take and give', async (engine, [{ graph, output, inputs }]) => {
+      const info = engine.graphs.get(graph);
+      assert.ok(info);
+      assert.ok(info.outputs.some((value) => value.name === output));
+      for (const input of Object.keys(inputs)) assert.ok(info.inputs.some((value) => value.name === input));
+      assert.ok(engine.slots >= 1 && engine.maxRows >= 1);
+    }),
+    check('a batch gives what its evaluations give alone, in their order', async (engine, ready) => {
+      const { outputs, seconds } = await engine.run(ready);
+      assert.equal(outputs.length, ready.length);
+      assert.ok(seconds >= 0);
+      for (const [i, evaluation] of ready.entries()) assertClose(outputs[i], await one(engine, evaluation), tolerance);
+    }),
+    check('a row for each conditioning, in their order', async (engine, [evaluation]) => {
+      const [a, b] = await one(engine, evaluation);
+      const [first, second] = evaluation.conditioning ?? [];
+      assertClose(await one(engine, { ...evaluation, conditioning: [second, first] }), [b, a], tolerance);
+      assert.notDeepEqual(a, b);
+    }),
+    check('the same twice, and while others run', async (engine, [evaluation, ...others]) => {
+      const [once, again] = await Promise.all([
+        one(engine, evaluation),
+        one(engine, evaluation),
+        ...others.map((other) => one(engine, other)),
+      ]);
+      assert.deepEqual(once, again);
+    }),
+    check('conditioning that was released, and graphs that are not there, are refused', async (engine, ready) => {
+      const [evaluation] = ready;
+      await assert.rejects(engine.run([{ ...evaluation, graph: 'no such graph' }]), { code: 'ENGINE_FAILED' });
+      for (const id of evaluation.conditioning ?? []) engine.release(id);
+      await assert.rejects(engine.run([evaluation]), { code: 'ENGINE_FAILED' });
+    }),
+    check('closed, it refuses what comes and drops what is under way', async (engine, ready) => {
+      const underWay = engine.run(ready);
+      underWay.catch(() => undefined);
+      await engine.close();
+      await assert.rejects(engine.run(ready), { code: 'ENGINE_FAILED' });
+      await Promise.allSettled([underWay]);
+      await engine.close();
+    }),
+  ];
+}
+
+function assertClose(actual: readonly Float32Array[], expected: readonly Float32Array[], tolerance: number): void {
+  assert.equal(actual.length, expected.length);
+  actual.forEach((row, i) => {
+    assert.equal(row.length, expected[i].length);
+    row.forEach((value, k) => assert.ok(Math.abs(value - expected[i][k]) <= tolerance, `row ${i}, value ${k}`));
+  });
+}

@@ -1,0 +1,126 @@
+import assert from 'node:assert/strict';
+import { Generator } from '../random/generator.js';
+import type { SampleResult } from '../sampler/events.js';
+import { serial } from '../sampler/serial.js';
+import { srds } from '../sampler/srds.js';
+import { parseScheduleConfig, type ScheduleConfig } from '../schedule/config.js';
+import { noiseSchedule, span, type SolverStep } from '../schedule/grid.js';
+import { withNoise } from '../schedule/noise.js';
+import { isMultistep, type AnySolver } from '../solver/solver.js';
+import type { Check } from './check.js';
+import { mixtureDenoiser, TWO_GAUSSIANS } from './mixture.js';
+
+/** A solver to be checked. */
+export interface SolverUnderTest {
+  /** Makes it for the training's noise schedule, which few need. */
+  readonly make: (schedule: ScheduleConfig) => AnySolver;
+  /** Whether its steps are to have noise. */
+  readonly noise?: boolean;
+  /** What its grid has beside one interval a step. */
+  readonly grid?: (steps: SolverStep[]) => SolverStep[];
+}
+
+/** Timesteps of the training: so many that the grids below are smooth. */
+const TRAINED = 4096;
+/** Timesteps left out at each end, where log-SNR is steep. */
+const ENDS = 32;
+const SCHEDULE = {
+  num_train_timesteps: TRAINED,
+  beta_schedule: 'linear',
+  beta_start: 1 / TRAINED,
+  beta_end: 14 / TRAINED,
+  prediction_type: 'epsilon',
+  clip_sample: false,
+};
+/** Paths over which the error of a solver with noise is measured. */
+const PATHS = 12;
+const X = Float32Array.of(0.3, -1.1);
+
+/** What every solver must do, on a Gaussian mixture whose denoiser is known in closed form. */
+export function solverConformance({ make, noise = false, grid = (steps) => steps }: SolverUnderTest): Check[] {
+  const schedule = parseScheduleConfig(SCHEDULE);
+  const solver = make(schedule);
+  const denoiser = mixtureDenoiser(TWO_GAUSSIANS);
+  const paths = Array.from({ length: noise ? PATHS : 1 }, (_, seed) => finestGrid(schedule, noise ? seed : undefined));
+  const finestSteps = paths[0].length;
+  /** `n` steps; their noise is that of the finest steps in them, one path of a Brownian motion. */
+  const steps = (n: number, finest = paths[0]): SolverStep[] => {
+    const edge = (i: number) => Math.round((i * finest.length) / n);
+    return grid(Array.from({ length: n }, (_, i) => span(finest.slice(edge(i), edge(i + 1)))));
+  };
+  /** The ends of all paths, one after the other. */
+  const ends = async (n: number): Promise<number[]> => {
+    const all = paths.map((path) => serial({ x: X, steps: steps(n, path), denoiser, solver }).result);
+    return (await Promise.all(all)).flatMap(({ x }) => [...x]);
+  };
+
+  const checks: Check[] = [
+    {
+      name: `${solver.name}: its measured order is the declared one, ${solver.order}`,
+      async run() {
+        const exact = await ends(finestSteps);
+        const error = async (n: number) => Math.hypot(...(await ends(n)).map((value, k) => value - exact[k]));
+        const order = Math.log2((await error(32)) / (await error(128))) / 2;
+        assert.ok(Math.abs(order - solver.order) < 0.3, `${solver.name} declares order ${solver.order}, has ${order}`);
+      },
+    },
+    {
+      name: `${solver.name}: a step changes none of its inputs and gives the same twice`,
+      async run() {
+        const [step] = steps(10);
+        const x = X.slice();
+        const prediction = await denoiser(requestOf(x, step));
+        const before = structuredClone({ prediction, step });
+        const take = () =>
+          isMultistep(solver)
+            ? solver.multistep({ x, prediction, step, index: 0 }, [])
+            : solver.step(x, prediction, step, (inside, level) =>
+                denoiser(requestOf(inside, { ...step, from: level })),
+              );
+        const [once, again] = [await take(), await take()];
+        assert.deepEqual(once, again);
+        assert.deepEqual({ x, prediction, step }, { x: X, ...before });
+      },
+    },
+  ];
+  if (isMultistep(solver)) return checks;
+  return [
+    ...checks,
+    {
+      name: `${solver.name}: a step takes the declared ${solver.evaluationsPerStep} evaluations`,
+      async run() {
+        const { evaluations } = await serial({ x: X, steps: steps(10), denoiser, solver }).result;
+        assert.equal(evaluations.total, 10 * solver.evaluationsPerStep);
+        assert.equal(evaluations.critical, evaluations.total);
+      },
+    },
+    {
+      name: `${solver.name}: SRDS with it gives the serial sample, ===`,
+      async run() {
+        for (const partition of [[1], [5], [2, 3, 4, 1], [1, 1, 1], Array<number>(6).fill(4)]) {
+          const n = partition.reduce((a, b) => a + b);
+          const options = { x: X, steps: steps(n), denoiser, solver };
+          const expected: SampleResult = await serial(options).result;
+          for (const correction of ['secant', 'parareal'] as const) {
+            const drawn: SampleResult = await srds({ ...options, partition, correction }).result;
+            assert.deepEqual(drawn.x, expected.x, `blocks ${partition.join()}, ${correction}`);
+            assert.ok(drawn.evaluations.critical <= expected.evaluations.critical);
+          }
+        }
+      },
+    },
+  ];
+}
+
+function finestGrid(schedule: ScheduleConfig, seed: number | undefined): SolverStep[] {
+  const { at } = noiseSchedule(schedule);
+  const levels = Array.from({ length: TRAINED - 2 * ENDS }, (_, i) => at(TRAINED - ENDS - 1 - i));
+  const steps = levels.slice(1).map((to, i) => ({ from: levels[i], to }));
+  if (seed === undefined) return steps;
+  const generator = new Generator(seed);
+  return withNoise(steps, () => generator.randn(X.length));
+}
+
+function requestOf(x: Float32Array, { from }: SolverStep) {
+  return { x, level: from, priority: [], signal: new AbortController().signal };
+}

@@ -1,0 +1,74 @@
+import { alphasCumprod } from './betas.js';
+import type { ScheduleConfig } from './config.js';
+import { roundHalfEven, timesteps } from './timesteps.js';
+
+/** A grid over sigma = sqrt((1 - abar) / abar), as diffusers' Euler, Heun and DPM-Solver schedulers have it. */
+export interface SigmaGrid {
+  /** [steps], from noise to image */
+  readonly timesteps: readonly number[];
+  /** [steps + 1], float32; the last is the end of the last step */
+  readonly sigmas: Float32Array;
+}
+
+/** rho of Karras et al. 2022, formula (5). */
+const RHO = 7;
+
+/**
+ * The sigmas of a sample and the timesteps that the network is told. Source: set_timesteps of diffusers'
+ * EulerDiscreteScheduler, HeunDiscreteScheduler and DPMSolverMultistepScheduler.
+ * @throws SrdsError INVALID_OPTION if the schedule has no such grid
+ */
+export function sigmaGrid(config: ScheduleConfig, steps: number): SigmaGrid {
+  const trained = trainedSigmas(config);
+  const plain = timesteps(config, steps);
+  const last = config.finalSigma === 'zero' ? 0 : trained[0];
+  if (!config.karras) {
+    return { timesteps: plain, sigmas: Float32Array.from([...plain.map((t) => interpolate(trained, t)), last]) };
+  }
+  // DPM-Solver lays Karras' sigmas over the whole training, the others over the range of the plain grid.
+  const range =
+    config.scheduler === 'dpm'
+      ? [trained[trained.length - 1], trained[0]]
+      : [interpolate(trained, plain[0]), interpolate(trained, plain[plain.length - 1])];
+  const [max, min] = [config.sigmaMax ?? range[0], config.sigmaMin ?? range[1]];
+  const sigmas = karras(max, min, plain.length);
+  const whole = config.scheduler === 'dpm' && config.betaSchedule !== 'squaredcos_cap_v2';
+  const logs = trained.map(Math.log);
+  const told = sigmas.map((sigma) => timestepOf(logs, sigma)).map(whole ? roundHalfEven : truncateFor(config));
+  return { timesteps: told, sigmas: Float32Array.from([...sigmas, last]) };
+}
+
+/** sigma[t] of the training, in float32 as diffusers computes it. */
+export function trainedSigmas(config: ScheduleConfig): Float32Array {
+  return alphasCumprod(config).map((alphaBar) => Math.sqrt(Math.fround(Math.fround(1 - alphaBar) / alphaBar)));
+}
+
+/**
+ * The timestep, between those of the training, at which sigma is what is given. Source: _sigma_to_t of diffusers'
+ * schedulers.
+ * @param logs log sigma[t] of the training, rising
+ */
+export function timestepOf(logs: Float32Array, sigma: number): number {
+  const log = Math.log(Math.max(sigma, 1e-10));
+  const above = logs.findIndex((value) => value > log);
+  const low = Math.min(Math.max(0, (above < 0 ? logs.length : above) - 1), logs.length - 2);
+  const w = (logs[low] - log) / Math.fround(logs[low] - logs[low + 1]);
+  return low + Math.min(1, Math.max(0, w));
+}
+
+function karras(max: number, min: number, count: number): number[] {
+  const [first, last] = [max ** (1 / RHO), min ** (1 / RHO)];
+  return Array.from({ length: count }, (_, i) => (first + (count > 1 ? i / (count - 1) : 0) * (last - first)) ** RHO);
+}
+
+/** numpy.interp over the timesteps of the training. */
+function interpolate(values: Float32Array, t: number): number {
+  const low = Math.min(Math.floor(t), values.length - 1);
+  if (low === values.length - 1) return values[low];
+  return (values[low + 1] - values[low]) * (t - low) + values[low];
+}
+
+/** Timesteps are float32 in Euler and Heun, whole in DPM-Solver. */
+function truncateFor({ scheduler }: ScheduleConfig): (t: number) => number {
+  return scheduler === 'dpm' ? Math.trunc : Math.fround;
+}

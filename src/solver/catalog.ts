@@ -1,0 +1,88 @@
+import { SrdsError } from '../errors.js';
+import type { ScheduleConfig, Scheduler } from '../schedule/config.js';
+import { noiseSchedule } from '../schedule/grid.js';
+import { ddim, ddimEta } from './ddim.js';
+import { ddpm } from './ddpm.js';
+import { dpm1 } from './dpm1.js';
+import { dpm2m } from './dpm2m.js';
+import { dpm2s } from './dpm2s.js';
+import { euler } from './euler.js';
+import { heun } from './heun.js';
+import { pndm } from './pndm.js';
+import { isMultistep, type AnySolver, type Solver } from './solver.js';
+
+/** What a solver is made of. */
+export interface SolverOptions {
+  readonly schedule: ScheduleConfig;
+  /** Steps of the fine grid. */
+  readonly steps: number;
+  /** Of DDIM; default 0. */
+  readonly eta?: number;
+}
+
+interface Entry {
+  /** The diffusers scheduler class whose grid and defaults go with it. */
+  readonly scheduler: Scheduler;
+  /** Whether its steps add noise, given `eta`. */
+  readonly noisy?: (eta: number) => boolean;
+  readonly make: (options: SolverOptions) => AnySolver;
+}
+
+/** Every solver by its name. */
+const CATALOG = {
+  ddim: {
+    scheduler: 'ddim',
+    noisy: (eta) => eta > 0,
+    make: ({ eta = 0 }) => (eta > 0 ? ddimEta(eta) : ddim),
+  },
+  ddpm: { scheduler: 'ddpm', noisy: () => true, make: () => ddpm },
+  euler: { scheduler: 'euler', make: () => euler },
+  heun: { scheduler: 'heun', make: () => heun },
+  dpm1: { scheduler: 'dpm', make: () => dpm1 },
+  dpm2s: { scheduler: 'dpm', make: ({ schedule }) => dpm2s(noiseSchedule(schedule)) },
+  dpm2m: {
+    scheduler: 'dpm',
+    make: ({ schedule, steps }) =>
+      dpm2m({
+        firstOrderAtEnd: schedule.eulerAtFinal || (schedule.lowerOrderFinal && steps < 15),
+        solverType: schedule.solverType,
+      }),
+  },
+  pndm: { scheduler: 'pndm', make: ({ schedule }) => pndm(noiseSchedule(schedule), schedule.predictionType) },
+} satisfies Record<string, Entry>;
+
+/** Name of a solver. */
+export type SolverName = keyof typeof CATALOG;
+
+/** Names of all solvers. */
+export const SOLVERS = Object.keys(CATALOG) as SolverName[];
+
+/** The diffusers scheduler class whose grid and defaults go with a solver. */
+export function schedulerOf(name: SolverName): Scheduler {
+  return CATALOG[name].scheduler;
+}
+
+/** Whether a solver's steps need noise. @param eta of DDIM */
+export function addsNoise(name: SolverName, eta: number): boolean {
+  const entry: Entry = CATALOG[name];
+  return entry.noisy?.(eta) ?? false;
+}
+
+/** A solver by its name, for a schedule that its scheduler class has read. */
+export function solverOf(name: SolverName, options: SolverOptions): AnySolver {
+  return CATALOG[name].make(options);
+}
+
+/**
+ * `solver`, if it starts itself.
+ * @throws SrdsError INVALID_OPTION for a multistep method
+ */
+export function singleStep(solver: AnySolver): Solver {
+  if (!isMultistep(solver)) return solver;
+  throw new SrdsError(
+    'INVALID_OPTION',
+    'a solver that starts itself for a parallel sampler, whose blocks have no history',
+    `${solver.name}, a multistep one`,
+    'use ddim, ddpm, euler, heun, dpm1 or dpm2s, or the serial sampler',
+  );
+}
