@@ -65,3 +65,12 @@ export function nonNegative(what: string, value: number): number {
   if (Number.isFinite(value) && value >= 0) return value;
   throw new SrdsError('INVALID_OPTION', `${what} of at least 0`, String(value), 'choose a number from 0 on');
 }
+
+/**
+ * `value`, if it is a number in a range.
+ * @throws SrdsError INVALID_OPTION otherwise
+ */
+export function numberBetween(what: string, value: number, min: number, max: number): number {
+  if (value >= min && value <= max) return value;
+  throw new SrdsError('INVALID_OPTION', `${what} from ${min} to ${max}`, String(value), 'choose one in that range');
+}

@@ -21,6 +21,12 @@ class ManualEngine implements Engine {
     this.graphs = new Map([['unet', { inputs, outputs: [] }]]);
   }
 
+  load(): Promise<void> {
+    return Promise.resolve();
+  }
+  unload(): Promise<void> {
+    return Promise.resolve();
+  }
   register(): string {
     return '';
   }
@@ -123,7 +129,7 @@ function zeroText(engine: CpuEngine, length = 32): string[] {
   return [engine.register({ encoder_hidden_states: float32(new Float32Array(length * 128), [length, 128]) })];
 }
 
-const UNET = { unet: `${ROOT}models/scenes-128/unet/model.onnx` };
+const UNET = { unet: { path: `${ROOT}models/scenes-128/unet/model.onnx` } };
 
 test('on the CPU every row of a batch is === the row alone, over threads and processes', async () => {
   const random = new Generator(1);
@@ -156,7 +162,7 @@ test('on the CPU every row of a batch is === the row alone, over threads and pro
 test('one evaluation of a network equals torch', async () => {
   for (const model of ['sd15', 'sd21v']) {
     const probe = reference(`refs/${model}/probe`);
-    const engine = await CpuEngine.open({ unet: fixture(`models/${model}/unet/model.onnx`) });
+    const engine = await CpuEngine.open({ unet: { path: fixture(`models/${model}/unet/model.onnx`) } });
     try {
       const [rows, ...dims] = probe.shape('sample');
       const size = dims.reduce((a, b) => a * b);
@@ -234,5 +240,5 @@ test('answers reach those who asked, also when one that fails overtakes others',
 
 test('a file that is no graph is refused by name', async () => {
   const file = fixture('models/sd15/model_index.json');
-  await assert.rejects(CpuEngine.open({ unet: file }), (error: Error) => error.message.includes(file));
+  await assert.rejects(CpuEngine.open({ unet: { path: file } }), (error: Error) => error.message.includes(file));
 });

@@ -4,9 +4,19 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { Pipeline, type GenerateOptions } from 'srds';
-import type { BatchReport } from 'srds/engine';
-import { meanAbsoluteDifference } from 'srds/tensor';
-import { fixture, reference, references, relativeError, type Reference } from './support/fixtures.js';
+import { Batcher, type BatchReport } from 'srds/engine';
+import { condition, Networks, readModelFolder } from 'srds/pipeline';
+import type { SolverName } from 'srds/solver';
+import { float32, meanAbsoluteDifference } from 'srds/tensor';
+import {
+  assertSameImage,
+  fixture,
+  reference,
+  references,
+  relativeError,
+  schedulerClass,
+  type Reference,
+} from './support/fixtures.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
 after(() => rmSync(scratch, { recursive: true }));
@@ -39,26 +49,18 @@ async function image(pipeline: Pipeline, options: GenerateOptions) {
   return images[0];
 }
 
-/** Images are equal within one grey level at 0.1 % of the values. */
-function assertSameImage(actual: Uint8Array, expected: Uint8Array): void {
-  assert.equal(actual.length, expected.length);
-  const differences = actual.map((value, k) => Math.abs(value - expected[k]));
-  assert.ok(Math.max(...differences) <= 1);
-  assert.ok(differences.filter((d) => d > 0).length <= actual.length / 1000);
-}
-
 function settingsOf({ metadata }: Reference): GenerateOptions {
-  const negative = metadata.negative_prompt === 'null' ? '' : metadata.negative_prompt;
   return {
     prompt: metadata.prompt,
-    negativePrompt: negative,
+    negativePrompt: metadata.negative_prompt === 'null' ? undefined : metadata.negative_prompt,
+    solver: schedulerClass(metadata.scheduler) as SolverName,
     seed: BigInt(metadata.seed),
     steps: Number(metadata.num_inference_steps),
     guidance: Number(metadata.guidance_scale),
   };
 }
 
-for (const model of ['sd15', 'sd21v']) {
+for (const model of ['sd15', 'sd21v', 'sdxl']) {
   for (const spacing of ['leading', 'trailing', 'linspace']) {
     const cases = references(`refs/${model}`).filter((name) => name.startsWith(`ddim_${spacing}`));
 
@@ -74,6 +76,71 @@ for (const model of ['sd15', 'sd21v']) {
       });
     });
   }
+}
+
+test('sdxl draws with its own scheduler unless told otherwise, and equals diffusers', async () => {
+  await withPipeline(fixture('models/sdxl'), async (pipeline) => {
+    const expected = reference('refs/sdxl/euler_published_N10_p0_seed0');
+    const { solver, ...withoutSolver } = settingsOf(expected);
+    assert.equal(solver, 'euler');
+    const drawn = await image(pipeline, { ...withoutSolver, sampler: 'serial' });
+    assert.ok(relativeError(drawn.latents, expected.floats('latents_steps').slice(-drawn.latents.length)) < 1e-4);
+    assertSameImage(drawn.rgb!.data, expected.bytes('image_uint8'));
+  });
+});
+
+for (const model of ['sd15', 'sd21v', 'sdxl']) {
+  test(`${model}: text encoders, network and VAE decoder equal torch's`, async () => {
+    const probe = reference(`refs/${model}/probe`);
+    const embeddings = reference(`refs/${model}/embeddings`);
+    const folder = await readModelFolder(fixture(`models/${model}`));
+    const pipeline = await Pipeline.open(folder);
+    try {
+      const { engine } = pipeline;
+      const networks = new Networks(folder, engine, new Batcher(engine));
+      const prompts = JSON.parse(embeddings.metadata.prompts) as string[];
+      for (const [i, text] of prompts.entries()) {
+        folder.textEncoders.forEach(({ tokenizer }, k) => {
+          const key = `${i}.input_ids${k === 0 ? '' : '_2'}`;
+          assert.deepEqual(tokenizer.encode(text).ids, embeddings.numbers(key));
+        });
+        const conditioning = await condition(
+          folder,
+          networks,
+          { name: 'prompt', text },
+          { width: 32, height: 32 },
+          assert.fail,
+        );
+        const { encoder_hidden_states: hidden, text_embeds: pooled } = conditioning;
+        assert.ok(relativeError(hidden.data as Float32Array, embeddings.floats(`${i}.prompt_embeds`)) < 1e-5);
+        if (model === 'sdxl') {
+          assert.ok(relativeError(pooled.data as Float32Array, embeddings.floats(`${i}.pooled_prompt_embeds`)) < 1e-5);
+        }
+      }
+      const [rows, ...dims] = probe.shape('sample');
+      const size = probe.floats('sample').length / rows;
+      const given = ['encoder_hidden_states', 'text_embeds', 'time_ids'].filter((name) => name in probe.tensors);
+      const id = engine.register(
+        Object.fromEntries(given.map((name) => [name, float32(probe.floats(name), probe.shape(name).slice(1))])),
+      );
+      // All timesteps in one batch: the graph was rewritten to take one a row.
+      const { outputs } = await engine.run(
+        probe.numbers('timestep').map((t, i) => ({
+          graph: 'unet',
+          output: 'out_sample',
+          inputs: {
+            sample: float32(probe.floats('sample').slice(i * size, (i + 1) * size), dims),
+            timestep: float32(Float32Array.of(t), []),
+          },
+          conditioning: [id],
+        })),
+      );
+      const drawn = Float32Array.from(outputs.flatMap(([row]) => [...row]));
+      assert.ok(relativeError(drawn, probe.floats('out_sample')) < 1e-5);
+    } finally {
+      await pipeline.close();
+    }
+  });
 }
 
 test('the bundled model: serial equals diffusers for any seed, size, guidance and negative prompt', async () => {
@@ -117,7 +184,7 @@ test('the bundled model: at tolerance 0 every form of SRDS is === serial', async
 });
 
 test('tiny models: at tolerance 0 SRDS is === serial for every correction, N and odd partitions', async () => {
-  for (const model of ['sd15', 'sd21v']) {
+  for (const model of ['sd15', 'sd21v', 'sdxl']) {
     await withPipeline(fixture(`models/${model}`), async (pipeline) => {
       for (const [steps, blocks] of [
         [1, 1],

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { engineDenoiser } from 'srds/denoiser';
 import { Batcher, CpuEngine } from 'srds/engine';
 import { serial, srds, type Correction } from 'srds/sampler';
-import { fineGrid } from 'srds/schedule';
+import { fineGrid, type TimestepSpacing } from 'srds/schedule';
 import { ddim } from 'srds/solver';
 import { readModelFolder } from 'srds/pipeline';
 import { float32 } from 'srds/tensor';
@@ -16,9 +16,10 @@ for (const name of references('srds')) {
     const { metadata } = expected;
     const [, model, , embeddingsFile, prompt, empty] = metadata.call.split(' ');
     const embeddings = reference(embeddingsFile.replace('.safetensors', ''));
-    const { schedule } = await readModelFolder(fixture(model.replace('/onnx', '')));
-    const published = { ...schedule, timestepSpacing: metadata.spacing as typeof schedule.timestepSpacing };
-    const engine = await CpuEngine.open({ unet: fixture(`${model.replace('/onnx', '')}/unet/model.onnx`) });
+    const { scheduler } = await readModelFolder(fixture(model.replace('/onnx', '')));
+    const schedule = scheduler.scheduleFor('ddim', { spacing: metadata.spacing as TimestepSpacing });
+    const path = fixture(`${model.replace('/onnx', '')}/unet/model.onnx`);
+    const engine = await CpuEngine.open({ unet: { path, perRow: 'timestep' } });
     try {
       const register = (k: string) => {
         const key = `${k}.prompt_embeds`;
@@ -31,7 +32,7 @@ for (const name of references('srds')) {
       const all = expected.floats('iterates');
       const common = {
         x: all.slice(0, size),
-        steps: fineGrid(published, Number(metadata.N)),
+        steps: fineGrid(schedule, Number(metadata.N)),
         solver: ddim,
         denoiser: engineDenoiser({
           batcher: new Batcher(engine),

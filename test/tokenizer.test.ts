@@ -7,7 +7,7 @@ import { fixture, reference } from './support/fixtures.js';
 const ENCODER = { maxLength: 77, vocabulary: 857 };
 
 test("token ids equal transformers' CLIPTokenizerFast", async () => {
-  const tokenizer = await readTokenizer(fixture('models/sd15'), ENCODER);
+  const tokenizer = await readTokenizer(fixture('models/sd15'), 'tokenizer', ENCODER);
   const { cases } = JSON.parse(readFileSync(fixture('tokens/clip.json'), 'utf8')) as {
     cases: { text: string; fast: number[] }[];
   };
@@ -21,7 +21,7 @@ test("token ids equal transformers' CLIPTokenizerFast", async () => {
 
 test("padding and ids equal each pipeline's own", async () => {
   for (const model of ['sd15', 'sd21v']) {
-    const tokenizer = await readTokenizer(fixture(`models/${model}`), ENCODER);
+    const tokenizer = await readTokenizer(fixture(`models/${model}`), 'tokenizer', ENCODER);
     const embeddings = reference(`refs/${model}/embeddings`);
     (JSON.parse(embeddings.metadata.prompts) as string[]).forEach((prompt, k) =>
       assert.deepEqual(tokenizer.encode(prompt).ids, embeddings.numbers(`${k}.input_ids`)),
@@ -30,7 +30,7 @@ test("padding and ids equal each pipeline's own", async () => {
 });
 
 test('a prompt that is too long is cut, and what was cut is named', async () => {
-  const tokenizer = await readTokenizer(BUNDLED_MODEL, { maxLength: 32, vocabulary: 857 });
+  const tokenizer = await readTokenizer(BUNDLED_MODEL, 'tokenizer', { maxLength: 32, vocabulary: 857 });
   const words = 'red ball '.repeat(15).trim();
   const { ids, cut } = tokenizer.encode(`${words} on the beach at night`);
   assert.equal(ids.length, 32);
@@ -40,6 +40,6 @@ test('a prompt that is too long is cut, and what was cut is named', async () => 
 });
 
 test('special tokens in a prompt are parsed as such', async () => {
-  const tokenizer = await readTokenizer(fixture('models/sd15'), ENCODER);
+  const tokenizer = await readTokenizer(fixture('models/sd15'), 'tokenizer', ENCODER);
   assert.deepEqual(tokenizer.encode('a<|endoftext|>red').ids.slice(0, 5), [855, 320, 856, 560, 856]);
 });

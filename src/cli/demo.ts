@@ -1,6 +1,6 @@
 import { extname } from 'node:path';
 import { Command } from 'commander';
-import type { GenerateEvent } from '../pipeline/pipeline.js';
+import type { GenerateEvent } from '../pipeline/result.js';
 import type { RgbImage } from '../pipeline/image.js';
 import { draw } from './draw.js';
 import { sideBySide } from './montage.js';

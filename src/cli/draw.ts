@@ -2,7 +2,9 @@ import { join } from 'node:path';
 import { SrdsError } from '../errors.js';
 import { latentsFile } from '../pipeline/latents.js';
 import { settingsOf, type GenerateOptions } from '../pipeline/options.js';
-import { Pipeline, type GenerateEvent, type GenerateResult } from '../pipeline/pipeline.js';
+import { Pipeline } from '../pipeline/pipeline.js';
+import type { GenerateEvent, GenerateResult } from '../pipeline/result.js';
+import { readImage } from '../pipeline/image.js';
 import { encodePng } from '../pipeline/png.js';
 import { BUNDLED_MODEL, readModelFolder } from '../pipeline/modelFolder.js';
 import { checkWritable, imagePath, writeFiles, type OutputFile } from './output.js';
@@ -14,6 +16,9 @@ export interface DrawOptions {
   readonly model?: string | undefined;
   readonly threads?: number | undefined;
   readonly workers?: number | undefined;
+  readonly lowMemory?: boolean | undefined;
+  /** Path of an image to start from. */
+  readonly init?: string | undefined;
   readonly generate: GenerateOptions;
   readonly out?: string | undefined;
   readonly previews?: string | undefined;
@@ -38,7 +43,8 @@ export interface Drawn {
  */
 export async function draw(options: DrawOptions): Promise<Drawn> {
   const start = performance.now();
-  const { generate, signal } = options;
+  const { signal } = options;
+  let { generate } = options;
   const progress = options.progress && process.stderr.isTTY ? new Progress(process.stderr, generate.n ?? 1) : undefined;
   try {
     if (options.previews !== undefined && generate.sampler === 'serial') {
@@ -46,11 +52,13 @@ export async function draw(options: DrawOptions): Promise<Drawn> {
     }
     if (options.previews !== undefined) await checkWritable(options.previews && join(options.previews, 'preview.png'));
     if (options.latents !== undefined) await checkWritable(options.latents);
+    if (options.init !== undefined) generate = { ...generate, init: await readImage(options.init) };
     const pathOf = await imagePath(options.out, generate.prompt, (generate.n ?? 1) > 1);
     const model = await readModelFolder(options.model ?? BUNDLED_MODEL);
     // Before the graphs are loaded, which can take long.
     settingsOf(generate, model);
-    const pipeline = await Pipeline.open(model, { threads: options.threads, workers: options.workers, signal });
+    const { threads, workers, lowMemory } = options;
+    const pipeline = await Pipeline.open(model, { threads, workers, lowMemory, signal });
     try {
       const run = pipeline.generate({ ...generate, signal });
       for await (const event of run) {

@@ -1,5 +1,6 @@
 import { Command, Option } from 'commander';
-import type { Correction, SamplerName } from '../pipeline/options.js';
+import { SOLVERS, type Correction, type PredictionType, type SamplerName } from '../pipeline/options.js';
+import type { SolverName, TimestepSpacing } from '../pipeline/options.js';
 import type { Partition } from '../plan/partition.js';
 import { draw } from './draw.js';
 import { differenceToSerial, jsonReport, summary } from './report.js';
@@ -15,7 +16,15 @@ interface Flags {
   blocks?: number | Partition;
   tolerance?: number;
   maxIterations?: number;
+  solver?: SolverName;
+  eta?: number;
+  spacing?: TimestepSpacing;
+  prediction?: PredictionType;
   guidance?: number;
+  guidanceRescale?: number;
+  init?: string;
+  strength?: number;
+  lowMemory?: boolean;
   negativePrompt?: string;
   seed?: bigint;
   n?: number;
@@ -35,7 +44,10 @@ export function generateCommand(signal: AbortSignal): Command {
   return new Command('generate')
     .description('draw images')
     .argument('<prompt>', 'what to draw; may be empty')
-    .option('--model <folder>', 'diffusers folder of ONNX graphs (default: the bundled scenes-128)')
+    .option(
+      '--model <folder>',
+      'diffusers folder of ONNX graphs, or owner/name[@revision] on the Hugging Face hub (default: scenes-128)',
+    )
     .option('--steps <n>', 'steps of the fine grid (default: 25)', whole('--steps'))
     .addOption(new Option('--sampler <name>', 'default: srds').choices(['serial', 'srds']))
     .addOption(new Option('--correction <name>', 'default: secant').choices(['secant', 'parareal']))
@@ -47,13 +59,39 @@ export function generateCommand(signal: AbortSignal): Command {
       decimal('--tolerance'),
     )
     .option('--max-iterations <k>', 'stop after so many iterations', whole('--max-iterations'))
+    .addOption(
+      new Option('--solver <name>', "default: the model's own, if it starts itself; else ddim").choices(SOLVERS),
+    )
+    .option('--eta <e>', 'noise that ddim adds, 0 to 1 (default: 0)', decimal('--eta'))
+    .addOption(
+      new Option('--spacing <name>', "of the timesteps (default: the model's)").choices([
+        'leading',
+        'trailing',
+        'linspace',
+      ]),
+    )
+    .addOption(
+      new Option('--prediction <type>', "what the network predicts (default: the model's)").choices([
+        'epsilon',
+        'v_prediction',
+        'sample',
+      ]),
+    )
     .option('--guidance <g>', 'guidance scale (default: 5)', decimal('--guidance'))
+    .option(
+      '--guidance-rescale <r>',
+      'bring guidance back to the deviation of the prediction, 0 to 1 (default: 0)',
+      decimal('--guidance-rescale'),
+    )
+    .option('--init <image>', 'start from an image, PNG, JPEG or WebP')
+    .option('--strength <s>', 'share of the steps taken from it on, to 1 (default: 0.8)', decimal('--strength'))
     .option('--negative-prompt <text>', 'what to lead away from')
     .option('--seed <n>', 'seed of the first image, as in PyTorch (default: 0)', seed)
     .option('--n <n>', 'number of images (default: 1)', whole('--n'))
     .option('--size <WxH>', "in pixels (default: the model's)", size)
     .option('--threads <n>', 'threads of each device process (default: all processors)', whole('--threads'))
     .option('--workers <n>', 'device processes (default: 1)', whole('--workers'))
+    .option('--low-memory', 'keep text encoders in memory only while they are used')
     .option('--out <file>', 'PNG file, folder, or pattern with {seed}')
     .option('--previews <dir>', 'write the image of every iteration there')
     .option('--latents <file.npy>', 'write the final latents, float32, [n,4,h,w]')
@@ -61,11 +99,14 @@ export function generateCommand(signal: AbortSignal): Command {
     .option('--json', 'print a report as JSON, and nothing else')
     .option('--quiet', 'print nothing but errors')
     .action(async (prompt: string, flags: Flags) => {
-      const { model, threads, workers, out, previews, latents, json = false, quiet = false, size, ...options } = flags;
+      const { model, threads, workers, lowMemory, out, previews, latents, init, size, ...rest } = flags;
+      const { json = false, quiet = false, ...options } = rest;
       const { result, context } = await draw({
         model,
         threads,
         workers,
+        lowMemory,
+        init,
         generate: { prompt, ...options, ...size },
         out,
         previews,

@@ -1,4 +1,4 @@
-import type { GenerateEvent } from '../pipeline/pipeline.js';
+import type { GenerateEvent } from '../pipeline/result.js';
 
 const FRAME_MS = 100;
 

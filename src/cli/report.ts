@@ -1,6 +1,6 @@
-import type { GeneratedImage, GenerateResult } from '../pipeline/pipeline.js';
-import { infotext } from '../pipeline/parameters.js';
-import type { Settings } from '../pipeline/options.js';
+import type { GeneratedImage, GenerateResult } from '../pipeline/result.js';
+import { infotext, type Parameters } from '../pipeline/parameters.js';
+import type { Settings, SolverName } from '../pipeline/options.js';
 import { version } from './version.js';
 
 /** What a report says beside the result. */
@@ -13,8 +13,10 @@ export interface ReportContext {
 }
 
 /** The report that `--json` prints. */
-export function jsonReport({ images, settings, seconds }: GenerateResult, context: ReportContext): object {
+export function jsonReport(result: GenerateResult, context: ReportContext): object {
+  const { images, settings, seconds, timesteps, batches } = result;
   const { prompt, negativePrompt, steps, guidance, sampler, correction, pipelined, partition, tolerance } = settings;
+  const { solver, schedule } = settings;
   const parallel = sampler === 'srds';
   return {
     version: version(),
@@ -24,8 +26,13 @@ export function jsonReport({ images, settings, seconds }: GenerateResult, contex
     negativePrompt,
     seed: jsonInteger(settings.seeds[0]),
     steps,
-    solver: 'ddim',
+    solver,
+    eta: solver === 'ddim' ? settings.eta : null,
+    spacing: schedule.timestepSpacing,
+    prediction: schedule.predictionType,
     guidance,
+    guidanceRescale: settings.guidanceRescale,
+    strength: settings.strength ?? null,
     sampler,
     correction: parallel ? correction : null,
     pipelined: parallel ? pipelined : null,
@@ -40,6 +47,11 @@ export function jsonReport({ images, settings, seconds }: GenerateResult, contex
       evaluations,
       ...(error ? { error } : {}),
     })),
+    network: {
+      timesteps: timesteps.kind,
+      ...(timesteps.kind === 'shared' ? { why: timesteps.why } : {}),
+      batches,
+    },
     seconds: { ...seconds, total: context.totalSeconds },
   };
 }
@@ -64,18 +76,39 @@ export function pngParameters(image: GeneratedImage, settings: Settings, model: 
           ['SRDS iterations', image.iterations],
         ] as const)
       : [];
-  return infotext(prompt, negativePrompt, [
+  const { solver, eta, schedule, guidanceRescale, strength } = settings;
+  const optional: Parameters = [
+    ...(schedule.karras ? ([['Schedule type', 'Karras']] as const) : []),
+    ...(eta > 0 ? ([['Eta', eta]] as const) : []),
+    ...(strength === undefined ? [] : ([['Denoising strength', strength]] as const)),
+    ...(guidanceRescale > 0 ? ([['Guidance rescale', guidanceRescale]] as const) : []),
+    ['Spacing', schedule.timestepSpacing],
+  ];
+  return infotext(prompt, negativePrompt ?? undefined, [
     ['Steps', steps],
-    ['Sampler', 'DDIM'],
+    ['Sampler', SAMPLER_NAMES[solver]],
     ['CFG scale', guidance],
     ['Seed', String(image.seed)],
     ['Size', `${width}x${height}`],
     ['Model', model],
+    ...optional,
     ['Parallel sampler', sampler],
     ...own,
     ['Version', `srds ${version()}`],
   ]);
 }
+
+/** What Stable Diffusion web UIs call the solvers. */
+const SAMPLER_NAMES: Readonly<Record<SolverName, string>> = {
+  ddim: 'DDIM',
+  ddpm: 'DDPM',
+  euler: 'Euler',
+  heun: 'Heun',
+  dpm1: 'DPM++ 1S',
+  dpm2s: 'DPM++ 2S',
+  dpm2m: 'DPM++ 2M',
+  pndm: 'PLMS',
+};
 
 /** How an image was reached, in words. */
 export function summary({ status, iterations, evaluations }: GeneratedImage): string {

@@ -1,10 +1,10 @@
 import type { Batcher } from '../engine/batcher.js';
 import type { ConditioningId } from '../engine/engine.js';
-import type { PredictionType } from '../schedule/config.js';
+import type { Bound, PredictionType } from '../schedule/config.js';
 import { float32 } from '../tensor/tensor.js';
 import type { Denoiser } from './denoiser.js';
-import { guide } from './guidance.js';
-import { toPrediction } from './prediction.js';
+import { guide, rescaleGuidance } from './guidance.js';
+import { bounded, toPrediction } from './prediction.js';
 
 /** A network in an engine, and what turns its output into a prediction. */
 export interface EngineDenoiserOptions {
@@ -15,11 +15,15 @@ export interface EngineDenoiserOptions {
   /** Shape of a sample, [channels, height, width]. */
   readonly dims: readonly number[];
   readonly predictionType: PredictionType;
+  /** How the predicted sample is kept in bounds; default: not at all. */
+  readonly bound?: Bound | undefined;
   /** Registered inputs of the prompt and, for guidance, of the negative prompt. */
   readonly conditional: ConditioningId;
   readonly unconditional?: ConditioningId | undefined;
   /** Guidance scale; not used without `unconditional`. */
   readonly guidance: number;
+  /** 0 to 1: how far guidance is brought back to the prediction's own deviation; default 0. */
+  readonly guidanceRescale?: number;
   /** Put behind each request's own priority: which image goes first among equals. */
   readonly priority: readonly number[];
 }
@@ -35,7 +39,10 @@ export function engineDenoiser(options: EngineDenoiserOptions): Denoiser {
       [...priority, ...options.priority],
       signal,
     );
-    const guided = rows.length === 1 ? rows[0] : guide(rows[0], rows[1], options.guidance);
-    return toPrediction(options.predictionType, x, guided, level.alphaBar);
+    const guided =
+      rows.length === 1
+        ? rows[0]
+        : rescaleGuidance(guide(rows[0], rows[1], options.guidance), rows[1], options.guidanceRescale ?? 0);
+    return bounded(toPrediction(options.predictionType, x, guided, level.alphaBar), options.bound);
   };
 }

@@ -5,3 +5,23 @@
 export function guide(unconditional: Float32Array, conditional: Float32Array, scale: number): Float32Array {
   return unconditional.map((value, k) => value + scale * (conditional[k] - value));
 }
+
+/**
+ * Guidance brought back, by a share `rescale`, to the conditional output's deviation, against overexposure.
+ * Source: Lin et al. 2023, section 3.4; diffusers rescale_noise_cfg.
+ */
+export function rescaleGuidance(guided: Float32Array, conditional: Float32Array, rescale: number): Float32Array {
+  if (rescale === 0) return guided;
+  const factor = rescale * (deviation(conditional) / deviation(guided)) + 1 - rescale;
+  return guided.map((value) => factor * value);
+}
+
+/** torch.std: of a sample, with n - 1. */
+function deviation(values: Float32Array): number {
+  let sum = 0;
+  for (const value of values) sum += value;
+  const mean = sum / values.length;
+  let squares = 0;
+  for (const value of values) squares += (value - mean) ** 2;
+  return Math.sqrt(squares / (values.length - 1));
+}

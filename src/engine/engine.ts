@@ -12,10 +12,25 @@ export function isShared({ dims }: Pick<TensorInfo, 'dims'>): boolean {
   return dims.length === 0 || (dims.length === 1 && dims[0] === 1);
 }
 
+/** A graph's file, and how it is to be opened. */
+export interface GraphFile {
+  /** Of an .onnx file; its weights may lie in others beside it. */
+  readonly path: string;
+  /** An input that is to have one value a row; the graph is rewritten if its file has one for the whole batch. */
+  readonly perRow?: string;
+}
+
+/** What became of an input that had one value for the whole batch. */
+export type Rewrite =
+  | { readonly status: 'rewritten'; readonly input: string }
+  | { readonly status: 'impossible'; readonly input: string; readonly why: string };
+
 /** What a graph takes and gives. */
 export interface GraphInfo {
   readonly inputs: readonly TensorInfo[];
   readonly outputs: readonly TensorInfo[];
+  /** Not there if nothing had to be rewritten. */
+  readonly rewrite?: Rewrite | undefined;
 }
 
 /** Inputs that were registered with an engine, to be referred to and not sent again. */
@@ -50,11 +65,19 @@ export interface BatchResult {
 export interface Engine {
   /** Name for people and reports, such as `cpu`. */
   readonly device: string;
+  /** The graphs that are loaded. */
   readonly graphs: ReadonlyMap<string, GraphInfo>;
   /** Batches that can be under way at once. */
   readonly slots: number;
   /** Rows of a batch beyond which more rows only take longer. */
   readonly maxRows: number;
+  /**
+   * Loads graphs, by their names; those that are loaded stay as they are.
+   * @throws SrdsError MODEL_INVALID if one cannot be used
+   */
+  load(names: readonly string[]): Promise<void>;
+  /** Frees the memory of graphs until they are loaded again; none of them may be under way. */
+  unload(names: readonly string[]): Promise<void>;
   /** Registers inputs, each without the batch axis, until they are released. */
   register(inputs: Readonly<Record<string, Tensor>>): ConditioningId;
   release(id: ConditioningId): void;

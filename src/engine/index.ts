@@ -5,7 +5,9 @@ export {
   type ConditioningId,
   type Engine,
   type Evaluation,
+  type GraphFile,
   type GraphInfo,
+  type Rewrite,
   type TensorInfo,
 } from './engine.js';
 export { Batcher, type BatchReport, type Priority } from './batcher.js';

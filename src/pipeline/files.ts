@@ -36,10 +36,17 @@ export async function readJson<Schema extends z.ZodType>(
 async function readUncheckedJson(folder: string, name: string): Promise<unknown> {
   const text = await readText(folder, name);
   try {
-    return JSON.parse(text);
+    // Python writes what JSON has no numbers for as bare words.
+    return JSON.parse(text.replace(/([:[,]\s*)(-?Infinity|NaN)(?=\s*[,}\]])/g, '$1"$2"'));
   } catch (error) {
     throw new SrdsError('MODEL_INVALID', `JSON in ${join(folder, name)}`, messageOf(error), RESTORE, { cause: error });
   }
+}
+
+/** Whether a folder has a file. */
+export async function fileExists(folder: string, name: string): Promise<boolean> {
+  const stats = await stat(join(folder, name)).catch(() => undefined);
+  return stats?.isFile() ?? false;
 }
 
 /**

@@ -1,3 +1,6 @@
+import sharp from 'sharp';
+import { messageOf, SrdsError } from '../errors.js';
+
 /** An 8-bit colour image, [height, width, 3]. */
 export interface RgbImage {
   readonly width: number;
@@ -20,5 +23,56 @@ export function toRgb(decoded: Float32Array, width: number, height: number): Rgb
       data[k * 3 + channel] = Math.round(255 * Math.min(1, Math.max(0, value)));
     }
   }
+  return { width, height, data };
+}
+
+/**
+ * What a VAE encoder takes of an image. Source: diffusers VaeImageProcessor.preprocess.
+ * @returns [3, height, width], -1 to 1
+ */
+export function toValues({ width, height, data }: RgbImage): Float32Array {
+  const plane = width * height;
+  return Float32Array.from({ length: 3 * plane }, (_, i) => {
+    const value = Math.fround(data[(i % plane) * 3 + Math.floor(i / plane)] / 255);
+    return 2 * value - 1;
+  });
+}
+
+/**
+ * Reads an image of any kind that sharp knows: PNG, JPEG, WebP, AVIF, GIF, TIFF, SVG. It is turned upright; transparency is
+ * left out.
+ * @param source path or content
+ * @throws SrdsError INVALID_OPTION if it is not there or no image
+ */
+export async function readImage(source: string | Uint8Array): Promise<RgbImage> {
+  try {
+    const { data, info } = await sharp(source)
+      .rotate()
+      .removeAlpha()
+      .toColourspace('srgb')
+      .raw({ depth: 'uchar' })
+      .toBuffer({ resolveWithObject: true });
+    const { width, height, channels } = info;
+    if (channels === 3) return { width, height, data };
+    return { width, height, data: Uint8Array.from({ length: 3 * width * height }, (_, k) => data[Math.floor(k / 3)]) };
+  } catch (error) {
+    throw new SrdsError(
+      'INVALID_OPTION',
+      `an image${typeof source === 'string' ? ` at ${source}` : ''}`,
+      messageOf(error),
+      'give a PNG, JPEG or WebP file',
+      { cause: error },
+    );
+  }
+}
+
+/** The image at another size, by Lanczos' method, as diffusers resizes. */
+export async function resized(image: RgbImage, width: number, height: number): Promise<RgbImage> {
+  if (image.width === width && image.height === height) return image;
+  const raw = { width: image.width, height: image.height, channels: 3 } as const;
+  const data = await sharp(image.data, { raw })
+    .resize(width, height, { fit: 'fill', kernel: 'lanczos3' })
+    .raw()
+    .toBuffer();
   return { width, height, data };
 }

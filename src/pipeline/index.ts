@@ -1,15 +1,19 @@
+export { Pipeline, type OpenOptions, type PipelineOptions } from './pipeline.js';
+export type { GeneratedImage, GenerateEvent, GenerateResult, ImageEvaluations, Seconds } from './result.js';
+export { settingsOf, SOLVERS, type GenerateOptions, type SamplerName, type Settings } from './options.js';
 export {
-  Pipeline,
-  type GeneratedImage,
-  type GenerateEvent,
-  type GenerateResult,
-  type ImageEvaluations,
-  type OpenOptions,
-  type Seconds,
-} from './pipeline.js';
-export { settingsOf, type GenerateOptions, type SamplerName, type Settings } from './options.js';
-export { BUNDLED_MODEL, readModelFolder, type GraphName, type ModelFolder } from './modelFolder.js';
+  BUNDLED_MODEL,
+  readModelFolder,
+  type GraphName,
+  type LatentScale,
+  type ModelFolder,
+  type TextEncoder,
+  type TextEncoderName,
+} from './modelFolder.js';
+export type { SchedulerFile } from './scheduler.js';
+export { Networks, type TimestepBatching } from './network.js';
+export { condition, zeroed, type Conditioning } from './conditioning.js';
 export { readTokenizer, type ClipTokenizer, type Tokens } from './tokenizer.js';
-export { toRgb, type RgbImage } from './image.js';
+export { readImage, toRgb, type RgbImage } from './image.js';
 export { encodePng } from './png.js';
 export { infotext, type Parameters } from './parameters.js';

@@ -1,6 +1,6 @@
 import { encodeNpy } from '../tensor/npy.js';
 import type { ModelFolder } from './modelFolder.js';
-import type { GenerateResult } from './pipeline.js';
+import type { GenerateResult } from './result.js';
 
 /** The final latents of all images in NumPy's format, float32, [n, channels, height, width]. */
 export function latentsFile({ images, settings }: GenerateResult, model: ModelFolder): Uint8Array {

@@ -3,45 +3,75 @@ import { stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import { SrdsError } from '../errors.js';
-import { parseScheduleConfig, type ScheduleConfig } from '../schedule/config.js';
-import { readJson, requireFile } from './files.js';
+import { fileExists, readJson, requireFile } from './files.js';
+import { readScheduler, type SchedulerFile } from './scheduler.js';
 import { readTokenizer, type ClipTokenizer } from './tokenizer.js';
 
 /** The model that comes with this package. */
 export const BUNDLED_MODEL = fileURLToPath(new URL('../../models/scenes-128', import.meta.url));
 
 /** Graphs of a Stable Diffusion folder, by the names of their subfolders. */
-export const GRAPHS = ['text_encoder', 'unet', 'vae_decoder'] as const;
+export const GRAPHS = ['text_encoder', 'text_encoder_2', 'unet', 'vae_decoder', 'vae_encoder'] as const;
 /** Name of a graph of a Stable Diffusion folder. */
 export type GraphName = (typeof GRAPHS)[number];
+/** Name of a text encoder's graph. */
+export type TextEncoderName = 'text_encoder' | 'text_encoder_2';
 
 const channels = z.array(z.int().positive()).min(1);
 const side = z.int().positive();
-const modelIndex = z.object({ _class_name: z.string() });
-const SCHEDULER = 'scheduler/scheduler_config.json';
-const schedulerConfig = z.looseObject({
-  _class_name: z.string().refine((name) => !/FlowMatch|EDM|VQ|LCM|TCD|Consistency/.test(name), {
-    error: ({ input }) => `${String(input)}, which DDIM cannot stand in for`,
-  }),
+const modelIndex = z.object({
+  _class_name: z.string(),
+  force_zeros_for_empty_prompt: z.boolean().default(true),
+  requires_aesthetics_score: z.boolean().nullish(),
 });
-/** diffusers' StableDiffusionPipeline sets these whatever the file says. */
-const FORCED_BY_PIPELINE = { steps_offset: 1, clip_sample: false };
+/** Those of diffusers and of Optimum's runtime; for image to image the folder is the same. */
+const PIPELINE = /^(?:ORT|Onnx)?StableDiffusion(XL)?(?:Img2Img)?Pipeline$/;
+const KINDS = 'StableDiffusionPipeline or StableDiffusionXLPipeline';
+
 const unetConfig = z.object({
   in_channels: z.literal(4, 'only UNets of 4 latent channels are supported'),
   sample_size: z.union([z.tuple([side, side]), side.transform((both): [number, number] => [both, both])]),
   block_out_channels: channels,
+  time_cond_proj_dim: z.null('UNets that are told the guidance scale are not supported').optional(),
 });
-const vaeConfig = z.object({ block_out_channels: channels, scaling_factor: z.number().positive().default(0.18215) });
+const perChannel = z.array(z.number()).nullish();
+const vaeConfig = z.object({
+  block_out_channels: channels,
+  scaling_factor: z.number().positive().default(0.18215),
+  latents_mean: perChannel,
+  latents_std: perChannel,
+});
 const textConfig = z.object({ max_position_embeddings: z.int().positive(), vocab_size: z.int().positive() });
+
+/** diffusers' StableDiffusionPipeline sets these whatever the scheduler's file says; its XL pipeline does not. */
+const FORCED_BY_SD = { steps_offset: 1, clip_sample: false };
+
+/** A text encoder and the tokenizer that goes with it. */
+export interface TextEncoder {
+  readonly graph: TextEncoderName;
+  readonly tokenizer: ClipTokenizer;
+}
+
+/** Latents are `(vae - mean) * scaling / deviation` of what the VAE works with. */
+export interface LatentScale {
+  readonly scaling: number;
+  /** [channels] */
+  readonly mean: readonly number[];
+  /** [channels] */
+  readonly deviation: readonly number[];
+}
 
 /** A diffusers-layout ONNX folder, read and checked but for the graphs. */
 export interface ModelFolder {
-  /** Name for people: the folder's own. */
+  /** Name for people: the folder's own, or the repository's. */
   readonly name: string;
   readonly path: string;
-  readonly schedule: ScheduleConfig;
-  readonly tokenizer: ClipTokenizer;
-  readonly graphs: Readonly<Record<GraphName, string>>;
+  /** `sd`: Stable Diffusion 1.x or 2.x; `sdxl`: two text encoders. */
+  readonly kind: 'sd' | 'sdxl';
+  readonly scheduler: SchedulerFile;
+  readonly textEncoders: readonly TextEncoder[];
+  /** Files of the graphs; without `vae_encoder` there is no image to image. */
+  readonly graphs: Readonly<Partial<Record<GraphName, string>>>;
   readonly latentChannels: number;
   /** Width and height in pixels that the model was made for. */
   readonly size: { readonly width: number; readonly height: number };
@@ -49,15 +79,17 @@ export interface ModelFolder {
   readonly vaeFactor: number;
   /** Both sides must be multiples of it, in pixels. */
   readonly sizeStep: number;
-  /** Latents are divided by it before they are decoded. */
-  readonly scalingFactor: number;
+  readonly latentScale: LatentScale;
+  /** Whether SDXL's embedding of a negative prompt that is not given is zeros, not that of "". */
+  readonly zerosForNoNegative: boolean;
 }
 
 /**
  * Reads a Stable Diffusion folder as Optimum exports it.
+ * @param name for people; default: the folder's own
  * @throws SrdsError MODEL_NOT_FOUND if the folder or a file is not there, MODEL_INVALID if one cannot be used
  */
-export async function readModelFolder(folder: string): Promise<ModelFolder> {
+export async function readModelFolder(folder: string, name?: string): Promise<ModelFolder> {
   const path = resolve(folder);
   const stats = await stat(path).catch(() => undefined);
   if (!stats?.isDirectory()) {
@@ -65,42 +97,62 @@ export async function readModelFolder(folder: string): Promise<ModelFolder> {
       'MODEL_NOT_FOUND',
       'a model folder',
       `${stats ? 'a file' : 'nothing'} at ${folder}`,
-      'give --model the path of a diffusers folder of ONNX graphs',
+      'give --model the path of a diffusers folder of ONNX graphs, or owner/name on the Hugging Face hub',
     );
   }
   const index = await readJson(path, 'model_index.json', modelIndex);
-  if (index._class_name !== 'StableDiffusionPipeline') {
+  const [known, xl] = (PIPELINE.exec(index._class_name) ?? []) as (string | undefined)[];
+  if (known === undefined || index.requires_aesthetics_score) {
     throw new SrdsError(
       'MODEL_INVALID',
-      'a StableDiffusionPipeline in model_index.json',
-      index._class_name,
-      'use a Stable Diffusion 1.x or 2.x folder',
+      `a ${KINDS} in model_index.json`,
+      known === undefined ? index._class_name : 'an SDXL refiner',
+      'use the folder of a Stable Diffusion 1.x, 2.x or SDXL base model',
     );
   }
-  const schedule = parseScheduleConfig(
-    { ...(await readJson(path, SCHEDULER, schedulerConfig)), ...FORCED_BY_PIPELINE },
-    { source: SCHEDULER },
-  );
+  const scheduler = await readScheduler(path, xl ? {} : FORCED_BY_SD);
   const unet = await readJson(path, 'unet/config.json', unetConfig);
   const vae = await readJson(path, 'vae_decoder/config.json', vaeConfig);
-  const text = await readJson(path, 'text_encoder/config.json', textConfig);
-  const tokenizer = await readTokenizer(path, { maxLength: text.max_position_embeddings, vocabulary: text.vocab_size });
-  const [textEncoder, unetGraph, vaeDecoder] = await Promise.all(
-    GRAPHS.map((graph) => requireFile(path, `${graph}/model.onnx`)),
-  );
+  const textEncoders = [await readTextEncoder(path, 'text_encoder', 'tokenizer')];
+  if (xl) textEncoders.push(await readTextEncoder(path, 'text_encoder_2', 'tokenizer_2'));
+
+  const needed: GraphName[] = [...textEncoders.map(({ graph }) => graph), 'unet', 'vae_decoder'];
+  if (await fileExists(path, 'vae_encoder/model.onnx')) needed.push('vae_encoder');
+  const files = await Promise.all(needed.map((graph) => requireFile(path, `${graph}/model.onnx`)));
 
   const vaeFactor = 2 ** (vae.block_out_channels.length - 1);
   const [height, width] = unet.sample_size;
+  const both = vae.latents_mean && vae.latents_std;
   return {
-    name: basename(path),
+    name: name ?? basename(path),
     path,
-    schedule,
-    tokenizer,
-    graphs: { text_encoder: textEncoder, unet: unetGraph, vae_decoder: vaeDecoder },
+    kind: xl ? 'sdxl' : 'sd',
+    scheduler,
+    textEncoders,
+    graphs: Object.fromEntries(needed.map((graph, i) => [graph, files[i]])),
     latentChannels: unet.in_channels,
     size: { width: width * vaeFactor, height: height * vaeFactor },
     vaeFactor,
     sizeStep: vaeFactor * 2 ** (unet.block_out_channels.length - 1),
-    scalingFactor: vae.scaling_factor,
+    latentScale: {
+      scaling: vae.scaling_factor,
+      mean: perLatentChannel(both && vae.latents_mean, 0, unet.in_channels),
+      deviation: perLatentChannel(both && vae.latents_std, 1, unet.in_channels),
+    },
+    zerosForNoNegative: xl !== undefined && index.force_zeros_for_empty_prompt,
   };
+}
+
+async function readTextEncoder(folder: string, graph: TextEncoderName, tokenizer: string): Promise<TextEncoder> {
+  const config = await readJson(folder, `${graph}/config.json`, textConfig);
+  const limits = { maxLength: config.max_position_embeddings, vocabulary: config.vocab_size };
+  return { graph, tokenizer: await readTokenizer(folder, tokenizer, limits) };
+}
+
+function perLatentChannel(
+  given: readonly number[] | null | undefined,
+  value: number,
+  count: number,
+): readonly number[] {
+  return given?.length === count ? given : Array<number>(count).fill(value);
 }

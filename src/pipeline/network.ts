@@ -1,52 +1,72 @@
 import type { Batcher } from '../engine/batcher.js';
-import type { Engine, GraphInfo } from '../engine/engine.js';
+import { isShared, type Engine, type GraphInfo, type Rewrite, type TensorInfo } from '../engine/engine.js';
 import { SrdsError } from '../errors.js';
 import { float32, int64, type Tensor } from '../tensor/tensor.js';
-import { toRgb, type RgbImage } from './image.js';
-import type { GraphName, ModelFolder } from './modelFolder.js';
+import { toRgb, toValues, type RgbImage } from './image.js';
+import type { GraphName, ModelFolder, TextEncoderName } from './modelFolder.js';
 
 const INPUT_TYPES: readonly string[] = ['float32', 'int32', 'int64'];
+const SD_INPUTS = ['sample', 'timestep', 'encoder_hidden_states'];
+const UNET_INPUTS = { sd: SD_INPUTS, sdxl: [...SD_INPUTS, 'text_embeds', 'time_ids'] };
+const HIDDEN_STATE = /^hidden_states\.(\d+)$/;
 
 /** The previews that decide when to stop go before all else. */
 const FIRST = [-1];
 
-/** The networks of a Stable Diffusion folder on an engine, by what they mean. */
-export class Networks {
-  readonly unetOutput: string;
-  private readonly textOutput = 'last_hidden_state';
-  private readonly vaeInput: string;
-  private readonly vaeOutput: string;
+/** How a UNet takes its timesteps: one a row, as its file has it or rewritten, or one for the whole batch. */
+export type TimestepBatching =
+  { readonly kind: 'perRow' | 'rewritten' } | { readonly kind: 'shared'; readonly why: string };
 
-  /** @throws SrdsError MODEL_INVALID if a graph does not take or give what Stable Diffusion's does */
+/** The networks of a Stable Diffusion folder on an engine, by what they mean. A graph that is used must be loaded. */
+export class Networks {
   constructor(
     private readonly model: ModelFolder,
-    engine: Engine,
+    private readonly engine: Engine,
     private readonly batcher: Batcher,
-  ) {
-    const unet = graphOf(engine, model, 'unet', ['sample', 'timestep', 'encoder_hidden_states']);
-    const text = graphOf(engine, model, 'text_encoder', ['input_ids']);
-    const vae = graphOf(engine, model, 'vae_decoder');
-    if (!text.outputs.some(({ name }) => name === this.textOutput)) {
-      throw unusable(model, 'text_encoder', `an output ${this.textOutput}`, namesOf(text.outputs));
+  ) {}
+
+  /**
+   * Checks the graphs that are loaded.
+   * @throws SrdsError MODEL_INVALID if one does not take or give what Stable Diffusion's does
+   */
+  check(): void {
+    for (const name of this.engine.graphs.keys()) this.graph(name as GraphName);
+    for (const { graph } of this.model.textEncoders) {
+      if (this.engine.graphs.has(graph)) this.textOutputs(graph);
     }
-    this.unetOutput = unet.outputs[0].name;
-    this.vaeInput = vae.inputs[0].name;
-    this.vaeOutput = vae.outputs[0].name;
+  }
+
+  get unetOutput(): string {
+    return this.graph('unet').outputs[0].name;
+  }
+
+  get timestepBatching(): TimestepBatching {
+    const { inputs, rewrite } = this.graph('unet');
+    const timestep = inputs.find(({ name }) => name === 'timestep');
+    if (timestep && isShared(timestep)) return { kind: 'shared', why: whyNot(rewrite) };
+    return { kind: rewrite?.status === 'rewritten' ? 'rewritten' : 'perRow' };
   }
 
   /**
-   * The text encoder's last hidden state.
+   * What a text encoder says of a prompt: for Stable Diffusion its last hidden state, for SDXL the last but one and, of the
+   * second encoder, the projected pooled output.
    * @param ids token ids, [positions]
-   * @returns [positions, width]
+   * @returns hidden [positions, width], pooled [width]
    */
-  async encodeText(ids: readonly number[], signal: AbortSignal): Promise<Tensor> {
+  async encodeText(
+    encoder: TextEncoderName,
+    ids: readonly number[],
+    signal: AbortSignal,
+  ): Promise<{ readonly hidden: Tensor; readonly pooled: Tensor | undefined }> {
+    const outputs = this.textOutputs(encoder);
     const inputs = { input_ids: int64(ids, [ids.length]) };
-    const [hidden] = await this.batcher.evaluate(
-      { graph: 'text_encoder', output: this.textOutput, inputs },
-      FIRST,
-      signal,
-    );
-    return float32(hidden, [ids.length, hidden.length / ids.length]);
+    const ask = async (output: string) =>
+      (await this.batcher.evaluate({ graph: encoder, output, inputs }, FIRST, signal))[0];
+    const [hidden, pooled] = await Promise.all([ask(outputs.hidden), outputs.pooled && ask(outputs.pooled)]);
+    return {
+      hidden: float32(hidden, [ids.length, hidden.length / ids.length]),
+      pooled: pooled ? float32(pooled, [pooled.length]) : undefined,
+    };
   }
 
   /**
@@ -55,7 +75,7 @@ export class Networks {
    * @param width of the image, in pixels
    */
   async decode(latents: Float32Array, width: number, height: number, signal: AbortSignal): Promise<RgbImage> {
-    const { latentChannels, vaeFactor, scalingFactor } = this.model;
+    const { latentChannels, vaeFactor, latentScale } = this.model;
     if (!latents.every(Number.isFinite)) {
       throw new SrdsError(
         'ENGINE_FAILED',
@@ -65,39 +85,100 @@ export class Networks {
       );
     }
     const dims = [latentChannels, height / vaeFactor, width / vaeFactor];
-    const scaled = latents.map((value) => value / scalingFactor);
-    const [decoded] = await this.batcher.evaluate(
-      { graph: 'vae_decoder', output: this.vaeOutput, inputs: { [this.vaeInput]: float32(scaled, dims) } },
-      FIRST,
-      signal,
-    );
-    return toRgb(decoded, width, height);
+    const plane = latents.length / latentChannels;
+    const { scaling, mean, deviation } = latentScale;
+    const scaled = latents.map((value, k) => {
+      const channel = Math.floor(k / plane);
+      return (value * deviation[channel]) / scaling + mean[channel];
+    });
+    return toRgb(await this.vae('vae_decoder', float32(scaled, dims), signal), width, height);
+  }
+
+  /**
+   * Latents of an image, drawn from the encoder's distribution. Source: diffusers AutoencoderKL.encode,
+   * DiagonalGaussianDistribution.sample.
+   * @param randn the next normal numbers
+   * @returns [channels, height / factor, width / factor], as the sampler works with
+   */
+  async encode(image: RgbImage, randn: (count: number) => Float32Array, signal: AbortSignal): Promise<Float32Array> {
+    const { latentChannels, vaeFactor, latentScale } = this.model;
+    const { width, height } = image;
+    const encoded = await this.vae('vae_encoder', float32(toValues(image), [3, height, width]), signal);
+    const plane = (width / vaeFactor) * (height / vaeFactor);
+    const size = latentChannels * plane;
+    const drawn = encoded.slice(0, size);
+    // Some exports draw the sample themselves.
+    if (encoded.length === 2 * size) {
+      const noise = randn(size);
+      const deviation = (k: number) => Math.exp(Math.min(20, Math.max(-30, encoded[size + k])) / 2);
+      noise.forEach((z, k) => (drawn[k] += deviation(k) * z));
+    }
+    const { scaling, mean, deviation } = latentScale;
+    return drawn.map((value, k) => {
+      const channel = Math.floor(k / plane);
+      return ((value - mean[channel]) * scaling) / deviation[channel];
+    });
+  }
+
+  private async vae(graph: GraphName, input: Tensor, signal: AbortSignal): Promise<Float32Array> {
+    const { inputs, outputs } = this.graph(graph);
+    const evaluation = { graph, output: outputs[0].name, inputs: { [inputs[0].name]: input } };
+    return (await this.batcher.evaluate(evaluation, FIRST, signal))[0];
+  }
+
+  private textOutputs(graph: TextEncoderName): { readonly hidden: string; readonly pooled: string | undefined } {
+    const names = this.graph(graph).outputs.map(({ name }) => name);
+    const need = (name: string): string => {
+      if (names.includes(name)) return name;
+      throw unusable(this.model, graph, `an output ${name}`, names.join(', ') || 'none');
+    };
+    if (this.model.kind === 'sd') return { hidden: need('last_hidden_state'), pooled: undefined };
+    const layers = names.flatMap((name) => HIDDEN_STATE.exec(name)?.[1] ?? []).map(Number);
+    return {
+      hidden: need(`hidden_states.${Math.max(1, ...layers) - 1}`),
+      pooled: graph === 'text_encoder_2' ? need('text_embeds') : undefined,
+    };
+  }
+
+  private graph(name: GraphName): GraphInfo {
+    const info = this.engine.graphs.get(name);
+    if (!info) throw unusable(this.model, name, 'a graph that is loaded', 'none');
+    const names = info.inputs.map((input) => input.name);
+    const expected =
+      name === 'unet' ? UNET_INPUTS[this.model.kind] : name.startsWith('text') ? ['input_ids'] : undefined;
+    const fits = expected
+      ? names.length === expected.length && expected.every((input) => names.includes(input))
+      : names.length === 1;
+    if (!fits) {
+      throw unusable(
+        this.model,
+        name,
+        expected ? `the inputs ${expected.join(', ')}` : 'one input',
+        namesOf(info.inputs),
+      );
+    }
+    if (info.outputs.length === 0) throw unusable(this.model, name, 'an output', 'none');
+    const odd =
+      info.inputs.find(({ type }) => !INPUT_TYPES.includes(type)) ??
+      info.outputs.find(({ type }) => type !== 'float32');
+    if (odd) throw unusable(this.model, name, 'float32 arithmetic', `${odd.name} of type ${odd.type}`);
+    return info;
   }
 }
 
-function graphOf(engine: Engine, model: ModelFolder, name: GraphName, inputs?: readonly string[]): GraphInfo {
-  const info = engine.graphs.get(name);
-  if (!info) throw unusable(model, name, 'a graph that is loaded', 'none');
-  const names = info.inputs.map((input) => input.name);
-  if (inputs ? names.length !== inputs.length || !inputs.every((input) => names.includes(input)) : names.length !== 1) {
-    throw unusable(model, name, inputs ? `the inputs ${inputs.join(', ')}` : 'one input', namesOf(info.inputs));
-  }
-  if (info.outputs.length === 0) throw unusable(model, name, 'an output', 'none');
-  const odd =
-    info.inputs.find(({ type }) => !INPUT_TYPES.includes(type)) ?? info.outputs.find(({ type }) => type !== 'float32');
-  if (odd) throw unusable(model, name, 'float32 arithmetic', `${odd.name} of type ${odd.type}`);
-  return info;
+function whyNot(rewrite: Rewrite | undefined): string {
+  return rewrite?.status === 'impossible' ? rewrite.why : 'its graph is not one that can be rewritten';
 }
 
-function namesOf(values: GraphInfo['inputs']): string {
+function namesOf(values: readonly TensorInfo[]): string {
   return values.map(({ name }) => name).join(', ') || 'none';
 }
 
 function unusable(model: ModelFolder, graph: GraphName, expected: string, found: string): SrdsError {
   return new SrdsError(
     'MODEL_INVALID',
-    `${expected} in ${model.graphs[graph]}`,
+    `${expected} in ${model.graphs[graph] ?? graph}`,
     found,
-    'export a Stable Diffusion 1.x or 2.x model with Optimum, in float32',
+    'export a Stable Diffusion 1.x, 2.x or SDXL model with Optimum, in float32',
   );
 }

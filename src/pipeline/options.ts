@@ -1,28 +1,47 @@
-import { nonNegative, SrdsError, wholeNumber } from '../errors.js';
+import { nonNegative, numberBetween, SrdsError, wholeNumber } from '../errors.js';
 import { checkPartition, defaultBlocks, evenPartition, type Partition } from '../plan/partition.js';
 import type { Correction } from '../sampler/corrections.js';
-import { timesteps } from '../schedule/timesteps.js';
+import type { PredictionType, ScheduleConfig, TimestepSpacing } from '../schedule/config.js';
+import { fineGrid, type SolverStep } from '../schedule/grid.js';
+import { singleStep, solverOf, SOLVERS, type SolverName } from '../solver/catalog.js';
+import type { AnySolver } from '../solver/solver.js';
+import type { RgbImage } from './image.js';
 import type { ModelFolder } from './modelFolder.js';
 
 /** Which sampler draws. */
 export type SamplerName = 'serial' | 'srds';
 
-export type { Correction };
+export { SOLVERS };
+export type { Correction, PredictionType, SolverName, TimestepSpacing };
 
 /** What to draw, and how. */
 export interface GenerateOptions {
   readonly prompt: string;
-  /** What guidance leads away from; default: the empty prompt. */
-  readonly negativePrompt?: string;
+  /** What guidance leads away from; default: the empty prompt, for most SDXL models no prompt at all. */
+  readonly negativePrompt?: string | undefined;
   /** Of the first image, the next has the next one; default 0. The same seed is the same noise as in diffusers. */
   readonly seed?: number | bigint;
   /** Images; default 1. */
   readonly n?: number;
   /** Steps of the fine grid; default 25. */
   readonly steps?: number;
+  /** Default: that of the model's scheduler if it starts itself, else ddim. dpm2m and pndm are for the serial sampler. */
+  readonly solver?: SolverName;
+  /** Noise that ddim adds, 0 to 1: none to as much as ddpm; default 0. */
+  readonly eta?: number;
+  /** How timesteps are spread; default: as the model's scheduler_config.json says. */
+  readonly spacing?: TimestepSpacing;
+  /** What the network predicts; default: as the model's scheduler_config.json says. */
+  readonly prediction?: PredictionType;
   /** Guidance scale; default 5. At 1 or below the network is evaluated without the negative prompt, at half the cost. */
   readonly guidance?: number;
-  /** In pixels; default: what the model was made for. */
+  /** 0 to 1: how far guidance is scaled back to the prediction's own deviation (Lin et al. 2023, section 3.4); default 0. */
+  readonly guidanceRescale?: number;
+  /** Image to start from, brought to the size of the result. */
+  readonly init?: RgbImage;
+  /** Share of the steps that are taken from `init` on, above 0 to 1; default 0.8. */
+  readonly strength?: number;
+  /** In pixels; default: that of `init` down to what the model can do, or what the model was made for. */
   readonly width?: number;
   readonly height?: number;
   /** Default `srds`. */
@@ -45,10 +64,20 @@ export interface GenerateOptions {
 /** Options with every default filled in and everything checked. */
 export interface Settings {
   readonly prompt: string;
-  readonly negativePrompt: string;
+  /** null: no prompt, zeros in its place. */
+  readonly negativePrompt: string | null;
   readonly seeds: readonly bigint[];
+  /** As asked for; with `init` only `grid.length` of them are taken. */
   readonly steps: number;
+  readonly solver: SolverName;
+  readonly eta: number;
+  readonly schedule: ScheduleConfig;
+  /** The fine grid. */
+  readonly grid: readonly SolverStep[];
   readonly guidance: number;
+  readonly guidanceRescale: number;
+  readonly init: RgbImage | undefined;
+  readonly strength: number | undefined;
   readonly width: number;
   readonly height: number;
   readonly sampler: SamplerName;
@@ -65,41 +94,124 @@ const MAX_IMAGES = 100;
 
 /**
  * Checks options against a model and fills in what is not given.
- * @throws SrdsError INVALID_OPTION
+ * @throws SrdsError INVALID_OPTION, or MODEL_INVALID if the scheduler's file does not go with the solver
  */
 export function settingsOf(options: GenerateOptions, model: ModelFolder): Settings {
-  const { length: steps } = timesteps(model.schedule, options.steps ?? 25);
-  const { width = model.size.width, height = model.size.height, blocks } = options;
-  checkSide('width', width, model);
-  checkSide('height', height, model);
-  const n = wholeNumber('a number of images', options.n ?? 1, 1, MAX_IMAGES);
-  const { maxIterations, sampler = 'srds', correction = 'secant', prompt, negativePrompt = '' } = options;
+  const { maxIterations, sampler = 'srds', correction = 'secant', prompt, negativePrompt, init } = options;
   oneOf('a sampler', sampler, ['serial', 'srds']);
   oneOf('a correction', correction, ['secant', 'parareal']);
-  for (const text of [prompt, negativePrompt] as unknown[]) {
+  for (const text of [prompt, negativePrompt ?? ''] as unknown[]) {
     if (typeof text !== 'string') throw new SrdsError('INVALID_OPTION', 'text as prompt', typeof text, 'give a string');
   }
+  const { solver, eta, schedule } = methodOf(options, model);
+  const steps = options.steps ?? 25;
+  const whole = fineGrid(schedule, steps);
+  const strength = strengthOf(options, model);
+  const grid = strength === undefined ? whole : whole.slice(startOf(steps, strength));
+  if (sampler !== 'serial') singleStep(solverNamed({ solver, eta, schedule, steps }));
+
+  const size = sizeOf(options, model);
+  const n = wholeNumber('a number of images', options.n ?? 1, 1, MAX_IMAGES);
+  const { blocks } = options;
   if (maxIterations !== undefined) wholeNumber('a number of iterations', maxIterations, 1);
   const first = seedOf(options.seed ?? 0);
   return {
     prompt,
-    negativePrompt,
+    negativePrompt: negativePrompt ?? (model.zerosForNoNegative ? null : ''),
     seeds: Array.from({ length: n }, (_, i) => seedInRange(first + BigInt(i))),
     steps,
+    solver,
+    eta,
+    schedule,
+    grid,
     guidance: nonNegative('a guidance scale', options.guidance ?? 5),
-    width,
-    height,
+    guidanceRescale: numberBetween('a guidance rescale', options.guidanceRescale ?? 0, 0, 1),
+    init,
+    strength,
+    ...size,
     sampler,
     correction,
     pipelined: options.pipelined ?? true,
     partition:
       blocks === undefined || typeof blocks === 'number'
-        ? evenPartition(steps, blocks ?? defaultBlocks(steps))
-        : checkPartition(blocks, steps),
+        ? evenPartition(grid.length, blocks ?? defaultBlocks(grid.length))
+        : checkPartition(blocks, grid.length),
     tolerance: nonNegative('a tolerance in grey levels', options.tolerance ?? 0.5),
     maxIterations,
     compare: options.compare ?? false,
   };
+}
+
+/** The solver that settings name. */
+export function solverNamed({
+  solver,
+  eta,
+  schedule,
+  steps,
+}: Pick<Settings, 'solver' | 'eta' | 'schedule' | 'steps'>): AnySolver {
+  return solverOf(solver, { schedule, steps, eta });
+}
+
+function methodOf(
+  { solver: asked, eta = 0, spacing, prediction }: GenerateOptions,
+  { scheduler }: ModelFolder,
+): Pick<Settings, 'solver' | 'eta' | 'schedule'> {
+  if (asked !== undefined) oneOf('a solver', asked, SOLVERS);
+  if (spacing !== undefined) oneOf('a timestep spacing', spacing, ['leading', 'trailing', 'linspace']);
+  if (prediction !== undefined) oneOf('a prediction type', prediction, ['epsilon', 'v_prediction', 'sample']);
+  const solver = asked ?? scheduler.solver;
+  if (solver === undefined) {
+    throw new SrdsError(
+      'INVALID_OPTION',
+      `a solver, since the model's ${scheduler.className} is none of those here`,
+      'none',
+      'choose one with --solver; ddim and euler suit most models',
+    );
+  }
+  numberBetween('an eta', eta, 0, 1);
+  if (eta > 0 && solver !== 'ddim') {
+    throw new SrdsError('INVALID_OPTION', 'eta with the solver ddim only', solver, 'use ddim, or ddpm for full noise');
+  }
+  return { solver, eta, schedule: scheduler.scheduleFor(solver, { spacing, prediction }) };
+}
+
+function strengthOf({ init, strength, steps = 25 }: GenerateOptions, model: ModelFolder): number | undefined {
+  if (!init) {
+    if (strength === undefined) return undefined;
+    throw new SrdsError('INVALID_OPTION', 'a strength with an initial image only', 'none', 'give one with --init');
+  }
+  if (!model.graphs.vae_encoder) {
+    throw new SrdsError(
+      'MODEL_NOT_FOUND',
+      `a VAE encoder in ${model.path}, for an initial image`,
+      'no vae_encoder/model.onnx',
+      'export the model again with all of its parts, or draw from the prompt alone',
+    );
+  }
+  const value = numberBetween('a strength', strength ?? 0.8, 0, 1);
+  if (startOf(steps, value) < steps) return value;
+  throw new SrdsError(
+    'INVALID_OPTION',
+    'a strength that leaves at least one step',
+    `${value} of ${steps} steps`,
+    `choose at least ${Math.ceil(1000 / steps) / 1000}, or more steps`,
+  );
+}
+
+/** Source: get_timesteps of diffusers' image-to-image pipelines. */
+function startOf(steps: number, strength: number): number {
+  return steps - Math.min(Math.floor(steps * strength), steps);
+}
+
+function sizeOf({ width, height, init }: GenerateOptions, model: ModelFolder): { width: number; height: number } {
+  const down = (side: number) => Math.floor(side / model.sizeStep) * model.sizeStep;
+  const size = {
+    width: width ?? (init ? down(init.width) : model.size.width),
+    height: height ?? (init ? down(init.height) : model.size.height),
+  };
+  checkSide('width', size.width, model);
+  checkSide('height', size.height, model);
+  return size;
 }
 
 function checkSide(name: string, side: number, { sizeStep }: ModelFolder): void {

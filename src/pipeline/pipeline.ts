@@ -1,112 +1,78 @@
 import { engineDenoiser } from '../denoiser/engineDenoiser.js';
-import type { Denoiser } from '../denoiser/denoiser.js';
 import { Batcher, type BatchReport } from '../engine/batcher.js';
-import type { ConditioningId, Engine } from '../engine/engine.js';
+import type { ConditioningId, Engine, GraphFile } from '../engine/engine.js';
 import { CpuEngine, type CpuEngineOptions } from '../engine/onnx/cpuEngine.js';
-import { Generator } from '../random/generator.js';
-import type { EvaluationCount, EvaluationEvent, SampleResult, SamplerEvent, Status } from '../sampler/events.js';
+import type { EvaluationCount, SampleResult, SamplerEvent } from '../sampler/events.js';
 import { Run } from '../sampler/run.js';
 import { serial } from '../sampler/serial.js';
 import { srds } from '../sampler/srds.js';
-import { fineGrid, type SolverStep } from '../schedule/grid.js';
-import { ddim } from '../solver/ddim.js';
+import { finalScale } from '../schedule/grid.js';
+import { serialEvaluations } from '../solver/solver.js';
 import { maxAbsoluteDifference, meanAbsoluteDifference } from '../tensor/operations.js';
 import { sizeOf } from '../tensor/tensor.js';
-import type { RgbImage } from './image.js';
-import { BUNDLED_MODEL, readModelFolder, type ModelFolder } from './modelFolder.js';
+import { condition, zeroed, type Conditioning } from './conditioning.js';
+import { resized, type RgbImage } from './image.js';
+import { BUNDLED_MODEL, readModelFolder, type GraphName, type ModelFolder } from './modelFolder.js';
 import { Networks } from './network.js';
-import { settingsOf, type GenerateOptions, type Settings } from './options.js';
-
-/** Evaluations of a sample beside those that the serial sampler takes. */
-export interface ImageEvaluations extends EvaluationCount {
-  readonly serial: number;
-}
-
-/** One image, and how it was reached. */
-export interface GeneratedImage {
-  readonly seed: bigint;
-  readonly status: Status;
-  readonly iterations: number;
-  /** Mean absolute change of the 8-bit image in each iteration, in grey levels. */
-  readonly residuals: readonly number[];
-  readonly evaluations: ImageEvaluations;
-  /** [4, height / factor, width / factor], as the sampler ended with. */
-  readonly latents: Float32Array;
-  /** Of an aborted image the last iterate; undefined if there was none. */
-  readonly rgb: RgbImage | undefined;
-  /** Absolute difference to the serial sample in grey levels, if it was asked for. */
-  readonly error?: { readonly mean: number; readonly max: number };
-}
-
-/** How long each part took, in seconds of wall clock. Decoding for the stopping test belongs to `sample`. */
-export interface Seconds {
-  readonly load: number;
-  readonly encode: number;
-  readonly sample: number;
-  readonly decode: number;
-}
-
-/** What `generate` returns. */
-export interface GenerateResult {
-  readonly images: readonly GeneratedImage[];
-  readonly settings: Settings;
-  readonly seconds: Seconds;
-}
-
-/** What happens while images are drawn. `image` is the index of the image, from 0. */
-export type GenerateEvent =
-  | { readonly type: 'warning'; readonly message: string }
-  | (EvaluationEvent & { readonly image: number; readonly evaluations: ImageEvaluations })
-  | {
-      readonly type: 'iteration';
-      readonly image: number;
-      readonly seed: bigint;
-      readonly iteration: number;
-      readonly residual: number | undefined;
-      readonly evaluations: ImageEvaluations;
-      /** The image so far. */
-      readonly preview: RgbImage;
-    }
-  | { readonly type: 'image'; readonly image: number; readonly result: GeneratedImage };
+import { settingsOf, solverNamed, type GenerateOptions, type Settings } from './options.js';
+import { Residency } from './residency.js';
+import type { GeneratedImage, GenerateEvent, GenerateResult, ImageEvaluations } from './result.js';
+import { drawStart, type Start } from './start.js';
 
 /** How to open a pipeline on the CPU. */
-export interface OpenOptions extends CpuEngineOptions {
+export interface OpenOptions extends Omit<CpuEngineOptions, 'graphs'> {
+  /**
+   * Keeps the text encoders and the other networks in memory by turns only: loaded for each run, freed when they are no
+   * longer needed. Runs take turns too.
+   */
+  readonly lowMemory?: boolean | undefined;
   /** Called after each batch of the network, for traces and benchmarks. */
   readonly onBatch?: (report: BatchReport) => void;
 }
 
-const MAX_QUOTE = 200;
+/** What a pipeline is made of beside its model and engine. */
+export interface PipelineOptions extends Pick<OpenOptions, 'lowMemory' | 'onBatch'> {
+  /** How long loading took, for reports. */
+  readonly loadSeconds?: number;
+}
 
 type Emit = (event: GenerateEvent) => void;
 
 /** What the images of one call share. */
 interface Job {
   readonly settings: Settings;
-  readonly steps: readonly SolverStep[];
   readonly conditional: ConditioningId;
   readonly unconditional: ConditioningId | undefined;
+  readonly init: RgbImage | undefined;
   readonly emit: Emit;
   readonly signal: AbortSignal;
 }
 
-/** Text to image with a Stable Diffusion folder on an engine. */
+/** Text to image, and image to image, with a Stable Diffusion folder on an engine. */
 export class Pipeline {
   private readonly batcher: Batcher;
   private readonly networks: Networks;
+  private readonly residency: Residency;
+  private readonly loadSeconds: number;
+  private batches = 0;
 
   /**
-   * @param engine with the model's graphs loaded under the names of their folders; closed by `close`
-   * @param loadSeconds how long that took, for reports
-   * @throws SrdsError MODEL_INVALID if a graph is not of Stable Diffusion
+   * @param engine with the model's graphs under the names of their folders; closed by `close`
+   * @throws SrdsError MODEL_INVALID if a graph that is loaded is not of Stable Diffusion
    */
   constructor(
     readonly model: ModelFolder,
     readonly engine: Engine,
-    private readonly loadSeconds = 0,
-    onBatch?: (report: BatchReport) => void,
+    { lowMemory = false, loadSeconds = 0, onBatch }: PipelineOptions = {},
   ) {
-    this.batcher = new Batcher(engine, onBatch);
+    this.loadSeconds = loadSeconds;
+    this.batcher = new Batcher(engine, (report) => {
+      if (report.graph === 'unet') this.batches++;
+      onBatch?.(report);
+    });
     this.networks = new Networks(model, engine, this.batcher);
+    this.networks.check();
+    this.residency = new Residency(model, engine, this.networks, lowMemory);
   }
 
   /**
@@ -116,9 +82,10 @@ export class Pipeline {
   static async open(folder: string | ModelFolder = BUNDLED_MODEL, options: OpenOptions = {}): Promise<Pipeline> {
     const start = performance.now();
     const model = typeof folder === 'string' ? await readModelFolder(folder) : folder;
-    const engine = await CpuEngine.open(model.graphs, options);
+    const graphs = options.lowMemory ? [] : Residency.atOnce(model);
+    const engine = await CpuEngine.open(graphFiles(model), { ...options, graphs });
     try {
-      return new Pipeline(model, engine, since(start), options.onBatch);
+      return new Pipeline(model, engine, { ...options, loadSeconds: (performance.now() - start) / 1000 });
     } catch (error) {
       await engine.close();
       throw error;
@@ -131,7 +98,7 @@ export class Pipeline {
    */
   generate(options: GenerateOptions): Run<GenerateEvent, GenerateResult> {
     const settings = settingsOf(options, this.model);
-    return new Run((emit, signal) => this.draw(settings, emit, signal), options.signal);
+    return new Run((emit, signal) => this.residency.inTurn(() => this.draw(settings, emit, signal)), options.signal);
   }
 
   /** Ends the device processes. Runs under way fail. */
@@ -140,24 +107,32 @@ export class Pipeline {
   }
 
   private async draw(settings: Settings, emit: Emit, signal: AbortSignal): Promise<GenerateResult> {
-    const steps = fineGrid(this.model.schedule, settings.steps);
     const start = performance.now();
+    const batchesBefore = this.batches;
     const registered: ConditioningId[] = [];
-    const register = async (name: string, text: string): Promise<ConditioningId> => {
-      const { ids, cut } = this.model.tokenizer.encode(text);
-      if (cut) emit({ type: 'warning', message: cutWarning(name, cut, this.model.tokenizer.maxLength) });
-      // The text is encoded even for a run that is aborted already: it takes milliseconds.
-      const hidden = await this.networks.encodeText(ids, new AbortController().signal);
-      const id = this.engine.register({ encoder_hidden_states: hidden });
+    const register = (conditioning: Conditioning): ConditioningId => {
+      const id = this.engine.register(conditioning);
       registered.push(id);
       return id;
     };
     try {
-      const conditional = await register('prompt', settings.prompt);
-      const unconditional =
-        settings.guidance > 1 ? await register('negative prompt', settings.negativePrompt) : undefined;
+      const loadedForText = await this.residency.forText();
+      const { conditional, unconditional } = await this.conditioningOf(settings, emit);
       const encoded = performance.now();
-      const job: Job = { settings, steps, conditional, unconditional, emit, signal };
+      const loaded = loadedForText + (await this.residency.forSampling(settings.init !== undefined));
+      const job: Job = {
+        settings,
+        conditional: register(conditional),
+        unconditional: unconditional && register(unconditional),
+        init: settings.init && (await resized(settings.init, settings.width, settings.height)),
+        emit,
+        signal,
+      };
+      const timesteps = this.networks.timestepBatching;
+      if (timesteps.kind === 'shared' && settings.sampler !== 'serial') {
+        emit({ type: 'warning', message: sharedWarning(timesteps.why) });
+      }
+      const begun = performance.now();
       const drawn = await all(settings.seeds.map((seed, image) => this.drawOne(job, seed, image)));
       const images = settings.compare
         ? await all(drawn.map(({ result }, image) => this.compared(job, result, image)))
@@ -166,15 +141,31 @@ export class Pipeline {
         images,
         settings,
         seconds: {
-          load: this.loadSeconds,
-          encode: (encoded - start) / 1000,
-          sample: Math.max(...drawn.map(({ sampled }) => sampled - encoded)) / 1000,
+          load: this.loadSeconds + loaded,
+          encode: (encoded - start) / 1000 - loadedForText,
+          sample: Math.max(...drawn.map(({ sampled }) => sampled - begun)) / 1000,
           decode: Math.max(...drawn.map(({ sampled, decoded }) => decoded - sampled)) / 1000,
         },
+        timesteps,
+        batches: this.batches - batchesBefore,
       };
     } finally {
       for (const id of registered) this.engine.release(id);
     }
+  }
+
+  private async conditioningOf(
+    settings: Settings,
+    emit: Emit,
+  ): Promise<{ conditional: Conditioning; unconditional: Conditioning | undefined }> {
+    const warn = (message: string) => emit({ type: 'warning', message });
+    const encode = (name: string, text: string) => condition(this.model, this.networks, { name, text }, settings, warn);
+    const conditional = await encode('prompt', settings.prompt);
+    if (settings.guidance <= 1) return { conditional, unconditional: undefined };
+    const { negativePrompt } = settings;
+    const unconditional =
+      negativePrompt === null ? zeroed(conditional) : await encode('negative prompt', negativePrompt);
+    return { conditional, unconditional };
   }
 
   private async drawOne(
@@ -182,14 +173,11 @@ export class Pipeline {
     seed: bigint,
     image: number,
   ): Promise<{ result: GeneratedImage; sampled: number; decoded: number }> {
-    const { settings, steps, emit, signal } = job;
+    const { settings, emit, signal } = job;
     const { width, height } = settings;
-    const x = this.noise(job, seed);
-    const denoiser = this.denoiser(job, image);
-
     const images = new WeakMap<Float32Array, Promise<RgbImage>>();
     const imageOf = (latents: Float32Array): Promise<RgbImage> => {
-      const decoded = images.get(latents) ?? this.networks.decode(latents, width, height, signal);
+      const decoded = images.get(latents) ?? this.networks.decode(finished(settings, latents), width, height, signal);
       decoded.catch(() => undefined);
       images.set(latents, decoded);
       return decoded;
@@ -198,10 +186,13 @@ export class Pipeline {
       const [a, b] = await Promise.all([imageOf(now), imageOf(before)]);
       return meanAbsoluteDifference(a.data, b.data);
     };
-    const withSerial = (count: EvaluationCount): ImageEvaluations => ({ ...count, serial: steps.length });
+    const ofSerial = serialEvaluations(solverNamed(settings), settings.grid);
+    const withSerial = (count: EvaluationCount): ImageEvaluations => ({ ...count, serial: ofSerial });
 
+    const start = await unlessAborted(this.start(job, seed), signal);
+    if (!start) return { ...aborted(seed, withSerial, this.latentSize(settings)), ...now() };
     const { partition, correction, pipelined, tolerance, maxIterations } = settings;
-    const common = { x, steps, denoiser, solver: ddim, signal };
+    const common = this.samplerOptions(job, start, image);
     const run: Run<SamplerEvent, SampleResult> =
       settings.sampler === 'serial'
         ? serial(common)
@@ -223,7 +214,8 @@ export class Pipeline {
     const rgb = sample.status === 'aborted' ? preview : await unlessAborted(imageOf(sample.x), signal);
     const decoded = performance.now();
 
-    const { iterations, residuals, x: latents } = sample;
+    const { iterations, residuals } = sample;
+    const latents = finished(settings, sample.x);
     const status = rgb ? sample.status : 'aborted';
     const evaluations = withSerial(sample.evaluations);
     const result: GeneratedImage = { seed, status, iterations, residuals, evaluations, latents, rgb };
@@ -233,46 +225,82 @@ export class Pipeline {
 
   /** Draws the serial sample too and adds the difference; an aborted image, or one whose comparison is, stays as it is. */
   private async compared(job: Job, result: GeneratedImage, image: number): Promise<GeneratedImage> {
-    const { steps, signal, settings } = job;
+    const { signal, settings } = job;
     if (!result.rgb || result.status === 'aborted') return result;
-    const options = {
-      x: this.noise(job, result.seed),
-      steps,
-      denoiser: this.denoiser(job, image),
-      solver: ddim,
-      signal,
-    };
-    const { status, x } = await serial(options).result;
+    const start = await unlessAborted(this.start(job, result.seed), signal);
+    if (!start) return result;
+    const { status, x } = await serial(this.samplerOptions(job, start, image)).result;
     if (status === 'aborted') return result;
-    const expected = await unlessAborted(this.networks.decode(x, settings.width, settings.height, signal), signal);
+    const { width, height } = settings;
+    const expected = await unlessAborted(this.networks.decode(finished(settings, x), width, height, signal), signal);
     if (!expected) return result;
     const [a, b] = [result.rgb.data, expected.data];
     return { ...result, error: { mean: meanAbsoluteDifference(a, b), max: maxAbsoluteDifference(a, b) } };
   }
 
-  private latentDims({ settings: { width, height } }: Job): number[] {
+  private start({ settings, init, signal }: Job, seed: bigint): Promise<Start> {
+    return drawStart(settings, seed, this.latentSize(settings), init, this.networks, signal);
+  }
+
+  private samplerOptions(job: Job, start: Start, image: number) {
+    const { settings, conditional, unconditional, signal } = job;
+    const { schedule, guidance, guidanceRescale } = settings;
+    const denoiser = engineDenoiser({
+      batcher: this.batcher,
+      graph: 'unet',
+      output: this.networks.unetOutput,
+      dims: this.latentDims(settings),
+      predictionType: schedule.predictionType,
+      bound: schedule.bound,
+      conditional,
+      unconditional,
+      guidance,
+      guidanceRescale,
+      priority: [image],
+    });
+    return { ...start, denoiser, solver: solverNamed(settings), signal };
+  }
+
+  private latentDims({ width, height }: Settings): number[] {
     const { latentChannels, vaeFactor } = this.model;
     return [latentChannels, height / vaeFactor, width / vaeFactor];
   }
 
-  private noise(job: Job, seed: bigint): Float32Array {
-    return new Generator(seed).randn(sizeOf(this.latentDims(job)));
+  private latentSize(settings: Settings): number {
+    return sizeOf(this.latentDims(settings));
   }
+}
 
-  private denoiser(job: Job, image: number): Denoiser {
-    const { settings, conditional, unconditional } = job;
-    return engineDenoiser({
-      batcher: this.batcher,
-      graph: 'unet',
-      output: this.networks.unetOutput,
-      dims: this.latentDims(job),
-      predictionType: this.model.schedule.predictionType,
-      conditional,
-      unconditional,
-      guidance: settings.guidance,
-      priority: [image],
-    });
-  }
+/** The graphs of a folder, as an engine opens them: the UNet with a timestep for each row. */
+export function graphFiles(model: ModelFolder): Record<string, GraphFile> {
+  const entries = Object.entries(model.graphs) as [GraphName, string][];
+  return Object.fromEntries(
+    entries.map(([name, path]) => [name, name === 'unet' ? { path, perRow: 'timestep' } : { path }]),
+  );
+}
+
+/** The last state of a trajectory as the sample that diffusers has. */
+function finished({ schedule, grid }: Settings, x: Float32Array): Float32Array {
+  const scale = finalScale(schedule, grid[grid.length - 1].to);
+  return scale === 1 ? x : x.map((value) => scale * value);
+}
+
+/** An image that was given up before its first state was there. */
+function aborted(
+  seed: bigint,
+  withSerial: (count: EvaluationCount) => ImageEvaluations,
+  size: number,
+): { result: GeneratedImage } {
+  const evaluations = withSerial({ critical: 0, total: 0 });
+  const latents = new Float32Array(size);
+  return {
+    result: { seed, status: 'aborted', iterations: 0, residuals: [], evaluations, latents, rgb: undefined },
+  };
+}
+
+function now(): { sampled: number; decoded: number } {
+  const at = performance.now();
+  return { sampled: at, decoded: at };
 }
 
 /** Waits for all, whether or not one fails, and then fails with the first that did. */
@@ -289,11 +317,9 @@ async function unlessAborted<Value>(promise: Promise<Value>, signal: AbortSignal
   });
 }
 
-function cutWarning(name: string, cut: string, maxLength: number): string {
-  const shown = cut.length > MAX_QUOTE ? `${cut.slice(0, MAX_QUOTE)}..." (${cut.length} characters)` : `${cut}"`;
-  return `the ${name} is longer than the ${maxLength} tokens that the text encoder takes; cut: "${shown}`;
-}
-
-function since(start: number): number {
-  return (performance.now() - start) / 1000;
+function sharedWarning(why: string): string {
+  return (
+    `this UNet takes one timestep for a whole batch (${why}), so evaluations at different timesteps take turns and SRDS, ` +
+    'which makes more of them, takes longer than the serial sampler; a UNet that optimum-cli export onnx writes is rewritten'
+  );
 }

@@ -1,9 +1,8 @@
-import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Tokenizer } from '@huggingface/tokenizers';
 import { z } from 'zod';
 import { SrdsError } from '../errors.js';
-import { readJson, readText } from './files.js';
+import { fileExists, readJson, readText } from './files.js';
 
 const vocabulary = z.record(z.string(), z.int().min(0));
 const token = z.union([z.string(), z.object({ content: z.string() }).transform(({ content }) => content)]);
@@ -33,19 +32,21 @@ export interface ClipTokenizer {
 }
 
 /**
- * Reads tokenizer/vocab.json, merges.txt and tokenizer_config.json of a model folder.
+ * Reads vocab.json, merges.txt and tokenizer_config.json of a tokenizer in a model folder.
+ * @param name of its subfolder, such as `tokenizer`
  * @param encoder what the text encoder takes: number of positions and of tokens
  * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID
  */
 export async function readTokenizer(
   folder: string,
+  name: string,
   encoder: { readonly maxLength: number; readonly vocabulary: number },
 ): Promise<ClipTokenizer> {
-  const vocab = await readJson(folder, 'tokenizer/vocab.json', vocabulary);
-  const merges = parseMerges(await readText(folder, 'tokenizer/merges.txt'));
+  const vocab = await readJson(folder, `${name}/vocab.json`, vocabulary);
+  const merges = parseMerges(await readText(folder, `${name}/merges.txt`));
   const config = {
-    ...(await readSpecialTokens(folder)),
-    ...(await readJson(folder, 'tokenizer/tokenizer_config.json', tokenizerConfig)),
+    ...(await readSpecialTokens(folder, name)),
+    ...(await readJson(folder, `${name}/tokenizer_config.json`, tokenizerConfig)),
   };
   const { bos_token: bos = '<|startoftext|>', eos_token: eos = '<|endoftext|>' } = config;
   const pad = config.pad_token ?? eos;
@@ -56,7 +57,7 @@ export async function readTokenizer(
   const broken = (found: string): SrdsError =>
     new SrdsError(
       'MODEL_INVALID',
-      `a whole CLIP tokenizer that fits the text encoder in ${join(folder, 'tokenizer')}`,
+      `a whole CLIP tokenizer that fits the text encoder in ${join(folder, name)}`,
       found,
       'restore vocab.json and merges.txt as published with the model',
     );
@@ -94,10 +95,9 @@ export async function readTokenizer(
 }
 
 /** Older folders name the padding in special_tokens_map.json alone. */
-async function readSpecialTokens(folder: string): Promise<Partial<z.output<typeof tokenizerConfig>>> {
-  const name = 'tokenizer/special_tokens_map.json';
-  const there = await stat(join(folder, name)).catch(() => undefined);
-  return there ? readJson(folder, name, tokenizerConfig) : {};
+async function readSpecialTokens(folder: string, name: string): Promise<Partial<z.output<typeof tokenizerConfig>>> {
+  const file = `${name}/special_tokens_map.json`;
+  return (await fileExists(folder, file)) ? readJson(folder, file, tokenizerConfig) : {};
 }
 
 function parseMerges(text: string): string[][] {

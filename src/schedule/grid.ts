@@ -59,6 +59,14 @@ export function initialNoiseScale({ scheduler, timestepSpacing }: ScheduleConfig
   return pure ? Math.sqrt(1 - first.alphaBar) : 1;
 }
 
+/**
+ * What the last state is multiplied with to be the sample as diffusers has it: where Euler ends with some noise, its state
+ * there is x / sqrt(abar). Source: EulerDiscreteScheduler with final_sigmas_type sigma_min.
+ */
+export function finalScale({ scheduler }: ScheduleConfig, last: NoiseLevel): number {
+  return scheduler === 'euler' ? 1 / Math.sqrt(last.alphaBar) : 1;
+}
+
 /** Finds points of the training's noise schedule, for solvers that need more than the grid. */
 export interface NoiseSchedule {
   /** The level of a whole timestep. */

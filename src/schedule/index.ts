@@ -13,6 +13,7 @@ export { alphasCumprod, betas } from './betas.js';
 export { timesteps } from './timesteps.js';
 export { sigmaGrid, type SigmaGrid } from './sigmas.js';
 export {
+  finalScale,
   fineGrid,
   initialNoiseScale,
   noiseSchedule,

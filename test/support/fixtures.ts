@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -21,6 +22,8 @@ export function references(folder: string): string[] {
 /** A reference file: what diffusers or torch computed. */
 export interface Reference {
   readonly metadata: Readonly<Record<string, string>>;
+  /** What the file holds, by name. */
+  readonly tensors: Readonly<Record<string, unknown>>;
   floats(name: string): Float32Array;
   numbers(name: string): number[];
   bytes(name: string): Uint8Array;
@@ -47,6 +50,7 @@ export function reference(path: string): Reference {
   };
   return {
     metadata,
+    tensors: header,
     floats: (name) => new Float32Array(tensor(name, ['F32'])[1]),
     bytes: (name) => new Uint8Array(tensor(name, ['U8'])[1]),
     numbers: (name) => {
@@ -73,4 +77,12 @@ export function relativeError(actual: Float32Array, expected: Float32Array): num
 export function schedulerClass(name: string): Scheduler {
   const short = name.replace(/(Discrete)?Scheduler$/, '').toLowerCase();
   return short === 'dpmsolvermultistep' ? 'dpm' : (short as Scheduler);
+}
+
+/** Images are equal within one grey level at 0.1 % of the values. */
+export function assertSameImage(actual: Uint8Array, expected: Uint8Array): void {
+  assert.equal(actual.length, expected.length);
+  const differences = actual.map((value, k) => Math.abs(value - expected[k]));
+  assert.ok(Math.max(...differences) <= 1);
+  assert.ok(differences.filter((d) => d > 0).length <= actual.length / 1000);
 }

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { SrdsError, wholeNumber } from '../../errors.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import type { Batch, BatchResult, ConditioningId, Engine, GraphInfo } from '../engine.js';
+import type { Batch, BatchResult, ConditioningId, Engine, GraphFile, GraphInfo } from '../engine.js';
 import { DeviceProcess } from './process.js';
 import type { Reply } from './protocol.js';
 
@@ -16,6 +16,8 @@ export interface CpuEngineOptions {
   readonly threads?: number | undefined;
   /** Processes, each with its copy of the graphs; default 1. */
   readonly workers?: number | undefined;
+  /** Graphs to load at once; default: all. */
+  readonly graphs?: readonly string[];
   /** Gives up opening; an engine that is open pays no heed to it. */
   readonly signal?: AbortSignal;
 }
@@ -25,17 +27,21 @@ export class CpuEngine implements Engine {
   readonly device = 'cpu';
   readonly maxRows = MAX_ROWS;
   private registrations = 0;
+  private readonly loaded = new Map<string, GraphInfo>();
+  /** Of graphs that are being loaded or freed: one at a time. */
+  private changes: Promise<void> = Promise.resolve();
 
   private constructor(
     private readonly processes: readonly DeviceProcess[],
-    readonly graphs: ReadonlyMap<string, GraphInfo>,
+    private readonly files: Readonly<Record<string, GraphFile>>,
+    private readonly threads: number,
   ) {}
 
   /**
-   * @param files the path of each graph's .onnx file, by the name that evaluations will use
+   * @param files each graph's file, by the name that evaluations will use
    * @throws SrdsError INVALID_OPTION, or MODEL_INVALID if a file is no graph that ONNX Runtime can run
    */
-  static async open(files: Readonly<Record<string, string>>, options: CpuEngineOptions = {}): Promise<CpuEngine> {
+  static async open(files: Readonly<Record<string, GraphFile>>, options: CpuEngineOptions = {}): Promise<CpuEngine> {
     const workers = wholeNumber('a number of workers', options.workers ?? 1, 1, MAX_WORKERS);
     const threads = wholeNumber(
       'a number of threads',
@@ -44,24 +50,25 @@ export class CpuEngine implements Engine {
       MAX_THREADS,
     );
     options.signal?.throwIfAborted();
-    const processes: DeviceProcess[] = [];
-    const closeAll = () => Promise.all(processes.map((process) => process.close()));
-    const giveUp = () => void closeAll();
+    const processes = Array.from({ length: workers }, () => new DeviceProcess('cpu'));
+    const engine = new CpuEngine(processes, files, threads);
+    const giveUp = () => void engine.close();
     options.signal?.addEventListener('abort', giveUp);
     try {
-      while (processes.length < workers) processes.push(new DeviceProcess('cpu'));
-      const [first] = await Promise.all(
-        processes.map(async (process) => loaded(await process.ask({ kind: 'load', graphs: files, threads }), files)),
-      );
+      await engine.load(options.graphs ?? Object.keys(files));
       options.signal?.throwIfAborted();
-      return new CpuEngine(processes, new Map(Object.entries(first)));
+      return engine;
     } catch (error) {
-      await closeAll();
+      await engine.close();
       options.signal?.throwIfAborted();
       throw error;
     } finally {
       options.signal?.removeEventListener('abort', giveUp);
     }
+  }
+
+  get graphs(): ReadonlyMap<string, GraphInfo> {
+    return this.loaded;
   }
 
   get slots(): number {
@@ -71,6 +78,33 @@ export class CpuEngine implements Engine {
   /** Process ids, for those who supervise. */
   get pids(): number[] {
     return this.processes.flatMap(({ pid }) => (pid === undefined ? [] : [pid]));
+  }
+
+  load(names: readonly string[]): Promise<void> {
+    return this.change(async () => {
+      const missing = names.filter((name) => !this.loaded.has(name));
+      if (missing.length === 0) return;
+      const graphs = Object.fromEntries(missing.map((name) => [name, this.files[name]]));
+      const [first] = await Promise.all(
+        this.processes.map(async (process) =>
+          loaded(await process.ask({ kind: 'load', graphs, threads: this.threads }), graphs),
+        ),
+      );
+      for (const [name, info] of Object.entries(first)) this.loaded.set(name, info);
+    });
+  }
+
+  unload(names: readonly string[]): Promise<void> {
+    return this.change(async () => {
+      for (const name of names) this.loaded.delete(name);
+      await Promise.all(this.processes.map((process) => process.ask({ kind: 'unload', graphs: names })));
+    });
+  }
+
+  private change(make: () => Promise<void>): Promise<void> {
+    const changed = this.changes.then(make);
+    this.changes = changed.catch(() => undefined);
+    return changed;
   }
 
   register(inputs: Readonly<Record<string, Tensor>>): ConditioningId {
@@ -100,8 +134,8 @@ export class CpuEngine implements Engine {
   }
 }
 
-function loaded(reply: Reply, files: Readonly<Record<string, string>>): Readonly<Record<string, GraphInfo>> {
+function loaded(reply: Reply, files: Readonly<Record<string, GraphFile>>): Readonly<Record<string, GraphInfo>> {
   if (reply.kind === 'loaded') return reply.graphs;
-  const [file, why] = reply.kind === 'unloadable' ? [files[reply.graph], reply.message] : ['a graph', reply.kind];
+  const [file, why] = reply.kind === 'unloadable' ? [files[reply.graph].path, reply.message] : ['a graph', reply.kind];
   throw new SrdsError('MODEL_INVALID', `a whole ONNX graph in ${file}`, why, 'export or download the model again');
 }

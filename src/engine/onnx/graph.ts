@@ -5,9 +5,12 @@ import {
   type Batch,
   type BatchResult,
   type ConditioningId,
+  type GraphFile,
   type GraphInfo,
+  type Rewrite,
   type TensorInfo,
 } from '../engine.js';
+import { prepareModel } from './model.js';
 
 /** Inputs by name, without batch axis. */
 type Row = Readonly<Record<string, Tensor>>;
@@ -16,15 +19,36 @@ type Row = Readonly<Record<string, Tensor>>;
 export class Graph {
   readonly info: GraphInfo;
 
-  private constructor(private readonly session: InferenceSession) {
-    this.info = { inputs: session.inputMetadata.map(describe), outputs: session.outputMetadata.map(describe) };
+  private constructor(
+    private readonly session: InferenceSession,
+    rewrite: Rewrite | undefined,
+  ) {
+    this.info = {
+      inputs: session.inputMetadata.map(describe),
+      outputs: session.outputMetadata.map(describe),
+      rewrite,
+    };
   }
 
   /** Opens an .onnx file. @throws whatever ONNX Runtime says of it */
-  static async open(file: string, threads: number): Promise<Graph> {
-    return new Graph(
-      await InferenceSession.create(file, { intraOpNumThreads: threads, interOpNumThreads: 1, logSeverityLevel: 4 }),
-    );
+  static async open(file: GraphFile, threads: number): Promise<Graph> {
+    const { source, weights, rewrite } = await prepareModel(file.path, file.perRow);
+    const options: InferenceSession.SessionOptions = {
+      intraOpNumThreads: threads,
+      interOpNumThreads: 1,
+      logSeverityLevel: 4,
+      ...(weights !== undefined && { extra: { session: { model_external_initializers_file_folder_path: weights } } }),
+    };
+    const session =
+      typeof source === 'string'
+        ? await InferenceSession.create(source, options)
+        : await InferenceSession.create(source, options);
+    return new Graph(session, rewrite);
+  }
+
+  /** Frees its memory. */
+  close(): Promise<void> {
+    return this.session.release();
   }
 
   /** Runs the rows of a batch together. @param registered inputs that evaluations refer to by id */

@@ -1,9 +1,10 @@
-import type { Batch, BatchResult, ConditioningId, GraphInfo } from '../engine.js';
+import type { Batch, BatchResult, ConditioningId, GraphFile, GraphInfo } from '../engine.js';
 import type { Tensor } from '../../tensor/tensor.js';
 
 /** Parent to device process: what has a reply. */
 export type Question =
-  | { readonly kind: 'load'; readonly graphs: Readonly<Record<string, string>>; readonly threads: number }
+  | { readonly kind: 'load'; readonly graphs: Readonly<Record<string, GraphFile>>; readonly threads: number }
+  | { readonly kind: 'unload'; readonly graphs: readonly string[] }
   | { readonly kind: 'run'; readonly batch: Batch };
 
 /** Parent to device process: what has none. */
@@ -14,6 +15,7 @@ export type Notice =
 /** Device process to parent. */
 export type Reply =
   | { readonly kind: 'loaded'; readonly graphs: Readonly<Record<string, GraphInfo>> }
+  | { readonly kind: 'unloaded' }
   | { readonly kind: 'unloadable'; readonly graph: string; readonly message: string }
   | { readonly kind: 'done'; readonly result: BatchResult }
   | { readonly kind: 'failed'; readonly message: string };

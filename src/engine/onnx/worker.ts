@@ -4,7 +4,7 @@
  */
 import { messageOf } from '../../errors.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import type { ConditioningId } from '../engine.js';
+import type { ConditioningId, GraphInfo } from '../engine.js';
 import { Graph } from './graph.js';
 import type { Notice, Numbered, Question, Reply } from './protocol.js';
 
@@ -12,14 +12,25 @@ const graphs = new Map<string, Graph>();
 const registered = new Map<ConditioningId, Readonly<Record<string, Tensor>>>();
 
 async function load(request: Extract<Question, { kind: 'load' }>): Promise<Reply> {
+  const loaded: Record<string, GraphInfo> = {};
   for (const [name, file] of Object.entries(request.graphs)) {
     try {
-      graphs.set(name, await Graph.open(file, request.threads));
+      const graph = await Graph.open(file, request.threads);
+      graphs.set(name, graph);
+      loaded[name] = graph.info;
     } catch (error) {
       return { kind: 'unloadable', graph: name, message: messageOf(error) };
     }
   }
-  return { kind: 'loaded', graphs: Object.fromEntries([...graphs].map(([name, graph]) => [name, graph.info])) };
+  return { kind: 'loaded', graphs: loaded };
+}
+
+async function unload(names: readonly string[]): Promise<Reply> {
+  for (const name of names) {
+    await graphs.get(name)?.close();
+    graphs.delete(name);
+  }
+  return { kind: 'unloaded' };
 }
 
 async function run(request: Extract<Question, { kind: 'run' }>): Promise<Reply> {
@@ -40,6 +51,8 @@ process.on('message', (request: Numbered<Question> | Notice) => {
   switch (request.kind) {
     case 'load':
       return answer(request, load(request));
+    case 'unload':
+      return answer(request, unload(request.graphs));
     case 'run':
       return answer(request, run(request));
     case 'register':
