@@ -6,6 +6,7 @@ import tseslint from 'typescript-eslint';
 const LAYERS = [
   ['errors'],
   ['tensor', 'random'],
+  ['hub'],
   ['schedule'],
   ['engine'],
   ['denoiser'],
@@ -19,7 +20,7 @@ const LAYERS = [
 
 /** Modules that show results never reach below the pipeline, but for plain data. */
 const SHOWN = ['cli'];
-const BELOW_PIPELINE = ['tensor', 'random', 'schedule', 'engine', 'denoiser', 'solver', 'sampler', 'conformance'];
+const BELOW_PIPELINE = ['tensor', 'random', 'hub', 'schedule', 'engine', 'denoiser', 'solver', 'sampler', 'conformance'];
 
 const forbid = (modules, message) => ({
   group: modules.map((module) => `**/${module}/**`),

@@ -6,6 +6,8 @@ export type ErrorCode =
   | 'MODEL_NOT_FOUND'
   /** a file of the model folder is damaged, or describes a model that is not supported */
   | 'MODEL_INVALID'
+  /** a model could not be fetched from the hub */
+  | 'DOWNLOAD_FAILED'
   /** a result could not be written */
   | 'OUTPUT_FAILED'
   /** a device process failed or was killed */

@@ -4,10 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { Pipeline, type GenerateOptions } from 'srds';
-import { Batcher, type BatchReport } from 'srds/engine';
-import { condition, Networks, readModelFolder } from 'srds/pipeline';
+import type { BatchReport } from 'srds/engine';
 import type { SolverName } from 'srds/solver';
-import { float32, meanAbsoluteDifference } from 'srds/tensor';
+import { meanAbsoluteDifference } from 'srds/tensor';
 import {
   assertSameImage,
   fixture,
@@ -17,6 +16,7 @@ import {
   schedulerClass,
   type Reference,
 } from './support/fixtures.js';
+import { changeModel, makeUnwilling } from './support/onnx.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
 after(() => rmSync(scratch, { recursive: true }));
@@ -89,60 +89,6 @@ test('sdxl draws with its own scheduler unless told otherwise, and equals diffus
   });
 });
 
-for (const model of ['sd15', 'sd21v', 'sdxl']) {
-  test(`${model}: text encoders, network and VAE decoder equal torch's`, async () => {
-    const probe = reference(`refs/${model}/probe`);
-    const embeddings = reference(`refs/${model}/embeddings`);
-    const folder = await readModelFolder(fixture(`models/${model}`));
-    const pipeline = await Pipeline.open(folder);
-    try {
-      const { engine } = pipeline;
-      const networks = new Networks(folder, engine, new Batcher(engine));
-      const prompts = JSON.parse(embeddings.metadata.prompts) as string[];
-      for (const [i, text] of prompts.entries()) {
-        folder.textEncoders.forEach(({ tokenizer }, k) => {
-          const key = `${i}.input_ids${k === 0 ? '' : '_2'}`;
-          assert.deepEqual(tokenizer.encode(text).ids, embeddings.numbers(key));
-        });
-        const conditioning = await condition(
-          folder,
-          networks,
-          { name: 'prompt', text },
-          { width: 32, height: 32 },
-          assert.fail,
-        );
-        const { encoder_hidden_states: hidden, text_embeds: pooled } = conditioning;
-        assert.ok(relativeError(hidden.data as Float32Array, embeddings.floats(`${i}.prompt_embeds`)) < 1e-5);
-        if (model === 'sdxl') {
-          assert.ok(relativeError(pooled.data as Float32Array, embeddings.floats(`${i}.pooled_prompt_embeds`)) < 1e-5);
-        }
-      }
-      const [rows, ...dims] = probe.shape('sample');
-      const size = probe.floats('sample').length / rows;
-      const given = ['encoder_hidden_states', 'text_embeds', 'time_ids'].filter((name) => name in probe.tensors);
-      const id = engine.register(
-        Object.fromEntries(given.map((name) => [name, float32(probe.floats(name), probe.shape(name).slice(1))])),
-      );
-      // All timesteps in one batch: the graph was rewritten to take one a row.
-      const { outputs } = await engine.run(
-        probe.numbers('timestep').map((t, i) => ({
-          graph: 'unet',
-          output: 'out_sample',
-          inputs: {
-            sample: float32(probe.floats('sample').slice(i * size, (i + 1) * size), dims),
-            timestep: float32(Float32Array.of(t), []),
-          },
-          conditioning: [id],
-        })),
-      );
-      const drawn = Float32Array.from(outputs.flatMap(([row]) => [...row]));
-      assert.ok(relativeError(drawn, probe.floats('out_sample')) < 1e-5);
-    } finally {
-      await pipeline.close();
-    }
-  });
-}
-
 test('the bundled model: serial equals diffusers for any seed, size, guidance and negative prompt', async () => {
   await withPipeline(undefined, async (pipeline) => {
     for (const name of references('refs/scenes')) {
@@ -162,6 +108,69 @@ test('the bundled model: serial equals diffusers for any seed, size, guidance an
       assert.ok(error < 1e-4, `${name}: ${error}`);
       assertSameImage(drawn.rgb!.data, expected.bytes('image_uint8'));
     }
+  });
+});
+
+test('a UNet with one timestep for the batch draws the same, and the report says what that costs', async () => {
+  const folder = join(scratch, 'shared');
+  cpSync(fixture('models/sd15'), folder, { recursive: true });
+  const unet = join(folder, 'unet/model.onnx');
+  changeModel(unet, unet, makeUnwilling);
+  const options: GenerateOptions = { prompt: 'a red ball', steps: 10, blocks: 5, tolerance: 0 };
+  const drawn = async (model: string) => {
+    const warnings: string[] = [];
+    const pipeline = await Pipeline.open(model);
+    const run = pipeline.generate(options);
+    for await (const event of run) if (event.type === 'warning') warnings.push(event.message);
+    await pipeline.close();
+    return { warnings, result: await run.result };
+  };
+  const [shared, stock] = [await drawn(folder), await drawn(fixture('models/sd15'))];
+  assert.deepEqual(shared.result.images[0].latents, stock.result.images[0].latents);
+  assert.deepEqual(stock.warnings, []);
+  assert.equal(stock.result.timesteps.kind, 'rewritten');
+  assert.equal(shared.result.timesteps.kind, 'shared');
+  assert.match(shared.warnings.join(), /one timestep for a whole batch .*reaches Abs.*optimum-cli export onnx/);
+  assert.ok(shared.result.batches > stock.result.batches);
+});
+
+test('at --low-memory the image is the same, and graphs are in memory by turns', async () => {
+  const options: GenerateOptions = { prompt: 'a red ball', steps: 5, n: 2 };
+  for (const model of ['sd15', 'sdxl']) {
+    const plain = await Pipeline.open(fixture(`models/${model}`));
+    const expected = await plain.generate(options).result;
+    await plain.close();
+    const pipeline = await Pipeline.open(fixture(`models/${model}`), { lowMemory: true });
+    try {
+      assert.equal(pipeline.engine.graphs.size, 0);
+      const seen = new Set<string>();
+      const both = [pipeline.generate(options), pipeline.generate(options)];
+      for await (const event of both[0]) {
+        if (event.type === 'evaluation') seen.add([...pipeline.engine.graphs.keys()].join());
+      }
+      assert.deepEqual([...seen], ['unet,vae_decoder']);
+      for (const run of both) {
+        const { images } = await run.result;
+        images.forEach(({ latents, rgb }, i) => {
+          assert.deepEqual(latents, expected.images[i].latents);
+          assert.deepEqual(rgb, expected.images[i].rgb);
+        });
+      }
+    } finally {
+      await pipeline.close();
+    }
+  }
+});
+
+test('an image to start from is brought to the size, and decides it if none is given', async () => {
+  await withPipeline(fixture('models/sd15'), async (pipeline) => {
+    const init = { width: 70, height: 37, data: new Uint8Array(70 * 37 * 3).fill(200) };
+    const drawn = await image(pipeline, { prompt: 'a red ball', steps: 5, init });
+    assert.deepEqual([drawn.rgb!.width, drawn.rgb!.height], [64, 32]);
+    const other = await image(pipeline, { prompt: 'a red ball', steps: 5, init, width: 32, height: 64 });
+    assert.deepEqual([other.rgb!.width, other.rgb!.height], [32, 64]);
+    const faint = await image(pipeline, { prompt: 'a red ball', steps: 20, init, strength: 0.05, sampler: 'serial' });
+    assert.equal(faint.evaluations.total, 1);
   });
 });
 
@@ -301,6 +310,7 @@ test('two runs at once on one pipeline do not disturb each other', async () => {
 
 test('options that cannot be used are refused at once', async () => {
   await withPipeline(fixture('models/sd15'), async (pipeline) => {
+    const init = { width: 64, height: 64, data: new Uint8Array(64 * 64 * 3) };
     const bad: Partial<GenerateOptions>[] = [
       { steps: 0 },
       { steps: 1.5 },
@@ -320,6 +330,18 @@ test('options that cannot be used are refused at once', async () => {
       { maxIterations: 0 },
       { guidance: -1 },
       { seed: 0.5 },
+      { solver: 'unipc' as 'ddim' },
+      { solver: 'dpm2m' },
+      { solver: 'euler', eta: 0.5 },
+      { eta: 1.5 },
+      { spacing: 'even' as 'leading' },
+      { prediction: 'noise' as 'epsilon' },
+      { guidanceRescale: -0.1 },
+      { strength: 0.5 },
+      { init, strength: 0 },
+      { init, strength: 1.1 },
+      { init, strength: 0.01, steps: 10 },
+      { init: { width: 8, height: 8, data: new Uint8Array(192) } },
     ];
     for (const options of bad) {
       assert.throws(

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { SrdsError } from 'srds';
+import { gridConformance } from 'srds/conformance';
 import {
   alphasCumprod,
   betas,
   fineGrid,
   initialNoiseScale,
   parseScheduleConfig,
+  SCHEDULERS,
   sigmaGrid,
   timesteps,
   type SolverStep,
@@ -92,6 +94,18 @@ for (const name of references('tables')) {
       const larger = config.scheduler === 'dpm' ? 1 : 1 / Math.sqrt(grid[0].from.alphaBar);
       assertClose([scale * larger], expected('init_noise_sigma'), 'scale of the noise');
     });
+  }
+}
+
+for (const scheduler of SCHEDULERS) {
+  for (const timestep_spacing of ['leading', 'trailing', 'linspace']) {
+    const config = parseScheduleConfig(
+      { timestep_spacing, skip_prk_steps: true, steps_offset: timestep_spacing === 'leading' ? 1 : 0 },
+      { scheduler },
+    );
+    for (const { name, run } of gridConformance(`${scheduler}, ${timestep_spacing}`, (n) => fineGrid(config, n))) {
+      test(name, run);
+    }
   }
 }
 

@@ -6,7 +6,7 @@ import { Pipeline } from '../pipeline/pipeline.js';
 import type { GenerateEvent, GenerateResult } from '../pipeline/result.js';
 import { readImage } from '../pipeline/image.js';
 import { encodePng } from '../pipeline/png.js';
-import { BUNDLED_MODEL, readModelFolder } from '../pipeline/modelFolder.js';
+import { findModel } from './model.js';
 import { checkWritable, imagePath, writeFiles, type OutputFile } from './output.js';
 import { Progress } from './progress.js';
 import { pngParameters, type ReportContext } from './report.js';
@@ -54,7 +54,11 @@ export async function draw(options: DrawOptions): Promise<Drawn> {
     if (options.latents !== undefined) await checkWritable(options.latents);
     if (options.init !== undefined) generate = { ...generate, init: await readImage(options.init) };
     const pathOf = await imagePath(options.out, generate.prompt, (generate.n ?? 1) > 1);
-    const model = await readModelFolder(options.model ?? BUNDLED_MODEL);
+    const model = await findModel(options.model, {
+      progress,
+      warn: options.warnings ? (message) => warn(message, progress) : () => undefined,
+      signal,
+    });
     // Before the graphs are loaded, which can take long.
     settingsOf(generate, model);
     const { threads, workers, lowMemory } = options;
@@ -62,11 +66,7 @@ export async function draw(options: DrawOptions): Promise<Drawn> {
     try {
       const run = pipeline.generate({ ...generate, signal });
       for await (const event of run) {
-        if (event.type === 'warning' && options.warnings) {
-          const line = `srds: warning: ${event.message}`;
-          if (progress) progress.say(line);
-          else process.stderr.write(`${line}\n`);
-        }
+        if (event.type === 'warning' && options.warnings) warn(event.message, progress);
         if (event.type === 'iteration' && options.previews !== undefined) {
           await writeFiles([await previewFile(options.previews, event)]);
         }
@@ -92,6 +92,12 @@ export async function draw(options: DrawOptions): Promise<Drawn> {
   } finally {
     progress?.end();
   }
+}
+
+function warn(message: string, progress: Progress | undefined): void {
+  const line = `srds: warning: ${message}`;
+  if (progress) progress.say(line);
+  else process.stderr.write(`${line}\n`);
 }
 
 async function previewFile(

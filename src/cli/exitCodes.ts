@@ -7,6 +7,7 @@ export const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
   MODEL_INVALID: 4,
   OUTPUT_FAILED: 5,
   ENGINE_FAILED: 6,
+  DOWNLOAD_FAILED: 7,
 };
 
 /** A defect of this program. */

@@ -4,6 +4,7 @@ import { messageOf, oneLine, SrdsError, systemCode } from '../errors.js';
 import { demoCommand } from './demo.js';
 import { EXIT_CODES, EXIT_INTERNAL, EXIT_SIGNALS } from './exitCodes.js';
 import { generateCommand } from './generate.js';
+import { inspectCommand } from './inspect.js';
 import { version } from './version.js';
 
 /** Runs the command line. @returns the exit code */
@@ -43,6 +44,7 @@ function program(signal: AbortSignal): Command {
     .version(version(), '-V, --version', 'print the version')
     .addCommand(generateCommand(signal))
     .addCommand(demoCommand(signal))
+    .addCommand(inspectCommand(signal))
     .addHelpText('after', '\nSet SRDS_DEBUG=1 to see the stack trace of an error.');
   for (const command of [program, ...program.commands]) {
     command.exitOverride((error) => {

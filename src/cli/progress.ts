@@ -39,6 +39,11 @@ export class Progress {
     this.draw();
   }
 
+  /** Says what is being done before the first event. */
+  doing(state: string): void {
+    this.state = state;
+  }
+
   /** Writes a line that stays, above this one. */
   say(line: string): void {
     this.stream.write(`\r\x1b[K${line}\n`);

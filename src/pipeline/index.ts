@@ -17,3 +17,5 @@ export { readTokenizer, type ClipTokenizer, type Tokens } from './tokenizer.js';
 export { readImage, toRgb, type RgbImage } from './image.js';
 export { encodePng } from './png.js';
 export { infotext, type Parameters } from './parameters.js';
+export { inspectModel, type Inspection } from './inspect.js';
+export { openModel, type HubProgress, type OpenModelOptions } from './openModel.js';

@@ -2,6 +2,7 @@ import { basename, resolve } from 'node:path';
 import { stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import type { GraphFile } from '../engine/engine.js';
 import { SrdsError } from '../errors.js';
 import { fileExists, readJson, requireFile } from './files.js';
 import { readScheduler, type SchedulerFile } from './scheduler.js';
@@ -155,4 +156,12 @@ function perLatentChannel(
   count: number,
 ): readonly number[] {
   return given?.length === count ? given : Array<number>(count).fill(value);
+}
+
+/** The graphs of a folder, as an engine opens them: the UNet with a timestep for each row. */
+export function graphFiles(model: ModelFolder): Record<string, GraphFile> {
+  const entries = Object.entries(model.graphs) as [GraphName, string][];
+  return Object.fromEntries(
+    entries.map(([name, path]) => [name, name === 'unet' ? { path, perRow: 'timestep' } : { path }]),
+  );
 }

@@ -42,9 +42,8 @@ export class Networks {
 
   get timestepBatching(): TimestepBatching {
     const { inputs, rewrite } = this.graph('unet');
-    const timestep = inputs.find(({ name }) => name === 'timestep');
-    if (timestep && isShared(timestep)) return { kind: 'shared', why: whyNot(rewrite) };
-    return { kind: rewrite?.status === 'rewritten' ? 'rewritten' : 'perRow' };
+    const shared = inputs.some((input) => input.name === 'timestep' && isShared(input));
+    return timestepBatching(shared, rewrite);
   }
 
   /**
@@ -166,8 +165,10 @@ export class Networks {
   }
 }
 
-function whyNot(rewrite: Rewrite | undefined): string {
-  return rewrite?.status === 'impossible' ? rewrite.why : 'its graph is not one that can be rewritten';
+/** @param shared whether a session of the UNet takes one timestep for the whole batch */
+export function timestepBatching(shared: boolean, rewrite: Rewrite | undefined): TimestepBatching {
+  if (!shared) return { kind: rewrite?.status === 'rewritten' ? 'rewritten' : 'perRow' };
+  return { kind: 'shared', why: rewrite?.status === 'impossible' ? rewrite.why : 'it was not to be rewritten' };
 }
 
 function namesOf(values: readonly TensorInfo[]): string {

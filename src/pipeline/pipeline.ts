@@ -1,6 +1,6 @@
 import { engineDenoiser } from '../denoiser/engineDenoiser.js';
 import { Batcher, type BatchReport } from '../engine/batcher.js';
-import type { ConditioningId, Engine, GraphFile } from '../engine/engine.js';
+import type { ConditioningId, Engine } from '../engine/engine.js';
 import { CpuEngine, type CpuEngineOptions } from '../engine/onnx/cpuEngine.js';
 import type { EvaluationCount, SampleResult, SamplerEvent } from '../sampler/events.js';
 import { Run } from '../sampler/run.js';
@@ -12,7 +12,8 @@ import { maxAbsoluteDifference, meanAbsoluteDifference } from '../tensor/operati
 import { sizeOf } from '../tensor/tensor.js';
 import { condition, zeroed, type Conditioning } from './conditioning.js';
 import { resized, type RgbImage } from './image.js';
-import { BUNDLED_MODEL, readModelFolder, type GraphName, type ModelFolder } from './modelFolder.js';
+import { BUNDLED_MODEL, graphFiles, type ModelFolder } from './modelFolder.js';
+import { openModel } from './openModel.js';
 import { Networks } from './network.js';
 import { settingsOf, solverNamed, type GenerateOptions, type Settings } from './options.js';
 import { Residency } from './residency.js';
@@ -76,12 +77,13 @@ export class Pipeline {
   }
 
   /**
-   * Opens a diffusers folder of ONNX graphs on the CPU; without one, the model that comes with this package.
-   * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID, INVALID_OPTION
+   * Opens a model on the CPU: the path of a diffusers folder of ONNX graphs, `owner/name` on the Hugging Face hub, or a
+   * folder that was read; without one, the model that comes with this package.
+   * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID, DOWNLOAD_FAILED, INVALID_OPTION
    */
   static async open(folder: string | ModelFolder = BUNDLED_MODEL, options: OpenOptions = {}): Promise<Pipeline> {
     const start = performance.now();
-    const model = typeof folder === 'string' ? await readModelFolder(folder) : folder;
+    const model = typeof folder === 'string' ? await openModel(folder, { signal: options.signal }) : folder;
     const graphs = options.lowMemory ? [] : Residency.atOnce(model);
     const engine = await CpuEngine.open(graphFiles(model), { ...options, graphs });
     try {
@@ -269,14 +271,6 @@ export class Pipeline {
   private latentSize(settings: Settings): number {
     return sizeOf(this.latentDims(settings));
   }
-}
-
-/** The graphs of a folder, as an engine opens them: the UNet with a timestep for each row. */
-export function graphFiles(model: ModelFolder): Record<string, GraphFile> {
-  const entries = Object.entries(model.graphs) as [GraphName, string][];
-  return Object.fromEntries(
-    entries.map(([name, path]) => [name, name === 'unet' ? { path, perRow: 'timestep' } : { path }]),
-  );
 }
 
 /** The last state of a trajectory as the sample that diffusers has. */

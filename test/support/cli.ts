@@ -9,6 +9,12 @@ export interface Ended {
   readonly stderr: string;
 }
 
+/** Where a process runs, and what is added to its environment. */
+export interface Options {
+  readonly cwd?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 /** A process under way. */
 export interface Started {
   readonly child: ChildProcess;
@@ -16,18 +22,19 @@ export interface Started {
 }
 
 /** Starts `srds` with these arguments. */
-export function start(args: readonly string[], options: { cwd?: string } = {}): Started {
+export function start(args: readonly string[], options: Options = {}): Started {
   return startNode([`${ROOT}dist/cli/main.js`, ...args], options);
 }
 
 /** Runs `srds` with these arguments to its end. */
-export function srdsCli(args: readonly string[], options: { cwd?: string } = {}): Promise<Ended> {
+export function srdsCli(args: readonly string[], options: Options = {}): Promise<Ended> {
   return start(args, options).ended;
 }
 
 /** Starts Node with these arguments. */
-export function startNode(args: readonly string[], options: { cwd?: string } = {}): Started {
-  const child = spawn(process.execPath, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
+export function startNode(args: readonly string[], options: Options = {}): Started {
+  const env = { ...process.env, ...options.env };
+  const child = spawn(process.execPath, args, { ...options, env, stdio: ['ignore', 'pipe', 'pipe'] });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));

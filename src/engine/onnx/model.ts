@@ -13,6 +13,8 @@ import {
 } from 'onnx-buf';
 import { isShared, type Rewrite } from '../engine.js';
 
+export type { ModelProto };
+
 /** An ONNX file, ready to be opened. */
 export interface PreparedModel {
   /** The file, or a graph in memory whose weights stay in their files. */

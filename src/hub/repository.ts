@@ -1,0 +1,90 @@
+import { HubApiError, listFiles, modelInfo } from '@huggingface/hub';
+import { messageOf, SrdsError } from '../errors.js';
+import type { HubSettings } from './settings.js';
+
+/** A model on the hub. */
+export interface Repository {
+  /** `owner/name` */
+  readonly name: string;
+  /** Branch, tag or commit. */
+  readonly revision: string;
+}
+
+/** A file of a repository at a commit. */
+export interface RemoteFile {
+  readonly path: string;
+  /** In bytes. */
+  readonly size: number;
+  /** Hash that names its content in the cache: SHA-256 of large files, git's of others. */
+  readonly hash: string;
+  readonly large: boolean;
+}
+
+/** `owner/name` or `owner/name@revision`; undefined if it is neither. */
+export function parseRepository(text: string): Repository | undefined {
+  const [, name, revision = 'main'] = /^([\w-][\w.-]*\/[\w-][\w.-]*)(?:@([\w-][\w./-]*))?$/.exec(text) ?? [];
+  return name && !text.includes('..') ? { name, revision } : undefined;
+}
+
+/**
+ * What a repository holds.
+ * @throws SrdsError MODEL_NOT_FOUND if there is none, or none that may be read; DOWNLOAD_FAILED if the hub cannot be asked
+ */
+export async function lookUp(
+  { name, revision }: Repository,
+  { endpoint, token }: HubSettings,
+  signal: AbortSignal | undefined,
+): Promise<{ readonly commit: string; readonly files: readonly RemoteFile[] }> {
+  const common = {
+    hubUrl: endpoint,
+    ...(token !== undefined && { accessToken: token }),
+    fetch: ((url, init) => fetch(url, { ...init, signal: signal ?? null })) as typeof fetch,
+  };
+  try {
+    const { sha: commit } = await modelInfo({ name, revision, additionalFields: ['sha'], ...common });
+    const files: RemoteFile[] = [];
+    for await (const entry of listFiles({ repo: name, revision: commit, recursive: true, ...common })) {
+      const hash = entry.lfs?.oid ?? entry.oid;
+      if (entry.type !== 'file' || hash === undefined) continue;
+      files.push({ path: entry.path, size: entry.lfs?.size ?? entry.size, hash, large: entry.lfs !== undefined });
+    }
+    return { commit, files };
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw explained(error, `${name}@${revision}`, endpoint, token !== undefined);
+  }
+}
+
+/** What went wrong with a question to the hub, and what to do. */
+export function explained(error: unknown, what: string, endpoint: string, hasToken: boolean): SrdsError {
+  if (error instanceof SrdsError) return error;
+  if (!(error instanceof HubApiError)) {
+    const { cause } = error as { cause?: unknown };
+    return new SrdsError(
+      'DOWNLOAD_FAILED',
+      `to reach ${endpoint} for ${what}`,
+      cause instanceof Error ? `${messageOf(error)}: ${messageOf(cause)}` : messageOf(error),
+      'check the network and HF_ENDPOINT, or give --model a folder',
+      { cause: error },
+    );
+  }
+  const { statusCode } = error;
+  if (statusCode === 401 || statusCode === 403 || statusCode === 404) {
+    return new SrdsError(
+      'MODEL_NOT_FOUND',
+      `a model ${what} on ${endpoint}`,
+      statusCode === 404 ? 'none (404)' : `one that may not be read, or none (${statusCode})`,
+      hasToken
+        ? 'check the name and the revision, and that HF_TOKEN may read it'
+        : 'check the name and the revision; set HF_TOKEN if it is private or gated',
+      { cause: error },
+    );
+  }
+  return new SrdsError(
+    'DOWNLOAD_FAILED',
+    `an answer from ${endpoint} about ${what}`,
+    `status ${statusCode}`,
+    'try again later',
+    { cause: error },
+  );
+}

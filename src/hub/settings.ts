@@ -1,0 +1,31 @@
+import { readFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+
+/** How the Hugging Face hub is reached and where what it gives is kept. */
+export interface HubSettings {
+  /** Its address, without a slash at the end. */
+  readonly endpoint: string;
+  /** Folder of the cache that all Hugging Face tools share. */
+  readonly cache: string;
+  readonly token: string | undefined;
+  /** Whether only the cache may be used. */
+  readonly offline: boolean;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/**
+ * Reads HF_ENDPOINT, HF_HUB_CACHE, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE as the Python client does.
+ * Source: huggingface_hub, constants.py.
+ */
+export async function hubSettings(env: Environment = process.env): Promise<HubSettings> {
+  const home = env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface');
+  const stored = await readFile(env.HF_TOKEN_PATH || join(home, 'token'), 'utf8').catch(() => '');
+  return {
+    endpoint: (env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, ''),
+    cache: env.HF_HUB_CACHE || join(home, 'hub'),
+    token: env.HF_TOKEN?.trim() || stored.trim() || undefined,
+    offline: /^(1|on|yes|true)$/i.test(env.HF_HUB_OFFLINE ?? ''),
+  };
+}

@@ -1,0 +1,138 @@
+import { copyFile, mkdir, readFile, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { dirname, join, relative } from 'node:path';
+import { getRepoFolderName } from '@huggingface/hub';
+import { SrdsError } from '../errors.js';
+import { download } from './download.js';
+import { lookUp, type RemoteFile, type Repository } from './repository.js';
+import type { HubSettings } from './settings.js';
+
+/** Progress of a snapshot: bytes of all files that are fetched in this run. */
+export interface HubProgress {
+  readonly file: string;
+  readonly received: number;
+  readonly total: number;
+}
+
+/** What a snapshot is told. */
+export interface SnapshotOptions {
+  readonly settings: HubSettings;
+  /** The files of a repository that are wanted. */
+  readonly select: (paths: readonly string[]) => readonly string[];
+  /** Further files that those in the folder name, such as weights beside a graph; asked once the others are there. */
+  readonly follow: (folder: string, selected: readonly string[]) => Promise<readonly string[]>;
+  readonly onProgress?: ((progress: HubProgress) => void) | undefined;
+  /** Called if the hub cannot be reached and what the cache has is used instead. */
+  readonly onWarning?: ((message: string) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Files that are fetched at once. */
+const PARALLEL = 3;
+
+/**
+ * The folder of a repository in the cache that all Hugging Face tools share, with the wanted files fetched.
+ * Source: huggingface_hub, snapshot_download and its cache layout: blobs named by their hash, and links to them.
+ * @throws SrdsError DOWNLOAD_FAILED, MODEL_NOT_FOUND
+ */
+export async function snapshot(repository: Repository, options: SnapshotOptions): Promise<string> {
+  const { settings, signal } = options;
+  const storage = join(settings.cache, getRepoFolderName({ name: repository.name, type: 'model' }));
+  const cached = await cachedSnapshot(storage, repository.revision);
+  if (settings.offline) {
+    if (cached !== undefined) return cached;
+    throw new SrdsError(
+      'MODEL_NOT_FOUND',
+      `${repository.name}@${repository.revision} in the cache ${settings.cache}, since HF_HUB_OFFLINE is set`,
+      'nothing',
+      'run once without HF_HUB_OFFLINE',
+    );
+  }
+  let found: Awaited<ReturnType<typeof lookUp>>;
+  try {
+    found = await lookUp(repository, settings, signal);
+  } catch (error) {
+    signal?.throwIfAborted();
+    if (cached === undefined || !(error instanceof SrdsError) || error.code !== 'DOWNLOAD_FAILED') throw error;
+    options.onWarning?.(`the hub cannot be reached, so the copy in the cache is used: ${error.found}`);
+    return cached;
+  }
+  const { commit, files } = found;
+  const folder = join(storage, 'snapshots', commit);
+  const fetchAll = (paths: readonly string[]) =>
+    bring(
+      files.filter(({ path }) => paths.includes(path)),
+      { ...options, repository, commit, storage, folder },
+    );
+  const selected = options.select(files.map(({ path }) => path));
+  await fetchAll(selected);
+  await fetchAll(await options.follow(folder, selected));
+  const ref = join(storage, 'refs', repository.revision);
+  await mkdir(dirname(ref), { recursive: true });
+  await writeFile(ref, commit);
+  return folder;
+}
+
+/** The folder of a revision, by its name or its commit, that is there already. */
+async function cachedSnapshot(storage: string, revision: string): Promise<string | undefined> {
+  const commit = await readFile(join(storage, 'refs', revision), 'utf8').catch(() => revision);
+  const folder = join(storage, 'snapshots', commit.trim());
+  const stats = await stat(folder).catch(() => undefined);
+  return stats?.isDirectory() ? folder : undefined;
+}
+
+interface Bringing extends SnapshotOptions {
+  readonly repository: Repository;
+  readonly commit: string;
+  readonly storage: string;
+  readonly folder: string;
+}
+
+async function bring(files: readonly RemoteFile[], options: Bringing): Promise<void> {
+  const missing: RemoteFile[] = [];
+  for (const file of files) {
+    if (!(await isThere(blobOf(file, options), file))) missing.push(file);
+  }
+  const total = missing.reduce((sum, { size }) => sum + size, 0);
+  const received = new Map<string, number>();
+  const waiting = [...missing];
+  const stop = new AbortController();
+  const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
+  const work = async (): Promise<void> => {
+    for (let file = waiting.shift(); file; file = waiting.shift()) {
+      const { path } = file;
+      const onProgress = (bytes: number): void => {
+        received.set(path, bytes);
+        const sum = [...received.values()].reduce((a, b) => a + b);
+        options.onProgress?.({ file: path, received: sum, total });
+      };
+      await download(file, blobOf(file, options), { ...options, onProgress, signal });
+    }
+  };
+  try {
+    await Promise.all(Array.from({ length: PARALLEL }, work));
+  } catch (error) {
+    stop.abort();
+    options.signal?.throwIfAborted();
+    throw error;
+  }
+  for (const file of files) await link(file, options);
+}
+
+function blobOf({ hash }: RemoteFile, { storage }: Bringing): string {
+  return join(storage, 'blobs', hash);
+}
+
+async function isThere(path: string, { size }: RemoteFile): Promise<boolean> {
+  return (await stat(path).catch(() => undefined))?.size === size;
+}
+
+async function link(file: RemoteFile, options: Bringing): Promise<void> {
+  const at = join(options.folder, file.path);
+  const blob = blobOf(file, options);
+  const target = relative(dirname(at), blob);
+  if ((await readlink(at).catch(() => undefined)) === target) return;
+  await mkdir(dirname(at), { recursive: true });
+  await rm(at, { force: true });
+  // Where links are not allowed, as on some Windows systems, the file itself is put there.
+  await symlink(target, at).catch(() => copyFile(blob, at));
+}
