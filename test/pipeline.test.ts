@@ -195,18 +195,18 @@ test('the bundled model: at tolerance 0 every form of SRDS is === serial', async
 test('tiny models: at tolerance 0 SRDS is === serial for every correction, N and odd partitions', async () => {
   for (const model of ['sd15', 'sd21v', 'sdxl']) {
     await withPipeline(fixture(`models/${model}`), async (pipeline) => {
-      for (const [steps, blocks] of [
+      const cases: [number, number | number[]][] = [
         [1, 1],
         [2, 2],
         [5, [1, 3, 1]],
         [25, 8],
-        [50, 11],
         [25, [7, 1, 1, 13, 3]],
-      ] as const) {
+      ];
+      for (const [steps, blocks] of model === 'sd15' ? [...cases, [50, 11] as const] : cases) {
         const common = { prompt: 'a red ball', steps, guidance: 7.5 };
         const serial = await image(pipeline, { ...common, sampler: 'serial' });
         for (const correction of ['parareal', 'secant'] as const) {
-          for (const pipelined of [true, false]) {
+          for (const pipelined of model === 'sd15' ? [true, false] : [true]) {
             const drawn = await image(pipeline, { ...common, blocks, correction, pipelined, tolerance: 0 });
             assert.deepEqual(drawn.latents, serial.latents, `${model} ${steps} ${correction} ${pipelined}`);
             if (pipelined) assert.ok(drawn.evaluations.critical <= steps);

@@ -16,7 +16,7 @@ export interface ReportContext {
 export function jsonReport(result: GenerateResult, context: ReportContext): object {
   const { images, settings, seconds, timesteps, batches } = result;
   const { prompt, negativePrompt, steps, guidance, sampler, correction, pipelined, partition, tolerance } = settings;
-  const { solver, schedule } = settings;
+  const { solver } = settings;
   const parallel = sampler === 'srds';
   return {
     version: version(),
@@ -27,12 +27,7 @@ export function jsonReport(result: GenerateResult, context: ReportContext): obje
     seed: jsonInteger(settings.seeds[0]),
     steps,
     solver,
-    eta: solver === 'ddim' ? settings.eta : null,
-    spacing: schedule.timestepSpacing,
-    prediction: schedule.predictionType,
     guidance,
-    guidanceRescale: settings.guidanceRescale,
-    strength: settings.strength ?? null,
     sampler,
     correction: parallel ? correction : null,
     pipelined: parallel ? pipelined : null,
@@ -47,12 +42,20 @@ export function jsonReport(result: GenerateResult, context: ReportContext): obje
       evaluations,
       ...(error ? { error } : {}),
     })),
-    network: {
-      timesteps: timesteps.kind,
-      ...(timesteps.kind === 'shared' ? { why: timesteps.why } : {}),
-      batches,
-    },
+    ...optional(settings),
+    ...(timesteps.kind === 'shared' ? { network: { timesteps: timesteps.kind, why: timesteps.why, batches } } : {}),
     seconds: { ...seconds, total: context.totalSeconds },
+  };
+}
+
+/** What most reports have no need of: settings that were given. */
+function optional({ eta, guidanceRescale, strength, given }: Settings): object {
+  return {
+    ...(given.spacing && { spacing: given.spacing }),
+    ...(given.prediction && { prediction: given.prediction }),
+    ...(eta > 0 && { eta }),
+    ...(guidanceRescale > 0 && { guidanceRescale }),
+    ...(strength !== undefined && { strength }),
   };
 }
 
@@ -76,13 +79,14 @@ export function pngParameters(image: GeneratedImage, settings: Settings, model: 
           ['SRDS iterations', image.iterations],
         ] as const)
       : [];
-  const { solver, eta, schedule, guidanceRescale, strength } = settings;
-  const optional: Parameters = [
+  const { solver, eta, schedule, guidanceRescale, strength, given } = settings;
+  const more: Parameters = [
     ...(schedule.karras ? ([['Schedule type', 'Karras']] as const) : []),
     ...(eta > 0 ? ([['Eta', eta]] as const) : []),
     ...(strength === undefined ? [] : ([['Denoising strength', strength]] as const)),
     ...(guidanceRescale > 0 ? ([['Guidance rescale', guidanceRescale]] as const) : []),
-    ['Spacing', schedule.timestepSpacing],
+    ...(given.spacing ? ([['Spacing', given.spacing]] as const) : []),
+    ...(given.prediction ? ([['Prediction', given.prediction]] as const) : []),
   ];
   return infotext(prompt, negativePrompt ?? undefined, [
     ['Steps', steps],
@@ -91,7 +95,7 @@ export function pngParameters(image: GeneratedImage, settings: Settings, model: 
     ['Seed', String(image.seed)],
     ['Size', `${width}x${height}`],
     ['Model', model],
-    ...optional,
+    ...more,
     ['Parallel sampler', sampler],
     ...own,
     ['Version', `srds ${version()}`],

@@ -72,6 +72,8 @@ export interface Settings {
   readonly solver: SolverName;
   readonly eta: number;
   readonly schedule: ScheduleConfig;
+  /** What of the schedule was asked for, not the model's own. */
+  readonly given: Pick<GenerateOptions, 'spacing' | 'prediction'>;
   /** The fine grid. */
   readonly grid: readonly SolverStep[];
   readonly guidance: number;
@@ -123,6 +125,10 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
     solver,
     eta,
     schedule,
+    given: {
+      ...(options.spacing && { spacing: options.spacing }),
+      ...(options.prediction && { prediction: options.prediction }),
+    },
     grid,
     guidance: nonNegative('a guidance scale', options.guidance ?? 5),
     guidanceRescale: numberBetween('a guidance rescale', options.guidanceRescale ?? 0, 0, 1),

@@ -37,7 +37,13 @@ export class Graph {
       intraOpNumThreads: threads,
       interOpNumThreads: 1,
       logSeverityLevel: 4,
-      ...(weights !== undefined && { extra: { session: { model_external_initializers_file_folder_path: weights } } }),
+      extra: {
+        session: {
+          // Threads that wait leave their processor to the other process of the pair, and to other engines.
+          'intra_op.allow_spinning': '0',
+          ...(weights !== undefined && { model_external_initializers_file_folder_path: weights }),
+        },
+      },
     };
     const session =
       typeof source === 'string'
