@@ -23,3 +23,4 @@ export {
   type SolverStep,
 } from './grid.js';
 export { combineNoise, withNoise } from './noise.js';
+export { flowGrid, flowShift, flowSigmas, type FlowSchedule } from './flow.js';

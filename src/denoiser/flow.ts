@@ -1,0 +1,28 @@
+import type { NoiseLevel } from '../schedule/grid.js';
+import type { Prediction } from './prediction.js';
+
+/** sigma of a flow, where the sample is (1 - sigma) x0 + sigma epsilon, at a level of `flowGrid`. */
+export function flowSigma({ alphaBar }: NoiseLevel): number {
+  const [signal, noise] = [Math.sqrt(alphaBar), Math.sqrt(1 - alphaBar)];
+  return noise / (signal + noise);
+}
+
+/** What a flow matching network is to be given: (1 - sigma) x0 + sigma epsilon, from a solver's sample. */
+export function toFlow(x: Float32Array, level: NoiseLevel): Float32Array {
+  const sigma = flowSigma(level);
+  const scale = Math.hypot(1 - sigma, sigma);
+  return x.map((value) => scale * value);
+}
+
+/**
+ * A flow matching network's output, the velocity epsilon - x0, as a prediction. Source: Esser et al. 2024, section 2;
+ * diffusers FlowMatchEulerDiscreteScheduler.step.
+ * @param z what the network was given
+ */
+export function fromVelocity(z: Float32Array, velocity: Float32Array, level: NoiseLevel): Prediction {
+  const sigma = flowSigma(level);
+  return {
+    x0: z.map((value, k) => value - sigma * velocity[k]),
+    epsilon: z.map((value, k) => value + (1 - sigma) * velocity[k]),
+  };
+}
