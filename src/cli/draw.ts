@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { SrdsError } from '../errors.js';
-import { latentsFile } from '../pipeline/latents.js';
+import { latentsFile, readNoise } from '../pipeline/latents.js';
 import { settingsOf, type GenerateOptions } from '../pipeline/options.js';
 import { Pipeline } from '../pipeline/pipeline.js';
 import type { GenerateEvent, GenerateResult } from '../pipeline/result.js';
@@ -17,6 +17,8 @@ export interface DrawOptions {
   readonly threads?: number | undefined;
   readonly workers?: number | undefined;
   readonly lowMemory?: boolean | undefined;
+  /** Path of the initial noise. */
+  readonly noise?: string | undefined;
   /** Path of an image to start from. */
   readonly init?: string | undefined;
   readonly generate: GenerateOptions;
@@ -52,6 +54,7 @@ export async function draw(options: DrawOptions): Promise<Drawn> {
     }
     if (options.previews !== undefined) await checkWritable(options.previews && join(options.previews, 'preview.png'));
     if (options.latents !== undefined) await checkWritable(options.latents);
+    if (options.noise !== undefined) generate = { ...generate, noise: await readNoise(options.noise) };
     if (options.init !== undefined) generate = { ...generate, init: await readImage(options.init) };
     const pathOf = await imagePath(options.out, generate.prompt, (generate.n ?? 1) > 1);
     const model = await findModel(options.model, {

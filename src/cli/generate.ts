@@ -22,6 +22,7 @@ interface Flags {
   prediction?: PredictionType;
   guidance?: number;
   guidanceRescale?: number;
+  noise?: string;
   init?: string;
   strength?: number;
   lowMemory?: boolean;
@@ -83,6 +84,7 @@ export function generateCommand(signal: AbortSignal): Command {
       'bring guidance back to the deviation of the prediction, 0 to 1 (default: 0)',
       decimal('--guidance-rescale'),
     )
+    .option('--noise <file.npy>', "initial noise instead of the seed's, float32, [n,4,h,w]")
     .option('--init <image>', 'start from an image, PNG, JPEG or WebP')
     .option('--strength <s>', 'share of the steps taken from it on, to 1 (default: 0.8)', decimal('--strength'))
     .option('--negative-prompt <text>', 'what to lead away from')
@@ -99,13 +101,14 @@ export function generateCommand(signal: AbortSignal): Command {
     .option('--json', 'print a report as JSON, and nothing else')
     .option('--quiet', 'print nothing but errors')
     .action(async (prompt: string, flags: Flags) => {
-      const { model, threads, workers, lowMemory, out, previews, latents, init, size, ...rest } = flags;
+      const { model, threads, workers, lowMemory, out, previews, latents, noise, init, size, ...rest } = flags;
       const { json = false, quiet = false, ...options } = rest;
       const { result, context } = await draw({
         model,
         threads,
         workers,
         lowMemory,
+        noise,
         init,
         generate: { prompt, ...options, ...size },
         out,

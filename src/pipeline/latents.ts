@@ -1,4 +1,6 @@
-import { encodeNpy } from '../tensor/npy.js';
+import { readFile } from 'node:fs/promises';
+import { messageOf, SrdsError } from '../errors.js';
+import { decodeNpy, encodeNpy } from '../tensor/npy.js';
 import type { ModelFolder } from './modelFolder.js';
 import type { GenerateResult } from './result.js';
 
@@ -9,4 +11,15 @@ export function latentsFile({ images, settings }: GenerateResult, model: ModelFo
   const all = new Float32Array(images.length * size);
   images.forEach(({ latents }, i) => all.set(latents, i * size));
   return encodeNpy(all, [images.length, ...dims]);
+}
+
+/** Initial noise from a file in NumPy's format, float32. @throws SrdsError INVALID_OPTION if it is none */
+export async function readNoise(path: string): Promise<Float32Array> {
+  try {
+    return decodeNpy(await readFile(path)).data;
+  } catch (error) {
+    throw new SrdsError('INVALID_OPTION', `noise in ${path}`, messageOf(error), 'give a float32 .npy file', {
+      cause: error,
+    });
+  }
 }

@@ -37,6 +37,8 @@ export interface GenerateOptions {
   readonly guidance?: number;
   /** 0 to 1: how far guidance is scaled back to the prediction's own deviation (Lin et al. 2023, section 3.4); default 0. */
   readonly guidanceRescale?: number;
+  /** The initial noise, [n, channels, height / factor, width / factor]; default: drawn from the seeds. */
+  readonly noise?: Float32Array;
   /** Image to start from, brought to the size of the result. */
   readonly init?: RgbImage;
   /** Share of the steps that are taken from `init` on, above 0 to 1; default 0.8. */
@@ -78,6 +80,7 @@ export interface Settings {
   readonly grid: readonly SolverStep[];
   readonly guidance: number;
   readonly guidanceRescale: number;
+  readonly noise: Float32Array | undefined;
   readonly init: RgbImage | undefined;
   readonly strength: number | undefined;
   readonly width: number;
@@ -114,7 +117,8 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
 
   const size = sizeOf(options, model);
   const n = wholeNumber('a number of images', options.n ?? 1, 1, MAX_IMAGES);
-  const { blocks } = options;
+  const { blocks, noise } = options;
+  checkNoise(noise, n, size, model);
   if (maxIterations !== undefined) wholeNumber('a number of iterations', maxIterations, 1);
   const first = seedOf(options.seed ?? 0);
   return {
@@ -132,6 +136,7 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
     grid,
     guidance: nonNegative('a guidance scale', options.guidance ?? 5),
     guidanceRescale: numberBetween('a guidance rescale', options.guidanceRescale ?? 0, 0, 1),
+    noise,
     init,
     strength,
     ...size,
@@ -228,6 +233,22 @@ function checkSide(name: string, side: number, { sizeStep }: ModelFolder): void 
     `a ${name} in multiples of ${sizeStep} pixels, ${sizeStep} to ${MAX_SIDE}, for this model`,
     String(side),
     Number.isFinite(nearest) ? `try ${nearest}` : 'choose one of those',
+  );
+}
+
+function checkNoise(
+  noise: Float32Array | undefined,
+  n: number,
+  { width, height }: { readonly width: number; readonly height: number },
+  { latentChannels, vaeFactor }: ModelFolder,
+): void {
+  const dims = [n, latentChannels, height / vaeFactor, width / vaeFactor];
+  if (noise === undefined || noise.length === dims.reduce((a, b) => a * b)) return;
+  throw new SrdsError(
+    'INVALID_OPTION',
+    `initial noise of shape [${dims.join(', ')}]`,
+    `${noise.length} values`,
+    'give noise of that shape, or another size or number of images',
   );
 }
 

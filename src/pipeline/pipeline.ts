@@ -191,7 +191,7 @@ export class Pipeline {
     const ofSerial = serialEvaluations(solverNamed(settings), settings.grid);
     const withSerial = (count: EvaluationCount): ImageEvaluations => ({ ...count, serial: ofSerial });
 
-    const start = await unlessAborted(this.start(job, seed), signal);
+    const start = await unlessAborted(this.start(job, image), signal);
     if (!start) return { ...aborted(seed, withSerial, this.latentSize(settings)), ...now() };
     const { partition, correction, pipelined, tolerance, maxIterations } = settings;
     const common = this.samplerOptions(job, start, image);
@@ -229,7 +229,7 @@ export class Pipeline {
   private async compared(job: Job, result: GeneratedImage, image: number): Promise<GeneratedImage> {
     const { signal, settings } = job;
     if (!result.rgb || result.status === 'aborted') return result;
-    const start = await unlessAborted(this.start(job, result.seed), signal);
+    const start = await unlessAborted(this.start(job, image), signal);
     if (!start) return result;
     const { status, x } = await serial(this.samplerOptions(job, start, image)).result;
     if (status === 'aborted') return result;
@@ -240,8 +240,8 @@ export class Pipeline {
     return { ...result, error: { mean: meanAbsoluteDifference(a, b), max: maxAbsoluteDifference(a, b) } };
   }
 
-  private start({ settings, init, signal }: Job, seed: bigint): Promise<Start> {
-    return drawStart(settings, seed, this.latentSize(settings), init, this.networks, signal);
+  private start({ settings, init, signal }: Job, image: number): Promise<Start> {
+    return drawStart(settings, image, this.latentSize(settings), init, this.networks, signal);
   }
 
   private samplerOptions(job: Job, start: Start, image: number) {

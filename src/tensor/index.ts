@@ -1,3 +1,3 @@
 export { float32, int64, sizeOf, type ElementType, type Tensor } from './tensor.js';
 export { identical, maxAbsoluteDifference, meanAbsoluteDifference, type Values } from './operations.js';
-export { encodeNpy } from './npy.js';
+export { decodeNpy, encodeNpy } from './npy.js';

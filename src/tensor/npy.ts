@@ -20,3 +20,20 @@ export function encodeNpy(data: Float32Array, dims: readonly number[]): Uint8Arr
   data.forEach((value, k) => view.setFloat32(total + k * 4, value, true));
   return bytes;
 }
+
+/** A float32 array in NumPy's `.npy` format. @throws RangeError if it is anything else */
+export function decodeNpy(bytes: Uint8Array): { readonly data: Float32Array; readonly dims: readonly number[] } {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const magic = new TextDecoder('latin1').decode(bytes.subarray(1, 6));
+  if (bytes.length < 10 || bytes[0] !== 0x93 || magic !== 'NUMPY') throw new RangeError('no .npy file');
+  const start = bytes[6] === 1 ? 10 : 12;
+  const end = start + (bytes[6] === 1 ? view.getUint16(8, true) : view.getUint32(8, true));
+  const header = new TextDecoder('latin1').decode(bytes.subarray(start, end));
+  const shape = /'shape': \(([\d, ]*)\)/.exec(header)?.[1];
+  if (!header.includes("'descr': '<f4'") || !header.includes("'fortran_order': False") || shape === undefined) {
+    throw new RangeError(`an array that is not float32 in C order: ${header.trim()}`);
+  }
+  const dims = shape.split(',').flatMap((dim) => (dim.trim() ? [Number(dim)] : []));
+  if (bytes.length - end !== 4 * sizeOf(dims)) throw new RangeError(`${bytes.length - end} bytes for [${dims.join()}]`);
+  return { data: Float32Array.from({ length: sizeOf(dims) }, (_, k) => view.getFloat32(end + 4 * k, true)), dims };
+}
