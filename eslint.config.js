@@ -20,7 +20,17 @@ const LAYERS = [
 
 /** Modules that show results never reach below the pipeline, but for plain data. */
 const SHOWN = ['cli'];
-const BELOW_PIPELINE = ['tensor', 'random', 'hub', 'schedule', 'engine', 'denoiser', 'solver', 'sampler', 'conformance'];
+const BELOW_PIPELINE = [
+  'tensor',
+  'random',
+  'hub',
+  'schedule',
+  'engine',
+  'denoiser',
+  'solver',
+  'sampler',
+  'conformance',
+];
 
 const forbid = (modules, message) => ({
   group: modules.map((module) => `**/${module}/**`),
