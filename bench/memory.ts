@@ -7,10 +7,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import {
+  AttributeProto_AttributeType,
   AttributeProtoSchema,
   ModelProtoSchema,
   NodeProtoSchema,
   StringStringEntryProtoSchema,
+  TensorProto_DataLocation,
+  TensorProto_DataType,
   TensorProtoSchema,
 } from 'onnx-buf';
 import { Pipeline } from 'srds';
