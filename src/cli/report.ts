@@ -43,7 +43,7 @@ export function jsonReport(result: GenerateResult, context: ReportContext): obje
       ...(error ? { error } : {}),
     })),
     ...optional(settings),
-    ...(timesteps.kind === 'shared' ? { network: { timesteps: timesteps.kind, why: timesteps.why, batches } } : {}),
+    ...(timesteps?.kind === 'shared' ? { network: { timesteps: timesteps.kind, why: timesteps.why, batches } } : {}),
     seconds: { ...seconds, total: context.totalSeconds },
   };
 }

@@ -3,6 +3,7 @@ import { Batcher, type BatchReport } from '../engine/batcher.js';
 import type { ConditioningId, Engine } from '../engine/engine.js';
 import { CpuEngine, type CpuEngineOptions } from '../engine/onnx/cpuEngine.js';
 import type { EvaluationCount, SampleResult, SamplerEvent } from '../sampler/events.js';
+import { whenAborted } from '../sampler/evaluator.js';
 import { Run } from '../sampler/run.js';
 import { serial } from '../sampler/serial.js';
 import { srds } from '../sampler/srds.js';
@@ -109,27 +110,18 @@ export class Pipeline {
   }
 
   private async draw(settings: Settings, emit: Emit, signal: AbortSignal): Promise<GenerateResult> {
-    const start = performance.now();
     const batchesBefore = this.batches;
-    const registered: ConditioningId[] = [];
-    const register = (conditioning: Conditioning): ConditioningId => {
-      const id = this.engine.register(conditioning);
-      registered.push(id);
-      return id;
-    };
+    const seconds = { load: this.loadSeconds, encode: 0, sample: 0, decode: 0 };
+    const ready = await unlessAborted(
+      Promise.race([this.prepare(settings, emit, signal), whenAborted(signal)]),
+      signal,
+    );
+    if (!ready) {
+      const images = settings.seeds.map((seed) => aborted(seed, settings, this.latentSize(settings)));
+      return { images, settings, seconds, timesteps: undefined, batches: 0 };
+    }
+    const { job, load, encode } = ready;
     try {
-      const loadedForText = await this.residency.forText();
-      const { conditional, unconditional } = await this.conditioningOf(settings, emit);
-      const encoded = performance.now();
-      const loaded = loadedForText + (await this.residency.forSampling(settings.init !== undefined));
-      const job: Job = {
-        settings,
-        conditional: register(conditional),
-        unconditional: unconditional && register(unconditional),
-        init: settings.init && (await resized(settings.init, settings.width, settings.height)),
-        emit,
-        signal,
-      };
       const timesteps = this.networks.timestepBatching;
       if (timesteps.kind === 'shared' && settings.sampler !== 'serial') {
         emit({ type: 'warning', message: sharedWarning(timesteps.why) });
@@ -139,21 +131,43 @@ export class Pipeline {
       const images = settings.compare
         ? await all(drawn.map(({ result }, image) => this.compared(job, result, image)))
         : drawn.map(({ result }) => result);
+      const sample = Math.max(...drawn.map(({ sampled }) => sampled - begun)) / 1000;
+      const decode = Math.max(...drawn.map(({ sampled, decoded }) => decoded - sampled)) / 1000;
       return {
         images,
         settings,
-        seconds: {
-          load: this.loadSeconds + loaded,
-          encode: (encoded - start) / 1000 - loadedForText,
-          sample: Math.max(...drawn.map(({ sampled }) => sampled - begun)) / 1000,
-          decode: Math.max(...drawn.map(({ sampled, decoded }) => decoded - sampled)) / 1000,
-        },
+        seconds: { load: this.loadSeconds + load, encode, sample, decode },
         timesteps,
         batches: this.batches - batchesBefore,
       };
     } finally {
-      for (const id of registered) this.engine.release(id);
+      for (const id of [job.conditional, job.unconditional]) if (id !== undefined) this.engine.release(id);
     }
+  }
+
+  /** Loads what is needed and encodes the prompts. Of a run that is aborted meanwhile nothing is left registered. */
+  private async prepare(
+    settings: Settings,
+    emit: Emit,
+    signal: AbortSignal,
+  ): Promise<{ readonly job: Job; readonly load: number; readonly encode: number }> {
+    const loadedForText = await this.residency.forText();
+    signal.throwIfAborted();
+    const start = performance.now();
+    const { conditional, unconditional } = await this.conditioningOf(settings, emit);
+    const encode = (performance.now() - start) / 1000;
+    const loaded = await this.residency.forSampling(settings.init !== undefined);
+    const init = settings.init && (await resized(settings.init, settings.width, settings.height));
+    signal.throwIfAborted();
+    const job: Job = {
+      settings,
+      conditional: this.engine.register(conditional),
+      unconditional: unconditional && this.engine.register(unconditional),
+      init,
+      emit,
+      signal,
+    };
+    return { job, load: loadedForText + loaded, encode };
   }
 
   private async conditioningOf(
@@ -188,11 +202,10 @@ export class Pipeline {
       const [a, b] = await Promise.all([imageOf(now), imageOf(before)]);
       return meanAbsoluteDifference(a.data, b.data);
     };
-    const ofSerial = serialEvaluations(solverNamed(settings), settings.grid);
-    const withSerial = (count: EvaluationCount): ImageEvaluations => ({ ...count, serial: ofSerial });
+    const withSerial = countingSerial(settings);
 
     const start = await unlessAborted(this.start(job, image), signal);
-    if (!start) return { ...aborted(seed, withSerial, this.latentSize(settings)), ...now() };
+    if (!start) return { result: aborted(seed, settings, this.latentSize(settings)), ...now() };
     const { partition, correction, pipelined, tolerance, maxIterations } = settings;
     const common = this.samplerOptions(job, start, image);
     const run: Run<SamplerEvent, SampleResult> =
@@ -279,17 +292,16 @@ function finished({ schedule, grid }: Settings, x: Float32Array): Float32Array {
   return scale === 1 ? x : x.map((value) => scale * value);
 }
 
+function countingSerial(settings: Settings): (count: EvaluationCount) => ImageEvaluations {
+  const ofSerial = serialEvaluations(solverNamed(settings), settings.grid);
+  return (count) => ({ ...count, serial: ofSerial });
+}
+
 /** An image that was given up before its first state was there. */
-function aborted(
-  seed: bigint,
-  withSerial: (count: EvaluationCount) => ImageEvaluations,
-  size: number,
-): { result: GeneratedImage } {
-  const evaluations = withSerial({ critical: 0, total: 0 });
+function aborted(seed: bigint, settings: Settings, size: number): GeneratedImage {
+  const evaluations = countingSerial(settings)({ critical: 0, total: 0 });
   const latents = new Float32Array(size);
-  return {
-    result: { seed, status: 'aborted', iterations: 0, residuals: [], evaluations, latents, rgb: undefined },
-  };
+  return { seed, status: 'aborted', iterations: 0, residuals: [], evaluations, latents, rgb: undefined };
 }
 
 function now(): { sampled: number; decoded: number } {

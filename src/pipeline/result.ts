@@ -40,8 +40,8 @@ export interface GenerateResult {
   readonly images: readonly GeneratedImage[];
   readonly settings: Settings;
   readonly seconds: Seconds;
-  /** How the network takes its timesteps. */
-  readonly timesteps: TimestepBatching;
+  /** How the network takes its timesteps; undefined if the run was aborted before the network was ready. */
+  readonly timesteps: TimestepBatching | undefined;
   /** Batches of the network that ran meanwhile, those of other runs on the pipeline included. */
   readonly batches: number;
 }
