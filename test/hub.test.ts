@@ -25,7 +25,8 @@ const LARGE = 100_000;
 const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
 /** A repository as the hub would have it: the model, and files that no one needs. */
 const repository = join(scratch, 'repository');
-cpSync(fixture('models/sd15'), repository, { recursive: true });
+// Of SDXL, whose two tokenizers share files.
+cpSync(fixture('models/sdxl'), repository, { recursive: true });
 writeFileSync(join(repository, 'README.md'), 'a model');
 writeFileSync(join(repository, 'unet/diffusion_pytorch_model.safetensors'), Buffer.alloc(1000));
 
@@ -39,6 +40,9 @@ let asked: { path: string; range: string | undefined; token: string | undefined 
 let breakAfter: number | undefined;
 let wrong: string | undefined;
 let busy = 0;
+let short = false;
+let slow = 0;
+let hostile: object | undefined;
 
 /** Speaks as much of the hub's API as a download needs. */
 function answer(request: IncomingMessage, response: ServerResponse): void {
@@ -57,18 +61,20 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
     return path.endsWith('/no-such') ? json(404, { error: 'Revision Not Found' }) : json(200, info());
   }
   if (/^\/api\/models\/[^/]+\/[^/]+$/.test(path)) return json(200, info());
-  if (/^\/api\/models\/[^/]+\/[^/]+\/tree\//.test(path)) return json(200, only.map(treeEntry));
+  if (/^\/api\/models\/[^/]+\/[^/]+\/tree\//.test(path)) return json(200, hostile ? [hostile] : only.map(treeEntry));
   const [, name] = /^\/[^/]+\/[^/]+\/resolve\/[0-9a-f]{40}\/(.*)$/.exec(path) ?? [];
   if (!name) return json(404, { error: path });
   if (busy > 0) return (busy--, json(503, { error: 'busy' }));
   const content =
     name === wrong ? Buffer.alloc(statSync(join(repository, name)).size) : readFileSync(join(repository, name));
   const start = Number(/^bytes=(\d+)-$/.exec(range ?? '')?.[1] ?? 0);
+  if (short) return void response.writeHead(200).end('a page');
   response.writeHead(start > 0 ? 206 : 200, { 'content-length': content.length - start });
   if (breakAfter !== undefined && content.length - start > breakAfter) {
     response.write(content.subarray(start, start + breakAfter), () => response.destroy());
   } else {
-    response.end(content.subarray(start));
+    setTimeout(() => response.end(content.subarray(start + 1)), slow);
+    response.write(content.subarray(start, start + 1));
   }
 }
 
@@ -113,7 +119,7 @@ let home = '';
 beforeEach(() => {
   home = mkdtempSync(join(scratch, 'home-'));
   asked = [];
-  [breakAfter, wrong, busy] = [undefined, undefined, 0];
+  [breakAfter, wrong, busy, short, slow, hostile] = [undefined, undefined, 0, false, 0, undefined];
 });
 
 const DRAW = ['--steps', '2', '--json', '--out', 'image.png'];
@@ -127,7 +133,9 @@ test('owner/name fetches what is needed, once, into the shared cache, and draws 
   const drawn = await draw('someone/model');
   assert.equal(drawn.code, 0, drawn.stderr);
   const expected = files.filter((name) => !/README|safetensors/.test(name));
-  assert.deepEqual(fetched().sort(), expected);
+  const unique = new Set(expected.map((name) => readFileSync(join(repository, name), 'latin1')));
+  assert.equal(fetched().length, unique.size);
+  assert.ok(fetched().every((name) => expected.includes(name)));
   const storage = join(home, 'hub/models--someone--model');
   assert.equal(readFileSync(join(storage, 'refs/main'), 'utf8'), COMMIT);
   for (const name of expected) {
@@ -157,7 +165,7 @@ test('owner/name fetches what is needed, once, into the shared cache, and draws 
   assert.equal(cut.code, 0);
   assert.match(
     cut.stderr,
-    /^srds: warning: the hub cannot be reached, so the copy in the cache is used.*ECONNREFUSED.*\n$/,
+    /srds: warning: the hub cannot be reached, so the copy in the cache is used.*ECONNREFUSED.*\n$/,
   );
 });
 
@@ -198,6 +206,23 @@ test('what an earlier run left unfinished is taken up, also when that run was ki
   );
 });
 
+test('two processes that fetch the same model at once both draw', async () => {
+  slow = 300;
+  const both = await Promise.all([draw('someone/model'), draw('someone/model')]);
+  for (const { code, stderr } of both) assert.equal(code, 0, stderr);
+  assert.equal(fetched().length, new Set(fetched()).size);
+});
+
+test('a lock that a dead process left is taken', async () => {
+  assert.equal((await draw('someone/model')).code, 0);
+  const { oid } = treeEntry('unet/config.json');
+  const blob = join(home, 'hub/models--someone--model/blobs', oid);
+  rmSync(blob);
+  writeFileSync(`${blob}.lock`, '4194304');
+  assert.equal((await draw('someone/model')).code, 0);
+  assert.ok(existsSync(blob) && !existsSync(`${blob}.lock`));
+});
+
 test('a server that is busy is asked again', async () => {
   busy = 2;
   assert.equal((await draw('someone/model')).code, 0);
@@ -205,7 +230,12 @@ test('a server that is busy is asked again', async () => {
 
 test('every failure is one line that says what was found and what would work', async () => {
   const cases: [string, Record<string, string>, number, RegExp][] = [
-    ['missing/model', {}, 3, /a model missing\/model@main .*none \(404\); check the name.*HF_TOKEN/],
+    [
+      'missing/model',
+      {},
+      3,
+      /a model missing\/model@main .*no folder missing\/model, and none \(404\); check the name.*HF_TOKEN/,
+    ],
     ['someone/model@no-such', {}, 3, /someone\/model@no-such.*404/],
     ['private/model', {}, 3, /may not be read.*401.*set HF_TOKEN/],
     ['private/model', { HF_TOKEN: 'hf_wrong' }, 3, /401.*that HF_TOKEN may read it/],
@@ -217,7 +247,13 @@ test('every failure is one line that says what was found and what would work', a
     ],
     ['down/model', {}, 7, /status 503; try again later/],
     ['someone/model', { HF_ENDPOINT: nowhere }, 7, /reach http:\/\/127\.0\.0\.1:\d+.*ECONNREFUSED.*check the network/],
-    ['someone/model', { HF_HUB_OFFLINE: 'yes' }, 3, /in the cache .*HF_HUB_OFFLINE is set.*found nothing/],
+    [
+      'someone/model',
+      { HF_HUB_OFFLINE: 'yes' },
+      3,
+      /in the cache .*HF_HUB_OFFLINE is set, found no folder someone\/model, and nothing/,
+    ],
+    ['someone/model', { HF_ENDPOINT: 'hub' }, 2, /an http address in HF_ENDPOINT, found "hub"/],
     ['no-folder', {}, 3, /nothing at no-folder.*owner\/name/],
     ['./no/folder', {}, 3, /nothing at \.\/no\/folder/],
   ];
@@ -228,10 +264,30 @@ test('every failure is one line that says what was found and what would work', a
     assert.equal(ended.code, code, ended.stderr);
     assert.equal(ended.stdout, '');
   }
+  for (const entry of [
+    { type: 'file', path: '../../../escaped', size: 1, oid: 'a'.repeat(40) },
+    { type: 'file', path: 'unet/model.onnx', size: 1, oid: '../../../escaped' },
+  ]) {
+    hostile = entry;
+    const ended = await draw('someone/model');
+    assert.match(ended.stderr, /a listing of the repository, .*escaped.*no sound hub/);
+    assert.equal(ended.code, 7);
+  }
+  hostile = undefined;
+  short = true;
+  const page = await draw('someone/model');
+  assert.match(page.stderr, /the answer ended after 6 of \d+ bytes; check the network/);
+  assert.equal(page.code, 7);
+  short = false;
   wrong = 'unet/model.onnx';
   const damaged = await draw('someone/model');
-  assert.match(damaged.stderr, /unet\/model\.onnx of someone\/model, found content with another hash; run again/);
+  assert.match(
+    damaged.stderr,
+    /\nsrds: expected unet\/model\.onnx of someone\/model, found content with another hash; run again; it is fetched anew\n$/,
+  );
   assert.equal(damaged.code, 7);
+  wrong = 'tokenizer/merges.txt';
+  assert.match((await draw('someone/model')).stderr, /merges\.txt of someone\/model, found content with another hash/);
   wrong = undefined;
   assert.equal((await draw('someone/model')).code, 0);
 });

@@ -1,13 +1,21 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
 import { create } from '@bufbuild/protobuf';
-import { StringStringEntryProtoSchema, TensorProto_DataLocation } from 'onnx-buf';
+import {
+  AttributeProtoSchema,
+  GraphProtoSchema,
+  NodeProtoSchema,
+  StringStringEntryProtoSchema,
+  TensorProto_DataLocation,
+  TensorProtoSchema,
+  type GraphProto,
+} from 'onnx-buf';
 import { engineConformance } from 'srds/conformance';
-import { CpuEngine, type Evaluation, type GraphFile, type GraphInfo } from 'srds/engine';
+import { CpuEngine, describeGraph, type Evaluation, type GraphFile, type GraphInfo } from 'srds/engine';
 import { Generator } from 'srds/random';
 import { float32 } from 'srds/tensor';
 import { fixture } from './support/fixtures.js';
@@ -147,6 +155,85 @@ test('a UNet that cannot be rewritten works as it is, and says why', async () =>
     const conditioning = CONDITIONING.map((inputs) => engine.register(inputs));
     const { outputs } = await engine.run([{ ...EVALUATIONS[0], conditioning }]);
     assert.deepEqual(outputs[0], (await outputsOf({ path: STOCK }, EVALUATIONS.slice(0, 1))).rows);
+  } finally {
+    await engine.close();
+  }
+});
+
+test('a graph that only looks like a stock one is left as it is', async () => {
+  const other = (change: (graph: GraphProto) => void) => variant(`other-${randomUUID()}`, ({ graph }) => change(graph));
+  const axes = (graph: GraphProto, name: string, values: readonly bigint[]) => {
+    const rawData = new Uint8Array(BigInt64Array.from(values).buffer);
+    graph.initializer.push(create(TensorProtoSchema, { name, dims: [BigInt(values.length)], dataType: 7, rawData }));
+  };
+  const cases: [string, (graph: GraphProto) => void, RegExp][] = [
+    [
+      'two axes',
+      (graph) => {
+        axes(graph, 'both', [0n, 1n]);
+        const node = graph.node.find(({ input }) => input.includes('timestep'));
+        assert.ok(node);
+        node.input[1] = 'both';
+      },
+      /reaches Unsqueeze/,
+    ],
+    [
+      'expanded to a matrix',
+      (graph) => {
+        axes(graph, 'matrix', [1n, 1n]);
+        const node = graph.node.find(({ opType }) => opType === 'Expand');
+        assert.ok(node);
+        node.input[1] = 'matrix';
+      },
+      /expanded to more than the batch/,
+    ],
+    [
+      'used in a loop',
+      (graph) => {
+        const body = create(GraphProtoSchema, { node: [{ opType: 'Abs', input: ['timestep'], output: ['inside'] }] });
+        const attribute = [create(AttributeProtoSchema, { name: 'body', g: body })];
+        graph.node.push(create(NodeProtoSchema, { opType: 'Loop', input: ['', ''], output: ['after'], attribute }));
+      },
+      /in a loop/,
+    ],
+  ];
+  for (const [name, change, why] of cases) {
+    const { rewrite, inputs } = await describeGraph({ path: other(change), perRow: 'timestep' });
+    assert.ok(rewrite?.status === 'impossible', name);
+    assert.match(rewrite.why, why);
+    assert.deepEqual(inputs.find((input) => input.name === 'timestep')?.dims, []);
+  }
+});
+
+test('weights outside the folder of their graph are refused', async () => {
+  const path = variant('outside', (model, folder) => {
+    externalize(model, folder);
+    for (const { externalData } of model.graph.initializer) {
+      for (const entry of externalData) if (entry.key === 'location') entry.value = `../external/${entry.value}`;
+    }
+  });
+  await assert.rejects(CpuEngine.open({ unet: { path, perRow: 'timestep' } }), {
+    code: 'MODEL_INVALID',
+    message: /outside its folder/,
+  });
+});
+
+test('of graphs of which one cannot be loaded none is', async () => {
+  const broken = join(scratch, 'broken.onnx');
+  writeFileSync(broken, 'no graph');
+  const engine = await CpuEngine.open(
+    { a: { path: STOCK }, b: { path: broken } },
+    { graphs: [], workers: 2, threads: 1 },
+  );
+  try {
+    for (let k = 0; k < 3; k++) await assert.rejects(engine.load(['a', 'b']), { code: 'MODEL_INVALID' });
+    assert.equal(engine.graphs.size, 0);
+    const batch = [
+      { ...EVALUATIONS[0], graph: 'a', conditioning: CONDITIONING.map((inputs) => engine.register(inputs)) },
+    ];
+    await assert.rejects(engine.run(batch), { code: 'ENGINE_FAILED' });
+    await engine.load(['a']);
+    assert.equal((await engine.run(batch)).outputs[0].length, 2);
   } finally {
     await engine.close();
   }

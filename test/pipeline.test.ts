@@ -6,7 +6,7 @@ import { after, test } from 'node:test';
 import { Pipeline, type GenerateOptions } from 'srds';
 import type { BatchReport } from 'srds/engine';
 import type { SolverName } from 'srds/solver';
-import { meanAbsoluteDifference } from 'srds/tensor';
+import { float32, meanAbsoluteDifference } from 'srds/tensor';
 import {
   assertSameImage,
   fixture,
@@ -162,6 +162,21 @@ test('at --low-memory the image is the same, and graphs are in memory by turns',
   }
 });
 
+test('at --low-memory a run that is aborted at any moment leaves the next one as it should be', async () => {
+  const pipeline = await Pipeline.open(fixture('models/sdxl'), { lowMemory: true });
+  try {
+    const expected = await image(pipeline, { prompt: 'a red ball', steps: 3 });
+    for (let ms = 0; ms < 200; ms += 8) {
+      const given = pipeline.generate({ prompt: 'a', steps: 10, signal: AbortSignal.timeout(ms) }).result;
+      const next = image(pipeline, { prompt: 'a red ball', steps: 3 });
+      await given;
+      assert.deepEqual((await next).latents, expected.latents, `aborted after ${ms} ms`);
+    }
+  } finally {
+    await pipeline.close();
+  }
+});
+
 test('an image to start from is brought to the size, and decides it if none is given', async () => {
   await withPipeline(fixture('models/sd15'), async (pipeline) => {
     const init = { width: 70, height: 37, data: new Uint8Array(70 * 37 * 3).fill(200) };
@@ -212,6 +227,20 @@ test('tiny models: at tolerance 0 SRDS is === serial for every correction, N and
             if (pipelined) assert.ok(drawn.evaluations.critical <= steps);
           }
         }
+      }
+    });
+  }
+});
+
+test('without guidance, where a row may go alone or with others, SRDS is === serial and n changes nothing', async () => {
+  for (const model of ['sd15', 'sd21v', 'sdxl']) {
+    await withPipeline(fixture(`models/${model}`), async (pipeline) => {
+      const common = { prompt: 'a red ball', steps: 9, guidance: 1, seed: 11 };
+      const alone = await image(pipeline, { ...common, sampler: 'serial' });
+      const { images } = await pipeline.generate({ ...common, sampler: 'serial', n: 3 }).result;
+      assert.deepEqual(images[0].latents, alone.latents, model);
+      for (const blocks of [1, 4, 9]) {
+        assert.deepEqual((await image(pipeline, { ...common, blocks, tolerance: 0 })).latents, alone.latents, model);
       }
     });
   }
@@ -292,7 +321,7 @@ test('aborted at any moment, a run ends with a result', async () => {
 test('latents that are not finite are an error, not a black image', async () => {
   await withPipeline(fixture('models/sd15'), async (pipeline) => {
     const run = pipeline.generate({ prompt: 'a', steps: 5, guidance: 1e39 });
-    await assert.rejects(run.result, { code: 'ENGINE_FAILED', message: /finite latents/ });
+    await assert.rejects(run.result, { code: 'ENGINE_FAILED', message: /latents that are finite/ });
   });
 });
 
@@ -342,6 +371,9 @@ test('options that cannot be used are refused at once', async () => {
       { init, strength: 1.1 },
       { init, strength: 0.01, steps: 10 },
       { init: { width: 8, height: 8, data: new Uint8Array(192) } },
+      { init: { ...init, data: new Uint8Array(5) } },
+      { noise: float32(new Float32Array(256).fill(NaN), [1, 4, 8, 8]) },
+      { noise: float32(new Float32Array(256), [1, 8, 8, 4]) },
     ];
     for (const options of bad) {
       assert.throws(

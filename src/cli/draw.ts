@@ -59,6 +59,9 @@ export async function draw(options: DrawOptions): Promise<Drawn> {
     const pathOf = await imagePath(options.out, generate.prompt, (generate.n ?? 1) > 1);
     const model = await findModel(options.model, {
       progress,
+      say: (message) => {
+        if (options.warnings) process.stderr.write(`srds: ${message}\n`);
+      },
       warn: options.warnings ? (message) => warn(message, progress) : () => undefined,
       signal,
     });

@@ -1,5 +1,12 @@
 import { Command, Option } from 'commander';
-import { SOLVERS, type Correction, type PredictionType, type SamplerName } from '../pipeline/options.js';
+import {
+  PREDICTIONS,
+  SOLVERS,
+  SPACINGS,
+  type Correction,
+  type PredictionType,
+  type SamplerName,
+} from '../pipeline/options.js';
 import type { SolverName, TimestepSpacing } from '../pipeline/options.js';
 import type { Partition } from '../plan/partition.js';
 import { draw } from './draw.js';
@@ -64,19 +71,9 @@ export function generateCommand(signal: AbortSignal): Command {
       new Option('--solver <name>', "default: the model's own, if it starts itself; else ddim").choices(SOLVERS),
     )
     .option('--eta <e>', 'noise that ddim adds, 0 to 1 (default: 0)', decimal('--eta'))
+    .addOption(new Option('--spacing <name>', "of the timesteps (default: the model's)").choices(SPACINGS))
     .addOption(
-      new Option('--spacing <name>', "of the timesteps (default: the model's)").choices([
-        'leading',
-        'trailing',
-        'linspace',
-      ]),
-    )
-    .addOption(
-      new Option('--prediction <type>', "what the network predicts (default: the model's)").choices([
-        'epsilon',
-        'v_prediction',
-        'sample',
-      ]),
+      new Option('--prediction <type>', "what the network predicts (default: the model's)").choices(PREDICTIONS),
     )
     .option('--guidance <g>', 'guidance scale (default: 5)', decimal('--guidance'))
     .option(

@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { inspectModel, type Inspection } from '../pipeline/inspect.js';
 import { findModel } from './model.js';
 import { Progress } from './progress.js';
-import { bytes } from './values.js';
+import { bytes } from './bytes.js';
 import { version } from './version.js';
 
 /** `srds inspect`. @param signal gives up fetching a model */
@@ -15,11 +15,12 @@ export function inspectCommand(signal: AbortSignal): Command {
       const progress = !json && process.stderr.isTTY ? new Progress(process.stderr, 1) : undefined;
       let inspection: Inspection;
       try {
+        const say = (message: string) => void process.stderr.write(`srds: ${message}\n`);
         const warn = (message: string) => {
           if (progress) progress.say(`srds: warning: ${message}`);
           else process.stderr.write(`srds: warning: ${message}\n`);
         };
-        inspection = await inspectModel(await findModel(model, { progress, warn, signal }));
+        inspection = await inspectModel(await findModel(model, { progress, say, warn, signal }));
       } finally {
         progress?.end();
       }

@@ -117,12 +117,12 @@ const SAMPLER_NAMES: Readonly<Record<SolverName, string>> = {
 /** How an image was reached, in words. */
 export function summary({ status, iterations, evaluations }: GeneratedImage): string {
   const { critical, total, serial } = evaluations;
-  const spent = `${critical} sequential evaluations instead of ${serial} (${total} in all)`;
-  const count = `${iterations} ${iterations === 1 ? 'iteration' : 'iterations'}`;
+  const spent = `${plural(critical, 'sequential evaluation')} instead of ${serial} (${total} in all)`;
+  const count = plural(iterations, 'iteration');
   switch (status) {
     case 'exact':
       return iterations === 0
-        ? `serial, ${serial} sequential evaluations`
+        ? `serial, ${plural(serial, 'sequential evaluation')}`
         : `the serial sample exactly, after ${count}, ${spent}`;
     case 'converged':
       return `converged after ${count}, ${spent}`;
@@ -131,6 +131,10 @@ export function summary({ status, iterations, evaluations }: GeneratedImage): st
     case 'aborted':
       return `aborted after ${count}`;
   }
+}
+
+function plural(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
 }
 
 /** The difference to the serial sample, in words. */

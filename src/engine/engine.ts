@@ -18,6 +18,8 @@ export interface GraphFile {
   readonly path: string;
   /** An input that is to have one value a row; the graph is rewritten if its file has one for the whole batch. */
   readonly perRow?: string;
+  /** Whether a row alone must give, bit for bit, what it gives in a batch. */
+  readonly rowsAlike?: boolean;
 }
 
 /** What became of an input that had one value for the whole batch. */

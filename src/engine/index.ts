@@ -11,4 +11,5 @@ export {
   type TensorInfo,
 } from './engine.js';
 export { Batcher, type BatchReport, type Priority } from './batcher.js';
+export { describeGraph, type GraphDescription } from './onnx/describe.js';
 export { CpuEngine, type CpuEngineOptions } from './onnx/cpuEngine.js';

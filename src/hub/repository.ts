@@ -37,22 +37,58 @@ export async function lookUp(
 ): Promise<{ readonly commit: string; readonly files: readonly RemoteFile[] }> {
   const common = {
     hubUrl: endpoint,
-    ...(token !== undefined && { accessToken: token }),
-    fetch: ((url, init) => fetch(url, { ...init, signal: signal ?? null })) as typeof fetch,
+    // The token goes to the hub and nowhere else, whatever an answer links to.
+    fetch: ((url, init) => {
+      const headers = {
+        ...(init?.headers as Record<string, string> | undefined),
+        ...authorization(url, endpoint, token),
+      };
+      return fetch(url, { ...init, headers, signal: signal ?? null });
+    }) as typeof fetch,
   };
   try {
     const { sha: commit } = await modelInfo({ name, revision, additionalFields: ['sha'], ...common });
     const files: RemoteFile[] = [];
     for await (const entry of listFiles({ repo: name, revision: commit, recursive: true, ...common })) {
-      const hash = entry.lfs?.oid ?? entry.oid;
-      if (entry.type !== 'file' || hash === undefined) continue;
-      files.push({ path: entry.path, size: entry.lfs?.size ?? entry.size, hash, large: entry.lfs !== undefined });
+      const { type, path, size, oid, lfs } = entry;
+      if (type !== 'file') continue;
+      const hash = lfs ? lfs.oid : (oid ?? '');
+      if (!(lfs ? SHA256 : SHA1).test(hash) || !isPlain(path)) throw malformed(`a file ${path} of hash "${hash}"`);
+      files.push({ path, size: lfs?.size ?? size, hash, large: lfs !== undefined });
     }
+    if (!SHA1.test(commit)) throw malformed(`the commit "${commit}"`);
     return { commit, files };
   } catch (error) {
     signal?.throwIfAborted();
     throw explained(error, `${name}@${revision}`, endpoint, token !== undefined);
   }
+}
+
+const SHA1 = /^[0-9a-f]{40}$/;
+const SHA256 = /^[0-9a-f]{64}$/;
+
+/** Whether a path stays inside the folder that it is put into. */
+function isPlain(path: string): boolean {
+  return path.split('/').every((part) => part !== '' && part !== '.' && part !== '..' && !part.includes('\\'));
+}
+
+function malformed(found: string): SrdsError {
+  return new SrdsError(
+    'DOWNLOAD_FAILED',
+    'a listing of the repository',
+    found,
+    'check HF_ENDPOINT: this is no sound hub',
+  );
+}
+
+/** The header that lets a request to the hub itself read what the token may. */
+export function authorization(
+  url: string | URL | Request,
+  endpoint: string,
+  token: string | undefined,
+): Record<string, string> {
+  const target = new URL(url instanceof Request ? url.url : url);
+  return token !== undefined && target.origin === new URL(endpoint).origin ? { authorization: `Bearer ${token}` } : {};
 }
 
 /** What went wrong with a question to the hub, and what to do. */
@@ -64,7 +100,7 @@ export function explained(error: unknown, what: string, endpoint: string, hasTok
       'DOWNLOAD_FAILED',
       `to reach ${endpoint} for ${what}`,
       cause instanceof Error ? `${messageOf(error)}: ${messageOf(cause)}` : messageOf(error),
-      'check the network and HF_ENDPOINT, or give --model a folder',
+      'check the network and HF_ENDPOINT, or give --model a folder that is there',
       { cause: error },
     );
   }

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
+import { SrdsError } from '../errors.js';
 
 /** How the Hugging Face hub is reached and where what it gives is kept. */
 export interface HubSettings {
@@ -18,12 +19,17 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /**
  * Reads HF_ENDPOINT, HF_HUB_CACHE, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE as the Python client does.
  * Source: huggingface_hub, constants.py.
+ * @throws SrdsError INVALID_OPTION if the address is none
  */
 export async function hubSettings(env: Environment = process.env): Promise<HubSettings> {
   const home = env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface');
   const stored = await readFile(env.HF_TOKEN_PATH || join(home, 'token'), 'utf8').catch(() => '');
+  const endpoint = (env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '');
+  if (!/^https?:\/\/[^/]/.test(endpoint) || !URL.canParse(endpoint)) {
+    throw new SrdsError('INVALID_OPTION', 'an http address in HF_ENDPOINT', `"${endpoint}"`, 'unset it or give one');
+  }
   return {
-    endpoint: (env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, ''),
+    endpoint,
     cache: env.HF_HUB_CACHE || join(home, 'hub'),
     token: env.HF_TOKEN?.trim() || stored.trim() || undefined,
     offline: /^(1|on|yes|true)$/i.test(env.HF_HUB_OFFLINE ?? ''),

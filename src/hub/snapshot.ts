@@ -1,7 +1,8 @@
-import { copyFile, mkdir, readFile, readlink, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { copyFile, mkdir, readFile, readlink, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { getRepoFolderName } from '@huggingface/hub';
-import { SrdsError } from '../errors.js';
+import { messageOf, SrdsError, systemCode } from '../errors.js';
 import { download } from './download.js';
 import { lookUp, type RemoteFile, type Repository } from './repository.js';
 import type { HubSettings } from './settings.js';
@@ -18,8 +19,8 @@ export interface SnapshotOptions {
   readonly settings: HubSettings;
   /** The files of a repository that are wanted. */
   readonly select: (paths: readonly string[]) => readonly string[];
-  /** Further files that those in the folder name, such as weights beside a graph; asked once the others are there. */
-  readonly follow: (folder: string, selected: readonly string[]) => Promise<readonly string[]>;
+  /** Further files, such as weights beside a graph, that those in the folder name; asked once the others are there. */
+  readonly follow: (folder: string, paths: readonly string[]) => Promise<readonly string[]>;
   readonly onProgress?: ((progress: HubProgress) => void) | undefined;
   /** Called if the hub cannot be reached and what the cache has is used instead. */
   readonly onWarning?: ((message: string) => void) | undefined;
@@ -63,19 +64,23 @@ export async function snapshot(repository: Repository, options: SnapshotOptions)
       files.filter(({ path }) => paths.includes(path)),
       { ...options, repository, commit, storage, folder },
     );
-  const selected = options.select(files.map(({ path }) => path));
-  await fetchAll(selected);
-  await fetchAll(await options.follow(folder, selected));
+  const paths = files.map(({ path }) => path);
+  await fetchAll(options.select(paths));
+  await fetchAll(await options.follow(folder, paths));
   const ref = join(storage, 'refs', repository.revision);
   await mkdir(dirname(ref), { recursive: true });
-  await writeFile(ref, commit);
+  // Never half written: a revision that is there can be used.
+  const beside = `${ref}.${randomUUID()}`;
+  await writeFile(beside, commit);
+  await rename(beside, ref);
   return folder;
 }
 
 /** The folder of a revision, by its name or its commit, that is there already. */
 async function cachedSnapshot(storage: string, revision: string): Promise<string | undefined> {
-  const commit = await readFile(join(storage, 'refs', revision), 'utf8').catch(() => revision);
-  const folder = join(storage, 'snapshots', commit.trim());
+  const commit = (await readFile(join(storage, 'refs', revision), 'utf8').catch(() => revision)).trim();
+  if (!/^[0-9a-f]{40}$/.test(commit)) return undefined;
+  const folder = join(storage, 'snapshots', commit);
   const stats = await stat(folder).catch(() => undefined);
   return stats?.isDirectory() ? folder : undefined;
 }
@@ -88,8 +93,9 @@ interface Bringing extends SnapshotOptions {
 }
 
 async function bring(files: readonly RemoteFile[], options: Bringing): Promise<void> {
+  // Files with the same content, such as SDXL's two vocabularies, are one.
   const missing: RemoteFile[] = [];
-  for (const file of files) {
+  for (const file of new Map(files.map((one) => [one.hash, one])).values()) {
     if (!(await isThere(blobOf(file, options), file))) missing.push(file);
   }
   const total = missing.reduce((sum, { size }) => sum + size, 0);
@@ -108,14 +114,21 @@ async function bring(files: readonly RemoteFile[], options: Bringing): Promise<v
       await download(file, blobOf(file, options), { ...options, onProgress, signal });
     }
   };
+  const workers = Array.from({ length: PARALLEL }, work);
   try {
-    await Promise.all(Array.from({ length: PARALLEL }, work));
+    await Promise.all(workers);
   } catch (error) {
     stop.abort();
+    await Promise.allSettled(workers);
     options.signal?.throwIfAborted();
     throw error;
   }
-  for (const file of files) await link(file, options);
+  for (const file of files) {
+    await link(file, options).catch((error: unknown) => {
+      const what = `to write ${join(options.folder, file.path)}`;
+      throw new SrdsError('DOWNLOAD_FAILED', what, messageOf(error), 'make room, or set HF_HOME', { cause: error });
+    });
+  }
 }
 
 function blobOf({ hash }: RemoteFile, { storage }: Bringing): string {
@@ -132,7 +145,13 @@ async function link(file: RemoteFile, options: Bringing): Promise<void> {
   const target = relative(dirname(at), blob);
   if ((await readlink(at).catch(() => undefined)) === target) return;
   await mkdir(dirname(at), { recursive: true });
+  if (await isThere(at, file)) return;
   await rm(at, { force: true });
-  // Where links are not allowed, as on some Windows systems, the file itself is put there.
-  await symlink(target, at).catch(() => copyFile(blob, at));
+  await symlink(target, at).catch((error: unknown) => {
+    // Another process made it meanwhile.
+    if (systemCode(error) === 'EEXIST') return undefined;
+    // Where links are not allowed, as on some Windows systems, the file itself is put there.
+    if (systemCode(error) === 'EPERM') return copyFile(blob, at);
+    throw error;
+  });
 }

@@ -66,7 +66,7 @@ export async function requireFile(folder: string, name: string): Promise<string>
         'MODEL_NOT_FOUND',
         `a diffusers folder of ONNX graphs in ${folder}`,
         `no ${name}`,
-        'give --model the folder that Optimum exported, with all of its files',
+        'give --model the folder that optimum-cli export onnx wrote, with all of its files',
         { cause: error },
       );
     }

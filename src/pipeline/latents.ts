@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { messageOf, SrdsError } from '../errors.js';
 import { decodeNpy, encodeNpy } from '../tensor/npy.js';
+import { float32, type Tensor } from '../tensor/tensor.js';
 import type { ModelFolder } from './modelFolder.js';
 import type { GenerateResult } from './result.js';
 
@@ -14,9 +15,10 @@ export function latentsFile({ images, settings }: GenerateResult, model: ModelFo
 }
 
 /** Initial noise from a file in NumPy's format, float32. @throws SrdsError INVALID_OPTION if it is none */
-export async function readNoise(path: string): Promise<Float32Array> {
+export async function readNoise(path: string): Promise<Tensor> {
   try {
-    return decodeNpy(await readFile(path)).data;
+    const { data, dims } = decodeNpy(await readFile(path));
+    return float32(data, dims.length === 3 ? [1, ...dims] : dims);
   } catch (error) {
     throw new SrdsError('INVALID_OPTION', `noise in ${path}`, messageOf(error), 'give a float32 .npy file', {
       cause: error,

@@ -158,10 +158,10 @@ function perLatentChannel(
   return given?.length === count ? given : Array<number>(count).fill(value);
 }
 
-/** The graphs of a folder, as an engine opens them: the UNet with a timestep for each row. */
+/** The graphs of a folder, as an engine opens them: the UNet with a timestep for each row, whatever else is in its batch. */
 export function graphFiles(model: ModelFolder): Record<string, GraphFile> {
   const entries = Object.entries(model.graphs) as [GraphName, string][];
   return Object.fromEntries(
-    entries.map(([name, path]) => [name, name === 'unet' ? { path, perRow: 'timestep' } : { path }]),
+    entries.map(([name, path]) => [name, name === 'unet' ? { path, perRow: 'timestep', rowsAlike: true } : { path }]),
   );
 }

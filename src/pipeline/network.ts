@@ -78,9 +78,9 @@ export class Networks {
     if (!latents.every(Number.isFinite)) {
       throw new SrdsError(
         'ENGINE_FAILED',
-        'finite latents',
-        'infinite ones or none',
-        'try another guidance scale; if that does not help, the model is damaged',
+        'latents that are finite numbers',
+        'others',
+        'try a smaller guidance scale; if that does not help, the model is damaged',
       );
     }
     const dims = [latentChannels, height / vaeFactor, width / vaeFactor];
@@ -90,7 +90,9 @@ export class Networks {
       const channel = Math.floor(k / plane);
       return (value * deviation[channel]) / scaling + mean[channel];
     });
-    return toRgb(await this.vae('vae_decoder', float32(scaled, dims), signal), width, height);
+    const decoded = await this.vae('vae_decoder', float32(scaled, dims), signal);
+    this.checkSize('vae_decoder', decoded, [3 * width * height]);
+    return toRgb(decoded, width, height);
   }
 
   /**
@@ -105,6 +107,7 @@ export class Networks {
     const encoded = await this.vae('vae_encoder', float32(toValues(image), [3, height, width]), signal);
     const plane = (width / vaeFactor) * (height / vaeFactor);
     const size = latentChannels * plane;
+    this.checkSize('vae_encoder', encoded, [size, 2 * size]);
     const drawn = encoded.slice(0, size);
     // Some exports draw the sample themselves.
     if (encoded.length === 2 * size) {
@@ -117,6 +120,11 @@ export class Networks {
       const channel = Math.floor(k / plane);
       return ((value - mean[channel]) * scaling) / deviation[channel];
     });
+  }
+
+  private checkSize(graph: GraphName, { length }: Float32Array, sizes: readonly number[]): void {
+    if (sizes.includes(length)) return;
+    throw unusable(this.model, graph, `an output of ${sizes.join(' or ')} values for this size`, `${length}`);
   }
 
   private async vae(graph: GraphName, input: Tensor, signal: AbortSignal): Promise<Float32Array> {

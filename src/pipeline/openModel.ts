@@ -19,6 +19,8 @@ export type { HubProgress };
 /** Of each graph's folder; weights beside it are found in the graph itself. */
 const GRAPH_FILES = ['model.onnx', 'config.json'];
 const TOKENIZER_FILES = ['vocab.json', 'merges.txt', 'tokenizer_config.json', 'special_tokens_map.json'];
+/** What lies beside graphs and is none of theirs. */
+const NO_WEIGHTS = /\.(onnx|json|txt|md|safetensors|bin|msgpack|h5|pt|ckpt|xml)$/;
 const WANTED = new Set([
   'model_index.json',
   'scheduler/scheduler_config.json',
@@ -34,12 +36,17 @@ const WANTED = new Set([
 export async function openModel(model: string, options: OpenModelOptions = {}): Promise<ModelFolder> {
   const repository = (await exists(model)) ? undefined : parseRepository(model);
   if (!repository) return readModelFolder(model);
+  const noFolder = (error: unknown): never => {
+    if (!(error instanceof SrdsError) || error.code !== 'MODEL_NOT_FOUND') throw error;
+    const found = `no folder ${model}, and ${error.found}`;
+    throw new SrdsError(error.code, error.expected, found, error.remedy, { cause: error });
+  };
   const folder = await snapshot(repository, {
     ...options,
     settings: await hubSettings(),
     select: (paths) => wanted(paths, repository),
-    follow: (at, selected) => weightsOf(at, selected),
-  });
+    follow: weightsOf,
+  }).catch(noFolder);
   return readModelFolder(folder, repository.name);
 }
 
@@ -56,14 +63,16 @@ function wanted(paths: readonly string[], { name, revision }: Repository): strin
   );
 }
 
-async function weightsOf(folder: string, selected: readonly string[]): Promise<string[]> {
-  const graphs = selected.filter((path) => path.endsWith('.onnx'));
-  const names = await Promise.all(
-    graphs.map(async (path) =>
-      weightFiles(await readGraph(join(folder, path))).map((name) => `${dirname(path)}/${name}`),
-    ),
-  );
-  return names.flat();
+/** Files that graphs in a folder name as their weights. Only graphs with a file beside them that could be are read. */
+async function weightsOf(folder: string, paths: readonly string[]): Promise<string[]> {
+  const found: string[] = [];
+  for (const graph of paths.filter((path) => WANTED.has(path) && path.endsWith('.onnx'))) {
+    const beside = paths.filter((path) => dirname(path) === dirname(graph) && !NO_WEIGHTS.test(path));
+    if (beside.length === 0) continue;
+    const named = weightFiles(await readGraph(join(folder, graph))).map((name) => `${dirname(graph)}/${name}`);
+    found.push(...beside.filter((path) => named.includes(path)));
+  }
+  return found;
 }
 
 async function readGraph(path: string): Promise<ModelProto> {

@@ -1,17 +1,24 @@
 import { nonNegative, numberBetween, SrdsError, wholeNumber } from '../errors.js';
 import { checkPartition, defaultBlocks, evenPartition, type Partition } from '../plan/partition.js';
 import type { Correction } from '../sampler/corrections.js';
-import type { PredictionType, ScheduleConfig, TimestepSpacing } from '../schedule/config.js';
+import {
+  PREDICTIONS,
+  SPACINGS,
+  type PredictionType,
+  type ScheduleConfig,
+  type TimestepSpacing,
+} from '../schedule/config.js';
 import { fineGrid, type SolverStep } from '../schedule/grid.js';
 import { singleStep, solverOf, SOLVERS, type SolverName } from '../solver/catalog.js';
 import type { AnySolver } from '../solver/solver.js';
+import type { Tensor } from '../tensor/tensor.js';
 import type { RgbImage } from './image.js';
 import type { ModelFolder } from './modelFolder.js';
 
 /** Which sampler draws. */
 export type SamplerName = 'serial' | 'srds';
 
-export { SOLVERS };
+export { PREDICTIONS, SOLVERS, SPACINGS };
 export type { Correction, PredictionType, SolverName, TimestepSpacing };
 
 /** What to draw, and how. */
@@ -20,47 +27,47 @@ export interface GenerateOptions {
   /** What guidance leads away from; default: the empty prompt, for most SDXL models no prompt at all. */
   readonly negativePrompt?: string | undefined;
   /** Of the first image, the next has the next one; default 0. The same seed is the same noise as in diffusers. */
-  readonly seed?: number | bigint;
+  readonly seed?: number | bigint | undefined;
   /** Images; default 1. */
-  readonly n?: number;
+  readonly n?: number | undefined;
   /** Steps of the fine grid; default 25. */
-  readonly steps?: number;
+  readonly steps?: number | undefined;
   /** Default: that of the model's scheduler if it starts itself, else ddim. dpm2m and pndm are for the serial sampler. */
-  readonly solver?: SolverName;
+  readonly solver?: SolverName | undefined;
   /** Noise that ddim adds, 0 to 1: none to as much as ddpm; default 0. */
-  readonly eta?: number;
+  readonly eta?: number | undefined;
   /** How timesteps are spread; default: as the model's scheduler_config.json says. */
-  readonly spacing?: TimestepSpacing;
+  readonly spacing?: TimestepSpacing | undefined;
   /** What the network predicts; default: as the model's scheduler_config.json says. */
-  readonly prediction?: PredictionType;
+  readonly prediction?: PredictionType | undefined;
   /** Guidance scale; default 5. At 1 or below the network is evaluated without the negative prompt, at half the cost. */
-  readonly guidance?: number;
+  readonly guidance?: number | undefined;
   /** 0 to 1: how far guidance is scaled back to the prediction's own deviation (Lin et al. 2023, section 3.4); default 0. */
-  readonly guidanceRescale?: number;
+  readonly guidanceRescale?: number | undefined;
   /** The initial noise, [n, channels, height / factor, width / factor]; default: drawn from the seeds. */
-  readonly noise?: Float32Array;
+  readonly noise?: Tensor | undefined;
   /** Image to start from, brought to the size of the result. */
-  readonly init?: RgbImage;
+  readonly init?: RgbImage | undefined;
   /** Share of the steps that are taken from `init` on, above 0 to 1; default 0.8. */
-  readonly strength?: number;
+  readonly strength?: number | undefined;
   /** In pixels; default: that of `init` down to what the model can do, or what the model was made for. */
-  readonly width?: number;
-  readonly height?: number;
+  readonly width?: number | undefined;
+  readonly height?: number | undefined;
   /** Default `srds`. */
-  readonly sampler?: SamplerName;
+  readonly sampler?: SamplerName | undefined;
   /** Default `secant`; `parareal` is the paper's. */
-  readonly correction?: Correction;
+  readonly correction?: Correction | undefined;
   /** Default true; false is the paper's vanilla form. */
-  readonly pipelined?: boolean;
+  readonly pipelined?: boolean | undefined;
   /** Number of even blocks, or the fine steps of each; default about 1.6 sqrt(steps). */
-  readonly blocks?: number | Partition;
+  readonly blocks?: number | Partition | undefined;
   /** Mean absolute change of the 8-bit image between iterations, in grey levels, below which to stop; default 0.5. 0: run until exact. */
-  readonly tolerance?: number;
+  readonly tolerance?: number | undefined;
   /** Refinements after which to stop; default: until exact. */
-  readonly maxIterations?: number;
+  readonly maxIterations?: number | undefined;
   /** Whether to draw the serial sample too and measure the difference. */
-  readonly compare?: boolean;
-  readonly signal?: AbortSignal;
+  readonly compare?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Options with every default filled in and everything checked. */
@@ -117,8 +124,7 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
 
   const size = sizeOf(options, model);
   const n = wholeNumber('a number of images', options.n ?? 1, 1, MAX_IMAGES);
-  const { blocks, noise } = options;
-  checkNoise(noise, n, size, model);
+  const { blocks } = options;
   if (maxIterations !== undefined) wholeNumber('a number of iterations', maxIterations, 1);
   const first = seedOf(options.seed ?? 0);
   return {
@@ -129,14 +135,11 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
     solver,
     eta,
     schedule,
-    given: {
-      ...(options.spacing && { spacing: options.spacing }),
-      ...(options.prediction && { prediction: options.prediction }),
-    },
+    given: { spacing: options.spacing, prediction: options.prediction },
     grid,
     guidance: nonNegative('a guidance scale', options.guidance ?? 5),
     guidanceRescale: numberBetween('a guidance rescale', options.guidanceRescale ?? 0, 0, 1),
-    noise,
+    noise: noiseOf(options.noise, n, size, model),
     init,
     strength,
     ...size,
@@ -168,8 +171,8 @@ function methodOf(
   { scheduler }: ModelFolder,
 ): Pick<Settings, 'solver' | 'eta' | 'schedule'> {
   if (asked !== undefined) oneOf('a solver', asked, SOLVERS);
-  if (spacing !== undefined) oneOf('a timestep spacing', spacing, ['leading', 'trailing', 'linspace']);
-  if (prediction !== undefined) oneOf('a prediction type', prediction, ['epsilon', 'v_prediction', 'sample']);
+  if (spacing !== undefined) oneOf('a timestep spacing', spacing, SPACINGS);
+  if (prediction !== undefined) oneOf('a prediction type', prediction, PREDICTIONS);
   const solver = asked ?? scheduler.solver;
   if (solver === undefined) {
     throw new SrdsError(
@@ -190,6 +193,10 @@ function strengthOf({ init, strength, steps = 25 }: GenerateOptions, model: Mode
   if (!init) {
     if (strength === undefined) return undefined;
     throw new SrdsError('INVALID_OPTION', 'a strength with an initial image only', 'none', 'give one with --init');
+  }
+  if (init.data.length !== 3 * init.width * init.height) {
+    const expected = `an initial image with ${3 * init.width * init.height} values, [height, width, 3]`;
+    throw new SrdsError('INVALID_OPTION', expected, `${init.data.length}`, 'use readImage');
   }
   if (!model.graphs.vae_encoder) {
     throw new SrdsError(
@@ -216,6 +223,18 @@ function startOf(steps: number, strength: number): number {
 
 function sizeOf({ width, height, init }: GenerateOptions, model: ModelFolder): { width: number; height: number } {
   const down = (side: number) => Math.floor(side / model.sizeStep) * model.sizeStep;
+  const given = init && width === undefined && height === undefined;
+  if (
+    given &&
+    !(Math.min(init.width, init.height) >= model.sizeStep && Math.max(init.width, init.height) <= MAX_SIDE)
+  ) {
+    throw new SrdsError(
+      'INVALID_OPTION',
+      `an initial image of ${model.sizeStep} to ${MAX_SIDE} pixels a side, unless the size of the result is given`,
+      `${init.width}x${init.height}`,
+      'give a size, to which it is brought',
+    );
+  }
   const size = {
     width: width ?? (init ? down(init.width) : model.size.width),
     height: height ?? (init ? down(init.height) : model.size.height),
@@ -236,18 +255,20 @@ function checkSide(name: string, side: number, { sizeStep }: ModelFolder): void 
   );
 }
 
-function checkNoise(
-  noise: Float32Array | undefined,
+function noiseOf(
+  noise: Tensor | undefined,
   n: number,
   { width, height }: { readonly width: number; readonly height: number },
   { latentChannels, vaeFactor }: ModelFolder,
-): void {
-  const dims = [n, latentChannels, height / vaeFactor, width / vaeFactor];
-  if (noise === undefined || noise.length === dims.reduce((a, b) => a * b)) return;
+): Float32Array | undefined {
+  if (noise === undefined) return undefined;
+  const dims = [n, latentChannels, height / vaeFactor, width / vaeFactor].join(', ');
+  const fits = noise.type === 'float32' && noise.dims.join(', ') === dims;
+  if (fits && noise.data.every(Number.isFinite)) return noise.data;
   throw new SrdsError(
     'INVALID_OPTION',
-    `initial noise of shape [${dims.join(', ')}]`,
-    `${noise.length} values`,
+    `initial noise of shape [${dims}]`,
+    fits ? 'values that are not finite' : `${noise.type} of shape [${noise.dims.join(', ')}]`,
     'give noise of that shape, or another size or number of images',
   );
 }

@@ -14,7 +14,7 @@ import { sizeOf } from '../tensor/tensor.js';
 import { condition, zeroed, type Conditioning } from './conditioning.js';
 import { resized, type RgbImage } from './image.js';
 import { BUNDLED_MODEL, graphFiles, type ModelFolder } from './modelFolder.js';
-import { openModel } from './openModel.js';
+import { openModel, type OpenModelOptions } from './openModel.js';
 import { Networks } from './network.js';
 import { settingsOf, solverNamed, type GenerateOptions, type Settings } from './options.js';
 import { Residency } from './residency.js';
@@ -22,7 +22,7 @@ import type { GeneratedImage, GenerateEvent, GenerateResult, ImageEvaluations } 
 import { drawStart, type Start } from './start.js';
 
 /** How to open a pipeline on the CPU. */
-export interface OpenOptions extends Omit<CpuEngineOptions, 'graphs'> {
+export interface OpenOptions extends Omit<CpuEngineOptions, 'graphs'>, OpenModelOptions {
   /**
    * Keeps the text encoders and the other networks in memory by turns only: loaded for each run, freed when they are no
    * longer needed. Runs take turns too.
@@ -84,7 +84,7 @@ export class Pipeline {
    */
   static async open(folder: string | ModelFolder = BUNDLED_MODEL, options: OpenOptions = {}): Promise<Pipeline> {
     const start = performance.now();
-    const model = typeof folder === 'string' ? await openModel(folder, { signal: options.signal }) : folder;
+    const model = typeof folder === 'string' ? await openModel(folder, options) : folder;
     const graphs = options.lowMemory ? [] : Residency.atOnce(model);
     const engine = await CpuEngine.open(graphFiles(model), { ...options, graphs });
     try {
@@ -101,7 +101,10 @@ export class Pipeline {
    */
   generate(options: GenerateOptions): Run<GenerateEvent, GenerateResult> {
     const settings = settingsOf(options, this.model);
-    return new Run((emit, signal) => this.residency.inTurn(() => this.draw(settings, emit, signal)), options.signal);
+    return new Run(
+      (emit, signal) => this.residency.inTurn((lastFor) => this.draw(settings, emit, signal, lastFor)),
+      options.signal,
+    );
   }
 
   /** Ends the device processes. Runs under way fail. */
@@ -109,13 +112,17 @@ export class Pipeline {
     return this.engine.close();
   }
 
-  private async draw(settings: Settings, emit: Emit, signal: AbortSignal): Promise<GenerateResult> {
+  private async draw(
+    settings: Settings,
+    emit: Emit,
+    signal: AbortSignal,
+    lastFor: (work: Promise<unknown>) => void,
+  ): Promise<GenerateResult> {
     const batchesBefore = this.batches;
     const seconds = { load: this.loadSeconds, encode: 0, sample: 0, decode: 0 };
-    const ready = await unlessAborted(
-      Promise.race([this.prepare(settings, emit, signal), whenAborted(signal)]),
-      signal,
-    );
+    const preparing = this.prepare(settings, emit, signal);
+    lastFor(preparing);
+    const ready = await unlessAborted(Promise.race([preparing, whenAborted(signal)]), signal);
     if (!ready) {
       const images = settings.seeds.map((seed) => aborted(seed, settings, this.latentSize(settings)));
       return { images, settings, seconds, timesteps: undefined, batches: 0 };
@@ -151,11 +158,13 @@ export class Pipeline {
     emit: Emit,
     signal: AbortSignal,
   ): Promise<{ readonly job: Job; readonly load: number; readonly encode: number }> {
+    signal.throwIfAborted();
     const loadedForText = await this.residency.forText();
     signal.throwIfAborted();
     const start = performance.now();
     const { conditional, unconditional } = await this.conditioningOf(settings, emit);
     const encode = (performance.now() - start) / 1000;
+    signal.throwIfAborted();
     const loaded = await this.residency.forSampling(settings.init !== undefined);
     const init = settings.init && (await resized(settings.init, settings.width, settings.height));
     signal.throwIfAborted();

@@ -18,11 +18,15 @@ export class Residency {
     return [...textGraphs(model), 'unet', 'vae_decoder'];
   }
 
-  /** Runs something alone if memory is short, else at once. */
-  inTurn<Value>(run: () => Promise<Value>): Promise<Value> {
-    if (!this.lowMemory) return run();
-    const result = this.turn.then(run);
-    this.turn = result.catch(() => undefined);
+  /**
+   * Runs something alone if memory is short, else at once.
+   * @param run is given a way to name work that the turn lasts for even if the run itself ends before
+   */
+  inTurn<Value>(run: (lastFor: (work: Promise<unknown>) => void) => Promise<Value>): Promise<Value> {
+    if (!this.lowMemory) return run(() => undefined);
+    const work: Promise<unknown>[] = [];
+    const result = this.turn.then(() => run((more) => void work.push(more)));
+    this.turn = result.catch(() => undefined).then(() => Promise.allSettled(work));
     return result;
   }
 

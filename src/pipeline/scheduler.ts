@@ -1,20 +1,20 @@
 import { z } from 'zod';
 import { SrdsError } from '../errors.js';
 import { parseScheduleConfig, type ScheduleConfig, type ScheduleOptions } from '../schedule/config.js';
-import { schedulerOf, type SolverName } from '../solver/catalog.js';
+import { schedulerOf, SOLVERS, type SolverName } from '../solver/catalog.js';
 import { readJson } from './files.js';
 
 const FILE = 'scheduler/scheduler_config.json';
 
-/** What a folder's scheduler class stands for; a multistep one is drawn with DDIM unless asked for. */
-const SOLVER_OF_CLASS: Readonly<Record<string, SolverName>> = {
+/** What a folder's scheduler class stands for; one that is not here, or looks back, is drawn with DDIM. */
+const SOLVER_OF_CLASS: Readonly<Partial<Record<string, SolverName>>> = {
   DDIMScheduler: 'ddim',
   DDPMScheduler: 'ddpm',
   EulerDiscreteScheduler: 'euler',
   HeunDiscreteScheduler: 'heun',
   PNDMScheduler: 'ddim',
   DPMSolverMultistepScheduler: 'ddim',
-  DPMSolverSinglestepScheduler: 'dpm2s',
+  DPMSolverSinglestepScheduler: 'ddim',
 };
 
 /** Of models that were not trained to predict over a noise schedule of this kind. */
@@ -29,7 +29,10 @@ export interface SchedulerFile {
   /** What it is drawn with unless told otherwise; undefined if its class is none of those that are known here. */
   readonly solver: SolverName | undefined;
   /** @throws SrdsError MODEL_INVALID if the solver's scheduler class cannot use it */
-  readonly scheduleFor: (solver: SolverName, options?: Omit<ScheduleOptions, 'scheduler' | 'source'>) => ScheduleConfig;
+  readonly scheduleFor: (
+    solver: SolverName,
+    options?: Pick<ScheduleOptions, 'spacing' | 'prediction'>,
+  ) => ScheduleConfig;
 }
 
 /**
@@ -48,13 +51,19 @@ export async function readScheduler(folder: string, forced: object): Promise<Sch
       `use a model with ${Object.keys(SOLVER_OF_CLASS).join(', ')}`,
     );
   }
-  const file: SchedulerFile = {
-    className,
-    solver: SOLVER_OF_CLASS[className],
-    scheduleFor: (solver, options = {}) =>
-      parseScheduleConfig({ ...content, ...forced }, { ...options, scheduler: schedulerOf(solver), source: FILE }),
+  const scheduleFor: SchedulerFile['scheduleFor'] = (solver, options = {}) => {
+    const reading = { scheduler: schedulerOf(solver), reader: solver, source: FILE };
+    return parseScheduleConfig({ ...content, ...forced }, { ...options, ...reading });
   };
-  // What is damaged for all is said when the folder is read.
-  file.scheduleFor(file.solver ?? 'ddim');
-  return file;
+  const solver = SOLVER_OF_CLASS[className];
+  const usable = SOLVERS.some((name) => {
+    try {
+      return scheduleFor(name);
+    } catch {
+      return false;
+    }
+  });
+  // What no solver can use is said when the folder is read.
+  if (!usable) scheduleFor(solver ?? 'ddim');
+  return { className, solver, scheduleFor };
 }

@@ -6,8 +6,8 @@ export const SCHEDULERS = ['ddim', 'ddpm', 'pndm', 'euler', 'heun', 'dpm'] as co
 /** `dpm` is DPMSolverMultistepScheduler, the others are named after their class. */
 export type Scheduler = (typeof SCHEDULERS)[number];
 
-const SPACINGS = ['leading', 'trailing', 'linspace'] as const;
-const PREDICTIONS = ['epsilon', 'v_prediction', 'sample'] as const;
+export const SPACINGS = ['leading', 'trailing', 'linspace'] as const;
+export const PREDICTIONS = ['epsilon', 'v_prediction', 'sample'] as const;
 
 /** What each class takes where the file says nothing. Source: the constructors of diffusers' schedulers. */
 const CLASS_DEFAULTS: Readonly<Record<Scheduler, object>> = {
@@ -22,31 +22,42 @@ const CLASS_DEFAULTS: Readonly<Record<Scheduler, object>> = {
 const absent = <Value extends z.core.util.Literal>(name: string, value: Value) =>
   z.literal(value, `${name} is not supported`).nullish();
 
-/** Fields that only some classes have; a file may carry those of others, which are not looked at. */
+/** Of the classes that walk over sigmas. */
+const SIGMA_FIELDS = {
+  use_exponential_sigmas: absent('use_exponential_sigmas', false),
+  use_beta_sigmas: absent('use_beta_sigmas', false),
+};
+
+/** What each class does with fields of its own; those of other classes in a file are not looked at. */
 const FIELDS = {
-  ddim: z.object({ set_alpha_to_one: z.boolean() }),
+  ddim: z.object({}),
   ddpm: z.object({
-    variance_type: z.literal('fixed_small', 'a variance_type other than fixed_small is not supported'),
+    variance_type: z.literal('fixed_small', 'a variance_type other than fixed_small is not supported').nullish(),
   }),
   pndm: z.object({
-    set_alpha_to_one: z.boolean(),
     skip_prk_steps: z.literal(true, 'pndm with Runge-Kutta steps (skip_prk_steps false) is not supported'),
-    prediction_type: z.enum(['epsilon', 'v_prediction']),
+    prediction_type: z.enum(['epsilon', 'v_prediction']).optional(),
   }),
   euler: z.object({
+    ...SIGMA_FIELDS,
     interpolation_type: absent('interpolation_type log_linear', 'linear'),
     timestep_type: absent('timestep_type continuous', 'discrete'),
   }),
-  heun: z.object({}),
+  heun: z.object(SIGMA_FIELDS),
   dpm: z.object({
-    algorithm_type: absent('an algorithm_type other than dpmsolver++', 'dpmsolver++'),
+    ...SIGMA_FIELDS,
+    // As in diffusers: UniPC's and DEIS' names stand for these.
+    algorithm_type: z
+      .enum(['dpmsolver++', 'deis'], 'an algorithm_type other than dpmsolver++ is not supported')
+      .nullish(),
+    solver_type: z.enum(['midpoint', 'heun', 'logrho', 'bh1', 'bh2']).nullish(),
     use_lu_lambdas: absent('use_lu_lambdas', false),
     use_flow_sigmas: absent('use_flow_sigmas', false),
     lambda_min_clipped: z
       .union([z.number(), z.literal('-Infinity')])
       .refine((value) => value === '-Infinity' || value < -50, 'lambda_min_clipped is not supported')
       .nullish(),
-    variance_type: absent('learned variance', null),
+    variance_type: z.literal(['fixed_small', 'fixed_large'], 'learned variance is not supported').nullish(),
   }),
 } satisfies Record<Scheduler, z.ZodObject>;
 
@@ -68,14 +79,13 @@ const schema = z.object({
   sample_max_value: z.number().positive().default(1),
   rescale_betas_zero_snr: z.boolean().default(false),
   use_karras_sigmas: z.boolean().nullish(),
-  use_exponential_sigmas: absent('use_exponential_sigmas', false),
-  use_beta_sigmas: absent('use_beta_sigmas', false),
   sigma_min: z.number().positive().nullish(),
   sigma_max: z.number().positive().nullish(),
   final_sigmas_type: z.enum(['zero', 'sigma_min']).default('zero'),
   lower_order_final: z.boolean().default(true),
   euler_at_final: z.boolean().default(false),
-  solver_type: z.enum(['midpoint', 'heun']).default('midpoint'),
+  solver_type: z.string().nullish(),
+  solver_order: z.int().default(2),
 });
 
 /** What the network predicts. */
@@ -100,7 +110,9 @@ export interface ScheduleOptions {
   /** Instead of the file's. */
   readonly spacing?: TimestepSpacing | undefined;
   readonly prediction?: PredictionType | undefined;
-  /** Where it came from, for the error message. */
+  /** What it is read for, for the error message; default: the class. */
+  readonly reader?: string | undefined;
+  /** Where it came from, likewise. */
   readonly source?: string | undefined;
 }
 
@@ -110,20 +122,20 @@ export interface ScheduleOptions {
  */
 export function parseScheduleConfig(content: unknown, options: ScheduleOptions = {}): ScheduleConfig {
   const { scheduler = 'ddim', spacing, prediction, source = 'scheduler_config.json' } = options;
+  const { reader = scheduler } = options;
   const given = content !== null && typeof content === 'object' ? content : { content };
   const told = {
     ...(spacing && { timestep_spacing: spacing }),
     ...(prediction && { prediction_type: prediction }),
   };
   const fields = { ...CLASS_DEFAULTS[scheduler], ...given, ...told };
-  // Without a schema of its own a class would take what it does not know.
-  const own = FIELDS[scheduler].safeParse({ prediction_type: 'epsilon', ...fields });
+  const own = FIELDS[scheduler].safeParse(fields);
   const parsed = schema.safeParse(fields);
   const issue = parsed.error?.issues[0] ?? own.error?.issues[0];
   const fail = (found: string): never => {
     throw new SrdsError(
       'MODEL_INVALID',
-      `a diffusers scheduler configuration for ${scheduler} in ${source}`,
+      `a diffusers scheduler configuration for ${reader} in ${source}`,
       oneLine(found),
       'choose another --solver, or restore the scheduler_config.json published with the model',
     );
@@ -134,9 +146,6 @@ export function parseScheduleConfig(content: unknown, options: ScheduleOptions =
   if (config.stepsOffset >= config.trainTimesteps) return fail('steps_offset: it must be below num_train_timesteps');
   if (config.trainedBetas && config.trainedBetas.length !== config.trainTimesteps) {
     return fail('trained_betas: it must have num_train_timesteps entries');
-  }
-  if (config.zeroSnr && config.predictionType === 'epsilon' && !sigmaScheduler(scheduler)) {
-    return fail('rescale_betas_zero_snr: where there is no signal, predicted noise says nothing of the sample');
   }
   return config;
 }
@@ -163,13 +172,13 @@ function named(c: z.output<typeof schema>, scheduler: Scheduler) {
     bound: boundOf(c, has),
     zeroSnr: c.rescale_betas_zero_snr && !has('pndm', 'heun'),
     karras: (c.use_karras_sigmas ?? false) && sigmaScheduler(scheduler),
-    // Of those that walk over sigmas only Euler's configuration has them.
-    sigmaMin: has('euler') ? (c.sigma_min ?? undefined) : undefined,
-    sigmaMax: has('euler') ? (c.sigma_max ?? undefined) : undefined,
+    sigmaMin: c.sigma_min ?? undefined,
+    sigmaMax: c.sigma_max ?? undefined,
     finalSigma: has('heun') ? 'zero' : c.final_sigmas_type,
     lowerOrderFinal: c.lower_order_final,
     eulerAtFinal: c.euler_at_final,
-    solverType: c.solver_type,
+    solverType: c.solver_type === 'heun' ? 'heun' : 'midpoint',
+    solverOrder: c.solver_order,
   } as const;
 }
 

@@ -29,7 +29,8 @@ export function flowSigmas({ shift, last, trainTimesteps = 1000 }: FlowSchedule,
 
 /**
  * The fine grid of a flow matching model for the solvers here: their samples are x = z / sqrt((1 - sigma)^2 + sigma^2), with
- * z the model's own. DDIM on it is Euler's method of the flow.
+ * z the model's own. DDIM on it is Euler's method of the flow. The first level has no signal at all, so solvers that divide
+ * by it (heun, dpm2s) do not go with it; ddim, euler, dpm1 and ddpm do.
  */
 export function flowGrid(schedule: FlowSchedule, steps: number): SolverStep[] {
   const { timesteps, sigmas } = flowSigmas(schedule, steps);

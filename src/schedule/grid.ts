@@ -1,3 +1,4 @@
+import { SrdsError } from '../errors.js';
 import { alphasCumprod } from './betas.js';
 import { sigmaScheduler, type ScheduleConfig } from './config.js';
 import { sigmaGrid, timestepOf, trainedSigmas } from './sigmas.js';
@@ -35,6 +36,14 @@ export function fineGrid(config: ScheduleConfig, steps: number): SolverStep[] {
   const stride = Math.floor(config.trainTimesteps / steps);
   const list = timesteps(config, steps);
   if (config.scheduler === 'pndm') list.splice(1, 0, ...list.slice(1, 2));
+  if (alphaBar[list[0]] === 0 && config.predictionType === 'epsilon') {
+    throw new SrdsError(
+      'INVALID_OPTION',
+      'a prediction of the sample or of v where a step starts without any signal (zero terminal SNR)',
+      'epsilon, which says nothing of the sample there',
+      'choose another --prediction or --spacing, or the solver euler',
+    );
+  }
   return list.map((t, i) => {
     const end = config.scheduler === 'ddpm' ? (list[i + 1] ?? -1) : t - stride;
     return { from: { t, alphaBar: alphaBar[t] }, to: { t: end, alphaBar: end >= 0 ? alphaBar[end] : final } };

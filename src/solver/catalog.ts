@@ -42,11 +42,20 @@ const CATALOG = {
   dpm2s: { scheduler: 'dpm', make: ({ schedule }) => dpm2s(noiseSchedule(schedule)) },
   dpm2m: {
     scheduler: 'dpm',
-    make: ({ schedule, steps }) =>
-      dpm2m({
+    make: ({ schedule, steps }) => {
+      if (schedule.solverOrder !== 2) {
+        throw new SrdsError(
+          'MODEL_INVALID',
+          'solver_order 2 in the scheduler configuration for dpm2m',
+          String(schedule.solverOrder),
+          'use dpm1 for order 1; order 3 is not here',
+        );
+      }
+      return dpm2m({
         firstOrderAtEnd: schedule.eulerAtFinal || (schedule.lowerOrderFinal && steps < 15),
         solverType: schedule.solverType,
-      }),
+      });
+    },
   },
   pndm: { scheduler: 'pndm', make: ({ schedule }) => pndm(noiseSchedule(schedule), schedule.predictionType) },
 } satisfies Record<string, Entry>;

@@ -3,18 +3,18 @@ import type { Solver } from './solver.js';
 /**
  * Euler's method in y = x / sqrt(abar) over sigma = sqrt((1 - abar) / abar), where dy/dsigma = epsilon:
  *
- *     y' = y + (sigma' - sigma) epsilon
+ *     y' = y + (sigma' - sigma) epsilon = x0 + sigma' epsilon
  *
+ * The second form holds also where there is no signal and sigma is infinite, and does not cancel where it is large.
  * Source: Karras et al. 2022, algorithm 1 without churn; diffusers EulerDiscreteScheduler.step.
  */
 export const euler: Solver = {
   name: 'euler',
   order: 1,
   evaluationsPerStep: 1,
-  step(x, { epsilon }, { from, to }) {
-    const scale = Math.sqrt(to.alphaBar / from.alphaBar);
-    const slope = Math.sqrt(to.alphaBar) * (sigma(to.alphaBar) - sigma(from.alphaBar));
-    return x.map((value, k) => scale * value + slope * epsilon[k]);
+  step(_x, { x0, epsilon }, { to }) {
+    const signal = Math.sqrt(to.alphaBar);
+    return x0.map((value, k) => signal * (value + sigma(to.alphaBar) * epsilon[k]));
   },
 };
 

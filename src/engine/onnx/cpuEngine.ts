@@ -17,9 +17,9 @@ export interface CpuEngineOptions {
   /** Processes, each with its copy of the graphs; default 1. */
   readonly workers?: number | undefined;
   /** Graphs to load at once; default: all. */
-  readonly graphs?: readonly string[];
+  readonly graphs?: readonly string[] | undefined;
   /** Gives up opening; an engine that is open pays no heed to it. */
-  readonly signal?: AbortSignal;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** ONNX Runtime's CPU provider, in processes of their own. Its batches are bitwise equal to single rows. */
@@ -85,11 +85,14 @@ export class CpuEngine implements Engine {
       const missing = names.filter((name) => !this.loaded.has(name));
       if (missing.length === 0) return;
       const graphs = Object.fromEntries(missing.map((name) => [name, this.files[name]]));
-      const [first] = await Promise.all(
-        this.processes.map(async (process) =>
-          loaded(await process.ask({ kind: 'load', graphs, threads: this.threads }), graphs),
-        ),
-      );
+      const ask = async (process: DeviceProcess) =>
+        loaded(await process.ask({ kind: 'load', graphs, threads: this.threads }), graphs);
+      const answers = this.processes.map(ask);
+      await Promise.allSettled(answers);
+      const [first] = await Promise.all(answers).catch(async (error: unknown) => {
+        await this.free(missing);
+        throw error;
+      });
       for (const [name, info] of Object.entries(first)) this.loaded.set(name, info);
     });
   }
@@ -97,8 +100,13 @@ export class CpuEngine implements Engine {
   unload(names: readonly string[]): Promise<void> {
     return this.change(async () => {
       for (const name of names) this.loaded.delete(name);
-      await Promise.all(this.processes.map((process) => process.ask({ kind: 'unload', graphs: names })));
+      if (names.length > 0) await this.free(names);
     });
+  }
+
+  /** A process that is gone has freed all. */
+  private async free(graphs: readonly string[]): Promise<void> {
+    await Promise.allSettled(this.processes.map((process) => process.ask({ kind: 'unload', graphs })));
   }
 
   private change(make: () => Promise<void>): Promise<void> {

@@ -2,7 +2,8 @@ import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { TensorProto_DataType, type ValueInfoProto } from 'onnx-buf';
 import type { GraphFile, GraphInfo, TensorInfo } from '../engine.js';
-import { readModel, rewriteInput, weightFiles } from './model.js';
+import { readModel, weightFiles } from './model.js';
+import { rewriteInput } from './rewrite.js';
 
 /** What an ONNX file holds. */
 export interface GraphDescription extends GraphInfo {
@@ -24,7 +25,7 @@ const TYPES: Readonly<Partial<Record<number, string>>> = {
 };
 
 /**
- * What an ONNX file holds, without a session: as the file has it, and what would become of an input that is to have one
+ * What an ONNX file holds, without a session (the file is read whole): as the file has it, and what would become of an input that is to have one
  * value a row. @throws Error if it is no ONNX model, or a file with its weights is missing
  */
 export async function describeGraph({ path, perRow }: GraphFile): Promise<GraphDescription> {

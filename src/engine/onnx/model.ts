@@ -1,17 +1,15 @@
 import { readFile, realpath } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, isAbsolute, join } from 'node:path';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import {
   ModelProtoSchema,
   StringStringEntryProtoSchema,
   TensorProto_DataLocation,
-  TensorShapeProto_DimensionSchema,
-  type GraphProto,
   type ModelProto,
-  type NodeProto,
   type TensorProto,
 } from 'onnx-buf';
-import { isShared, type Rewrite } from '../engine.js';
+import type { Rewrite } from '../engine.js';
+import { rewriteInput } from './rewrite.js';
 
 export type { ModelProto };
 
@@ -45,10 +43,11 @@ export async function prepareModel(path: string, perRow?: string): Promise<Prepa
   const rewrite = perRow === undefined ? undefined : rewriteInput(graph, perRow);
   if (rewrite?.status !== 'rewritten' && !linked) return { source: path, ...(rewrite && { rewrite }) };
   const weights = await leaveWeights(model, bytes, path);
+  if (weights === undefined) return { source: path, ...(rewrite && { rewrite: scattered(rewrite.input) }) };
   return { source: toBinary(ModelProtoSchema, model), weights, ...(rewrite && { rewrite }) };
 }
 
-/** An ONNX file's graph, without its weights being read. @throws Error if the file is no ONNX model */
+/** An ONNX file's graph; weights in the file are read with it. @throws Error if the file is no ONNX model */
 export async function readModel(path: string): Promise<ModelProto> {
   return fromBinary(ModelProtoSchema, await readFile(path));
 }
@@ -60,51 +59,14 @@ export function weightFiles({ graph }: ModelProto): string[] {
 }
 
 /**
- * Gives an input one value a row instead of one for the batch. Optimum's UNets take a scalar timestep, which is made a
- * vector of one, cast, and then expanded to the batch: a vector of the batch's length goes the same way.
- * @returns what was done; undefined if the input has one value a row already, or is not there
- */
-export function rewriteInput(graph: GraphProto, name: string): Rewrite | undefined {
-  const type = graph.input.find((input) => input.name === name)?.type?.value;
-  if (type?.case !== 'tensorType') return undefined;
-  const { shape } = type.value;
-  const dims = (shape?.dim ?? []).map(({ value }) => (value.case === 'dimValue' ? Number(value.value) : 'free'));
-  if (!shape || !isShared({ dims })) return undefined;
-
-  const unsqueezed: NodeProto[] = [];
-  const reached = new Set<string>();
-  const follow = [{ value: name, scalar: dims.length === 0 }];
-  for (const { value, scalar } of follow) {
-    reached.add(value);
-    for (const node of graph.node.filter(({ input }) => input.includes(value))) {
-      const through = (nowScalar: boolean) => follow.push({ value: node.output[0], scalar: nowScalar });
-      if (node.opType === 'Cast' || node.opType === 'Identity') through(scalar);
-      else if (scalar && (node.opType === 'Unsqueeze' || node.opType === 'Reshape')) {
-        unsqueezed.push(node);
-        through(false);
-      } else if (node.opType !== 'Expand') {
-        return { status: 'impossible', input: name, why: `${name} reaches ${node.opType} before it is expanded` };
-      }
-    }
-  }
-  if (graph.output.some((output) => reached.has(output.name))) {
-    return { status: 'impossible', input: name, why: `${name} is given out unchanged` };
-  }
-  for (const node of unsqueezed) {
-    Object.assign(node, { opType: 'Identity', input: node.input.slice(0, 1), attribute: [] });
-  }
-  shape.dim = [create(TensorShapeProto_DimensionSchema, { value: { case: 'dimParam', value: 'batch_size' } })];
-  graph.valueInfo = graph.valueInfo.filter((info) => !reached.has(info.name));
-  return { status: 'rewritten', input: name };
-}
-
-/**
  * Replaces the weights in a graph by references to where they are: in the file itself, or in those that it refers to.
- * @returns the folder of them all
+ * @returns the folder of them all; undefined if they lie in several, of which a session can have one
+ * @throws Error if one lies outside the graph's folder
  */
-async function leaveWeights(model: ModelProto, bytes: Uint8Array, path: string): Promise<string> {
+async function leaveWeights(model: ModelProto, bytes: Uint8Array, path: string): Promise<string | undefined> {
   const files = new Map<string, string>();
   const locate = async (name: string): Promise<string> => {
+    if (isAbsolute(name) || name.split(/[/\\]/).includes('..')) throw new Error(`weights outside its folder: ${name}`);
     const known = files.get(name) ?? (await realpath(join(dirname(path), name)));
     files.set(name, known);
     return known;
@@ -126,8 +88,11 @@ async function leaveWeights(model: ModelProto, bytes: Uint8Array, path: string):
     }
   }
   const folders = new Set([...files.values()].map(dirname));
-  if (folders.size > 1) throw new Error(`its weights lie in several folders: ${[...folders].join(', ')}`);
-  return [...folders][0] ?? dirname(path);
+  return folders.size > 1 ? undefined : ([...folders][0] ?? dirname(path));
+}
+
+function scattered(input: string): Rewrite {
+  return { status: 'impossible', input, why: 'its weights lie in several folders' };
 }
 
 function locationOf(tensor: TensorProto): string | undefined {

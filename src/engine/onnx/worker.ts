@@ -15,10 +15,13 @@ async function load(request: Extract<Question, { kind: 'load' }>): Promise<Reply
   const loaded: Record<string, GraphInfo> = {};
   for (const [name, file] of Object.entries(request.graphs)) {
     try {
+      await graphs.get(name)?.close();
       const graph = await Graph.open(file, request.threads);
       graphs.set(name, graph);
       loaded[name] = graph.info;
     } catch (error) {
+      // All or none: the others would stay in memory and no one would know.
+      await unload(Object.keys(request.graphs));
       return { kind: 'unloadable', graph: name, message: messageOf(error) };
     }
   }
