@@ -286,8 +286,11 @@ test('every failure is one line that says what was found and what would work', a
     /\nsrds: expected unet\/model\.onnx of someone\/model, found content with another hash; run again; it is fetched anew\n$/,
   );
   assert.equal(damaged.code, 7);
-  wrong = 'tokenizer/merges.txt';
-  assert.match((await draw('someone/model')).stderr, /merges\.txt of someone\/model, found content with another hash/);
+  wrong = 'tokenizer_2/merges.txt';
+  assert.match(
+    (await draw('someone/model', { HF_HOME: join(home, 'other') })).stderr,
+    /merges\.txt of someone\/model, found content with another hash/,
+  );
   wrong = undefined;
   assert.equal((await draw('someone/model')).code, 0);
 });

@@ -1,5 +1,7 @@
-import { readFile, realpath } from 'node:fs/promises';
+import { once } from 'node:events';
+import { open, realpath } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join } from 'node:path';
+import { MessageChannel } from 'node:worker_threads';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import {
   ModelProtoSchema,
@@ -22,6 +24,8 @@ export interface PreparedModel {
   readonly rewrite?: Rewrite;
 }
 
+/** Read at a time: the system takes no more than 2 GB. */
+const CHUNK_BYTES = 1 << 28;
 /** Tensors below stay in the graph: among them are the shapes that ONNX Runtime looks at before it runs. */
 const INLINE_BYTES = 1024;
 
@@ -36,7 +40,7 @@ export async function prepareModel(path: string, perRow?: string): Promise<Prepa
   // Weights beside a link are links too, and ONNX Runtime takes none that lie in another folder.
   const linked = dirname(file) !== (await realpath(dirname(path)));
   if (perRow === undefined && !linked) return { source: path };
-  const bytes = await readFile(file);
+  const bytes = await readWhole(file);
   const model = fromBinary(ModelProtoSchema, bytes);
   const { graph } = model;
   if (!graph) throw new Error('no graph in it');
@@ -44,12 +48,31 @@ export async function prepareModel(path: string, perRow?: string): Promise<Prepa
   if (rewrite?.status !== 'rewritten' && !linked) return { source: path, ...(rewrite && { rewrite }) };
   const weights = await leaveWeights(model, bytes, path);
   if (weights === undefined) return { source: path, ...(rewrite && { rewrite: scattered(rewrite.input) }) };
-  return { source: toBinary(ModelProtoSchema, model), weights, ...(rewrite && { rewrite }) };
+  const source = toBinary(ModelProtoSchema, model);
+  await letGo(bytes);
+  return { source, weights, ...(rewrite && { rewrite }) };
 }
 
 /** An ONNX file's graph; weights in the file are read with it. @throws Error if the file is no ONNX model */
 export async function readModel(path: string): Promise<ModelProto> {
-  return fromBinary(ModelProtoSchema, await readFile(path));
+  return fromBinary(ModelProtoSchema, await readWhole(path));
+}
+
+/** A file in a buffer of its own, which can be let go. */
+async function readWhole(path: string): Promise<Buffer<ArrayBuffer>> {
+  const file = await open(path);
+  try {
+    const { size } = await file.stat();
+    const bytes = Buffer.from(new ArrayBuffer(size));
+    for (let at = 0; at < size;) {
+      const { bytesRead } = await file.read(bytes, at, Math.min(size - at, CHUNK_BYTES), at);
+      if (bytesRead === 0) throw new Error('it became shorter while it was read');
+      at += bytesRead;
+    }
+    return bytes;
+  } finally {
+    await file.close();
+  }
 }
 
 /** Names of the files beside the graph that hold weights. */
@@ -89,6 +112,16 @@ async function leaveWeights(model: ModelProto, bytes: Uint8Array, path: string):
   }
   const folders = new Set([...files.values()].map(dirname));
   return folders.size > 1 ? undefined : ([...folders][0] ?? dirname(path));
+}
+
+/** Gives the memory of a file back at once, not when the garbage collector comes round: the session needs it. */
+async function letGo({ buffer }: Buffer<ArrayBuffer>): Promise<void> {
+  // A message that no one receives takes it along.
+  const { port1, port2 } = new MessageChannel();
+  const closed = once(port1, 'close');
+  port1.postMessage(undefined, [buffer]);
+  port2.close();
+  await closed;
 }
 
 function scattered(input: string): Rewrite {
