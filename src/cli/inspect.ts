@@ -51,7 +51,7 @@ function report({ model, schedule, graphs, timesteps, weights }: Inspection): ob
     },
     timesteps,
     graphs: graphs.map(({ rewrite, ...graph }) => ({ ...graph, rewrite: rewrite ?? null })),
-    memory: { weights: weights.all, lowMemoryWeights: weights.lowMemory },
+    memory: { weights: weights.all, lowMemoryWeights: weights.lowMemory, vaeEncoder: weights.vaeEncoder },
   };
 }
 
@@ -77,7 +77,10 @@ function text({ model, schedule, graphs, timesteps, weights }: Inspection): stri
       [`predicts ${schedule.predictionType}`, `${schedule.timestepSpacing} timesteps`, ...extras].join(', '),
     ],
     ['Timesteps', batching[timesteps.kind] + (timesteps.kind === 'shared' ? ` (${timesteps.why})` : '')],
-    ['Weights', `${bytes(weights.all)} in memory, ${bytes(weights.lowMemory)} with --low-memory`],
+    [
+      'Weights',
+      `${bytes(weights.all)}, ${bytes(weights.lowMemory)} with --low-memory; ${bytes(weights.vaeEncoder)} more with --init`,
+    ],
   ];
   const head = lines.map(([name, value]) => `${name.padEnd(12)}${value}\n`).join('');
   const body = graphs.map((graph) => {

@@ -18,8 +18,8 @@ export interface GraphFile {
   readonly path: string;
   /** An input that is to have one value a row; the graph is rewritten if its file has one for the whole batch. */
   readonly perRow?: string;
-  /** Whether a row alone must give, bit for bit, what it gives in a batch. */
-  readonly rowsAlike?: boolean;
+  /** Whether odd batches get one row more, so that a row gives the same bits whatever else is in its batch. */
+  readonly evenRows?: boolean;
 }
 
 /** What became of an input that had one value for the whole batch. */

@@ -12,8 +12,8 @@ export interface Inspection {
   readonly schedule: ScheduleConfig;
   readonly graphs: readonly (GraphDescription & { readonly name: GraphName; readonly path: string })[];
   readonly timesteps: TimestepBatching;
-  /** Bytes of weights in memory at the same time, as float32; what is computed comes on top. */
-  readonly weights: { readonly all: number; readonly lowMemory: number };
+  /** Bytes of weights in memory at the same time, as float32; an initial image adds the VAE encoder's. */
+  readonly weights: { readonly all: number; readonly lowMemory: number; readonly vaeEncoder: number };
 }
 
 /**
@@ -21,20 +21,20 @@ export interface Inspection {
  * @throws SrdsError MODEL_INVALID if a graph cannot be read
  */
 export async function inspectModel(model: ModelFolder): Promise<Inspection> {
-  const graphs = await Promise.all(
-    Object.entries(graphFiles(model)).map(async ([name, file]) => {
-      const description = await describeGraph(file).catch((error: unknown) => {
-        throw new SrdsError(
-          'MODEL_INVALID',
-          `a whole ONNX graph in ${file.path}`,
-          messageOf(error),
-          'export or download the model again',
-          { cause: error },
-        );
-      });
-      return { name: name as GraphName, path: file.path, ...description };
-    }),
-  );
+  const graphs: Inspection['graphs'][number][] = [];
+  // One after the other: each file is in memory while it is looked at.
+  for (const [name, file] of Object.entries(graphFiles(model))) {
+    const description = await describeGraph(file).catch((error: unknown) => {
+      throw new SrdsError(
+        'MODEL_INVALID',
+        `a whole ONNX graph in ${file.path}`,
+        messageOf(error),
+        'export or download the model again',
+        { cause: error },
+      );
+    });
+    graphs.push({ name: name as GraphName, path: file.path, ...description });
+  }
   // Weights that a file keeps as float16 are widened on a CPU.
   const bytes = (...names: readonly GraphName[]) =>
     graphs.filter(({ name }) => names.includes(name)).reduce((sum, { parameters }) => sum + 4 * parameters, 0);
@@ -47,6 +47,6 @@ export async function inspectModel(model: ModelFolder): Promise<Inspection> {
     schedule: model.scheduler.scheduleFor(model.scheduler.solver ?? 'ddim'),
     graphs,
     timesteps: timestepBatching(shared && unet?.rewrite?.status !== 'rewritten', unet?.rewrite),
-    weights: { all: text + drawing, lowMemory: Math.max(text, drawing) },
+    weights: { all: text + drawing, lowMemory: Math.max(text, drawing), vaeEncoder: bytes('vae_encoder') },
   };
 }

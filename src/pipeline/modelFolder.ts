@@ -47,6 +47,12 @@ const textConfig = z.object({ max_position_embeddings: z.int().positive(), vocab
 /** diffusers' StableDiffusionPipeline sets these whatever the scheduler's file says; its XL pipeline does not. */
 const FORCED_BY_SD = { steps_offset: 1, clip_sample: false };
 
+/**
+ * ONNX Runtime's CPU kernels round what is left over after the last whole vector otherwise. Layers whose width is a multiple
+ * leave nothing over; narrower ones do, in the last row of an odd batch (measured).
+ */
+const VECTOR = 32;
+
 /** A text encoder and the tokenizer that goes with it. */
 export interface TextEncoder {
   readonly graph: TextEncoderName;
@@ -81,6 +87,8 @@ export interface ModelFolder {
   /** Both sides must be multiples of it, in pixels. */
   readonly sizeStep: number;
   readonly latentScale: LatentScale;
+  /** Whether the UNet's batches on a CPU need an even number of rows for a row to give the same bits in each. */
+  readonly evenRows: boolean;
   /** Whether SDXL's embedding of a negative prompt that is not given is zeros, not that of "". */
   readonly zerosForNoNegative: boolean;
 }
@@ -140,6 +148,7 @@ export async function readModelFolder(folder: string, name?: string): Promise<Mo
       mean: perLatentChannel(both && vae.latents_mean, 0, unet.in_channels),
       deviation: perLatentChannel(both && vae.latents_std, 1, unet.in_channels),
     },
+    evenRows: unet.block_out_channels.some((count) => count % VECTOR !== 0),
     zerosForNoNegative: xl !== undefined && index.force_zeros_for_empty_prompt,
   };
 }
@@ -158,10 +167,13 @@ function perLatentChannel(
   return given?.length === count ? given : Array<number>(count).fill(value);
 }
 
-/** The graphs of a folder, as an engine opens them: the UNet with a timestep for each row, whatever else is in its batch. */
+/** The graphs of a folder, as an engine opens them: the UNet with a timestep for each row. */
 export function graphFiles(model: ModelFolder): Record<string, GraphFile> {
   const entries = Object.entries(model.graphs) as [GraphName, string][];
   return Object.fromEntries(
-    entries.map(([name, path]) => [name, name === 'unet' ? { path, perRow: 'timestep', rowsAlike: true } : { path }]),
+    entries.map(([name, path]) => [
+      name,
+      name === 'unet' ? { path, perRow: 'timestep', evenRows: model.evenRows } : { path },
+    ]),
   );
 }

@@ -1,5 +1,4 @@
 import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
-import { identical } from '../../tensor/operations.js';
 import { sizeOf, type Tensor } from '../../tensor/tensor.js';
 import {
   isShared,
@@ -19,15 +18,12 @@ type Row = Readonly<Record<string, Tensor>>;
 /** A session of ONNX Runtime that takes batches of rows. */
 export class Graph {
   readonly info: GraphInfo;
-  /** Whether a row alone is run twice over; undefined until it was tried. */
-  private pairs: boolean | undefined;
 
   private constructor(
     private readonly session: InferenceSession,
     rewrite: Rewrite | undefined,
-    rowsAlike: boolean,
+    private readonly evenRows: boolean,
   ) {
-    this.pairs = rowsAlike ? undefined : false;
     this.info = {
       inputs: session.inputMetadata.map(describe),
       outputs: session.outputMetadata.map(describe),
@@ -54,7 +50,7 @@ export class Graph {
       typeof source === 'string'
         ? await InferenceSession.create(source, options)
         : await InferenceSession.create(source, options);
-    return new Graph(session, rewrite, file.rowsAlike ?? false);
+    return new Graph(session, rewrite, file.evenRows ?? false);
   }
 
   /** Frees its memory. */
@@ -69,27 +65,16 @@ export class Graph {
     );
     const output = batch[0].output;
     const start = performance.now();
-    const data = await this.evaluate(rows, output);
+    const added = this.evenRows && rows.length % 2 === 1 ? rows.slice(-1) : [];
+    const data = await this.call([...rows, ...added], output);
     const seconds = (performance.now() - start) / 1000;
 
-    const size = data.length / rows.length;
+    const size = data.length / (rows.length + added.length);
     let row = 0;
     const outputs = batch.map(({ conditioning }) =>
       Array.from({ length: conditioning?.length ?? 1 }, () => data.slice(row * size, ++row * size)),
     );
     return { outputs, seconds };
-  }
-
-  /**
-   * ONNX Runtime multiplies a vector by other kernels than a matrix, so that in some networks a row alone differs in its
-   * last bits from the same row in a batch. Where it does, found out the first time, it is always run as two.
-   */
-  private async evaluate(rows: readonly Row[], output: string): Promise<Float32Array> {
-    if (rows.length > 1 || this.pairs === false) return this.call(rows, output);
-    const both = await this.call([rows[0], rows[0]], output);
-    const first = both.slice(0, both.length / 2);
-    this.pairs ??= !identical(await this.call(rows, output), first);
-    return first;
   }
 
   private async call(rows: readonly Row[], output: string): Promise<Float32Array> {
