@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { Pipeline } from 'srds';
 import { Batcher } from 'srds/engine';
 import { condition, Networks, readModelFolder } from 'srds/pipeline';
 import { float32 } from 'srds/tensor';
 import { fixture, reference, relativeError } from './support/fixtures.js';
+import { changeModel, makeHalf } from './support/onnx.js';
 
 /** No warning is expected. */
 function fail(message: string): never {
@@ -64,3 +68,28 @@ for (const model of ['sd15', 'sd21v', 'sdxl']) {
     }
   });
 }
+
+test('graphs that take and give float16 draw nearly the same, and SRDS with them the serial sample, ===', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'srds-'));
+  try {
+    cpSync(fixture('models/sdxl'), folder, { recursive: true });
+    for (const graph of ['text_encoder', 'text_encoder_2', 'unet', 'vae_decoder']) {
+      const file = join(folder, graph, 'model.onnx');
+      changeModel(file, file, makeHalf);
+    }
+    const options = { prompt: 'a red ball', steps: 10, seed: 3 } as const;
+    const drawn = async (model: string, more: object) => {
+      const pipeline = await Pipeline.open(model);
+      const { images } = await pipeline.generate({ ...options, ...more }).result;
+      await pipeline.close();
+      return images[0].latents;
+    };
+    const [wide, half] = [fixture('models/sdxl'), folder];
+    const serial = await drawn(half, { sampler: 'serial' });
+    const error = relativeError(serial, await drawn(wide, { sampler: 'serial' }));
+    assert.ok(error > 0 && error < 1e-2, `${error}`);
+    assert.deepEqual(await drawn(half, { tolerance: 0 }), serial);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});

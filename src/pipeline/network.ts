@@ -5,7 +5,8 @@ import { float32, int64, type Tensor } from '../tensor/tensor.js';
 import { toRgb, toValues, type RgbImage } from './image.js';
 import type { GraphName, ModelFolder, TextEncoderName } from './modelFolder.js';
 
-const INPUT_TYPES: readonly string[] = ['float32', 'int32', 'int64'];
+const INPUT_TYPES: readonly string[] = ['float32', 'float16', 'int32', 'int64'];
+const OUTPUT_TYPES: readonly string[] = ['float32', 'float16'];
 const SD_INPUTS = ['sample', 'timestep', 'encoder_hidden_states'];
 const UNET_INPUTS = { sd: SD_INPUTS, sdxl: [...SD_INPUTS, 'text_embeds', 'time_ids'] };
 const HIDDEN_STATE = /^hidden_states\.(\d+)$/;
@@ -167,8 +168,8 @@ export class Networks {
     if (info.outputs.length === 0) throw unusable(this.model, name, 'an output', 'none');
     const odd =
       info.inputs.find(({ type }) => !INPUT_TYPES.includes(type)) ??
-      info.outputs.find(({ type }) => type !== 'float32');
-    if (odd) throw unusable(this.model, name, 'float32 arithmetic', `${odd.name} of type ${odd.type}`);
+      info.outputs.find(({ type }) => !OUTPUT_TYPES.includes(type));
+    if (odd) throw unusable(this.model, name, 'float32 or float16 values', `${odd.name} of type ${odd.type}`);
     return info;
   }
 }
@@ -188,6 +189,6 @@ function unusable(model: ModelFolder, graph: GraphName, expected: string, found:
     'MODEL_INVALID',
     `${expected} in ${model.graphs[graph] ?? graph}`,
     found,
-    'export a Stable Diffusion 1.x, 2.x or SDXL model with Optimum, in float32',
+    'export a Stable Diffusion 1.x, 2.x or SDXL model with Optimum',
   );
 }

@@ -1,3 +1,4 @@
+import { Float16Array } from '@petamoriken/float16';
 import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
 import { sizeOf, type Tensor } from '../../tensor/tensor.js';
 import {
@@ -80,8 +81,12 @@ export class Graph {
   private async call(rows: readonly Row[], output: string): Promise<Float32Array> {
     const feeds = Object.fromEntries(this.info.inputs.map((input) => [input.name, stack(rows, input)]));
     const { [output]: result } = await this.session.run(feeds, [output]);
-    if (result.data instanceof Float32Array) return result.data;
-    throw new Error(`output ${output} is ${result.type}, not float32`);
+    const { data, type } = result;
+    if (data instanceof Float32Array) return data;
+    if (type === 'float16' && ArrayBuffer.isView(data)) {
+      return Float32Array.from(new Float16Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength / 2));
+    }
+    throw new Error(`output ${output} is ${type}, not float32 or float16`);
   }
 }
 
@@ -106,6 +111,14 @@ function stack(rows: readonly Row[], { name, type, dims }: TensorInfo): OrtTenso
       });
       return new OrtTensor('float32', data, shape);
     }
+    case 'float16': {
+      const data = new Uint16Array(sizeOf(shape));
+      filled.forEach((tensor, k) => {
+        if (tensor.type !== 'float32') throw new Error(`input ${name} takes float32`);
+        data.set(new Uint16Array(new Float16Array(tensor.data).buffer), k * size);
+      });
+      return new OrtTensor('float16', data, shape);
+    }
     case 'int32': {
       const data = new Int32Array(sizeOf(shape));
       filled.forEach((tensor, k) => data.set(Int32Array.from(tensor.data, Number), k * size));
@@ -119,7 +132,7 @@ function stack(rows: readonly Row[], { name, type, dims }: TensorInfo): OrtTenso
       return new OrtTensor('int64', data, shape);
     }
     default:
-      throw new Error(`input ${name} is ${type}; only float32, int32 and int64 inputs can be given`);
+      throw new Error(`input ${name} is ${type}; only float32, float16, int32 and int64 inputs can be given`);
   }
 }
 
