@@ -4,11 +4,13 @@ import {
   cpSync,
   existsSync,
   lstatSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
   statSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
@@ -218,7 +220,9 @@ test('a lock that a dead process left is taken', async () => {
   const { oid } = treeEntry('unet/config.json');
   const blob = join(home, 'hub/models--someone--model/blobs', oid);
   rmSync(blob);
-  writeFileSync(`${blob}.lock`, '4194304');
+  mkdirSync(`${blob}.lock`);
+  const longAgo = new Date(Date.now() - 60_000);
+  utimesSync(`${blob}.lock`, longAgo, longAgo);
   assert.equal((await draw('someone/model')).code, 0);
   assert.ok(existsSync(blob) && !existsSync(`${blob}.lock`));
 });
@@ -254,6 +258,7 @@ test('every failure is one line that says what was found and what would work', a
       /in the cache .*HF_HUB_OFFLINE is set, found no folder someone\/model, and nothing/,
     ],
     ['someone/model', { HF_ENDPOINT: 'hub' }, 2, /an http address in HF_ENDPOINT, found "hub"/],
+    ['someone/model', { HF_TOKEN: 'hf_secret\nx' }, 2, /a token in HF_TOKEN, found characters that no token has/],
     ['no-folder', {}, 3, /nothing at no-folder.*owner\/name/],
     ['./no/folder', {}, 3, /nothing at \.\/no\/folder/],
   ];

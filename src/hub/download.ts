@@ -36,7 +36,7 @@ export async function download(file: RemoteFile, target: string, options: Downlo
   const name = `${file.path} of ${options.repository.name}`;
   try {
     await mkdir(dirname(target), { recursive: true });
-    await locked(`${target}.lock`, options.signal, async () => {
+    await locked(target, options.signal, async () => {
       // Another process may have fetched it meanwhile.
       if ((await sizeOf(target)) !== file.size || file.size === 0) await fetchWhole(file, target, name, options);
     });

@@ -1,46 +1,33 @@
-import { readFile, rm, writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
+import { lock } from 'proper-lockfile';
 import { systemCode } from '../errors.js';
 
 const POLL_MS = 200;
+/** A lock whose owner gives no sign of life for so long is taken: it was killed. */
+const STALE_MS = 10_000;
 
 /**
- * Does something while no other process, nor another part of this one, does it under the same lock.
- * @param path of the lock's file, which holds the id of the process that has it; one that has died loses it
+ * Does something while no other process, nor another part of this one, does it for the same file.
+ * @param path of the file, which need not be there
  */
 export async function locked<Value>(
   path: string,
   signal: AbortSignal | undefined,
   work: () => Promise<Value>,
 ): Promise<Value> {
-  while (!(await take(path))) {
-    if (!(await isHeld(path))) await rm(path, { force: true });
-    else await delay(POLL_MS, undefined, { signal });
+  let release: (() => Promise<void>) | undefined;
+  while (!release) {
+    try {
+      // Losing it, after a long sleep of the machine, say, is seen by the hash of what was written.
+      release = await lock(path, { realpath: false, stale: STALE_MS, onCompromised: () => undefined });
+    } catch (error) {
+      if (systemCode(error) !== 'ELOCKED') throw error;
+      await delay(POLL_MS, undefined, { signal });
+    }
   }
   try {
     return await work();
   } finally {
-    await rm(path, { force: true });
-  }
-}
-
-async function take(path: string): Promise<boolean> {
-  try {
-    await writeFile(path, String(process.pid), { flag: 'wx' });
-    return true;
-  } catch (error) {
-    if (systemCode(error) === 'EEXIST') return false;
-    throw error;
-  }
-}
-
-async function isHeld(path: string): Promise<boolean> {
-  const text = await readFile(path, 'utf8').catch(() => undefined);
-  if (text === undefined) return false;
-  try {
-    // Signal 0 only asks. An empty file is one that is being written.
-    return text === '' || process.kill(Number(text), 0);
-  } catch (error) {
-    return systemCode(error) === 'EPERM';
+    await release().catch(() => undefined);
   }
 }

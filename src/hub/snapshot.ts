@@ -68,11 +68,14 @@ export async function snapshot(repository: Repository, options: SnapshotOptions)
   await fetchAll(options.select(paths));
   await fetchAll(await options.follow(folder, paths));
   const ref = join(storage, 'refs', repository.revision);
-  await mkdir(dirname(ref), { recursive: true });
-  // Never half written: a revision that is there can be used.
-  const beside = `${ref}.${randomUUID()}`;
-  await writeFile(beside, commit);
-  await rename(beside, ref);
+  if ((await readFile(ref, 'utf8').catch(() => '')) === commit) return folder;
+  await orSay(ref, async () => {
+    await mkdir(dirname(ref), { recursive: true });
+    // Never half written: a revision that is there can be used.
+    const beside = `${ref}.${randomUUID()}`;
+    await writeFile(beside, commit);
+    await rename(beside, ref);
+  });
   return folder;
 }
 
@@ -124,11 +127,16 @@ async function bring(files: readonly RemoteFile[], options: Bringing): Promise<v
     throw error;
   }
   for (const file of files) {
-    await link(file, options).catch((error: unknown) => {
-      const what = `to write ${join(options.folder, file.path)}`;
-      throw new SrdsError('DOWNLOAD_FAILED', what, messageOf(error), 'make room, or set HF_HOME', { cause: error });
-    });
+    await orSay(join(options.folder, file.path), () => link(file, options));
   }
+}
+
+/** Writes something, or says that it could not be written. */
+async function orSay(path: string, write: () => Promise<void>): Promise<void> {
+  await write().catch((error: unknown) => {
+    const remedy = 'make room or rights there, or set HF_HOME';
+    throw new SrdsError('DOWNLOAD_FAILED', `to write ${path}`, messageOf(error), remedy, { cause: error });
+  });
 }
 
 function blobOf({ hash }: RemoteFile, { storage }: Bringing): string {

@@ -20,7 +20,7 @@ export type { HubProgress };
 const GRAPH_FILES = ['model.onnx', 'config.json'];
 const TOKENIZER_FILES = ['vocab.json', 'merges.txt', 'tokenizer_config.json', 'special_tokens_map.json'];
 /** What lies beside graphs and is none of theirs. */
-const NO_WEIGHTS = /\.(onnx|json|txt|md|safetensors|bin|msgpack|h5|pt|ckpt|xml)$/;
+const NO_WEIGHTS = /\.(onnx|json|txt|md|safetensors|msgpack|h5|pt|ckpt|xml)$|pytorch_model[^/]*\.bin$/;
 const WANTED = new Set([
   'model_index.json',
   'scheduler/scheduler_config.json',
@@ -63,11 +63,11 @@ function wanted(paths: readonly string[], { name, revision }: Repository): strin
   );
 }
 
-/** Files that graphs in a folder name as their weights. Only graphs with a file beside them that could be are read. */
+/** Files that graphs name as their weights. Only graphs with a file beside or below them that could be are read. */
 async function weightsOf(folder: string, paths: readonly string[]): Promise<string[]> {
   const found: string[] = [];
   for (const graph of paths.filter((path) => WANTED.has(path) && path.endsWith('.onnx'))) {
-    const beside = paths.filter((path) => dirname(path) === dirname(graph) && !NO_WEIGHTS.test(path));
+    const beside = paths.filter((path) => path.startsWith(`${dirname(graph)}/`) && !NO_WEIGHTS.test(path));
     if (beside.length === 0) continue;
     const named = weightFiles(await readGraph(join(folder, graph))).map((name) => `${dirname(graph)}/${name}`);
     found.push(...beside.filter((path) => named.includes(path)));

@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { TensorProto_DataType, type ValueInfoProto } from 'onnx-buf';
 import type { GraphFile, GraphInfo, TensorInfo } from '../engine.js';
-import { readModel, weightFiles } from './model.js';
+import { absentWeights, readModel, weightFiles } from './model.js';
 import { rewriteInput } from './rewrite.js';
 
 /** What an ONNX file holds. */
@@ -32,8 +32,11 @@ export async function describeGraph({ path, perRow }: GraphFile): Promise<GraphD
   const model = await readModel(path);
   const { graph } = model;
   if (!graph) throw new Error('no graph in it');
-  const files = [path, ...weightFiles(model).map((name) => join(dirname(path), name))];
-  const sizes = await Promise.all(files.map(async (file) => (await stat(file)).size));
+  const sizes = [(await stat(path)).size];
+  for (const name of weightFiles(model)) {
+    const { size } = await stat(join(dirname(path), name)).catch(() => absentWeights(name));
+    sizes.push(size);
+  }
   const described = {
     inputs: graph.input.map(describe),
     outputs: graph.output.map(describe),

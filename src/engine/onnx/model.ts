@@ -90,7 +90,7 @@ async function leaveWeights(model: ModelProto, bytes: Uint8Array, path: string):
   const files = new Map<string, string>();
   const locate = async (name: string): Promise<string> => {
     if (isAbsolute(name) || name.split(/[/\\]/).includes('..')) throw new Error(`weights outside its folder: ${name}`);
-    const known = files.get(name) ?? (await realpath(join(dirname(path), name)));
+    const known = files.get(name) ?? (await realpath(join(dirname(path), name)).catch(() => absentWeights(name)));
     files.set(name, known);
     return known;
   };
@@ -122,6 +122,11 @@ async function letGo({ buffer }: Buffer<ArrayBuffer>): Promise<void> {
   port1.postMessage(undefined, [buffer]);
   port2.close();
   await closed;
+}
+
+/** @throws Error that names the file */
+export function absentWeights(name: string): never {
+  throw new Error(`no ${name} beside it, where its weights should be`);
 }
 
 function scattered(input: string): Rewrite {
