@@ -18,7 +18,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
-import { srdsCli } from './support/cli.js';
+import { srdsCli, start } from './support/cli.js';
 import { fixture } from './support/fixtures.js';
 
 const COMMIT = '0123456789abcdef0123456789abcdef01234567';
@@ -213,6 +213,25 @@ test('two processes that fetch the same model at once both draw', async () => {
   const both = await Promise.all([draw('someone/model'), draw('someone/model')]);
   for (const { code, stderr } of both) assert.equal(code, 0, stderr);
   assert.equal(fetched().length, new Set(fetched()).size);
+});
+
+test('Ctrl-C while something is fetched ends with exit code 130 and no lock; the next run goes on', async () => {
+  slow = 2000;
+  const { child, ended } = start(['generate', 'a red ball', '--model', 'someone/model', ...DRAW], {
+    cwd: home,
+    env: environment(),
+  });
+  while (fetched().length < 3) await new Promise((resolve) => setTimeout(resolve, 20));
+  child.kill('SIGINT');
+  const { code, stderr } = await ended;
+  assert.equal(code, 130, stderr);
+  const left = readdirSync(join(home, 'hub'), { recursive: true }).map(String);
+  assert.deepEqual(
+    left.filter((name) => name.endsWith('.lock')),
+    [],
+  );
+  slow = 0;
+  assert.equal((await draw('someone/model')).code, 0);
 });
 
 test('a lock that a dead process left is taken', async () => {
