@@ -64,30 +64,30 @@ export class Graph {
     const rows = batch.flatMap(({ inputs, conditioning }): Row[] =>
       conditioning ? conditioning.map((id) => ({ ...inputs, ...lookUp(registered, id) })) : [inputs],
     );
+    const padded = this.evenRows && rows.length % 2 === 1 ? [...rows, ...rows.slice(-1)] : rows;
+    const feeds = Object.fromEntries(this.info.inputs.map((input) => [input.name, stack(padded, input)]));
     const output = batch[0].output;
+
     const start = performance.now();
-    const added = this.evenRows && rows.length % 2 === 1 ? rows.slice(-1) : [];
-    const data = await this.call([...rows, ...added], output);
+    const results = await this.session.run(feeds, [output]);
     const seconds = (performance.now() - start) / 1000;
 
-    const size = data.length / (rows.length + added.length);
+    const data = floatsOf(output, results[output]);
+    const size = data.length / padded.length;
     let row = 0;
     const outputs = batch.map(({ conditioning }) =>
       Array.from({ length: conditioning?.length ?? 1 }, () => data.slice(row * size, ++row * size)),
     );
     return { outputs, seconds };
   }
+}
 
-  private async call(rows: readonly Row[], output: string): Promise<Float32Array> {
-    const feeds = Object.fromEntries(this.info.inputs.map((input) => [input.name, stack(rows, input)]));
-    const { [output]: result } = await this.session.run(feeds, [output]);
-    const { data, type } = result;
-    if (data instanceof Float32Array) return data;
-    if (type === 'float16' && ArrayBuffer.isView(data)) {
-      return Float32Array.from(new Float16Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength / 2));
-    }
-    throw new Error(`output ${output} is ${type}, not float32 or float16`);
+function floatsOf(output: string, { data, type }: OrtTensor): Float32Array {
+  if (data instanceof Float32Array) return data;
+  if (type === 'float16' && ArrayBuffer.isView(data)) {
+    return Float32Array.from(new Float16Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength / 2));
   }
+  throw new Error(`output ${output} is ${type}, not float32 or float16`);
 }
 
 /** One input of all rows, as the graph wants it: stacked, or the common value if it has one for the whole batch. */
