@@ -4,7 +4,7 @@ import type { SampleResult } from '../sampler/events.js';
 import { serial } from '../sampler/serial.js';
 import { srds } from '../sampler/srds.js';
 import { parseScheduleConfig, type ScheduleConfig } from '../schedule/config.js';
-import { noiseSchedule, span, type SolverStep } from '../schedule/grid.js';
+import { noiseSchedule, span, stepsBetween, type SolverStep } from '../schedule/grid.js';
 import { withNoise } from '../schedule/noise.js';
 import { isMultistep, type AnySolver } from '../solver/solver.js';
 import type { Check } from './check.js';
@@ -115,7 +115,7 @@ export function solverConformance({ make, noise = false, grid = (steps) => steps
 function finestGrid(schedule: ScheduleConfig, seed: number | undefined): SolverStep[] {
   const { at } = noiseSchedule(schedule);
   const levels = Array.from({ length: TRAINED - 2 * ENDS }, (_, i) => at(TRAINED - ENDS - 1 - i));
-  const steps = levels.slice(1).map((to, i) => ({ from: levels[i], to }));
+  const steps = stepsBetween(levels);
   if (seed === undefined) return steps;
   const generator = new Generator(seed);
   return withNoise(steps, () => generator.randn(X.length));

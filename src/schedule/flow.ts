@@ -1,4 +1,4 @@
-import type { SolverStep } from './grid.js';
+import { stepsBetween, type SolverStep } from './grid.js';
 import type { SigmaGrid } from './sigmas.js';
 
 /** How a flow matching model (SD3, Flux) spreads its sigmas, where a sample is (1 - sigma) x0 + sigma epsilon. */
@@ -38,5 +38,5 @@ export function flowGrid(schedule: FlowSchedule, steps: number): SolverStep[] {
     t: timesteps[i] ?? -1,
     alphaBar: (1 - sigma) ** 2 / ((1 - sigma) ** 2 + sigma ** 2),
   }));
-  return levels.slice(1).map((to, i) => ({ from: levels[i], to }));
+  return stepsBetween(levels);
 }

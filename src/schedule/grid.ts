@@ -1,7 +1,7 @@
 import { SrdsError } from '../errors.js';
 import { alphasCumprod } from './betas.js';
 import { sigmaScheduler, type ScheduleConfig } from './config.js';
-import { sigmaGrid, timestepOf, trainedSigmas } from './sigmas.js';
+import { sigmaGrid, sigmaOf, timestepOf, trainedSigmas } from './sigmas.js';
 import { combineNoise } from './noise.js';
 import { timesteps } from './timesteps.js';
 
@@ -56,6 +56,11 @@ function overSigmas(config: ScheduleConfig, steps: number): SolverStep[] {
     t: grid.timesteps[i] ?? -1,
     alphaBar: 1 / (1 + sigma * sigma),
   }));
+  return stepsBetween(levels);
+}
+
+/** The steps from each level to the next. */
+export function stepsBetween(levels: readonly NoiseLevel[]): SolverStep[] {
   return levels.slice(1).map((to, i) => ({ from: levels[i], to }));
 }
 
@@ -90,7 +95,7 @@ export function noiseSchedule(config: ScheduleConfig): NoiseSchedule {
   const logs = trainedSigmas(config).map(Math.log);
   return {
     at: (t) => ({ t, alphaBar: alphaBar[t] }),
-    of: (value) => ({ t: timestepOf(logs, Math.sqrt((1 - value) / value)), alphaBar: value }),
+    of: (value) => ({ t: timestepOf(logs, sigmaOf(value)), alphaBar: value }),
   };
 }
 

@@ -10,6 +10,11 @@ export interface SigmaGrid {
   readonly sigmas: Float32Array;
 }
 
+/** sigma = sqrt((1 - abar) / abar). */
+export function sigmaOf(alphaBar: number): number {
+  return Math.sqrt((1 - alphaBar) / alphaBar);
+}
+
 /** rho of Karras et al. 2022, formula (5). */
 const RHO = 7;
 
@@ -32,9 +37,8 @@ export function sigmaGrid(config: ScheduleConfig, steps: number): SigmaGrid {
       : [interpolate(trained, plain[0]), interpolate(trained, plain[plain.length - 1])];
   const [max, min] = [config.sigmaMax ?? range[0], config.sigmaMin ?? range[1]];
   const sigmas = karras(max, min, plain.length);
-  const whole = config.scheduler === 'dpm' && config.betaSchedule !== 'squaredcos_cap_v2';
   const logs = trained.map(Math.log);
-  const told = sigmas.map((sigma) => timestepOf(logs, sigma)).map(whole ? roundHalfEven : truncateFor(config));
+  const told = sigmas.map((sigma) => timestepOf(logs, sigma)).map(toldAs(config));
   return { timesteps: told, sigmas: Float32Array.from([...sigmas, last]) };
 }
 
@@ -68,7 +72,8 @@ function interpolate(values: Float32Array, t: number): number {
   return (values[low + 1] - values[low]) * (t - low) + values[low];
 }
 
-/** Timesteps are float32 in Euler and Heun, whole in DPM-Solver. */
-function truncateFor({ scheduler }: ScheduleConfig): (t: number) => number {
-  return scheduler === 'dpm' ? Math.trunc : Math.fround;
+/** Timesteps are float32 in Euler and Heun, whole in DPM-Solver, which rounds them but for cosine betas. */
+function toldAs({ scheduler, betaSchedule }: ScheduleConfig): (t: number) => number {
+  if (scheduler !== 'dpm') return Math.fround;
+  return betaSchedule === 'squaredcos_cap_v2' ? Math.trunc : roundHalfEven;
 }

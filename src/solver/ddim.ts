@@ -1,3 +1,4 @@
+import { posteriorSpread } from './ddpm.js';
 import type { Solver } from './solver.js';
 
 /**
@@ -14,10 +15,7 @@ export function ddimEta(eta: number): Solver {
     order: 1,
     evaluationsPerStep: 1,
     step(_x, { x0, epsilon }, { from, to, noise: z }) {
-      const spread =
-        z && to.alphaBar > from.alphaBar
-          ? eta * Math.sqrt(((1 - to.alphaBar) / (1 - from.alphaBar)) * (1 - from.alphaBar / to.alphaBar))
-          : 0;
+      const spread = z ? eta * posteriorSpread({ from, to }) : 0;
       const signal = Math.sqrt(to.alphaBar);
       const noise = Math.sqrt(Math.max(0, 1 - to.alphaBar - spread * spread));
       if (!z || spread === 0) return x0.map((value, k) => signal * value + noise * epsilon[k]);

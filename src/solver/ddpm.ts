@@ -1,3 +1,4 @@
+import type { SolverStep } from '../schedule/grid.js';
 import type { Solver } from './solver.js';
 
 /**
@@ -17,7 +18,12 @@ export const ddpm: Solver = {
     const a = from.alphaBar / to.alphaBar;
     const ofX0 = (Math.sqrt(to.alphaBar) * (1 - a)) / (1 - from.alphaBar);
     const ofX = (Math.sqrt(a) * (1 - to.alphaBar)) / (1 - from.alphaBar);
-    const spread = noise ? Math.sqrt(Math.max(0, ((1 - to.alphaBar) / (1 - from.alphaBar)) * (1 - a))) : 0;
+    const spread = noise ? posteriorSpread({ from, to }) : 0;
     return x.map((value, k) => ofX0 * x0[k] + ofX * value + spread * (noise?.[k] ?? 0));
   },
 };
+
+/** s, the standard deviation of the noise that a step adds; 0 where noise does not fall. */
+export function posteriorSpread({ from, to }: SolverStep): number {
+  return Math.sqrt(Math.max(0, ((1 - to.alphaBar) / (1 - from.alphaBar)) * (1 - from.alphaBar / to.alphaBar)));
+}

@@ -1,3 +1,4 @@
+import { sigmaOf } from '../schedule/sigmas.js';
 import type { Solver } from './solver.js';
 
 /**
@@ -13,12 +14,7 @@ export const euler: Solver = {
   order: 1,
   evaluationsPerStep: 1,
   step(_x, { x0, epsilon }, { to }) {
-    const signal = Math.sqrt(to.alphaBar);
-    return x0.map((value, k) => signal * (value + sigma(to.alphaBar) * epsilon[k]));
+    const [signal, sigma] = [Math.sqrt(to.alphaBar), sigmaOf(to.alphaBar)];
+    return x0.map((value, k) => signal * (value + sigma * epsilon[k]));
   },
 };
-
-/** sigma = sqrt((1 - abar) / abar). */
-export function sigma(alphaBar: number): number {
-  return Math.sqrt((1 - alphaBar) / alphaBar);
-}

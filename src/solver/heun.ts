@@ -1,6 +1,6 @@
 import type { Prediction } from '../denoiser/prediction.js';
 import type { NoiseLevel } from '../schedule/grid.js';
-import { sigma } from './euler.js';
+import { sigmaOf } from '../schedule/sigmas.js';
 import type { Solver } from './solver.js';
 
 /**
@@ -17,7 +17,7 @@ export const heun: Solver = {
   order: 2,
   evaluationsPerStep: 2,
   async step(x, prediction, { from, to }, evaluate) {
-    const h = sigma(to.alphaBar) - sigma(from.alphaBar);
+    const h = sigmaOf(to.alphaBar) - sigmaOf(from.alphaBar);
     const signal = Math.sqrt(to.alphaBar);
     const y = x.map((value) => value / Math.sqrt(from.alphaBar));
     const d = derivative(x, prediction, from);
@@ -29,6 +29,6 @@ export const heun: Solver = {
 };
 
 function derivative(x: Float32Array, { x0 }: Prediction, { alphaBar }: NoiseLevel): Float32Array {
-  const [signal, spread] = [Math.sqrt(alphaBar), sigma(alphaBar)];
-  return x.map((value, k) => (value / signal - x0[k]) / spread);
+  const [signal, sigma] = [Math.sqrt(alphaBar), sigmaOf(alphaBar)];
+  return x.map((value, k) => (value / signal - x0[k]) / sigma);
 }

@@ -2,8 +2,8 @@ import type { NoiseLevel, NoiseSchedule } from '../schedule/grid.js';
 import type { PredictionType } from '../schedule/config.js';
 import type { MultistepSolver, Past } from './solver.js';
 
-/** Adams-Bashforth of order 2, 3 and 4. */
-const WEIGHTS = [[3 / 2, -1 / 2], [23, -16, 5].map((w) => w / 12), [55, -59, 37, -9].map((w) => w / 24)];
+/** Adams-Bashforth of order 1 to 4. */
+const WEIGHTS = [[1], [3 / 2, -1 / 2], [23, -16, 5].map((w) => w / 12), [55, -59, 37, -9].map((w) => w / 24)];
 
 /**
  * PNDM with linear multisteps only (PLMS): DDIM's transfer of a weighted mean of the last four outputs. The second entry
@@ -35,8 +35,7 @@ export function pndm(schedule: Pick<NoiseSchedule, 'at'>, predictionType: Predic
         return transferred(past[0].x, mean, schedule.at(2 * from.t - to.t), from);
       }
       const outputs = [now, ...past.filter(({ index }) => index !== 1)].slice(0, 4).map(outputOf);
-      const output = outputs.length === 1 ? outputs[0] : weighted(outputs, WEIGHTS[outputs.length - 2]);
-      return transferred(now.x, output, from, to);
+      return transferred(now.x, weighted(outputs, WEIGHTS[outputs.length - 1]), from, to);
     },
   };
 }
