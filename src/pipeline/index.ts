@@ -5,11 +5,11 @@ export {
   BUNDLED_MODEL,
   readModelFolder,
   type GraphName,
-  type LatentScale,
   type ModelFolder,
   type TextEncoder,
   type TextEncoderName,
 } from './modelFolder.js';
+export type { LatentScale } from './latentScale.js';
 export type { SchedulerFile } from './scheduler.js';
 export { Networks, type TimestepBatching } from './network.js';
 export { condition, zeroed, type Conditioning } from './conditioning.js';

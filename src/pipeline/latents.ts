@@ -1,14 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { messageOf, SrdsError } from '../errors.js';
 import { decodeNpy, encodeNpy } from '../tensor/npy.js';
-import { float32, type Tensor } from '../tensor/tensor.js';
-import type { ModelFolder } from './modelFolder.js';
+import { float32, sizeOf, type Tensor } from '../tensor/tensor.js';
+import { latentDims, type ModelFolder } from './modelFolder.js';
 import type { GenerateResult } from './result.js';
 
 /** The final latents of all images in NumPy's format, float32, [n, channels, height, width]. */
 export function latentsFile({ images, settings }: GenerateResult, model: ModelFolder): Uint8Array {
-  const dims = [model.latentChannels, settings.height / model.vaeFactor, settings.width / model.vaeFactor];
-  const size = dims.reduce((a, b) => a * b);
+  const dims = latentDims(model, settings);
+  const size = sizeOf(dims);
   const all = new Float32Array(images.length * size);
   images.forEach(({ latents }, i) => all.set(latents, i * size));
   return encodeNpy(all, [images.length, ...dims]);

@@ -5,6 +5,7 @@ import { z } from 'zod';
 import type { GraphFile } from '../engine/engine.js';
 import { SrdsError } from '../errors.js';
 import { fileExists, readJson, requireFile } from './files.js';
+import type { LatentScale } from './latentScale.js';
 import { readScheduler, type SchedulerFile } from './scheduler.js';
 import { readTokenizer, type ClipTokenizer } from './tokenizer.js';
 
@@ -57,15 +58,6 @@ const VECTOR = 32;
 export interface TextEncoder {
   readonly graph: TextEncoderName;
   readonly tokenizer: ClipTokenizer;
-}
-
-/** Latents are `(vae - mean) * scaling / deviation` of what the VAE works with. */
-export interface LatentScale {
-  readonly scaling: number;
-  /** [channels] */
-  readonly mean: readonly number[];
-  /** [channels] */
-  readonly deviation: readonly number[];
 }
 
 /** A diffusers-layout ONNX folder, read and checked but for the graphs. */
@@ -176,4 +168,12 @@ export function graphFiles(model: ModelFolder): Record<string, GraphFile> {
       name === 'unet' ? { path, perRow: 'timestep', evenRows: model.evenRows } : { path },
     ]),
   );
+}
+
+/** Shape of an image's latents, [channels, height / factor, width / factor]. @param size of the image, in pixels */
+export function latentDims(
+  { latentChannels, vaeFactor }: ModelFolder,
+  { width, height }: { readonly width: number; readonly height: number },
+): number[] {
+  return [latentChannels, height / vaeFactor, width / vaeFactor];
 }

@@ -1,9 +1,10 @@
 import type { Batcher } from '../engine/batcher.js';
 import { isShared, type Engine, type GraphInfo, type Rewrite, type TensorInfo } from '../engine/engine.js';
 import { SrdsError } from '../errors.js';
-import { float32, int64, type Tensor } from '../tensor/tensor.js';
+import { float32, int64, sizeOf, type Tensor } from '../tensor/tensor.js';
 import { toRgb, toValues, type RgbImage } from './image.js';
-import type { GraphName, ModelFolder, TextEncoderName } from './modelFolder.js';
+import { fromLatents } from './latentScale.js';
+import { latentDims, type GraphName, type ModelFolder, type TextEncoderName } from './modelFolder.js';
 
 const INPUT_TYPES: readonly string[] = ['float32', 'float16', 'int32', 'int64'];
 const OUTPUT_TYPES: readonly string[] = ['float32', 'float16'];
@@ -31,7 +32,7 @@ export class Networks {
    * @throws SrdsError MODEL_INVALID if one does not take or give what Stable Diffusion's does
    */
   check(): void {
-    for (const name of this.engine.graphs.keys()) this.graph(name as GraphName);
+    for (const [name, info] of this.engine.graphs) checkGraph(this.model, name as GraphName, info);
     for (const { graph } of this.model.textEncoders) {
       if (this.engine.graphs.has(graph)) this.textOutputs(graph);
     }
@@ -75,7 +76,7 @@ export class Networks {
    * @param width of the image, in pixels
    */
   async decode(latents: Float32Array, width: number, height: number, signal: AbortSignal): Promise<RgbImage> {
-    const { latentChannels, vaeFactor, latentScale } = this.model;
+    const { latentScale } = this.model;
     if (!latents.every(Number.isFinite)) {
       throw new SrdsError(
         'ENGINE_FAILED',
@@ -84,43 +85,24 @@ export class Networks {
         'try a smaller guidance scale; if that does not help, the model is damaged',
       );
     }
-    const dims = [latentChannels, height / vaeFactor, width / vaeFactor];
-    const plane = latents.length / latentChannels;
-    const { scaling, mean, deviation } = latentScale;
-    const scaled = latents.map((value, k) => {
-      const channel = Math.floor(k / plane);
-      return (value * deviation[channel]) / scaling + mean[channel];
-    });
+    const dims = latentDims(this.model, { width, height });
+    const scaled = fromLatents(latentScale, latents);
     const decoded = await this.vae('vae_decoder', float32(scaled, dims), signal);
     this.checkSize('vae_decoder', decoded, [3 * width * height]);
     return toRgb(decoded, width, height);
   }
 
   /**
-   * Latents of an image, drawn from the encoder's distribution. Source: diffusers AutoencoderKL.encode,
-   * DiagonalGaussianDistribution.sample.
-   * @param randn the next normal numbers
-   * @returns [channels, height / factor, width / factor], as the sampler works with
+   * What the VAE encoder says of an image. Source: diffusers AutoencoderKL.encode.
+   * @returns mean and log variance, each [channels, height / factor, width / factor]; of exports that draw the sample
+   * themselves the sample alone
    */
-  async encode(image: RgbImage, randn: (count: number) => Float32Array, signal: AbortSignal): Promise<Float32Array> {
-    const { latentChannels, vaeFactor, latentScale } = this.model;
+  async encode(image: RgbImage, signal: AbortSignal): Promise<Float32Array> {
     const { width, height } = image;
     const encoded = await this.vae('vae_encoder', float32(toValues(image), [3, height, width]), signal);
-    const plane = (width / vaeFactor) * (height / vaeFactor);
-    const size = latentChannels * plane;
+    const size = sizeOf(latentDims(this.model, image));
     this.checkSize('vae_encoder', encoded, [size, 2 * size]);
-    const drawn = encoded.slice(0, size);
-    // Some exports draw the sample themselves.
-    if (encoded.length === 2 * size) {
-      const noise = randn(size);
-      const deviation = (k: number) => Math.exp(Math.min(20, Math.max(-30, encoded[size + k])) / 2);
-      noise.forEach((z, k) => (drawn[k] += deviation(k) * z));
-    }
-    const { scaling, mean, deviation } = latentScale;
-    return drawn.map((value, k) => {
-      const channel = Math.floor(k / plane);
-      return ((value - mean[channel]) * scaling) / deviation[channel];
-    });
+    return encoded;
   }
 
   private checkSize(graph: GraphName, { length }: Float32Array, sizes: readonly number[]): void {
@@ -150,28 +132,26 @@ export class Networks {
 
   private graph(name: GraphName): GraphInfo {
     const info = this.engine.graphs.get(name);
-    if (!info) throw unusable(this.model, name, 'a graph that is loaded', 'none');
-    const names = info.inputs.map((input) => input.name);
-    const expected =
-      name === 'unet' ? UNET_INPUTS[this.model.kind] : name.startsWith('text') ? ['input_ids'] : undefined;
-    const fits = expected
-      ? names.length === expected.length && expected.every((input) => names.includes(input))
-      : names.length === 1;
-    if (!fits) {
-      throw unusable(
-        this.model,
-        name,
-        expected ? `the inputs ${expected.join(', ')}` : 'one input',
-        namesOf(info.inputs),
-      );
-    }
-    if (info.outputs.length === 0) throw unusable(this.model, name, 'an output', 'none');
-    const odd =
-      info.inputs.find(({ type }) => !INPUT_TYPES.includes(type)) ??
-      info.outputs.find(({ type }) => !OUTPUT_TYPES.includes(type));
-    if (odd) throw unusable(this.model, name, 'float32 or float16 values', `${odd.name} of type ${odd.type}`);
-    return info;
+    if (info) return info;
+    throw unusable(this.model, name, 'a graph that is loaded', 'none');
   }
+}
+
+/** @throws SrdsError MODEL_INVALID if a graph does not take or give what Stable Diffusion's of that name does */
+function checkGraph(model: ModelFolder, name: GraphName, info: GraphInfo): void {
+  const names = info.inputs.map((input) => input.name);
+  const expected = name === 'unet' ? UNET_INPUTS[model.kind] : name.startsWith('text') ? ['input_ids'] : undefined;
+  const fits = expected
+    ? names.length === expected.length && expected.every((input) => names.includes(input))
+    : names.length === 1;
+  if (!fits) {
+    throw unusable(model, name, expected ? `the inputs ${expected.join(', ')}` : 'one input', namesOf(info.inputs));
+  }
+  if (info.outputs.length === 0) throw unusable(model, name, 'an output', 'none');
+  const odd =
+    info.inputs.find(({ type }) => !INPUT_TYPES.includes(type)) ??
+    info.outputs.find(({ type }) => !OUTPUT_TYPES.includes(type));
+  if (odd) throw unusable(model, name, 'float32 or float16 values', `${odd.name} of type ${odd.type}`);
 }
 
 /** @param shared whether a session of the UNet takes one timestep for the whole batch */

@@ -13,7 +13,7 @@ import { singleStep, solverOf, SOLVERS, type SolverName } from '../solver/catalo
 import type { AnySolver } from '../solver/solver.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { RgbImage } from './image.js';
-import type { ModelFolder } from './modelFolder.js';
+import { latentDims, type ModelFolder } from './modelFolder.js';
 
 /** Which sampler draws. */
 export type SamplerName = 'serial' | 'srds';
@@ -79,6 +79,8 @@ export interface Settings {
   /** As asked for; with `init` only `grid.length` of them are taken. */
   readonly steps: number;
   readonly solver: SolverName;
+  /** The solver of that name. */
+  readonly method: AnySolver;
   readonly eta: number;
   readonly schedule: ScheduleConfig;
   /** What of the schedule was asked for, not the model's own. */
@@ -115,12 +117,13 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
   for (const text of [prompt, negativePrompt ?? ''] as unknown[]) {
     if (typeof text !== 'string') throw new SrdsError('INVALID_OPTION', 'text as prompt', typeof text, 'give a string');
   }
-  const { solver, eta, schedule } = methodOf(options, model);
+  const { solver, eta, schedule } = scheduleOf(options, model);
   const steps = options.steps ?? 25;
   const whole = fineGrid(schedule, steps);
-  const strength = strengthOf(options, model);
+  const strength = strengthOf(options, steps, model);
   const grid = strength === undefined ? whole : whole.slice(startOf(steps, strength));
-  if (sampler !== 'serial') singleStep(solverNamed({ solver, eta, schedule, steps }));
+  const method = solverOf(solver, { schedule, steps, eta });
+  if (sampler !== 'serial') singleStep(method);
 
   const size = sizeOf(options, model);
   const n = wholeNumber('a number of images', options.n ?? 1, 1, MAX_IMAGES);
@@ -133,6 +136,7 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
     seeds: Array.from({ length: n }, (_, i) => seedInRange(first + BigInt(i))),
     steps,
     solver,
+    method,
     eta,
     schedule,
     given: { spacing: options.spacing, prediction: options.prediction },
@@ -156,17 +160,7 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
   };
 }
 
-/** The solver that settings name. */
-export function solverNamed({
-  solver,
-  eta,
-  schedule,
-  steps,
-}: Pick<Settings, 'solver' | 'eta' | 'schedule' | 'steps'>): AnySolver {
-  return solverOf(solver, { schedule, steps, eta });
-}
-
-function methodOf(
+function scheduleOf(
   { solver: asked, eta = 0, spacing, prediction }: GenerateOptions,
   { scheduler }: ModelFolder,
 ): Pick<Settings, 'solver' | 'eta' | 'schedule'> {
@@ -189,7 +183,7 @@ function methodOf(
   return { solver, eta, schedule: scheduler.scheduleFor(solver, { spacing, prediction }) };
 }
 
-function strengthOf({ init, strength, steps = 25 }: GenerateOptions, model: ModelFolder): number | undefined {
+function strengthOf({ init, strength }: GenerateOptions, steps: number, model: ModelFolder): number | undefined {
   if (!init) {
     if (strength === undefined) return undefined;
     throw new SrdsError('INVALID_OPTION', 'a strength with an initial image only', 'none', 'give one with --init');
@@ -258,11 +252,11 @@ function checkSide(name: string, side: number, { sizeStep }: ModelFolder): void 
 function noiseOf(
   noise: Tensor | undefined,
   n: number,
-  { width, height }: { readonly width: number; readonly height: number },
-  { latentChannels, vaeFactor }: ModelFolder,
+  size: { readonly width: number; readonly height: number },
+  model: ModelFolder,
 ): Float32Array | undefined {
   if (noise === undefined) return undefined;
-  const dims = [n, latentChannels, height / vaeFactor, width / vaeFactor].join(', ');
+  const dims = [n, ...latentDims(model, size)].join(', ');
   const fits = noise.type === 'float32' && noise.dims.join(', ') === dims;
   if (fits && noise.data.every(Number.isFinite)) return noise.data;
   throw new SrdsError(

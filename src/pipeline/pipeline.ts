@@ -13,13 +13,13 @@ import { maxAbsoluteDifference, meanAbsoluteDifference } from '../tensor/operati
 import { sizeOf } from '../tensor/tensor.js';
 import { condition, zeroed, type Conditioning } from './conditioning.js';
 import { resized, type RgbImage } from './image.js';
-import { BUNDLED_MODEL, graphFiles, type ModelFolder } from './modelFolder.js';
+import { BUNDLED_MODEL, graphFiles, latentDims, type ModelFolder } from './modelFolder.js';
 import { openModel, type OpenModelOptions } from './openModel.js';
 import { Networks } from './network.js';
-import { settingsOf, solverNamed, type GenerateOptions, type Settings } from './options.js';
+import { settingsOf, type GenerateOptions, type Settings } from './options.js';
 import { Residency } from './residency.js';
 import type { GeneratedImage, GenerateEvent, GenerateResult, ImageEvaluations } from './result.js';
-import { drawStart, type Start } from './start.js';
+import { drawStart } from './start.js';
 
 /** How to open a pipeline on the CPU. */
 export interface OpenOptions extends Omit<CpuEngineOptions, 'graphs'>, OpenModelOptions {
@@ -45,7 +45,8 @@ interface Job {
   readonly settings: Settings;
   readonly conditional: ConditioningId;
   readonly unconditional: ConditioningId | undefined;
-  readonly init: RgbImage | undefined;
+  /** What the VAE encoder says of the initial image. */
+  readonly encodedInit: Float32Array | undefined;
   readonly emit: Emit;
   readonly signal: AbortSignal;
 }
@@ -124,16 +125,15 @@ export class Pipeline {
     lastFor(preparing);
     const ready = await unlessAborted(Promise.race([preparing, whenAborted(signal)]), signal);
     if (!ready) {
-      const images = settings.seeds.map((seed) => aborted(seed, settings, this.latentSize(settings)));
+      const images = settings.seeds.map((seed) => aborted(seed, settings, sizeOf(latentDims(this.model, settings))));
       return { images, settings, seconds, timesteps: undefined, batches: 0 };
     }
-    const { job, load, encode } = ready;
+    const { job, load, encode, begun } = ready;
     try {
       const timesteps = this.networks.timestepBatching;
       if (timesteps.kind === 'shared' && settings.sampler !== 'serial') {
         emit({ type: 'warning', message: sharedWarning(timesteps.why) });
       }
-      const begun = performance.now();
       const drawn = await all(settings.seeds.map((seed, image) => this.drawOne(job, seed, image)));
       const images = settings.compare
         ? await all(drawn.map(({ result }, image) => this.compared(job, result, image)))
@@ -157,7 +157,7 @@ export class Pipeline {
     settings: Settings,
     emit: Emit,
     signal: AbortSignal,
-  ): Promise<{ readonly job: Job; readonly load: number; readonly encode: number }> {
+  ): Promise<{ readonly job: Job; readonly load: number; readonly encode: number; readonly begun: number }> {
     signal.throwIfAborted();
     const loadedForText = await this.residency.forText();
     signal.throwIfAborted();
@@ -166,17 +166,19 @@ export class Pipeline {
     const encode = (performance.now() - start) / 1000;
     signal.throwIfAborted();
     const loaded = await this.residency.forSampling(settings.init !== undefined);
+    const begun = performance.now();
     const init = settings.init && (await resized(settings.init, settings.width, settings.height));
+    const encodedInit = init && (await this.networks.encode(init, signal));
     signal.throwIfAborted();
     const job: Job = {
       settings,
       conditional: this.engine.register(conditional),
       unconditional: unconditional && this.engine.register(unconditional),
-      init,
+      encodedInit,
       emit,
       signal,
     };
-    return { job, load: loadedForText + loaded, encode };
+    return { job, load: loadedForText + loaded, encode, begun };
   }
 
   private async conditioningOf(
@@ -213,10 +215,8 @@ export class Pipeline {
     };
     const withSerial = countingSerial(settings);
 
-    const start = await unlessAborted(this.start(job, image), signal);
-    if (!start) return { result: aborted(seed, settings, this.latentSize(settings)), ...now() };
     const { partition, correction, pipelined, tolerance, maxIterations } = settings;
-    const common = this.samplerOptions(job, start, image);
+    const common = this.samplerOptions(job, image);
     const run: Run<SamplerEvent, SampleResult> =
       settings.sampler === 'serial'
         ? serial(common)
@@ -251,9 +251,7 @@ export class Pipeline {
   private async compared(job: Job, result: GeneratedImage, image: number): Promise<GeneratedImage> {
     const { signal, settings } = job;
     if (!result.rgb || result.status === 'aborted') return result;
-    const start = await unlessAborted(this.start(job, image), signal);
-    if (!start) return result;
-    const { status, x } = await serial(this.samplerOptions(job, start, image)).result;
+    const { status, x } = await serial(this.samplerOptions(job, image)).result;
     if (status === 'aborted') return result;
     const { width, height } = settings;
     const expected = await unlessAborted(this.networks.decode(finished(settings, x), width, height, signal), signal);
@@ -262,18 +260,16 @@ export class Pipeline {
     return { ...result, error: { mean: meanAbsoluteDifference(a, b), max: maxAbsoluteDifference(a, b) } };
   }
 
-  private start({ settings, init, signal }: Job, image: number): Promise<Start> {
-    return drawStart(settings, image, this.latentSize(settings), init, this.networks, signal);
-  }
-
-  private samplerOptions(job: Job, start: Start, image: number) {
-    const { settings, conditional, unconditional, signal } = job;
+  private samplerOptions(job: Job, image: number) {
+    const { settings, conditional, unconditional, encodedInit, signal } = job;
     const { schedule, guidance, guidanceRescale } = settings;
+    const dims = latentDims(this.model, settings);
+    const start = drawStart(settings, image, sizeOf(dims), this.model.latentScale, encodedInit);
     const denoiser = engineDenoiser({
       batcher: this.batcher,
       graph: 'unet',
       output: this.networks.unetOutput,
-      dims: this.latentDims(settings),
+      dims,
       predictionType: schedule.predictionType,
       bound: schedule.bound,
       conditional,
@@ -282,16 +278,7 @@ export class Pipeline {
       guidanceRescale,
       priority: [image],
     });
-    return { ...start, denoiser, solver: solverNamed(settings), signal };
-  }
-
-  private latentDims({ width, height }: Settings): number[] {
-    const { latentChannels, vaeFactor } = this.model;
-    return [latentChannels, height / vaeFactor, width / vaeFactor];
-  }
-
-  private latentSize(settings: Settings): number {
-    return sizeOf(this.latentDims(settings));
+    return { ...start, denoiser, solver: settings.method, signal };
   }
 }
 
@@ -302,7 +289,7 @@ function finished({ schedule, grid }: Settings, x: Float32Array): Float32Array {
 }
 
 function countingSerial(settings: Settings): (count: EvaluationCount) => ImageEvaluations {
-  const ofSerial = serialEvaluations(solverNamed(settings), settings.grid);
+  const ofSerial = serialEvaluations(settings.method, settings.grid);
   return (count) => ({ ...count, serial: ofSerial });
 }
 
@@ -311,11 +298,6 @@ function aborted(seed: bigint, settings: Settings, size: number): GeneratedImage
   const evaluations = countingSerial(settings)({ critical: 0, total: 0 });
   const latents = new Float32Array(size);
   return { seed, status: 'aborted', iterations: 0, residuals: [], evaluations, latents, rgb: undefined };
-}
-
-function now(): { sampled: number; decoded: number } {
-  const at = performance.now();
-  return { sampled: at, decoded: at };
 }
 
 /** Waits for all, whether or not one fails, and then fails with the first that did. */

@@ -2,8 +2,7 @@ import { Generator } from '../random/generator.js';
 import { initialNoiseScale, type SolverStep } from '../schedule/grid.js';
 import { withNoise } from '../schedule/noise.js';
 import { addsNoise } from '../solver/catalog.js';
-import type { RgbImage } from './image.js';
-import type { Networks } from './network.js';
+import { toLatents, type LatentScale } from './latentScale.js';
 import type { Settings } from './options.js';
 
 /** Where an image's trajectory begins and the steps that it takes, their noise included. */
@@ -17,20 +16,19 @@ export interface Start {
  * noise, then that of each step. Source: prepare_latents of diffusers' pipelines, add_noise of its schedulers.
  * @param image its index among those of the call
  * @param size of the latents
- * @param init the initial image, at the size of the result
+ * @param encoded what the VAE encoder says of the initial image
  */
-export async function drawStart(
+export function drawStart(
   settings: Settings,
   image: number,
   size: number,
-  init: RgbImage | undefined,
-  networks: Networks,
-  signal: AbortSignal,
-): Promise<Start> {
+  scale: LatentScale,
+  encoded: Float32Array | undefined,
+): Start {
   const { grid, schedule, solver, eta } = settings;
   const generator = new Generator(settings.seeds[image]);
   const randn = (count: number) => generator.randn(count);
-  const latents = init && (await networks.encode(init, randn, signal));
+  const latents = encoded && toLatents(scale, sampled(encoded, size, randn));
   const noise = settings.noise?.slice(image * size, (image + 1) * size) ?? randn(size);
   const { from } = grid[0];
   const [ofLatents, ofNoise] = latents
@@ -38,4 +36,14 @@ export async function drawStart(
     : [0, initialNoiseScale(schedule, from)];
   const x = noise.map((z, k) => ofLatents * (latents?.[k] ?? 0) + ofNoise * z);
   return { x, steps: addsNoise(solver, eta) ? withNoise(grid, () => randn(size)) : grid };
+}
+
+/** A sample of the encoder's distribution. Source: diffusers DiagonalGaussianDistribution.sample. */
+function sampled(encoded: Float32Array, size: number, randn: (count: number) => Float32Array): Float32Array {
+  // Some exports draw the sample themselves.
+  if (encoded.length === size) return encoded;
+  const drawn = encoded.slice(0, size);
+  const deviation = (k: number) => Math.exp(Math.min(20, Math.max(-30, encoded[size + k])) / 2);
+  randn(size).forEach((z, k) => (drawn[k] += deviation(k) * z));
+  return drawn;
 }
