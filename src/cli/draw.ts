@@ -8,7 +8,7 @@ import { readImage } from '../pipeline/image.js';
 import { encodePng } from '../pipeline/png.js';
 import { findModel } from './model.js';
 import { checkWritable, imagePath, writeFiles, type OutputFile } from './output.js';
-import { Progress } from './progress.js';
+import { Progress, warn } from './progress.js';
 import { pngParameters, type ReportContext } from './report.js';
 
 /** What to draw and where it goes. */
@@ -57,14 +57,7 @@ export async function draw(options: DrawOptions): Promise<Drawn> {
     if (options.noise !== undefined) generate = { ...generate, noise: await readNoise(options.noise) };
     if (options.init !== undefined) generate = { ...generate, init: await readImage(options.init) };
     const pathOf = await imagePath(options.out, generate.prompt, (generate.n ?? 1) > 1);
-    const model = await findModel(options.model, {
-      progress,
-      say: (message) => {
-        if (options.warnings) process.stderr.write(`srds: ${message}\n`);
-      },
-      warn: options.warnings ? (message) => warn(message, progress) : () => undefined,
-      signal,
-    });
+    const model = await findModel(options.model, { progress, talk: options.warnings, signal });
     // Before the graphs are loaded, which can take long.
     settingsOf(generate, model);
     const { threads, workers, lowMemory } = options;
@@ -98,12 +91,6 @@ export async function draw(options: DrawOptions): Promise<Drawn> {
   } finally {
     progress?.end();
   }
-}
-
-function warn(message: string, progress: Progress | undefined): void {
-  const line = `srds: warning: ${message}`;
-  if (progress) progress.say(line);
-  else process.stderr.write(`${line}\n`);
 }
 
 async function previewFile(

@@ -15,12 +15,7 @@ export function inspectCommand(signal: AbortSignal): Command {
       const progress = !json && process.stderr.isTTY ? new Progress(process.stderr, 1) : undefined;
       let inspection: Inspection;
       try {
-        const say = (message: string) => void process.stderr.write(`srds: ${message}\n`);
-        const warn = (message: string) => {
-          if (progress) progress.say(`srds: warning: ${message}`);
-          else process.stderr.write(`srds: warning: ${message}\n`);
-        };
-        inspection = await inspectModel(await findModel(model, { progress, say, warn, signal }));
+        inspection = await inspectModel(await findModel(model, { progress, talk: true, signal }));
       } finally {
         progress?.end();
       }

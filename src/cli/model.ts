@@ -1,32 +1,31 @@
 import { BUNDLED_MODEL, type ModelFolder } from '../pipeline/modelFolder.js';
 import { openModel } from '../pipeline/openModel.js';
-import type { Progress } from './progress.js';
 import { bytes } from './bytes.js';
+import { warn, type Progress } from './progress.js';
+
+/** How what happens meanwhile is told. */
+export interface FindModelOptions {
+  readonly progress: Progress | undefined;
+  /** Whether to say warnings and, where no progress is shown, that something is fetched. */
+  readonly talk: boolean;
+  readonly signal: AbortSignal;
+}
 
 /** The model that `--model` names, fetched from the hub if need be, with its progress on the terminal. */
 export async function findModel(
   model: string | undefined,
-  {
-    progress,
-    say,
-    warn,
-    signal,
-  }: {
-    readonly progress?: Progress | undefined;
-    /** Told once that something is fetched, where no progress is shown. */
-    readonly say: (message: string) => void;
-    readonly warn: (message: string) => void;
-    readonly signal: AbortSignal;
-  },
+  { progress, talk, signal }: FindModelOptions,
 ): Promise<ModelFolder> {
-  let said = false;
+  let said = !talk;
   const found = await openModel(model ?? BUNDLED_MODEL, {
     onProgress: ({ file, received, total }) => {
       if (progress) progress.doing(`fetching ${file}: ${bytes(received)} of ${bytes(total)} in all`);
-      else if (!said) say(`fetching ${bytes(total)} of ${model ?? ''}`);
+      else if (!said) process.stderr.write(`srds: fetching ${bytes(total)} of ${model ?? ''}\n`);
       said = true;
     },
-    onWarning: warn,
+    onWarning: (message) => {
+      if (talk) warn(message, progress);
+    },
     signal,
   });
   progress?.doing('loading the model');

@@ -2,6 +2,13 @@ import type { GenerateEvent } from '../pipeline/result.js';
 
 const FRAME_MS = 100;
 
+/** Says a warning on standard error, above the line of progress if there is one. */
+export function warn(message: string, progress: Progress | undefined): void {
+  const line = `srds: warning: ${message}`;
+  if (progress) progress.say(line);
+  else process.stderr.write(`${line}\n`);
+}
+
 /** A line on a terminal that follows a run: iteration, residual, evaluations, elapsed time. */
 export class Progress {
   private readonly start = performance.now();

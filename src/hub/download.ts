@@ -38,15 +38,13 @@ export async function download(file: RemoteFile, target: string, options: Downlo
     await mkdir(dirname(target), { recursive: true });
     await locked(target, options.signal, async () => {
       // Another process may have fetched it meanwhile.
-      if ((await sizeOf(target)) !== file.size || file.size === 0) await fetchWhole(file, target, name, options);
+      if ((await sizeOf(target)) !== file.size) await fetchWhole(file, target, name, options);
     });
   } catch (error) {
     options.signal?.throwIfAborted();
     if (error instanceof SrdsError) throw error;
     if (systemCode(error) !== undefined && !isTransient(error)) {
-      throw new SrdsError('DOWNLOAD_FAILED', `to write ${target}`, messageOf(error), 'make room, or set HF_HOME', {
-        cause: error,
-      });
+      throw unwritable(target, error);
     }
     throw explained(error, name, options.settings.endpoint, options.settings.token !== undefined);
   }
@@ -54,7 +52,7 @@ export async function download(file: RemoteFile, target: string, options: Downlo
 
 async function fetchWhole(file: RemoteFile, target: string, name: string, options: DownloadOptions): Promise<void> {
   const partial = `${target}.incomplete`;
-  const resumed = (await sizeOf(partial)) > 0;
+  const resumed = ((await sizeOf(partial)) ?? 0) > 0;
   await fetchRest(file, partial, options);
   let wrong = await defectOf(partial, file, options.signal);
   if (wrong !== undefined && resumed) {
@@ -73,17 +71,17 @@ async function fetchWhole(file: RemoteFile, target: string, name: string, option
 async function fetchRest(file: RemoteFile, partial: string, options: DownloadOptions): Promise<void> {
   const { signal } = options;
   for (let attempt = 1; ; attempt++) {
-    const before = await sizeOf(partial);
+    const before = (await sizeOf(partial)) ?? 0;
     if (before === file.size && before > 0) return;
     try {
       await append(file, partial, before > file.size ? 0 : before, options);
-      const after = await sizeOf(partial);
+      const after = (await sizeOf(partial)) ?? 0;
       if (after >= file.size) return;
       throw new TypeError(`the answer ended after ${after} of ${file.size} bytes`);
     } catch (error) {
       signal?.throwIfAborted();
       // As long as something comes it goes on.
-      if ((await sizeOf(partial)) > before) attempt = 1;
+      if (((await sizeOf(partial)) ?? 0) > before) attempt = 1;
       if (attempt >= ATTEMPTS || !isTransient(error)) throw error;
       await delay(FIRST_PAUSE_MS * 2 ** attempt, undefined, { signal });
     }
@@ -96,7 +94,7 @@ async function defectOf(
   file: RemoteFile,
   signal: AbortSignal | undefined,
 ): Promise<string | undefined> {
-  const found = await sizeOf(partial);
+  const found = (await sizeOf(partial)) ?? 0;
   if (found !== file.size) return `${found} bytes instead of ${file.size}`;
   return (await hashOf(partial, file, signal)) === file.hash ? undefined : 'content with another hash';
 }
@@ -158,8 +156,15 @@ function isTransient(error: unknown): boolean {
   return code === undefined || /^(ECONN|EPIPE|ETIMEDOUT|UND_|ERR_STREAM)/.test(code);
 }
 
-async function sizeOf(path: string): Promise<number> {
-  return (await stat(path).catch(() => undefined))?.size ?? 0;
+/** In bytes; undefined if it is not there. */
+export async function sizeOf(path: string): Promise<number | undefined> {
+  return (await stat(path).catch(() => undefined))?.size;
+}
+
+/** What is said of a place in the cache where nothing can be written. */
+export function unwritable(path: string, error: unknown): SrdsError {
+  const remedy = 'make room or rights there, or set HF_HOME';
+  return new SrdsError('DOWNLOAD_FAILED', `to write ${path}`, messageOf(error), remedy, { cause: error });
 }
 
 /** SHA-256 of a large file's content; of others git's hash, SHA-1 of a header and the content. */

@@ -2,8 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { copyFile, mkdir, readFile, readlink, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { getRepoFolderName } from '@huggingface/hub';
-import { messageOf, SrdsError, systemCode } from '../errors.js';
-import { download } from './download.js';
+import { SrdsError, systemCode } from '../errors.js';
+import { download, sizeOf, unwritable } from './download.js';
 import { lookUp, type RemoteFile, type Repository } from './repository.js';
 import type { HubSettings } from './settings.js';
 
@@ -99,7 +99,7 @@ async function bring(files: readonly RemoteFile[], options: Bringing): Promise<v
   // Files with the same content, such as SDXL's two vocabularies, are one.
   const missing: RemoteFile[] = [];
   for (const file of new Map(files.map((one) => [one.hash, one])).values()) {
-    if (!(await isThere(blobOf(file, options), file))) missing.push(file);
+    if ((await sizeOf(blobOf(file, options))) !== file.size) missing.push(file);
   }
   const total = missing.reduce((sum, { size }) => sum + size, 0);
   const received = new Map<string, number>();
@@ -134,17 +134,12 @@ async function bring(files: readonly RemoteFile[], options: Bringing): Promise<v
 /** Writes something, or says that it could not be written. */
 async function orSay(path: string, write: () => Promise<void>): Promise<void> {
   await write().catch((error: unknown) => {
-    const remedy = 'make room or rights there, or set HF_HOME';
-    throw new SrdsError('DOWNLOAD_FAILED', `to write ${path}`, messageOf(error), remedy, { cause: error });
+    throw unwritable(path, error);
   });
 }
 
 function blobOf({ hash }: RemoteFile, { storage }: Bringing): string {
   return join(storage, 'blobs', hash);
-}
-
-async function isThere(path: string, { size }: RemoteFile): Promise<boolean> {
-  return (await stat(path).catch(() => undefined))?.size === size;
 }
 
 async function link(file: RemoteFile, options: Bringing): Promise<void> {
@@ -153,7 +148,7 @@ async function link(file: RemoteFile, options: Bringing): Promise<void> {
   const target = relative(dirname(at), blob);
   if ((await readlink(at).catch(() => undefined)) === target) return;
   await mkdir(dirname(at), { recursive: true });
-  if (await isThere(at, file)) return;
+  if ((await sizeOf(at)) === file.size) return;
   await rm(at, { force: true });
   await symlink(target, at).catch((error: unknown) => {
     // Another process made it meanwhile.

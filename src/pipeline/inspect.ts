@@ -1,6 +1,7 @@
+import { brokenGraph } from '../engine/onnx/brokenGraph.js';
 import { describeGraph, type GraphDescription } from '../engine/onnx/describe.js';
 import { isShared } from '../engine/engine.js';
-import { messageOf, SrdsError } from '../errors.js';
+import { messageOf } from '../errors.js';
 import type { ScheduleConfig } from '../schedule/config.js';
 import { graphFiles, type GraphName, type ModelFolder } from './modelFolder.js';
 import { timestepBatching, type TimestepBatching } from './network.js';
@@ -25,13 +26,7 @@ export async function inspectModel(model: ModelFolder): Promise<Inspection> {
   // One after the other: each file is in memory while it is looked at.
   for (const [name, file] of Object.entries(graphFiles(model))) {
     const description = await describeGraph(file).catch((error: unknown) => {
-      throw new SrdsError(
-        'MODEL_INVALID',
-        `a whole ONNX graph in ${file.path}`,
-        messageOf(error),
-        'export or download the model again',
-        { cause: error },
-      );
+      throw brokenGraph(file.path, messageOf(error), { cause: error });
     });
     graphs.push({ name: name as GraphName, path: file.path, ...description });
   }

@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { brokenGraph } from '../engine/onnx/brokenGraph.js';
 import { readModel, weightFiles, type ModelProto } from '../engine/onnx/model.js';
 import { messageOf, SrdsError } from '../errors.js';
 import { parseRepository, type Repository } from '../hub/repository.js';
@@ -77,9 +78,7 @@ async function weightsOf(folder: string, paths: readonly string[]): Promise<stri
 
 async function readGraph(path: string): Promise<ModelProto> {
   return readModel(path).catch((error: unknown) => {
-    throw new SrdsError('MODEL_INVALID', `a whole ONNX graph in ${path}`, messageOf(error), 'look for another export', {
-      cause: error,
-    });
+    throw brokenGraph(path, messageOf(error), { cause: error });
   });
 }
 

@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { SrdsError, wholeNumber } from '../../errors.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { Batch, BatchResult, ConditioningId, Engine, GraphFile, GraphInfo } from '../engine.js';
+import { brokenGraph } from './brokenGraph.js';
 import { DeviceProcess } from './process.js';
 import type { Reply } from './protocol.js';
 
@@ -145,5 +146,5 @@ export class CpuEngine implements Engine {
 function loaded(reply: Reply, files: Readonly<Record<string, GraphFile>>): Readonly<Record<string, GraphInfo>> {
   if (reply.kind === 'loaded') return reply.graphs;
   const [file, why] = reply.kind === 'unloadable' ? [files[reply.graph].path, reply.message] : ['a graph', reply.kind];
-  throw new SrdsError('MODEL_INVALID', `a whole ONNX graph in ${file}`, why, 'export or download the model again');
+  throw brokenGraph(file, why);
 }

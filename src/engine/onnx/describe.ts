@@ -25,8 +25,9 @@ const TYPES: Readonly<Partial<Record<number, string>>> = {
 };
 
 /**
- * What an ONNX file holds, without a session (the file is read whole): as the file has it, and what would become of an input that is to have one
- * value a row. @throws Error if it is no ONNX model, or a file with its weights is missing
+ * What an ONNX file holds, without a session (the file is read whole): as the file has it, and what would become of an
+ * input that is to have one value a row.
+ * @throws Error if it is no ONNX model, or a file with its weights is missing
  */
 export async function describeGraph({ path, perRow }: GraphFile): Promise<GraphDescription> {
   const model = await readModel(path);

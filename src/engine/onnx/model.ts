@@ -21,7 +21,7 @@ export interface PreparedModel {
   readonly source: string | Uint8Array;
   /** Folder of those files. */
   readonly weights?: string;
-  readonly rewrite?: Rewrite;
+  readonly rewrite?: Rewrite | undefined;
 }
 
 /** Read at a time: the system takes no more than 2 GB. */
@@ -45,12 +45,12 @@ export async function prepareModel(path: string, perRow?: string): Promise<Prepa
   const { graph } = model;
   if (!graph) throw new Error('no graph in it');
   const rewrite = perRow === undefined ? undefined : rewriteInput(graph, perRow);
-  if (rewrite?.status !== 'rewritten' && !linked) return { source: path, ...(rewrite && { rewrite }) };
+  if (rewrite?.status !== 'rewritten' && !linked) return { source: path, rewrite };
   const weights = await leaveWeights(model, bytes, path);
-  if (weights === undefined) return { source: path, ...(rewrite && { rewrite: scattered(rewrite.input) }) };
+  if (weights === undefined) return { source: path, rewrite: rewrite && scattered(rewrite.input) };
   const source = toBinary(ModelProtoSchema, model);
   await letGo(bytes);
-  return { source, weights, ...(rewrite && { rewrite }) };
+  return { source, weights, rewrite };
 }
 
 /** An ONNX file's graph; weights in the file are read with it. @throws Error if the file is no ONNX model */

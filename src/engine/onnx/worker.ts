@@ -15,7 +15,6 @@ async function load(request: Extract<Question, { kind: 'load' }>): Promise<Reply
   const loaded: Record<string, GraphInfo> = {};
   for (const [name, file] of Object.entries(request.graphs)) {
     try {
-      await graphs.get(name)?.close();
       const graph = await Graph.open(file, request.threads);
       graphs.set(name, graph);
       loaded[name] = graph.info;
