@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Batcher, CpuEngine, type Batch, type BatchResult, type Engine, type Evaluation } from 'srds/engine';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Batcher, LocalEngine, type Batch, type BatchResult, type Engine, type Evaluation } from 'srds/engine';
 import { Generator } from 'srds/random';
 import { float32 } from 'srds/tensor';
 import { fixture, reference, ROOT } from './support/fixtures.js';
@@ -37,7 +38,7 @@ class ManualEngine implements Engine {
   run(batch: Batch): Promise<BatchResult> {
     this.batches.push(batch);
     const outputs = batch.map(({ inputs }) => [Float32Array.from(inputs.timestep.data as Float32Array)]);
-    return new Promise((resolve) => this.answers.push(() => resolve({ outputs, seconds: 0 })));
+    return new Promise((resolve) => this.answers.push(() => resolve({ outputs, seconds: 0, rows: batch.length, device: 'manual' })));
   }
   async answer(): Promise<void> {
     await turn();
@@ -125,7 +126,7 @@ function zeros(conditioning: readonly string[], { t = 1, side = 32 } = {}): Eval
 }
 
 /** Registers a text of zeros. */
-function zeroText(engine: CpuEngine, length = 32): string[] {
+function zeroText(engine: LocalEngine, length = 32): string[] {
   return [engine.register({ encoder_hidden_states: float32(new Float32Array(length * 128), [length, 128]) })];
 }
 
@@ -140,7 +141,7 @@ test('on the CPU every row of a batch is === the row alone, over threads and pro
   const text = float32(random.randn(32 * 128), [32, 128]);
   const outputs: Float32Array[][] = [];
   for (const options of [{ threads: 1 }, { threads: 2 }, { threads: 1, workers: 2 }]) {
-    const engine = await CpuEngine.open(UNET, options);
+    const engine = await LocalEngine.open(UNET, options);
     try {
       const conditioning = [engine.register({ encoder_hidden_states: text })];
       const batch = rows.map(({ sample, t }) => ({
@@ -162,7 +163,7 @@ test('on the CPU every row of a batch is === the row alone, over threads and pro
 test('one evaluation of a network equals torch', async () => {
   for (const model of ['sd15', 'sd21v']) {
     const probe = reference(`refs/${model}/probe`);
-    const engine = await CpuEngine.open({ unet: { path: fixture(`models/${model}/unet/model.onnx`) } });
+    const engine = await LocalEngine.open({ unet: { path: fixture(`models/${model}/unet/model.onnx`) } });
     try {
       const [rows, ...dims] = probe.shape('sample');
       const size = dims.reduce((a, b) => a * b);
@@ -187,18 +188,47 @@ test('one evaluation of a network equals torch', async () => {
   }
 });
 
-test('a process that is killed is an error, at once and from then on; closing still works', async () => {
-  const engine = await CpuEngine.open(UNET);
+test('a process that is killed is replaced, what it was told is told again, and its batch is run again', async () => {
+  for (const workers of [1, 2]) {
+    const warnings: string[] = [];
+    const engine = await LocalEngine.open(UNET, { workers, onWarning: (message) => warnings.push(message) });
+    try {
+      const batch = Array<Evaluation>(8).fill(zeros(zeroText(engine)));
+      const expected = await engine.run(batch);
+      const running = engine.run(batch);
+      await delay(50);
+      const before = engine.pids;
+      process.kill(before[0], 'SIGKILL');
+      assert.deepEqual((await running).outputs, expected.outputs);
+      assert.deepEqual((await Promise.all([engine.run(batch), engine.run(batch)])).at(1)?.outputs, expected.outputs);
+      assert.equal(engine.pids.filter((pid) => !before.includes(pid)).length, 1);
+      assert.equal(warnings.length, 1);
+      assert.match(warnings[0], /SIGKILL; another takes its place/);
+    } finally {
+      await engine.close();
+    }
+  }
+});
+
+test('three processes that die one after the other are an error, from then on; closing still works', async () => {
+  const engine = await LocalEngine.open(UNET);
   const batch = Array<Evaluation>(8).fill(zeros(zeroText(engine)));
-  const running = engine.run(batch);
-  process.kill(engine.pids[0], 'SIGKILL');
-  await assert.rejects(running, { code: 'ENGINE_FAILED', message: /SIGKILL/ });
+  let over = false;
+  const running = engine.run(batch).finally(() => (over = true));
+  const rejected = assert.rejects(running, { code: 'ENGINE_FAILED', message: /SIGKILL/ });
+  const killed = new Set<number>();
+  while (!over) {
+    for (const pid of engine.pids.filter((pid) => !killed.has(pid))) process.kill(pid, 'SIGKILL') && killed.add(pid);
+    await delay(5);
+  }
+  await rejected;
+  assert.equal(killed.size, 3);
   await assert.rejects(engine.run(batch), { code: 'ENGINE_FAILED' });
   await engine.close();
 });
 
 test('closing ends a busy process and rejects what it was doing', async () => {
-  const engine = await CpuEngine.open(UNET);
+  const engine = await LocalEngine.open(UNET);
   const [pid] = engine.pids;
   const batch = Array<Evaluation>(16).fill(zeros(zeroText(engine)));
   const running = assert.rejects(engine.run(batch), { code: 'ENGINE_FAILED' });
@@ -208,7 +238,7 @@ test('closing ends a busy process and rejects what it was doing', async () => {
 });
 
 test('an evaluation that the graph cannot run is an error, and the process lives on', async () => {
-  const engine = await CpuEngine.open(UNET);
+  const engine = await LocalEngine.open(UNET);
   try {
     const text = zeroText(engine);
     await assert.rejects(engine.run([zeros(text, { side: 31 })]), { code: 'ENGINE_FAILED' });
@@ -219,7 +249,7 @@ test('an evaluation that the graph cannot run is an error, and the process lives
 });
 
 test('answers reach those who asked, also when one that fails overtakes others', async () => {
-  const engine = await CpuEngine.open(UNET);
+  const engine = await LocalEngine.open(UNET);
   try {
     const text = zeroText(engine);
     const small = (t: number, ids: readonly string[]) => zeros(ids, { t, side: 8 });
@@ -240,5 +270,5 @@ test('answers reach those who asked, also when one that fails overtakes others',
 
 test('a file that is no graph is refused by name', async () => {
   const file = fixture('models/sd15/model_index.json');
-  await assert.rejects(CpuEngine.open({ unet: { path: file } }), (error: Error) => error.message.includes(file));
+  await assert.rejects(LocalEngine.open({ unet: { path: file } }), (error: Error) => error.message.includes(file));
 });

@@ -15,7 +15,7 @@ import {
   type GraphProto,
 } from 'onnx-buf';
 import { engineConformance } from 'srds/conformance';
-import { CpuEngine, describeGraph, type Evaluation, type GraphFile, type GraphInfo } from 'srds/engine';
+import { LocalEngine, describeGraph, type Evaluation, type GraphFile, type GraphInfo } from 'srds/engine';
 import { Generator } from 'srds/random';
 import { float32 } from 'srds/tensor';
 import { fixture } from './support/fixtures.js';
@@ -98,7 +98,7 @@ async function outputsOf(
   file: GraphFile,
   batch: readonly Evaluation[],
 ): Promise<{ info: GraphInfo; rows: Float32Array[] }> {
-  const engine = await CpuEngine.open({ unet: file });
+  const engine = await LocalEngine.open({ unet: file });
   try {
     const conditioning = CONDITIONING.map((inputs) => engine.register(inputs));
     const rows: Float32Array[] = [];
@@ -144,7 +144,7 @@ test('a UNet that takes one timestep a row is left as it is', async () => {
 });
 
 test('a UNet that cannot be rewritten works as it is, and says why', async () => {
-  const engine = await CpuEngine.open({ unet: { path: variant('unwilling', makeUnwilling), perRow: 'timestep' } });
+  const engine = await LocalEngine.open({ unet: { path: variant('unwilling', makeUnwilling), perRow: 'timestep' } });
   try {
     const rewrite = engine.graphs.get('unet')?.rewrite;
     assert.deepEqual(rewrite, {
@@ -212,7 +212,7 @@ test('weights outside the folder of their graph are refused', async () => {
       for (const entry of externalData) if (entry.key === 'location') entry.value = `../external/${entry.value}`;
     }
   });
-  await assert.rejects(CpuEngine.open({ unet: { path, perRow: 'timestep' } }), {
+  await assert.rejects(LocalEngine.open({ unet: { path, perRow: 'timestep' } }), {
     code: 'MODEL_INVALID',
     message: /outside its folder/,
   });
@@ -221,7 +221,7 @@ test('weights outside the folder of their graph are refused', async () => {
 test('of graphs of which one cannot be loaded none is', async () => {
   const broken = join(scratch, 'broken.onnx');
   writeFileSync(broken, 'no graph');
-  const engine = await CpuEngine.open(
+  const engine = await LocalEngine.open(
     { a: { path: STOCK }, b: { path: broken } },
     { graphs: [], workers: 2, threads: 1 },
   );
@@ -242,7 +242,7 @@ test('of graphs of which one cannot be loaded none is', async () => {
 for (const workers of [1, 2]) {
   for (const { name, run } of engineConformance({
     name: `cpu, ${workers} workers`,
-    open: () => CpuEngine.open({ unet: { path: STOCK, perRow: 'timestep' } }, { workers, threads: 1 }),
+    open: () => LocalEngine.open({ unet: { path: STOCK, perRow: 'timestep' } }, { workers, threads: 1 }),
     evaluations: EVALUATIONS,
     conditioning: CONDITIONING,
   })) {
@@ -251,7 +251,7 @@ for (const workers of [1, 2]) {
 }
 
 test('graphs can be freed and loaded again', async () => {
-  const engine = await CpuEngine.open({ unet: { path: STOCK } }, { graphs: [] });
+  const engine = await LocalEngine.open({ unet: { path: STOCK } }, { graphs: [] });
   try {
     assert.equal(engine.graphs.size, 0);
     const conditioning = CONDITIONING.map((inputs) => engine.register(inputs));

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { engineDenoiser } from 'srds/denoiser';
-import { Batcher, CpuEngine } from 'srds/engine';
+import { Batcher, LocalEngine } from 'srds/engine';
 import { serial, srds, type Correction } from 'srds/sampler';
 import { fineGrid, type TimestepSpacing } from 'srds/schedule';
 import { ddim } from 'srds/solver';
@@ -19,7 +19,7 @@ for (const name of references('srds')) {
     const { scheduler } = await readModelFolder(fixture(model.replace('/onnx', '')));
     const schedule = scheduler.scheduleFor('ddim', { spacing: metadata.spacing as TimestepSpacing });
     const path = fixture(`${model.replace('/onnx', '')}/unet/model.onnx`);
-    const engine = await CpuEngine.open({ unet: { path, perRow: 'timestep' } });
+    const engine = await LocalEngine.open({ unet: { path, perRow: 'timestep' } });
     try {
       const register = (k: string) => {
         const key = `${k}.prompt_embeds`;

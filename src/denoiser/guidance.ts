@@ -3,7 +3,9 @@
  * diffusers' StableDiffusionPipeline.
  */
 export function guide(unconditional: Float32Array, conditional: Float32Array, scale: number): Float32Array {
-  return unconditional.map((value, k) => value + scale * (conditional[k] - value));
+  const guided = new Float32Array(unconditional.length);
+  for (let k = 0; k < guided.length; k++) guided[k] = unconditional[k] + scale * (conditional[k] - unconditional[k]);
+  return guided;
 }
 
 /**

@@ -1,4 +1,5 @@
 import type { Bound, PredictionType } from '../schedule/config.js';
+import { weighted } from '../tensor/operations.js';
 
 /** What a network says of a noisy sample, whatever its prediction type: x = sqrt(abar) x0 + sqrt(1 - abar) epsilon. */
 export interface Prediction {
@@ -24,15 +25,19 @@ export function toPrediction(
   const noise = Math.sqrt(1 - alphaBar);
   switch (type) {
     case 'epsilon':
-      return { x0: x.map((value, k) => (value - noise * output[k]) / signal), epsilon: output };
+      return { x0: difference(x, noise, output, signal), epsilon: output };
     case 'sample':
-      return { x0: output, epsilon: x.map((value, k) => (value - signal * output[k]) / noise) };
+      return { x0: output, epsilon: difference(x, signal, output, noise) };
     case 'v_prediction':
-      return {
-        x0: x.map((value, k) => signal * value - noise * output[k]),
-        epsilon: x.map((value, k) => signal * output[k] + noise * value),
-      };
+      return { x0: weighted(signal, x, -noise, output), epsilon: weighted(signal, output, noise, x) };
   }
+}
+
+/** (x - a y) / b */
+function difference(x: Float32Array, a: number, y: Float32Array, b: number): Float32Array {
+  const values = new Float32Array(x.length);
+  for (let k = 0; k < values.length; k++) values[k] = (x[k] - a * y[k]) / b;
+  return values;
 }
 
 /**

@@ -102,8 +102,8 @@ export class Batcher {
     }
   }
 
-  private report(batch: Waiting[], { outputs, seconds }: BatchResult): void {
-    const rows = outputs.reduce((sum, rows) => sum + rows.length, 0);
+  private report(batch: Waiting[], { seconds }: BatchResult): void {
+    const rows = batch.reduce((sum, { evaluation }) => sum + rowsOf(evaluation), 0);
     this.onBatch?.({ graph: batch[0].evaluation.graph, evaluations: batch.length, rows, seconds });
   }
 

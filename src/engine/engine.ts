@@ -18,9 +18,14 @@ export interface GraphFile {
   readonly path: string;
   /** An input that is to have one value a row; the graph is rewritten if its file has one for the whole batch. */
   readonly perRow?: string;
-  /** Whether odd batches get one row more, so that a row gives the same bits whatever else is in its batch. */
+  /** Whether odd batches get one row more on a CPU, so that a row gives the same bits whatever else is in its batch. */
   readonly evenRows?: boolean;
+  /** What it computes in; default: as the file has it. */
+  readonly precision?: Precision | undefined;
 }
+
+/** Arithmetic of a graph: as its file has it, or in half precision, weights and all. Inputs and outputs are float32. */
+export type Precision = 'float32' | 'float16';
 
 /** What became of an input that had one value for the whole batch. */
 export type Rewrite =
@@ -58,6 +63,10 @@ export interface BatchResult {
   readonly outputs: readonly (readonly Float32Array[])[];
   /** Seconds inside the network. */
   readonly seconds: number;
+  /** Rows that were run: those of the batch, and what fills up its lane. */
+  readonly rows: number;
+  /** Name of the device that ran it. */
+  readonly device: string;
 }
 
 /**
@@ -65,7 +74,7 @@ export interface BatchResult {
  * registered inputs near the network and runs off the caller's thread.
  */
 export interface Engine {
-  /** Name for people and reports, such as `cpu`. */
+  /** Names for people and reports, such as `cpu` or `cuda:0,cuda:1`. */
   readonly device: string;
   /** The graphs that are loaded. */
   readonly graphs: ReadonlyMap<string, GraphInfo>;

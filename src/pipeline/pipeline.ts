@@ -1,7 +1,7 @@
 import { engineDenoiser } from '../denoiser/engineDenoiser.js';
 import { Batcher, type BatchReport } from '../engine/batcher.js';
 import type { ConditioningId, Engine } from '../engine/engine.js';
-import { CpuEngine, type CpuEngineOptions } from '../engine/onnx/cpuEngine.js';
+import { LocalEngine, type LocalEngineOptions } from '../engine/onnx/localEngine.js';
 import type { EvaluationCount, SampleResult, SamplerEvent } from '../sampler/events.js';
 import { whenAborted } from '../sampler/evaluator.js';
 import { Run } from '../sampler/run.js';
@@ -22,7 +22,7 @@ import type { GeneratedImage, GenerateEvent, GenerateResult, ImageEvaluations } 
 import { drawStart } from './start.js';
 
 /** How to open a pipeline on the CPU. */
-export interface OpenOptions extends Omit<CpuEngineOptions, 'graphs'>, OpenModelOptions {
+export interface OpenOptions extends Omit<LocalEngineOptions, 'graphs'>, OpenModelOptions {
   /**
    * Keeps the text encoders and the other networks in memory by turns only: loaded for each run, freed when they are no
    * longer needed. Runs take turns too.
@@ -87,7 +87,7 @@ export class Pipeline {
     const start = performance.now();
     const model = typeof folder === 'string' ? await openModel(folder, options) : folder;
     const graphs = options.lowMemory ? [] : Residency.atOnce(model);
-    const engine = await CpuEngine.open(graphFiles(model), { ...options, graphs });
+    const engine = await LocalEngine.open(graphFiles(model), { ...options, graphs });
     try {
       return new Pipeline(model, engine, { ...options, loadSeconds: (performance.now() - start) / 1000 });
     } catch (error) {

@@ -30,11 +30,13 @@ export type Correction = 'secant' | 'parareal';
  */
 export function correct(correction: Correction, { now, before, older }: CorrectionInput): Float32Array {
   const w = correction === 'secant' && older ? secantWeight(now.x, before.x, older.x) : 0;
-  if (w === 0 || !older) return before.f.map((f, k) => f + (now.g[k] - before.g[k]));
-  return before.f.map((f, k) => {
-    const e = f - older.f[k] - (before.g[k] - older.g[k]);
-    return f + (now.g[k] - before.g[k] + w * e);
-  });
+  const { f, g } = before;
+  const end = new Float32Array(f.length);
+  for (let k = 0; k < end.length; k++) {
+    const e = older && w !== 0 ? f[k] - older.f[k] - (g[k] - older.g[k]) : 0;
+    end[k] = f[k] + (now.g[k] - g[k] + w * e);
+  }
+  return end;
 }
 
 function secantWeight(now: Float32Array, before: Float32Array, older: Float32Array): number {

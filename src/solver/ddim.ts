@@ -1,3 +1,4 @@
+import { weighted } from '../tensor/operations.js';
 import { posteriorSpread } from './ddpm.js';
 import type { Solver } from './solver.js';
 
@@ -18,7 +19,7 @@ export function ddimEta(eta: number): Solver {
       const spread = z ? eta * posteriorSpread({ from, to }) : 0;
       const signal = Math.sqrt(to.alphaBar);
       const noise = Math.sqrt(Math.max(0, 1 - to.alphaBar - spread * spread));
-      if (!z || spread === 0) return x0.map((value, k) => signal * value + noise * epsilon[k]);
+      if (!z || spread === 0) return weighted(signal, x0, noise, epsilon);
       return x0.map((value, k) => signal * value + noise * epsilon[k] + spread * z[k]);
     },
   };

@@ -1,4 +1,5 @@
 import type { SolverStep } from '../schedule/grid.js';
+import { weighted } from '../tensor/operations.js';
 import type { Solver } from './solver.js';
 
 /**
@@ -19,7 +20,7 @@ export const dpm1: Solver = {
 export function dataStep(x: Float32Array, x0: Float32Array, { from, to }: SolverStep): Float32Array {
   const ofX = Math.sqrt((1 - to.alphaBar) / (1 - from.alphaBar));
   const ofX0 = dataWeight({ from, to });
-  return x.map((value, k) => ofX * value + ofX0 * x0[k]);
+  return weighted(ofX, x, ofX0, x0);
 }
 
 /** -sqrt(abar') (e^-h - 1), with e^-h written without lambda, which is infinite where there is no noise. */

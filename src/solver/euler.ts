@@ -15,6 +15,8 @@ export const euler: Solver = {
   evaluationsPerStep: 1,
   step(_x, { x0, epsilon }, { to }) {
     const [signal, sigma] = [Math.sqrt(to.alphaBar), sigmaOf(to.alphaBar)];
-    return x0.map((value, k) => signal * (value + sigma * epsilon[k]));
+    const end = new Float32Array(x0.length);
+    for (let k = 0; k < end.length; k++) end[k] = signal * (x0[k] + sigma * epsilon[k]);
+    return end;
   },
 };

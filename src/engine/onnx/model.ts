@@ -7,22 +7,35 @@ import {
   ModelProtoSchema,
   StringStringEntryProtoSchema,
   TensorProto_DataLocation,
+  TensorProto_DataType,
+  TensorShapeProto_DimensionSchema,
   type ModelProto,
   type TensorProto,
+  type ValueInfoProto,
 } from 'onnx-buf';
-import type { Rewrite } from '../engine.js';
+import type { GraphFile, GraphInfo, Precision, Rewrite, TensorInfo } from '../engine.js';
+import { computeInHalf, singleInterface } from './half.js';
 import { rewriteInput } from './rewrite.js';
 
 export type { ModelProto };
 
 /** An ONNX file, ready to be opened. */
 export interface PreparedModel {
-  /** The file, or a graph in memory whose weights stay in their files. */
-  readonly source: string | Uint8Array;
-  /** Folder of those files. */
+  /**
+   * What a session opens: the file, or a graph in memory whose weights stay in their files.
+   * @param shapes of inputs by name, for a session that takes those only; without a graph in memory they are not used
+   */
+  readonly source: (shapes?: Shapes) => string | Uint8Array;
+  /** Folder of the weights of a graph in memory. */
   readonly weights?: string;
   readonly rewrite?: Rewrite | undefined;
+  readonly precision: Precision;
+  /** What a graph in memory takes and gives. */
+  readonly values?: Pick<GraphInfo, 'inputs' | 'outputs'>;
 }
+
+/** Shapes by name. */
+export type Shapes = ReadonlyMap<string, readonly number[]>;
 
 /** Read at a time: the system takes no more than 2 GB. */
 const CHUNK_BYTES = 1 << 28;
@@ -30,27 +43,72 @@ const CHUNK_BYTES = 1 << 28;
 const INLINE_BYTES = 1024;
 
 /**
- * Prepares an ONNX file for a session. If an input has one value for the whole batch where one a row is wanted, the graph
- * is rewritten in memory; nothing is written, and no weight is copied: the new graph refers to the weights in their files.
- * @param perRow name of that input
- * @throws Error if the file is no ONNX model
+ * Prepares an ONNX file for sessions. What has to be changed (an input with one value for the whole batch where one a row
+ * is wanted, precision, float16 inputs) is changed in memory; nothing is written, and no weight is copied: the new graph
+ * refers to the weights in their files.
+ * @param always whether to make a graph in memory even where the file could be opened as it is
+ * @throws Error if the file is no ONNX model, or cannot be computed in the precision that is asked for
  */
-export async function prepareModel(path: string, perRow?: string): Promise<PreparedModel> {
-  const file = await realpath(path);
+export async function prepareModel(file: GraphFile, always: boolean): Promise<PreparedModel> {
+  const { path, perRow, precision } = file;
+  const real = await realpath(path);
   // Weights beside a link are links too, and ONNX Runtime takes none that lie in another folder.
-  const linked = dirname(file) !== (await realpath(dirname(path)));
-  if (perRow === undefined && !linked) return { source: path };
-  const bytes = await readWhole(file);
+  const linked = dirname(real) !== (await realpath(dirname(path)));
+  const asItIs = { source: () => path, precision: 'float32' } as const;
+  if (perRow === undefined && precision !== 'float16' && !linked && !always) return asItIs;
+  const bytes = await readWhole(real);
   const model = fromBinary(ModelProtoSchema, bytes);
   const { graph } = model;
   if (!graph) throw new Error('no graph in it');
   const rewrite = perRow === undefined ? undefined : rewriteInput(graph, perRow);
-  if (rewrite?.status !== 'rewritten' && !linked) return { source: path, rewrite };
+  const changed = [singleInterface(graph), rewrite?.status === 'rewritten', precision === 'float16'].includes(true);
+  if (!changed && !linked && !always) return { ...asItIs, rewrite };
   const weights = await leaveWeights(model, bytes, path);
-  if (weights === undefined) return { source: path, rewrite: rewrite && scattered(rewrite.input) };
-  const source = toBinary(ModelProtoSchema, model);
+  if (weights === undefined) {
+    if (precision === 'float16') throw new Error('its weights lie in several folders, so it runs in float32 only');
+    return { ...asItIs, rewrite: rewrite && scattered(rewrite.input) };
+  }
+  const why = precision === 'float16' ? computeInHalf(graph) : undefined;
+  if (why !== undefined) throw new Error(`it cannot run in float16: ${why}`);
+  const light = fromBinary(ModelProtoSchema, toBinary(ModelProtoSchema, model));
   await letGo(bytes);
-  return { source, weights, rewrite };
+  const source = (shapes?: Shapes) => toBinary(ModelProtoSchema, shapes ? pinned(light, shapes) : light);
+  const values = {
+    inputs: light.graph?.input.map(describeValue) ?? [],
+    outputs: light.graph?.output.map(describeValue) ?? [],
+  };
+  return { source, weights, rewrite, precision: precision ?? 'float32', values };
+}
+
+const TYPES: Readonly<Partial<Record<number, string>>> = {
+  [TensorProto_DataType.FLOAT]: 'float32',
+  [TensorProto_DataType.FLOAT16]: 'float16',
+  [TensorProto_DataType.DOUBLE]: 'float64',
+  [TensorProto_DataType.INT32]: 'int32',
+  [TensorProto_DataType.INT64]: 'int64',
+  [TensorProto_DataType.BOOL]: 'bool',
+};
+
+/** An input or output as the file declares it. */
+export function describeValue({ name, type }: ValueInfoProto): TensorInfo {
+  if (type?.value.case !== 'tensorType') return { name, type: 'not a tensor', dims: [] };
+  const { elemType, shape } = type.value.value;
+  const dims = (shape?.dim ?? []).map(({ value }) =>
+    value.case === 'dimValue' ? Number(value.value) : (value.value ?? '?'),
+  );
+  return { name, type: TYPES[elemType] ?? `type ${elemType}`, dims };
+}
+
+/** The model with the shapes of its inputs fixed. What they lead to is then computed once, as a session opens. */
+function pinned(model: ModelProto, shapes: Shapes): ModelProto {
+  for (const { name, type } of model.graph?.input ?? []) {
+    const dims = shapes.get(name);
+    if (!dims || type?.value.case !== 'tensorType' || !type.value.value.shape) continue;
+    type.value.value.shape.dim = dims.map((dim) =>
+      create(TensorShapeProto_DimensionSchema, { value: { case: 'dimValue', value: BigInt(dim) } }),
+    );
+  }
+  return model;
 }
 
 /** An ONNX file's graph; weights in the file are read with it. @throws Error if the file is no ONNX model */

@@ -1,7 +1,9 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { oneLine, SrdsError } from '../../errors.js';
-import type { Notice, Numbered, Question, Reply } from './protocol.js';
+import { deviceName } from '../device.js';
+import { Mailbox } from './mailbox.js';
+import type { Notice, Numbered, ProcessSettings, Question, Reply } from './protocol.js';
 
 interface Pending {
   readonly resolve: (reply: Reply) => void;
@@ -10,7 +12,9 @@ interface Pending {
 
 /** The parent's side of a device process. */
 export class DeviceProcess {
+  readonly mailbox = Mailbox.create();
   private readonly child: ChildProcess;
+  private readonly device: string;
   private readonly pending = new Map<number, Pending>();
   private questions = 0;
   private readonly ended: Promise<void>;
@@ -18,8 +22,10 @@ export class DeviceProcess {
   private failure: SrdsError | undefined;
   private lastWords = '';
 
-  constructor(private readonly device: string) {
-    this.child = fork(fileURLToPath(new URL('./worker.js', import.meta.url)), {
+  constructor(settings: Omit<ProcessSettings, 'mailbox'>) {
+    this.device = deviceName(settings.device);
+    const whole: ProcessSettings = { ...settings, mailbox: this.mailbox.path };
+    this.child = fork(fileURLToPath(new URL('./worker.js', import.meta.url)), [JSON.stringify(whole)], {
       serialization: 'advanced',
       execArgv: [],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
@@ -32,11 +38,18 @@ export class DeviceProcess {
       this.pending.delete(number);
     });
     this.ended = new Promise((resolve) => {
-      this.child.on('error', (error) => (this.fail(`failed (${error.message})`), resolve()));
-      this.child.once('exit', (code, signal) => {
-        this.fail(signal ? `was ended by ${signal}` : `ended with exit code ${code}`);
+      const end = (how: string) => {
+        if (!this.failure) {
+          this.mailbox.remove();
+          this.mailbox.close();
+        }
+        this.fail(how);
         resolve();
-      });
+      };
+      this.child.on('error', (error) => end(`failed (${error.message})`));
+      this.child.once('exit', (code, signal) =>
+        end(signal ? `was ended by ${signal}` : `ended with exit code ${code}`),
+      );
     });
   }
 
@@ -44,9 +57,9 @@ export class DeviceProcess {
     return this.child.pid;
   }
 
-  /** Number of questions that wait for their reply; of a process that has failed, more than any. */
-  get load(): number {
-    return this.failure ? Infinity : this.pending.size;
+  /** Why it can be asked no more; undefined while it lives. */
+  get death(): SrdsError | undefined {
+    return this.failure;
   }
 
   /** Asks, and waits for the reply. @throws SrdsError ENGINE_FAILED if the process ends before it */

@@ -1,11 +1,42 @@
-import type { Batch, BatchResult, ConditioningId, GraphFile, GraphInfo } from '../engine.js';
-import type { Tensor } from '../../tensor/tensor.js';
+import type { ConditioningId, GraphFile, GraphInfo } from '../engine.js';
+import type { Device } from '../device.js';
+import type { ElementType, Tensor } from '../../tensor/tensor.js';
+
+/** What a device process is told when it starts. */
+export interface ProcessSettings {
+  readonly device: Device;
+  /** Threads on the CPU. */
+  readonly threads: number;
+  /** Sizes of batches that it keeps sessions for, ascending; none on a CPU, where any size will do. */
+  readonly lanes: readonly number[];
+  /** Path of the mailbox. */
+  readonly mailbox: string;
+}
+
+/** An input of all evaluations of a batch, one after the other in the mailbox. */
+export interface WireInput {
+  readonly name: string;
+  readonly type: ElementType;
+  /** Of one evaluation, without batch axis. */
+  readonly dims: readonly number[];
+  /** Where it begins, in bytes. */
+  readonly at: number;
+}
+
+/** A batch, its tensors in the mailbox. */
+export interface WireBatch {
+  readonly graph: string;
+  readonly output: string;
+  readonly inputs: readonly WireInput[];
+  /** Of each evaluation: the registered inputs of its rows; null: one row, with no others. */
+  readonly conditioning: readonly (readonly ConditioningId[] | null)[];
+}
 
 /** Parent to device process: what has a reply. */
 export type Question =
-  | { readonly kind: 'load'; readonly graphs: Readonly<Record<string, GraphFile>>; readonly threads: number }
+  | { readonly kind: 'load'; readonly graphs: Readonly<Record<string, GraphFile>> }
   | { readonly kind: 'unload'; readonly graphs: readonly string[] }
-  | { readonly kind: 'run'; readonly batch: Batch };
+  | { readonly kind: 'run'; readonly batch: WireBatch };
 
 /** Parent to device process: what has none. */
 export type Notice =
@@ -17,7 +48,17 @@ export type Reply =
   | { readonly kind: 'loaded'; readonly graphs: Readonly<Record<string, GraphInfo>> }
   | { readonly kind: 'unloaded' }
   | { readonly kind: 'unloadable'; readonly graph: string; readonly message: string }
-  | { readonly kind: 'done'; readonly result: BatchResult }
+  /** The rows of the output are at the start of the mailbox, float32. */
+  | {
+      readonly kind: 'done';
+      /** Numbers in a row of the output. */
+      readonly size: number;
+      readonly seconds: number;
+      /** Rows that were run, padding included. */
+      readonly rows: number;
+      /** Lanes that are left, if memory did not suffice for one. */
+      readonly lanes?: readonly number[] | undefined;
+    }
   | { readonly kind: 'failed'; readonly message: string };
 
 /** A message with the number of its question: an answer that fails may overtake others. */

@@ -6,7 +6,12 @@ import { messageOf } from '../../errors.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { ConditioningId, GraphInfo } from '../engine.js';
 import { Graph } from './graph.js';
-import type { Notice, Numbered, Question, Reply } from './protocol.js';
+import { Mailbox } from './mailbox.js';
+import type { Notice, Numbered, ProcessSettings, Question, Reply } from './protocol.js';
+
+const settings = JSON.parse(process.argv[2]) as ProcessSettings;
+const mailbox = Mailbox.open(settings.mailbox);
+mailbox.remove();
 
 const graphs = new Map<string, Graph>();
 const registered = new Map<ConditioningId, Readonly<Record<string, Tensor>>>();
@@ -15,7 +20,7 @@ async function load(request: Extract<Question, { kind: 'load' }>): Promise<Reply
   const loaded: Record<string, GraphInfo> = {};
   for (const [name, file] of Object.entries(request.graphs)) {
     try {
-      const graph = await Graph.open(file, request.threads);
+      const graph = await Graph.open(file, settings);
       graphs.set(name, graph);
       loaded[name] = graph.info;
     } catch (error) {
@@ -35,11 +40,11 @@ async function unload(names: readonly string[]): Promise<Reply> {
   return { kind: 'unloaded' };
 }
 
-async function run(request: Extract<Question, { kind: 'run' }>): Promise<Reply> {
+async function run({ batch }: Extract<Question, { kind: 'run' }>): Promise<Reply> {
   try {
-    const graph = graphs.get(request.batch[0].graph);
-    if (!graph) throw new Error(`no graph ${request.batch[0].graph}`);
-    return { kind: 'done', result: await graph.run(request.batch, registered) };
+    const graph = graphs.get(batch.graph);
+    if (!graph) throw new Error(`no graph ${batch.graph}`);
+    return { kind: 'done', ...(await graph.run(batch, registered, mailbox)) };
   } catch (error) {
     return { kind: 'failed', message: messageOf(error) };
   }

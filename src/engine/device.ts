@@ -1,0 +1,44 @@
+import { SrdsError } from '../errors.js';
+
+/** What ONNX Runtime can run on here. */
+export type DeviceKind = 'cpu' | 'cuda' | 'webgpu';
+
+/** Where a network runs. */
+export interface Device {
+  readonly kind: DeviceKind;
+  /** Which of several of that kind, from 0. */
+  readonly index: number;
+}
+
+export const CPU: Device = { kind: 'cpu', index: 0 };
+
+/** The name that `parseDevices` reads: `cpu`, `cuda:0`, `webgpu:0`. */
+export function deviceName({ kind, index }: Device): string {
+  return kind === 'cpu' ? kind : `${kind}:${index}`;
+}
+
+/**
+ * Devices from their names, separated by commas: `cpu`, `cuda`, `cuda:1`, `webgpu`, or `auto` alone.
+ * @throws SrdsError INVALID_OPTION
+ */
+export function parseDevices(text: string): readonly Device[] | 'auto' {
+  if (text === 'auto') return 'auto';
+  const devices = text.split(',').map((name) => parseDevice(name.trim()));
+  const names = devices.map(deviceName);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  if (twice === undefined) return devices;
+  throw new SrdsError('INVALID_OPTION', 'each device once', `${twice} twice`, 'for more processes use --workers');
+}
+
+function parseDevice(name: string): Device {
+  const [, kind, index] = /^(cpu|cuda|webgpu)(?::(\d{1,3}))?$/.exec(name) ?? [];
+  if (kind !== undefined && !(kind === 'cpu' && index !== undefined)) {
+    return { kind: kind as DeviceKind, index: Number((index as string | undefined) ?? 0) };
+  }
+  throw new SrdsError(
+    'INVALID_OPTION',
+    'devices such as cpu, cuda, cuda:1 or webgpu, or auto',
+    name === '' ? 'an empty name' : name,
+    'srds doctor lists those of this machine',
+  );
+}

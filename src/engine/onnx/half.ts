@@ -1,0 +1,164 @@
+import { create } from '@bufbuild/protobuf';
+import {
+  AttributeProto_AttributeType,
+  AttributeProtoSchema,
+  NodeProtoSchema,
+  TensorProto_DataType,
+  type AttributeProto,
+  type GraphProto,
+  type NodeProto,
+  type TensorProto,
+  type ValueInfoProto,
+} from 'onnx-buf';
+
+const FLOAT: number = TensorProto_DataType.FLOAT;
+const HALF: number = TensorProto_DataType.FLOAT16;
+
+/**
+ * Makes a graph compute in half precision, its inputs and outputs staying float32. Weights stay in their files: each is
+ * cast once, which ONNX Runtime does as it opens the graph. What leads to a sine or cosine stays float32, since half
+ * precision has no digits for the phase of a timestep; so do the scales of Resize, by ONNX's rule.
+ * @returns why it cannot be done, the graph then being as it was
+ */
+export function computeInHalf(graph: GraphProto): string | undefined {
+  if (graph.node.some(({ attribute }) => attribute.some(({ g, graphs }) => g ?? graphs.length > 0))) {
+    return 'parts of it run on a condition or in a loop';
+  }
+  const single = leadingToPhases(graph);
+  const filled = graph.node.filter((node) => node.opType === 'ConstantOfShape' && !single.has(node));
+  if (filled.some((node) => !isZeroOrWhole(valueOf(node)))) return 'it fills tensors with numbers other than 0';
+  const nodes: NodeProto[] = [];
+  const halves = new Map<string, string>();
+  const sources = new Set([
+    ...graph.initializer.filter(({ dataType }) => dataType === FLOAT).map(({ name }) => name),
+    ...graph.input.filter((input) => elementType(input) === FLOAT).map(({ name }) => name),
+  ]);
+  const half = (name: string): string => {
+    if (!sources.has(name)) return name;
+    const known = halves.get(name);
+    if (known !== undefined) return known;
+    const cast = `${name}/float16`;
+    nodes.push(castNode(name, cast, HALF));
+    halves.set(name, cast);
+    return cast;
+  };
+  const outputs = new Set(graph.output.filter((output) => elementType(output) === FLOAT).map(({ name }) => name));
+  for (const node of graph.node) {
+    const constant = node.opType === 'Constant' ? valueOf(node) : undefined;
+    if (single.has(node)) {
+      if (isPhase(node)) node.output.forEach((name) => sources.add(name));
+      if (constant?.dataType === FLOAT) sources.add(node.output[0]);
+      nodes.push(node);
+      continue;
+    }
+    if (constant) {
+      if (constant.dataType === FLOAT) sources.add(node.output[0]);
+      nodes.push(node);
+      continue;
+    }
+    node.input = node.input.map((name, k) => (node.opType === 'Resize' && k > 0 ? name : half(name)));
+    for (const attribute of node.attribute) narrow(node, attribute);
+    node.output = node.output.map((name) => {
+      if (!outputs.has(name)) return name;
+      return `${name}/float16`;
+    });
+    nodes.push(node);
+  }
+  for (const name of outputs) {
+    // What else reads an output reads the half of it.
+    const inner = `${name}/float16`;
+    for (const node of nodes) node.input = node.input.map((input) => (input === name ? inner : input));
+    nodes.push(castNode(inner, name, FLOAT));
+  }
+  graph.node = nodes;
+  graph.valueInfo = [];
+  return undefined;
+}
+
+/** Makes inputs and outputs that are float16 float32, with casts inside. @returns whether there were any */
+export function singleInterface(graph: GraphProto): boolean {
+  const inputs = graph.input.filter((input) => elementType(input) === HALF);
+  const outputs = graph.output.filter((output) => elementType(output) === HALF);
+  for (const { name } of inputs) {
+    for (const node of graph.node) node.input = renamed(node.input, name);
+    graph.node.unshift(castNode(name, `${name}/inside`, HALF));
+  }
+  for (const { name } of outputs) {
+    for (const node of graph.node) {
+      node.input = renamed(node.input, name);
+      node.output = renamed(node.output, name);
+    }
+    graph.node.push(castNode(`${name}/inside`, name, FLOAT));
+  }
+  for (const { type } of [...inputs, ...outputs]) {
+    if (type?.value.case === 'tensorType') type.value.value.elemType = FLOAT;
+  }
+  return inputs.length + outputs.length > 0;
+}
+
+/** Whether most of a graph's weights are stored in half precision, so that computing in it loses little. */
+export function storedInHalf({ initializer }: GraphProto): boolean {
+  const size = ({ dims }: TensorProto) => dims.reduce((product, dim) => product * Number(dim), 1);
+  const total = (type: number) =>
+    initializer.reduce((sum, tensor) => sum + (tensor.dataType === type ? size(tensor) : 0), 0);
+  return total(HALF) > total(FLOAT);
+}
+
+/** Nodes from which a sine or cosine is reached. */
+function leadingToPhases({ node: nodes }: GraphProto): Set<NodeProto> {
+  const maker = new Map(nodes.flatMap((node) => node.output.map((name) => [name, node] as const)));
+  const found = new Set<NodeProto>();
+  const follow = nodes.filter(isPhase);
+  for (const node of follow) {
+    if (found.has(node)) continue;
+    found.add(node);
+    for (const input of node.input) {
+      const before = maker.get(input);
+      if (before) follow.push(before);
+    }
+  }
+  return found;
+}
+
+function isPhase({ opType }: NodeProto): boolean {
+  return opType === 'Sin' || opType === 'Cos';
+}
+
+/** What says the type of a node's result. */
+function narrow({ opType }: NodeProto, attribute: AttributeProto): void {
+  const says = (opType === 'Cast' && attribute.name === 'to') || attribute.name === 'dtype';
+  if (says && Number(attribute.i) === FLOAT) attribute.i = BigInt(HALF);
+  if (opType === 'ConstantOfShape' && attribute.t?.dataType === FLOAT) {
+    Object.assign(attribute.t, { dataType: HALF, floatData: [], rawData: new Uint8Array(2) });
+  }
+}
+
+/** Whether a value is the float32 number 0, or none of float32. */
+function isZeroOrWhole(value: TensorProto | undefined): boolean {
+  if (value === undefined) return false;
+  if (value.dataType !== FLOAT) return true;
+  return [...value.floatData, ...value.rawData].every((number) => number === 0);
+}
+
+function valueOf({ attribute }: NodeProto): TensorProto | undefined {
+  return attribute.find(({ name }) => name === 'value')?.t;
+}
+
+function renamed(names: readonly string[], name: string): string[] {
+  return names.map((other) => (other === name ? `${name}/inside` : other));
+}
+
+function castNode(input: string, output: string, to: number): NodeProto {
+  const attribute = create(AttributeProtoSchema, { name: 'to', type: AttributeProto_AttributeType.INT, i: BigInt(to) });
+  return create(NodeProtoSchema, {
+    opType: 'Cast',
+    name: output,
+    input: [input],
+    output: [output],
+    attribute: [attribute],
+  });
+}
+
+function elementType({ type }: ValueInfoProto): number | undefined {
+  return type?.value.case === 'tensorType' ? type.value.value.elemType : undefined;
+}

@@ -1,0 +1,178 @@
+import { SrdsError } from '../../errors.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import type { Batch, BatchResult, ConditioningId, GraphFile, GraphInfo } from '../engine.js';
+import { deviceName } from '../device.js';
+import { brokenGraph } from './brokenGraph.js';
+import type { Mailbox } from './mailbox.js';
+import { DeviceProcess } from './process.js';
+import type { ProcessSettings, Reply, WireBatch } from './protocol.js';
+
+/** Processes in a row that may die without having run a batch. */
+const MAX_DEATHS = 3;
+
+/** What a process that takes another's place must know. */
+export interface State {
+  readonly files: Readonly<Record<string, GraphFile>>;
+  /** Names of the graphs that are loaded. */
+  readonly loaded: ReadonlyMap<string, GraphInfo>;
+  readonly registered: ReadonlyMap<ConditioningId, Readonly<Record<string, Tensor>>>;
+}
+
+/** A device that outlives its process: one that dies is replaced, and what it was doing is done again. */
+export class LocalDevice {
+  readonly name: string;
+  private process: DeviceProcess;
+  private lanes: readonly number[];
+  private turn: Promise<unknown> = Promise.resolve();
+  private waiting = 0;
+  private deaths = 0;
+  private closed = false;
+
+  constructor(
+    private readonly settings: Omit<ProcessSettings, 'mailbox'>,
+    private readonly state: State,
+    private readonly onWarning: (message: string) => void,
+  ) {
+    this.name = deviceName(settings.device);
+    this.lanes = settings.lanes;
+    this.process = new DeviceProcess(settings);
+  }
+
+  get pid(): number | undefined {
+    return this.process.pid;
+  }
+
+  /** Batches that wait or run here; of a device that is lost, more than any. */
+  get load(): number {
+    return this.lost ? Infinity : this.waiting;
+  }
+
+  /** Whether it has been given up. */
+  get lost(): boolean {
+    return this.closed || this.deaths >= MAX_DEATHS;
+  }
+
+  /** Rows of its largest batch; undefined where any size will do. */
+  get maxRows(): number | undefined {
+    return this.lanes.at(-1);
+  }
+
+  /** @throws SrdsError MODEL_INVALID, ENGINE_FAILED */
+  async loadGraphs(names: readonly string[]): Promise<Readonly<Record<string, GraphInfo>>> {
+    await this.revive();
+    return this.open(names);
+  }
+
+  async unload(graphs: readonly string[]): Promise<void> {
+    await this.process.ask({ kind: 'unload', graphs });
+  }
+
+  register(id: ConditioningId, inputs: Readonly<Record<string, Tensor>>): void {
+    this.process.tell({ kind: 'register', id, inputs });
+  }
+
+  release(id: ConditioningId): void {
+    this.process.tell({ kind: 'release', id });
+  }
+
+  /**
+   * Runs a batch, again if the process dies meanwhile.
+   * @throws SrdsError ENGINE_FAILED if it cannot be run, or if process after process dies
+   */
+  run(batch: Batch): Promise<BatchResult> {
+    this.waiting++;
+    // The mailbox holds one batch.
+    const result = this.turn.then(() => this.attempt(batch)).finally(() => this.waiting--);
+    this.turn = result.catch(() => undefined);
+    return result;
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    await this.process.close();
+  }
+
+  private async attempt(batch: Batch): Promise<BatchResult> {
+    for (;;) {
+      try {
+        await this.revive();
+        const { process } = this;
+        const reply = await process.ask({ kind: 'run', batch: send(batch, process.mailbox) });
+        this.deaths = 0;
+        return this.received(reply, batch, process.mailbox);
+      } catch (error) {
+        if (!this.process.death || this.lost) throw error;
+        this.deaths++;
+        if (this.lost) throw this.process.death;
+        this.onWarning(`${this.process.death.found}; another takes its place`);
+      }
+    }
+  }
+
+  /** Puts a process in the place of one that is dead. */
+  private async revive(): Promise<void> {
+    if (!this.process.death) return;
+    if (this.lost) throw this.process.death;
+    this.process = new DeviceProcess(this.settings);
+    await this.open([...this.state.loaded.keys()]);
+    for (const [id, inputs] of this.state.registered) this.register(id, inputs);
+  }
+
+  private async open(names: readonly string[]): Promise<Readonly<Record<string, GraphInfo>>> {
+    const graphs = Object.fromEntries(names.map((name) => [name, this.state.files[name]]));
+    return loadedOf(await this.process.ask({ kind: 'load', graphs }), graphs);
+  }
+
+  private received(reply: Reply, batch: Batch, mailbox: Mailbox): BatchResult {
+    if (reply.kind !== 'done') {
+      throw new SrdsError(
+        'ENGINE_FAILED',
+        `graph ${batch[0].graph} to run on ${this.name}`,
+        reply.kind === 'failed' ? reply.message : reply.kind,
+        'if the size suits the model and its memory, report this as a defect',
+      );
+    }
+    if (reply.lanes) {
+      this.lanes = reply.lanes;
+      this.onWarning(
+        `${this.name} has no memory for larger batches than ${this.lanes.at(-1)} rows; it goes on with those`,
+      );
+    }
+    const rowsOf = batch.map(({ conditioning }) => conditioning?.length ?? 1);
+    const data = new Float32Array(rowsOf.reduce((a, b) => a + b) * reply.size);
+    mailbox.read(data, 0);
+    let row = 0;
+    const outputs = rowsOf.map((rows) =>
+      Array.from({ length: rows }, () => data.subarray(row * reply.size, ++row * reply.size)),
+    );
+    return { outputs, seconds: reply.seconds, rows: reply.rows, device: this.name };
+  }
+}
+
+/** Puts a batch's tensors into the mailbox. @throws SrdsError ENGINE_FAILED if they differ in shape */
+function send(batch: Batch, mailbox: Mailbox): WireBatch {
+  let position = 0;
+  const inputs = Object.entries(batch[0].inputs).map(([name, { type, dims }]) => {
+    const at = position;
+    const shape = dims.join();
+    for (const { inputs } of batch) {
+      const tensor = (inputs as Readonly<Partial<Record<string, Tensor>>>)[name];
+      if (tensor?.type !== type || tensor.dims.join() !== shape) throw differ(name);
+      position = mailbox.write(tensor.data, position);
+    }
+    return { name, type, dims, at };
+  });
+  const [{ graph, output }] = batch;
+  return { graph, output, inputs, conditioning: batch.map(({ conditioning }) => conditioning ?? null) };
+}
+
+function differ(name: string): SrdsError {
+  const expected = 'evaluations of a batch that are alike';
+  return new SrdsError('ENGINE_FAILED', expected, `rows of ${name} differ in shape`, 'report this as a defect');
+}
+
+function loadedOf(reply: Reply, files: Readonly<Record<string, GraphFile>>): Readonly<Record<string, GraphInfo>> {
+  if (reply.kind === 'loaded') return reply.graphs;
+  const [file, why] = reply.kind === 'unloadable' ? [files[reply.graph].path, reply.message] : ['a graph', reply.kind];
+  throw brokenGraph(file, why);
+}
