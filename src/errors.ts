@@ -11,7 +11,9 @@ export type ErrorCode =
   /** a result could not be written */
   | 'OUTPUT_FAILED'
   /** a device process failed or was killed */
-  | 'ENGINE_FAILED';
+  | 'ENGINE_FAILED'
+  /** a device is not there, or not ready for use */
+  | 'DEVICE_UNAVAILABLE';
 
 /**
  * An error that a user can cause and mend: its message is one line that says what was expected, what was found and

@@ -38,7 +38,9 @@ class ManualEngine implements Engine {
   run(batch: Batch): Promise<BatchResult> {
     this.batches.push(batch);
     const outputs = batch.map(({ inputs }) => [Float32Array.from(inputs.timestep.data as Float32Array)]);
-    return new Promise((resolve) => this.answers.push(() => resolve({ outputs, seconds: 0, rows: batch.length, device: 'manual' })));
+    return new Promise((resolve) =>
+      this.answers.push(() => resolve({ outputs, seconds: 0, rows: batch.length, device: 'manual' })),
+    );
   }
   async answer(): Promise<void> {
     await turn();
@@ -53,6 +55,7 @@ const at = (t: number): Evaluation => ({
   output: 'out',
   inputs: { timestep: float32(Float32Array.of(t), []) },
 });
+const ME = {};
 const timesOf = (batches: readonly Batch[]) =>
   batches.map((batch) => batch.map(({ inputs }) => Number(inputs.timestep.data[0])));
 
@@ -65,7 +68,7 @@ test('the most urgent evaluations share the next batch, up to the rows that pay'
     [1, 0],
     [1, 2],
     [0, 1],
-  ].map((priority, k) => batcher.evaluate(at(k), priority));
+  ].map((priority, k) => batcher.evaluate(at(k), { priority, requester: ME }));
   await engine.answer();
   await engine.answer();
   assert.deepEqual(timesOf(engine.batches), [
@@ -78,25 +81,59 @@ test('the most urgent evaluations share the next batch, up to the rows that pay'
   );
 });
 
+test('requesters share batches fairly, whatever the priorities, and what is speculative takes what is left', async () => {
+  const engine = new ManualEngine(['batch'], 1, 4);
+  const batcher = new Batcher(engine);
+  const [a, b, c] = [{}, {}, {}];
+  const ask = (t: number, priority: number, requester: object, speculative = false) =>
+    batcher.evaluate(at(t), { priority: [priority], requester, speculative });
+  const first = [0, 1, 2, 3, 4].map((k) => ask(10 + k, k, a, k > 0));
+  const results = [...first, ask(20, 9, b), ask(21, 9, b), ask(30, 0, c, true)];
+  for (let k = 0; k < 2; k++) await engine.answer();
+  assert.deepEqual(
+    timesOf(engine.batches).map((times) => times.sort()),
+    [
+      [10, 20, 21, 30],
+      [11, 12, 13, 14],
+    ],
+  );
+  await Promise.all(results);
+});
+
+test('what waits is spread over free slots', async () => {
+  const engine = new ManualEngine(['batch'], 2, 8);
+  const batcher = new Batcher(engine);
+  const results = [0, 1, 2, 3, 4].map((k) => batcher.evaluate(at(k), { priority: [k], requester: ME }));
+  await engine.answer();
+  await engine.answer();
+  assert.deepEqual(timesOf(engine.batches), [
+    [0, 1, 2],
+    [3, 4],
+  ]);
+  await Promise.all(results);
+});
+
 test('an aborted evaluation that waits is dropped; one under way is finished', async () => {
   const engine = new ManualEngine();
   const batcher = new Batcher(engine);
   const controller = new AbortController();
-  const running = batcher.evaluate(at(1), [0], controller.signal);
+  const running = batcher.evaluate(at(1), { priority: [0], requester: ME, signal: controller.signal });
   await turn();
-  const waiting = batcher.evaluate(at(2), [0], controller.signal);
+  const waiting = batcher.evaluate(at(2), { priority: [0], requester: ME, signal: controller.signal });
   controller.abort();
   await assert.rejects(waiting, { name: 'AbortError' });
   await engine.answer();
   assert.equal((await running)[0][0], 1);
-  await assert.rejects(batcher.evaluate(at(3), [0], controller.signal), { name: 'AbortError' });
+  await assert.rejects(batcher.evaluate(at(3), { priority: [0], requester: ME, signal: controller.signal }), {
+    name: 'AbortError',
+  });
   assert.equal(engine.batches.length, 1);
 });
 
 test('where the graph takes one timestep for the batch, only equal ones share one', async () => {
   const engine = new ManualEngine([]);
   const batcher = new Batcher(engine);
-  const results = [5, 7, 5].map((t, k) => batcher.evaluate(at(t), [k]));
+  const results = [5, 7, 5].map((t, k) => batcher.evaluate(at(t), { priority: [k], requester: ME }));
   await engine.answer();
   await engine.answer();
   assert.deepEqual(timesOf(engine.batches), [[5, 5], [7]]);
@@ -112,8 +149,8 @@ test('an engine that fails rejects the batch and goes on with the next', async (
   const run = engine.run.bind(engine);
   engine.run = (batch) => (failed ? run(batch) : ((failed = true), Promise.reject(new Error('lost'))));
   const batcher = new Batcher(engine);
-  await assert.rejects(batcher.evaluate(at(1), [0]), /lost/);
-  const second = batcher.evaluate(at(2), [0]);
+  await assert.rejects(batcher.evaluate(at(1), { priority: [0], requester: ME }), /lost/);
+  const second = batcher.evaluate(at(2), { priority: [0], requester: ME });
   await engine.answer();
   assert.equal((await second)[0][0], 2);
 });

@@ -284,7 +284,7 @@ test('events carry the image of every iteration, residuals are its changes, and 
     const residuals: number[] = [];
     for await (const event of run) {
       if (event.type !== 'iteration') continue;
-      previews.push(event.preview.data);
+      previews.push(event.preview!.data);
       if (event.residual !== undefined) residuals.push(event.residual);
     }
     const { images, seconds } = await run.result;

@@ -25,7 +25,7 @@ export function demoCommand(signal: AbortSignal): Command {
       const rows: string[][] = [];
       const onEvent = (event: GenerateEvent): void => {
         if (event.type !== 'iteration') return;
-        previews.push(event.preview);
+        if (event.preview) previews.push(event.preview);
         const change = event.residual?.toFixed(2) ?? '';
         rows.push([
           event.iteration === 0 ? 'coarse' : String(event.iteration),
@@ -34,7 +34,14 @@ export function demoCommand(signal: AbortSignal): Command {
         ]);
       };
       const { result, context } = await draw({
-        generate: { prompt, steps: flags.steps, seed: flags.seed ?? 1n, compare: flags.compare ?? false },
+        generate: {
+          prompt,
+          previews: true,
+          steps: flags.steps,
+          seed: flags.seed ?? 1n,
+          compare: flags.compare ?? false,
+        },
+        open: {},
         out: flags.out,
         progress: true,
         warnings: true,

@@ -2,9 +2,9 @@ import { join } from 'node:path';
 import { SrdsError } from '../errors.js';
 import { latentsFile, readNoise } from '../pipeline/latents.js';
 import { settingsOf, type GenerateOptions } from '../pipeline/options.js';
-import { Pipeline } from '../pipeline/pipeline.js';
+import { Pipeline, type OpenOptions } from '../pipeline/pipeline.js';
 import type { GenerateEvent, GenerateResult } from '../pipeline/result.js';
-import { readImage } from '../pipeline/image.js';
+import { readImage, type RgbImage } from '../pipeline/image.js';
 import { encodePng } from '../pipeline/png.js';
 import { findModel } from './model.js';
 import { checkWritable, imagePath, writeFiles, type OutputFile } from './output.js';
@@ -14,8 +14,7 @@ import { pngParameters, type ReportContext } from './report.js';
 /** What to draw and where it goes. */
 export interface DrawOptions {
   readonly model?: string | undefined;
-  readonly threads?: number | undefined;
-  readonly workers?: number | undefined;
+  readonly open: Pick<OpenOptions, 'devices' | 'precision' | 'lanes' | 'threads' | 'workers'>;
   readonly lowMemory?: boolean | undefined;
   /** Path of the initial noise. */
   readonly noise?: string | undefined;
@@ -60,14 +59,19 @@ export async function draw(options: DrawOptions): Promise<Drawn> {
     const model = await findModel(options.model, { progress, talk: options.warnings, signal });
     // Before the graphs are loaded, which can take long.
     settingsOf(generate, model);
-    const { threads, workers, lowMemory } = options;
-    const pipeline = await Pipeline.open(model, { threads, workers, lowMemory, signal });
+    const { open, lowMemory } = options;
+    const onWarning = (message: string) => options.warnings && warn(message, progress);
+    const pipeline = await Pipeline.open(model, { ...open, lowMemory, signal, onWarning });
     try {
-      const run = pipeline.generate({ ...generate, signal });
+      const run = pipeline.generate({
+        ...generate,
+        previews: generate.previews ?? options.previews !== undefined,
+        signal,
+      });
       for await (const event of run) {
-        if (event.type === 'warning' && options.warnings) warn(event.message, progress);
-        if (event.type === 'iteration' && options.previews !== undefined) {
-          await writeFiles([await previewFile(options.previews, event)]);
+        if (event.type === 'warning') onWarning(event.message);
+        if (event.type === 'iteration' && event.preview && options.previews !== undefined) {
+          await writeFiles([await previewFile(options.previews, event, event.preview)]);
         }
         progress?.show(event);
         options.onEvent?.(event);
@@ -95,7 +99,8 @@ export async function draw(options: DrawOptions): Promise<Drawn> {
 
 async function previewFile(
   folder: string,
-  { seed, iteration, preview }: Extract<GenerateEvent, { type: 'iteration' }>,
+  { seed, iteration }: Extract<GenerateEvent, { type: 'iteration' }>,
+  preview: RgbImage,
 ): Promise<OutputFile> {
   const name = `seed${seed}-iteration${String(iteration).padStart(2, '0')}.png`;
   return { path: join(folder, name), bytes: await encodePng(preview) };

@@ -8,6 +8,7 @@ export const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
   OUTPUT_FAILED: 5,
   ENGINE_FAILED: 6,
   DOWNLOAD_FAILED: 7,
+  DEVICE_UNAVAILABLE: 8,
 };
 
 /** A defect of this program. */

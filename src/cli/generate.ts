@@ -11,10 +11,11 @@ import type { SolverName, TimestepSpacing } from '../pipeline/options.js';
 import type { Partition } from '../plan/partition.js';
 import { draw } from './draw.js';
 import { differenceToSerial, jsonReport, summary } from './report.js';
+import { addDeviceOptions, splitDeviceFlags, type DeviceFlags } from './devices.js';
 import { blocks, decimal, seed, size, whole } from './values.js';
 
 /** Options of `srds generate`, as commander parses them; what is not given is not there. */
-interface Flags {
+interface Flags extends DeviceFlags {
   model?: string;
   steps?: number;
   sampler?: SamplerName;
@@ -37,8 +38,6 @@ interface Flags {
   seed?: bigint;
   n?: number;
   size?: { width: number; height: number };
-  threads?: number;
-  workers?: number;
   out?: string;
   previews?: string;
   latents?: string;
@@ -49,7 +48,7 @@ interface Flags {
 
 /** `srds generate`. @param signal aborts what is being drawn */
 export function generateCommand(signal: AbortSignal): Command {
-  return new Command('generate')
+  const command = new Command('generate')
     .description('draw images')
     .argument('<prompt>', 'what to draw; may be empty')
     .option(
@@ -88,38 +87,36 @@ export function generateCommand(signal: AbortSignal): Command {
     .option('--seed <n>', 'seed of the first image, as in PyTorch (default: 0)', seed)
     .option('--n <n>', 'number of images (default: 1)', whole('--n'))
     .option('--size <WxH>', "in pixels (default: the model's)", size)
-    .option('--threads <n>', 'threads of each device process (default: all processors)', whole('--threads'))
-    .option('--workers <n>', 'device processes (default: 1)', whole('--workers'))
     .option('--low-memory', 'keep text encoders in memory only while they are used')
     .option('--out <file>', 'PNG file, folder, or pattern with {seed}')
     .option('--previews <dir>', 'write the image of every iteration there')
     .option('--latents <file.npy>', 'write the final latents, float32, [n,4,h,w]')
     .option('--compare', 'draw the serial sample too and measure the difference')
     .option('--json', 'print a report as JSON, and nothing else')
-    .option('--quiet', 'print nothing but errors')
-    .action(async (prompt: string, flags: Flags) => {
-      const { model, threads, workers, lowMemory, out, previews, latents, noise, init, size, ...rest } = flags;
-      const { json = false, quiet = false, ...options } = rest;
-      const { result, context } = await draw({
-        model,
-        threads,
-        workers,
-        lowMemory,
-        noise,
-        init,
-        generate: { prompt, ...options, ...size },
-        out,
-        previews,
-        latents,
-        progress: !json && !quiet,
-        warnings: !quiet,
-        signal,
-      });
-      if (json) return void process.stdout.write(`${JSON.stringify(jsonReport(result, context))}\n`);
-      if (quiet) return;
-      result.images.forEach((image, i) => {
-        const difference = image.error ? `; ${differenceToSerial(image.error)}` : '';
-        process.stdout.write(`${context.files[i] ?? 'no file'}: ${summary(image)}${difference}\n`);
-      });
+    .option('--quiet', 'print nothing but errors');
+  return addDeviceOptions(command).action(async (prompt: string, flags: Flags) => {
+    const { model, lowMemory, out, previews, latents, noise, init, size, ...rest } = flags;
+    const { open, others } = splitDeviceFlags(rest);
+    const { json = false, quiet = false, ...options } = others;
+    const { result, context } = await draw({
+      model,
+      open,
+      lowMemory,
+      noise,
+      init,
+      generate: { prompt, ...options, ...size },
+      out,
+      previews,
+      latents,
+      progress: !json && !quiet,
+      warnings: !quiet,
+      signal,
     });
+    if (json) return void process.stdout.write(`${JSON.stringify(jsonReport(result, context))}\n`);
+    if (quiet) return;
+    result.images.forEach((image, i) => {
+      const difference = image.error ? `; ${differenceToSerial(image.error)}` : '';
+      process.stdout.write(`${context.files[i] ?? 'no file'}: ${summary(image)}${difference}\n`);
+    });
+  });
 }

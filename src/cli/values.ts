@@ -36,7 +36,12 @@ export function size(text: string): { width: number; height: number } {
 /** A number of blocks, or the fine steps of each: `8` or `2,3,20`. */
 export function blocks(text: string): number | Partition {
   if (!text.includes(',')) return whole('--blocks')(text);
-  return text.split(',').map(whole('--blocks'));
+  return list('--blocks')(text);
+}
+
+/** Whole numbers, such as `1,8,32`. */
+export function list(name: string): (text: string) => number[] {
+  return (text) => text.split(',').map(whole(name));
 }
 
 function invalid(name: string, expected: string, text: string): SrdsError {

@@ -8,6 +8,8 @@ export interface DenoiseRequest {
   readonly level: NoiseLevel;
   /** Of several requests that wait, the lowest goes first, compared entry by entry. */
   readonly priority: readonly number[];
+  /** Whether the answer may turn out to have been of no use; a device that is busy with others may leave it till last. */
+  readonly speculative?: boolean;
   /** Aborted when the answer is no longer wanted; rejecting then saves the evaluation. */
   readonly signal: AbortSignal;
 }

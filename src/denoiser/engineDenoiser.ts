@@ -1,4 +1,4 @@
-import type { Batcher } from '../engine/batcher.js';
+import type { Batcher, Requester } from '../engine/batcher.js';
 import type { ConditioningId } from '../engine/engine.js';
 import type { Bound, PredictionType } from '../schedule/config.js';
 import { float32 } from '../tensor/tensor.js';
@@ -26,19 +26,20 @@ export interface EngineDenoiserOptions {
   readonly guidanceRescale?: number;
   /** Put behind each request's own priority: which image goes first among equals. */
   readonly priority: readonly number[];
+  /** Shares its turn with other requesters. */
+  readonly requester: Requester;
 }
 
 /** A denoiser over a network in an engine. With guidance an evaluation is two rows. */
 export function engineDenoiser(options: EngineDenoiserOptions): Denoiser {
   const { batcher, graph, output, dims, unconditional, conditional } = options;
   const conditioning = unconditional === undefined ? [conditional] : [unconditional, conditional];
-  return async ({ x, level, priority, signal }) => {
+  const { requester } = options;
+  return async ({ x, level, signal, speculative = false, ...request }) => {
     const inputs = { sample: float32(x, dims), timestep: float32(Float32Array.of(level.t), []) };
-    const rows = await batcher.evaluate(
-      { graph, output, inputs, conditioning },
-      [...priority, ...options.priority],
-      signal,
-    );
+    const priority = [...request.priority, ...options.priority];
+    const evaluation = { graph, output, inputs, conditioning };
+    const rows = await batcher.evaluate(evaluation, { priority, requester, speculative, signal });
     const guided =
       rows.length === 1
         ? rows[0]

@@ -1,11 +1,11 @@
 /**
  * Classifier-free guidance: unconditional + scale (conditional - unconditional). Source: Ho, Salimans 2022, as in
  * diffusers' StableDiffusionPipeline.
+ * @param unconditional takes the result: new memory costs more than the arithmetic
  */
 export function guide(unconditional: Float32Array, conditional: Float32Array, scale: number): Float32Array {
-  const guided = new Float32Array(unconditional.length);
-  for (let k = 0; k < guided.length; k++) guided[k] = unconditional[k] + scale * (conditional[k] - unconditional[k]);
-  return guided;
+  for (let k = 0; k < unconditional.length; k++) unconditional[k] += scale * (conditional[k] - unconditional[k]);
+  return unconditional;
 }
 
 /**

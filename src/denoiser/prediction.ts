@@ -1,5 +1,4 @@
 import type { Bound, PredictionType } from '../schedule/config.js';
-import { weighted } from '../tensor/operations.js';
 
 /** What a network says of a noisy sample, whatever its prediction type: x = sqrt(abar) x0 + sqrt(1 - abar) epsilon. */
 export interface Prediction {
@@ -13,7 +12,7 @@ export interface Prediction {
  * The network's output as a prediction. Source: diffusers DDIMScheduler.step, formulas (12) of the DDIM paper and the
  * v-prediction of Salimans, Ho 2022.
  * @param x sample at noise level `alphaBar`
- * @param output the network's output for it, of the same shape
+ * @param output the network's output for it, of the same shape; its memory becomes part of the prediction
  */
 export function toPrediction(
   type: PredictionType,
@@ -29,8 +28,19 @@ export function toPrediction(
     case 'sample':
       return { x0: output, epsilon: difference(x, signal, output, noise) };
     case 'v_prediction':
-      return { x0: weighted(signal, x, -noise, output), epsilon: weighted(signal, output, noise, x) };
+      return fromVelocity(x, output, signal, noise);
   }
+}
+
+/** x0 = signal x - noise v, epsilon = signal v + noise x, which takes the place of v. */
+function fromVelocity(x: Float32Array, v: Float32Array, signal: number, noise: number): Prediction {
+  const x0 = new Float32Array(x.length);
+  for (let k = 0; k < x0.length; k++) {
+    const value = v[k];
+    x0[k] = signal * x[k] - noise * value;
+    v[k] = signal * value + noise * x[k];
+  }
+  return { x0, epsilon: v };
 }
 
 /** (x - a y) / b */

@@ -3,29 +3,62 @@ import { isShared, type BatchResult, type Engine, type Evaluation } from './engi
 /** Lower runs first, compared entry by entry: iteration and block of a sampler. */
 export type Priority = readonly number[];
 
+/** Who asks: evaluations with the same one share their turn with those of others. Any object will do. */
+export type Requester = object;
+
+/** How an evaluation is to be treated. */
+export interface Wish {
+  /** Lower runs first among those of a requester. */
+  readonly priority: Priority;
+  readonly requester: Requester;
+  /** Whether it may turn out to have been in vain; then it only takes room that others leave. */
+  readonly speculative?: boolean;
+  /** Drops the evaluation if it still waits when aborted; one under way is finished. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** A batch that has run, for traces and benchmarks. */
 export interface BatchReport {
   readonly graph: string;
+  readonly device: string;
+  /** What was asked for each evaluation. */
+  readonly wishes: readonly Wish[];
   readonly evaluations: number;
   readonly rows: number;
+  /** Rows with those that fill up its lane. */
+  readonly laneRows: number;
+  /** When it was given to the engine and when it came back, in milliseconds on the clock of `performance.now`. */
+  readonly begin: number;
+  readonly end: number;
   /** Seconds inside the network. */
   readonly seconds: number;
 }
 
 interface Waiting {
   readonly evaluation: Evaluation;
-  readonly priority: Priority;
+  readonly wish: Wish;
   readonly key: string;
+  readonly rows: number;
   readonly resolve: (rows: readonly Float32Array[]) => void;
   readonly reject: (reason: unknown) => void;
 }
 
+/** What a requester waits for, and the rows it was given. */
+interface Account {
+  readonly waiting: Waiting[];
+  rows: number;
+  underWay: number;
+}
+
 /**
- * Runs evaluations from all who ask, as batches, on one engine. Whenever the engine has a free slot, the most urgent
- * evaluation that waits goes, with as many like it as fit.
+ * Runs evaluations from all who ask, as batches, on one engine. Whenever the engine has a free slot, the requester that
+ * was given least is served first, with its most urgent evaluation and as many like it, of all requesters, as fit. Speculative
+ * ones take what is left of a batch: the more requesters there are the less, and none where the others fill it, so that
+ * samplers that speculate take their serial course under load.
  */
 export class Batcher {
-  private waiting: Waiting[] = [];
+  private readonly accounts = new Map<Requester, Account>();
+  private readonly listened = new WeakMap<AbortSignal, Set<Waiting>>();
   private underWay = 0;
   private scheduled = false;
 
@@ -34,32 +67,61 @@ export class Batcher {
     private readonly onBatch?: (report: BatchReport) => void,
   ) {}
 
-  /**
-   * @param priority lower runs first
-   * @param signal drops the evaluation if it still waits when aborted; one under way is finished
-   * @returns the output of every row, without batch axis
-   */
-  evaluate(evaluation: Evaluation, priority: Priority, signal?: AbortSignal): Promise<readonly Float32Array[]> {
+  /** @returns the output of every row, without batch axis; the caller's to change */
+  evaluate(evaluation: Evaluation, wish: Wish): Promise<readonly Float32Array[]> {
     return new Promise((resolve, reject) => {
+      const { signal, requester } = wish;
       if (signal?.aborted) return reject(signal.reason);
-      const drop = () => {
-        const at = this.waiting.indexOf(entry);
-        if (at < 0) return;
-        this.waiting.splice(at, 1);
-        reject(signal?.reason);
-      };
-      const settle = () => signal?.removeEventListener('abort', drop);
-      const entry: Waiting = {
-        evaluation,
-        priority,
-        key: this.keyOf(evaluation),
-        resolve: (rows) => (settle(), resolve(rows)),
-        reject: (reason) => (settle(), reject(reason)),
-      };
-      signal?.addEventListener('abort', drop, { once: true });
-      this.waiting.push(entry);
+      const rows = evaluation.conditioning?.length ?? 1;
+      const entry: Waiting = { evaluation, wish, key: this.keyOf(evaluation), rows, resolve, reject };
+      if (signal) this.listen(signal).add(entry);
+      this.account(requester).waiting.push(entry);
       this.schedule();
     });
+  }
+
+  /** The evaluations that wait and hear of a signal. One listener for all: each costs as much as a small batch of work. */
+  private listen(signal: AbortSignal): Set<Waiting> {
+    const known = this.listened.get(signal);
+    if (known) return known;
+    const entries = new Set<Waiting>();
+    this.listened.set(signal, entries);
+    const drop = () => {
+      for (const entry of entries) {
+        this.remove(entry);
+        entry.reject(signal.reason);
+      }
+      entries.clear();
+    };
+    signal.addEventListener('abort', drop, { once: true });
+    return entries;
+  }
+
+  /** One that is new starts level with the one that was given least, not ahead of all. */
+  private account(requester: Requester): Account {
+    const known = this.accounts.get(requester);
+    if (known) return known;
+    const least = Math.min(...[...this.accounts.values()].map(({ rows }) => rows));
+    const account = { waiting: [], rows: Number.isFinite(least) ? least : 0, underWay: 0 };
+    this.accounts.set(requester, account);
+    return account;
+  }
+
+  private remove(entry: Waiting): void {
+    const account = this.account(entry.wish.requester);
+    const at = account.waiting.indexOf(entry);
+    if (at >= 0) account.waiting.splice(at, 1);
+    this.forget(entry.wish.requester);
+  }
+
+  private forget(requester: Requester): void {
+    const account = this.accounts.get(requester);
+    if (account?.waiting.length === 0 && account.underWay === 0) this.accounts.delete(requester);
+  }
+
+  /** Whether the requesters there are fill the engine, so that one more had better not speculate. */
+  get full(): boolean {
+    return this.accounts.size * 2 > this.engine.maxRows * this.engine.slots;
   }
 
   /** Later in this turn of the event loop, so that all who are waked by one batch share the next. */
@@ -68,61 +130,107 @@ export class Batcher {
     this.scheduled = true;
     setImmediate(() => {
       this.scheduled = false;
-      while (this.underWay < this.engine.slots && this.waiting.length > 0) void this.dispatch(this.take());
+      for (let free = this.engine.slots - this.underWay; free > 0; free--) {
+        const batch = this.take(free);
+        if (batch.length === 0) break;
+        void this.dispatch(batch);
+      }
     });
   }
 
-  private take(): Waiting[] {
-    this.waiting.sort((a, b) => compare(a.priority, b.priority));
-    const [first] = this.waiting;
+  /** The next batch. @param free slots over which what waits is spread */
+  private take(free: number): Waiting[] {
+    const accounts = [...this.accounts.values()].filter(({ waiting }) => waiting.length > 0);
+    if (accounts.length === 0) return [];
+    for (const { waiting } of accounts) waiting.sort(moreUrgent);
+    // Among equals the newest: texts and images are asked for by requesters of their own.
+    const first = accounts.reduce((a, b) => (b.rows <= a.rows ? b : a)).waiting[0];
+    const queues = accounts.map((account) => ({
+      account,
+      entries: account.waiting.filter(({ key }) => key === first.key),
+    }));
+    const all = queues.flatMap(({ entries }) => entries).reduce((sum, { rows }) => sum + rows, 0);
+    const room = Math.min(this.engine.maxRows, Math.max(first.rows, Math.ceil(all / free)));
+
     const batch: Waiting[] = [];
     let rows = 0;
-    for (const entry of this.waiting) {
-      if (entry.key !== first.key) continue;
-      rows += rowsOf(entry.evaluation);
-      if (batch.length > 0 && rows > this.engine.maxRows) break;
-      batch.push(entry);
+    for (const speculative of [false, true]) {
+      const wanted = queues.map(({ account, entries }) => ({
+        account,
+        // The most urgent one of each is never left out, or a sampler that speculates would never get on.
+        entries: entries.filter(({ wish }, k) => (k > 0 && (wish.speculative ?? false)) === speculative),
+        next: 0,
+      }));
+      for (;;) {
+        const able = wanted.filter(({ entries, next }) => next < entries.length);
+        if (able.length === 0) break;
+        const queue = able.reduce((a, b) => (b.account.rows < a.account.rows ? b : a));
+        const entry = queue.entries[queue.next];
+        if (batch.length > 0 && rows + entry.rows > room) break;
+        queue.next++;
+        queue.account.rows += entry.rows;
+        rows += entry.rows;
+        batch.push(entry);
+      }
     }
     const taken = new Set(batch);
-    this.waiting = this.waiting.filter((entry) => !taken.has(entry));
+    for (const { account } of queues) {
+      const left = account.waiting.filter((entry) => !taken.has(entry));
+      account.underWay += account.waiting.length - left.length;
+      account.waiting.splice(0, account.waiting.length, ...left);
+    }
+    for (const entry of batch) if (entry.wish.signal) this.listened.get(entry.wish.signal)?.delete(entry);
     return batch;
   }
 
   private async dispatch(batch: Waiting[]): Promise<void> {
     this.underWay++;
+    const begin = performance.now();
     try {
       const result = await this.engine.run(batch.map((entry) => entry.evaluation));
+      const end = performance.now();
       batch.forEach((entry, i) => entry.resolve(result.outputs[i]));
-      this.report(batch, result);
+      if (this.onBatch) this.onBatch(reportOf(batch, result, begin, end));
     } catch (error) {
       for (const entry of batch) entry.reject(error);
     } finally {
       this.underWay--;
-      if (this.waiting.length > 0) this.schedule();
+      for (const { wish } of batch) {
+        this.account(wish.requester).underWay--;
+      }
+      // Those who were answered may ask again before the event loop turns.
+      setImmediate(() => batch.forEach(({ wish }) => this.forget(wish.requester)));
+      this.schedule();
     }
-  }
-
-  private report(batch: Waiting[], { seconds }: BatchResult): void {
-    const rows = batch.reduce((sum, { evaluation }) => sum + rowsOf(evaluation), 0);
-    this.onBatch?.({ graph: batch[0].evaluation.graph, evaluations: batch.length, rows, seconds });
   }
 
   /** Evaluations with equal keys can share a batch. An input that the batch shares is part of the key. */
   private keyOf({ graph, output, inputs, conditioning }: Evaluation): string {
     const declared = this.engine.graphs.get(graph)?.inputs;
-    const shapes = Object.entries(inputs).map(([name, tensor]) => {
+    let key = `${graph} ${output} ${conditioning ? 'conditioned' : 'alone'}`;
+    for (const [name, tensor] of Object.entries(inputs)) {
       const info = declared?.find((input) => input.name === name);
-      return [name, info && isShared(info) ? String(tensor.data[0]) : tensor.dims.join('x')];
-    });
-    return JSON.stringify([graph, output, conditioning !== undefined, shapes]);
+      key += ` ${name} ${info && isShared(info) ? String(tensor.data[0]) : tensor.dims.join('x')}`;
+    }
+    return key;
   }
 }
 
-function rowsOf(evaluation: Evaluation): number {
-  return evaluation.conditioning?.length ?? 1;
+function reportOf(batch: readonly Waiting[], result: BatchResult, begin: number, end: number): BatchReport {
+  return {
+    graph: batch[0].evaluation.graph,
+    device: result.device,
+    wishes: batch.map(({ wish }) => wish),
+    evaluations: batch.length,
+    rows: batch.reduce((sum, { rows }) => sum + rows, 0),
+    laneRows: result.rows,
+    begin,
+    end,
+    seconds: result.seconds,
+  };
 }
 
-function compare(a: Priority, b: Priority): number {
+function moreUrgent({ wish: { priority: a } }: Waiting, { wish: { priority: b } }: Waiting): number {
   for (let k = 0; k < Math.min(a.length, b.length); k++) if (a[k] !== b[k]) return a[k] - b[k];
   return a.length - b.length;
 }

@@ -20,8 +20,10 @@ export interface GraphFile {
   readonly perRow?: string;
   /** Whether odd batches get one row more on a CPU, so that a row gives the same bits whatever else is in its batch. */
   readonly evenRows?: boolean;
-  /** What it computes in; default: as the file has it. */
-  readonly precision?: Precision | undefined;
+  /**
+   * What it computes in; default: as the file has it. `auto` is half precision on GPUs where most weights are stored in it.
+   */
+  readonly precision?: Precision | 'auto' | undefined;
 }
 
 /** Arithmetic of a graph: as its file has it, or in half precision, weights and all. Inputs and outputs are float32. */
@@ -38,6 +40,8 @@ export interface GraphInfo {
   readonly outputs: readonly TensorInfo[];
   /** Not there if nothing had to be rewritten. */
   readonly rewrite?: Rewrite | undefined;
+  /** What it was made to compute in; not there if that is as the file has it. */
+  readonly precision?: Precision | undefined;
 }
 
 /** Inputs that were registered with an engine, to be referred to and not sent again. */

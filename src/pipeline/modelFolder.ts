@@ -2,7 +2,7 @@ import { basename, resolve } from 'node:path';
 import { stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
-import type { GraphFile } from '../engine/engine.js';
+import type { GraphFile, Precision } from '../engine/engine.js';
 import { SrdsError } from '../errors.js';
 import { fileExists, readJson, requireFile } from './files.js';
 import type { LatentScale } from './latentScale.js';
@@ -159,15 +159,14 @@ function perLatentChannel(
   return given?.length === count ? given : Array<number>(count).fill(value);
 }
 
-/** The graphs of a folder, as an engine opens them: the UNet with a timestep for each row. */
-export function graphFiles(model: ModelFolder): Record<string, GraphFile> {
+/**
+ * The graphs of a folder, as an engine opens them: the UNet with a timestep for each row.
+ * @param precision of the UNet
+ */
+export function graphFiles(model: ModelFolder, precision: Precision | 'auto' = 'float32'): Record<string, GraphFile> {
   const entries = Object.entries(model.graphs) as [GraphName, string][];
-  return Object.fromEntries(
-    entries.map(([name, path]) => [
-      name,
-      name === 'unet' ? { path, perRow: 'timestep', evenRows: model.evenRows } : { path },
-    ]),
-  );
+  const unet = { perRow: 'timestep', evenRows: model.evenRows, ...(precision !== 'float32' && { precision }) };
+  return Object.fromEntries(entries.map(([name, path]) => [name, name === 'unet' ? { path, ...unet } : { path }]));
 }
 
 /** Shape of an image's latents, [channels, height / factor, width / factor]. @param size of the image, in pixels */

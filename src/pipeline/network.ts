@@ -12,8 +12,8 @@ const SD_INPUTS = ['sample', 'timestep', 'encoder_hidden_states'];
 const UNET_INPUTS = { sd: SD_INPUTS, sdxl: [...SD_INPUTS, 'text_embeds', 'time_ids'] };
 const HIDDEN_STATE = /^hidden_states\.(\d+)$/;
 
-/** The previews that decide when to stop go before all else. */
-const FIRST = [-1];
+/** Texts and images go before all else: others wait for them. One without a past has been given least. */
+const first = () => ({ priority: [-1], requester: {} });
 
 /** How a UNet takes its timesteps: one a row, as its file has it or rewritten, or one for the whole batch. */
 export type TimestepBatching =
@@ -61,8 +61,8 @@ export class Networks {
   ): Promise<{ readonly hidden: Tensor; readonly pooled: Tensor | undefined }> {
     const outputs = this.textOutputs(encoder);
     const inputs = { input_ids: int64(ids, [ids.length]) };
-    const ask = async (output: string) =>
-      (await this.batcher.evaluate({ graph: encoder, output, inputs }, FIRST, signal))[0];
+    const wish = { ...first(), signal };
+    const ask = async (output: string) => (await this.batcher.evaluate({ graph: encoder, output, inputs }, wish))[0];
     const [hidden, pooled] = await Promise.all([ask(outputs.hidden), outputs.pooled && ask(outputs.pooled)]);
     return {
       hidden: float32(hidden, [ids.length, hidden.length / ids.length]),
@@ -113,7 +113,7 @@ export class Networks {
   private async vae(graph: GraphName, input: Tensor, signal: AbortSignal): Promise<Float32Array> {
     const { inputs, outputs } = this.graph(graph);
     const evaluation = { graph, output: outputs[0].name, inputs: { [inputs[0].name]: input } };
-    return (await this.batcher.evaluate(evaluation, FIRST, signal))[0];
+    return (await this.batcher.evaluate(evaluation, { ...first(), signal }))[0];
   }
 
   private textOutputs(graph: TextEncoderName): { readonly hidden: string; readonly pooled: string | undefined } {

@@ -67,6 +67,8 @@ export interface GenerateOptions {
   readonly maxIterations?: number | undefined;
   /** Whether to draw the serial sample too and measure the difference. */
   readonly compare?: boolean | undefined;
+  /** Whether events of iterations bring the image so far, which costs a decoding each; default true. */
+  readonly previews?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -101,6 +103,7 @@ export interface Settings {
   readonly tolerance: number;
   readonly maxIterations: number | undefined;
   readonly compare: boolean;
+  readonly previews: boolean;
 }
 
 const MAX_SIDE = 4096;
@@ -157,6 +160,7 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
     tolerance: nonNegative('a tolerance in grey levels', options.tolerance ?? 0.5),
     maxIterations,
     compare: options.compare ?? false,
+    previews: options.previews ?? true,
   };
 }
 

@@ -1,6 +1,8 @@
 import { engineDenoiser } from '../denoiser/engineDenoiser.js';
 import { Batcher, type BatchReport } from '../engine/batcher.js';
-import type { ConditioningId, Engine } from '../engine/engine.js';
+import { CPU, type Device } from '../engine/device.js';
+import type { ConditioningId, Engine, Precision } from '../engine/engine.js';
+import { findDevices } from '../engine/onnx/probe.js';
 import { LocalEngine, type LocalEngineOptions } from '../engine/onnx/localEngine.js';
 import type { EvaluationCount, SampleResult, SamplerEvent } from '../sampler/events.js';
 import { whenAborted } from '../sampler/evaluator.js';
@@ -12,6 +14,7 @@ import { serialEvaluations } from '../solver/solver.js';
 import { maxAbsoluteDifference, meanAbsoluteDifference } from '../tensor/operations.js';
 import { sizeOf } from '../tensor/tensor.js';
 import { condition, zeroed, type Conditioning } from './conditioning.js';
+import { stoppingMeasure } from './stopping.js';
 import { resized, type RgbImage } from './image.js';
 import { BUNDLED_MODEL, graphFiles, latentDims, type ModelFolder } from './modelFolder.js';
 import { openModel, type OpenModelOptions } from './openModel.js';
@@ -21,8 +24,12 @@ import { Residency } from './residency.js';
 import type { GeneratedImage, GenerateEvent, GenerateResult, ImageEvaluations } from './result.js';
 import { drawStart } from './start.js';
 
-/** How to open a pipeline on the CPU. */
-export interface OpenOptions extends Omit<LocalEngineOptions, 'graphs'>, OpenModelOptions {
+/** How to open a pipeline on the devices of this machine. */
+export interface OpenOptions extends Omit<LocalEngineOptions, 'graphs' | 'devices' | 'onWarning'>, OpenModelOptions {
+  /** Work together on an image; default: the CPU. `auto`: a GPU if there is one that works. */
+  readonly devices?: readonly Device[] | 'auto' | undefined;
+  /** What the UNet computes in; default `auto`, on GPUs half precision where the folder's weights are stored in it. */
+  readonly precision?: Precision | 'auto' | undefined;
   /**
    * Keeps the text encoders and the other networks in memory by turns only: loaded for each run, freed when they are no
    * longer needed. Runs take turns too.
@@ -79,15 +86,20 @@ export class Pipeline {
   }
 
   /**
-   * Opens a model on the CPU: the path of a diffusers folder of ONNX graphs, `owner/name` on the Hugging Face hub, or a
+   * Opens a model: the path of a diffusers folder of ONNX graphs, `owner/name` on the Hugging Face hub, or a
    * folder that was read; without one, the model that comes with this package.
-   * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID, DOWNLOAD_FAILED, INVALID_OPTION
+   * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID, DOWNLOAD_FAILED, DEVICE_UNAVAILABLE, INVALID_OPTION
    */
   static async open(folder: string | ModelFolder = BUNDLED_MODEL, options: OpenOptions = {}): Promise<Pipeline> {
     const start = performance.now();
     const model = typeof folder === 'string' ? await openModel(folder, options) : folder;
     const graphs = options.lowMemory ? [] : Residency.atOnce(model);
-    const engine = await LocalEngine.open(graphFiles(model), { ...options, graphs });
+    const devices = await findDevices(options.devices ?? [CPU], options.onWarning);
+    const engine = await LocalEngine.open(graphFiles(model, options.precision ?? 'auto'), {
+      ...options,
+      devices,
+      graphs,
+    });
     try {
       return new Pipeline(model, engine, { ...options, loadSeconds: (performance.now() - start) / 1000 });
     } catch (error) {
@@ -209,10 +221,7 @@ export class Pipeline {
       images.set(latents, decoded);
       return decoded;
     };
-    const residual = async (now: Float32Array, before: Float32Array): Promise<number> => {
-      const [a, b] = await Promise.all([imageOf(now), imageOf(before)]);
-      return meanAbsoluteDifference(a.data, b.data);
-    };
+    const residual = stoppingMeasure(settings.tolerance, imageOf, settings.previews);
     const withSerial = countingSerial(settings);
 
     const { partition, correction, pipelined, tolerance, maxIterations } = settings;
@@ -228,9 +237,11 @@ export class Pipeline {
         emit({ ...event, image, evaluations });
       } else {
         const { iteration, residual } = event;
-        const shown = await unlessAborted(imageOf(event.x), signal);
+        const shown = settings.previews ? await unlessAborted(imageOf(event.x), signal) : undefined;
         preview = shown ?? preview;
-        if (shown) emit({ type: 'iteration', image, seed, iteration, residual, evaluations, preview: shown });
+        if (shown || !settings.previews) {
+          emit({ type: 'iteration', image, seed, iteration, residual, evaluations, preview: shown });
+        }
       }
     }
     const sample = await run.result;
@@ -277,6 +288,7 @@ export class Pipeline {
       guidance,
       guidanceRescale,
       priority: [image],
+      requester: job,
     });
     return { ...start, denoiser, solver: settings.method, signal };
   }

@@ -18,7 +18,7 @@ export interface GeneratedImage {
   readonly evaluations: ImageEvaluations;
   /** [4, height / factor, width / factor], as the sampler ended with. */
   readonly latents: Float32Array;
-  /** Of an aborted image the last iterate; undefined if there was none. */
+  /** Of an aborted image the last preview; undefined if there was none. */
   readonly rgb: RgbImage | undefined;
   /** Absolute difference to the serial sample in grey levels, if it was asked for. */
   readonly error?: { readonly mean: number; readonly max: number };
@@ -57,7 +57,7 @@ export type GenerateEvent =
       readonly iteration: number;
       readonly residual: number | undefined;
       readonly evaluations: ImageEvaluations;
-      /** The image so far. */
-      readonly preview: RgbImage;
+      /** The image so far, unless `previews` is false. */
+      readonly preview: RgbImage | undefined;
     }
   | { readonly type: 'image'; readonly image: number; readonly result: GeneratedImage };

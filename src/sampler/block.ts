@@ -30,11 +30,8 @@ export class Block {
   coarse(boundary: Boundary): Promise<State> {
     return remember(this.coarseSolves, boundary, async () => {
       const start = await this.atBoundary(boundary);
-      return this.evaluator.advance(this.solver, boundary, start, this.coarseStep, {
-        iteration: boundary.iteration,
-        block: this.index,
-        step: 0,
-      });
+      const place = { iteration: boundary.iteration, block: this.index, step: 0, speculative: true };
+      return this.evaluator.advance(this.solver, boundary, start, this.coarseStep, place);
     });
   }
 
@@ -46,7 +43,8 @@ export class Block {
     return remember(this.fineSolves, boundary, async () => {
       let state: State = boundary;
       for (const [j, step] of this.fineSteps.entries()) {
-        const place = { iteration: boundary.iteration + 1, block: this.index, step: j };
+        const speculative = !this.isExact(boundary);
+        const place = { iteration: boundary.iteration + 1, block: this.index, step: j, speculative };
         const start =
           j === 0
             ? await this.atBoundary(boundary).then((at) => ({ ...at, depth: Math.max(at.depth, gate) }))
@@ -64,8 +62,14 @@ export class Block {
         iteration: boundary.iteration,
         block: this.index,
         step: 0,
+        speculative: !this.isExact(boundary),
       }),
     );
+  }
+
+  /** Whether a state at the start of the block is certain to be the serial sampler's: its iteration has come this far. */
+  private isExact({ iteration }: Boundary): boolean {
+    return iteration >= this.index;
   }
 }
 

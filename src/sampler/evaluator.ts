@@ -23,6 +23,8 @@ export interface Place {
   readonly step: number;
   /** Which evaluation of the step, for solvers that take more than one; 0 if not given. */
   readonly stage?: number;
+  /** Whether the state is not yet the serial sampler's, so that the evaluation may be in vain. */
+  readonly speculative?: boolean;
 }
 
 /** Calls the denoiser for a sampler and counts. */
@@ -41,12 +43,14 @@ export class Evaluator {
   async evaluate({ x, depth }: State, level: NoiseLevel, place: Place): Promise<Evaluated> {
     this.signal.throwIfAborted();
     this.begun++;
-    const { iteration, block, step, stage = 0 } = place;
+    const { iteration, block, step, stage = 0, speculative = false } = place;
     const priority = [iteration, block, step, stage];
-    const prediction = await this.denoiser({ x, level, priority, signal: this.signal }).catch((error: unknown) => {
-      this.begun--;
-      throw error;
-    });
+    const prediction = await this.denoiser({ x, level, priority, speculative, signal: this.signal }).catch(
+      (error: unknown) => {
+        this.begun--;
+        throw error;
+      },
+    );
     this.finished++;
     this.critical = Math.max(this.critical, depth + 1);
     this.emit({ type: 'evaluation', iteration, block, step, stage, evaluations: this.count() });

@@ -29,7 +29,8 @@ export class Graph {
     values: Pick<GraphInfo, 'inputs' | 'outputs'>,
   ) {
     this.lanes = settings.lanes;
-    this.info = { inputs: values.inputs, outputs: values.outputs, rewrite: prepared.rewrite };
+    const { rewrite, precision } = prepared;
+    this.info = { inputs: values.inputs, outputs: values.outputs, rewrite, precision };
   }
 
   /** Opens an .onnx file; where there are lanes, sessions come with the first batch of a size. @throws whatever ONNX Runtime says of it */
@@ -38,6 +39,7 @@ export class Graph {
       const prepared = await prepareModel(file, true);
       if (prepared.values) return new Graph(prepared, settings, false, undefined, prepared.values);
     }
+    if (file.precision === 'auto') file = { ...file, precision: undefined };
     let prepared = await prepareModel(file, false);
     let session = await openSession(prepared, settings);
     if (

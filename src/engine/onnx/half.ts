@@ -17,21 +17,22 @@ const HALF: number = TensorProto_DataType.FLOAT16;
 /**
  * Makes a graph compute in half precision, its inputs and outputs staying float32. Weights stay in their files: each is
  * cast once, which ONNX Runtime does as it opens the graph. What leads to a sine or cosine stays float32, since half
- * precision has no digits for the phase of a timestep; so do the scales of Resize, by ONNX's rule.
+ * precision has no digits for the phase of a timestep; so does what is computed of shapes and constants alone, which ONNX
+ * Runtime does once if it is float32, and so do the scales of Resize, by ONNX's rule.
  * @returns why it cannot be done, the graph then being as it was
  */
 export function computeInHalf(graph: GraphProto): string | undefined {
   if (graph.node.some(({ attribute }) => attribute.some(({ g, graphs }) => g ?? graphs.length > 0))) {
     return 'parts of it run on a condition or in a loop';
   }
-  const single = leadingToPhases(graph);
-  const filled = graph.node.filter((node) => node.opType === 'ConstantOfShape' && !single.has(node));
-  if (filled.some((node) => !isZeroOrWhole(valueOf(node)))) return 'it fills tensors with numbers other than 0';
+  const constant = ofConstants(graph);
+  const single = new Set([...leadingToPhases(graph), ...constant.nodes]);
   const nodes: NodeProto[] = [];
   const halves = new Map<string, string>();
   const sources = new Set([
     ...graph.initializer.filter(({ dataType }) => dataType === FLOAT).map(({ name }) => name),
     ...graph.input.filter((input) => elementType(input) === FLOAT).map(({ name }) => name),
+    ...constant.floats,
   ]);
   const half = (name: string): string => {
     if (!sources.has(name)) return name;
@@ -44,15 +45,8 @@ export function computeInHalf(graph: GraphProto): string | undefined {
   };
   const outputs = new Set(graph.output.filter((output) => elementType(output) === FLOAT).map(({ name }) => name));
   for (const node of graph.node) {
-    const constant = node.opType === 'Constant' ? valueOf(node) : undefined;
     if (single.has(node)) {
       if (isPhase(node)) node.output.forEach((name) => sources.add(name));
-      if (constant?.dataType === FLOAT) sources.add(node.output[0]);
-      nodes.push(node);
-      continue;
-    }
-    if (constant) {
-      if (constant.dataType === FLOAT) sources.add(node.output[0]);
       nodes.push(node);
       continue;
     }
@@ -104,6 +98,38 @@ export function storedInHalf({ initializer }: GraphProto): boolean {
   return total(HALF) > total(FLOAT);
 }
 
+/** Nodes that depend on no value of an input, at most on its shape, and which of their results are float32. */
+function ofConstants(graph: GraphProto): { readonly nodes: Set<NodeProto>; readonly floats: Set<string> } {
+  const nodes = new Set<NodeProto>();
+  const floats = new Set(graph.initializer.filter(({ dataType }) => dataType === FLOAT).map(({ name }) => name));
+  const known = new Set(['', ...graph.initializer.map(({ name }) => name)]);
+  for (const node of graph.node) {
+    if (node.opType !== 'Shape' && !node.input.every((name) => known.has(name))) continue;
+    nodes.add(node);
+    for (const name of node.output) {
+      known.add(name);
+      if (isFloat(node, floats)) floats.add(name);
+    }
+  }
+  return { nodes, floats };
+}
+
+function isFloat(node: NodeProto, floats: ReadonlySet<string>): boolean {
+  switch (node.opType) {
+    case 'Constant':
+      return valueOf(node)?.dataType === FLOAT || node.attribute.some(({ name }) => /^value_floats?$/.test(name));
+    case 'Cast':
+      return node.attribute.some(({ name, i }) => name === 'to' && Number(i) === FLOAT);
+    case 'ConstantOfShape':
+      return (valueOf(node)?.dataType ?? FLOAT) === FLOAT;
+    case 'Shape':
+    case 'Equal':
+      return false;
+    default:
+      return floats.has(node.input[0]);
+  }
+}
+
 /** Nodes from which a sine or cosine is reached. */
 function leadingToPhases({ node: nodes }: GraphProto): Set<NodeProto> {
   const maker = new Map(nodes.flatMap((node) => node.output.map((name) => [name, node] as const)));
@@ -128,16 +154,6 @@ function isPhase({ opType }: NodeProto): boolean {
 function narrow({ opType }: NodeProto, attribute: AttributeProto): void {
   const says = (opType === 'Cast' && attribute.name === 'to') || attribute.name === 'dtype';
   if (says && Number(attribute.i) === FLOAT) attribute.i = BigInt(HALF);
-  if (opType === 'ConstantOfShape' && attribute.t?.dataType === FLOAT) {
-    Object.assign(attribute.t, { dataType: HALF, floatData: [], rawData: new Uint8Array(2) });
-  }
-}
-
-/** Whether a value is the float32 number 0, or none of float32. */
-function isZeroOrWhole(value: TensorProto | undefined): boolean {
-  if (value === undefined) return false;
-  if (value.dataType !== FLOAT) return true;
-  return [...value.floatData, ...value.rawData].every((number) => number === 0);
 }
 
 function valueOf({ attribute }: NodeProto): TensorProto | undefined {

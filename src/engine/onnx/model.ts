@@ -14,7 +14,7 @@ import {
   type ValueInfoProto,
 } from 'onnx-buf';
 import type { GraphFile, GraphInfo, Precision, Rewrite, TensorInfo } from '../engine.js';
-import { computeInHalf, singleInterface } from './half.js';
+import { computeInHalf, singleInterface, storedInHalf } from './half.js';
 import { rewriteInput } from './rewrite.js';
 
 export type { ModelProto };
@@ -29,7 +29,8 @@ export interface PreparedModel {
   /** Folder of the weights of a graph in memory. */
   readonly weights?: string;
   readonly rewrite?: Rewrite | undefined;
-  readonly precision: Precision;
+  /** What it was made to compute in. */
+  readonly precision?: Precision;
   /** What a graph in memory takes and gives. */
   readonly values?: Pick<GraphInfo, 'inputs' | 'outputs'>;
 }
@@ -54,22 +55,23 @@ export async function prepareModel(file: GraphFile, always: boolean): Promise<Pr
   const real = await realpath(path);
   // Weights beside a link are links too, and ONNX Runtime takes none that lie in another folder.
   const linked = dirname(real) !== (await realpath(dirname(path)));
-  const asItIs = { source: () => path, precision: 'float32' } as const;
+  const asItIs = { source: () => path };
   if (perRow === undefined && precision !== 'float16' && !linked && !always) return asItIs;
   const bytes = await readWhole(real);
   const model = fromBinary(ModelProtoSchema, bytes);
   const { graph } = model;
   if (!graph) throw new Error('no graph in it');
   const rewrite = perRow === undefined ? undefined : rewriteInput(graph, perRow);
-  const changed = [singleInterface(graph), rewrite?.status === 'rewritten', precision === 'float16'].includes(true);
+  const half = precision === 'float16' || (precision === 'auto' && storedInHalf(graph));
+  const changed = [singleInterface(graph), rewrite?.status === 'rewritten', half].includes(true);
   if (!changed && !linked && !always) return { ...asItIs, rewrite };
   const weights = await leaveWeights(model, bytes, path);
   if (weights === undefined) {
-    if (precision === 'float16') throw new Error('its weights lie in several folders, so it runs in float32 only');
+    if (precision === 'float16') throw new Error('its weights lie in several folders: give it as a float16 graph');
     return { ...asItIs, rewrite: rewrite && scattered(rewrite.input) };
   }
-  const why = precision === 'float16' ? computeInHalf(graph) : undefined;
-  if (why !== undefined) throw new Error(`it cannot run in float16: ${why}`);
+  const why = half ? computeInHalf(graph) : undefined;
+  if (why !== undefined && precision === 'float16') throw new Error(`it cannot run in float16: ${why}`);
   const light = fromBinary(ModelProtoSchema, toBinary(ModelProtoSchema, model));
   await letGo(bytes);
   const source = (shapes?: Shapes) => toBinary(ModelProtoSchema, shapes ? pinned(light, shapes) : light);
@@ -77,7 +79,7 @@ export async function prepareModel(file: GraphFile, always: boolean): Promise<Pr
     inputs: light.graph?.input.map(describeValue) ?? [],
     outputs: light.graph?.output.map(describeValue) ?? [],
   };
-  return { source, weights, rewrite, precision: precision ?? 'float32', values };
+  return { source, weights, rewrite, values, ...(half && why === undefined && { precision: 'float16' as const }) };
 }
 
 const TYPES: Readonly<Partial<Record<number, string>>> = {

@@ -3,7 +3,11 @@ import { fileURLToPath } from 'node:url';
 import { oneLine, SrdsError } from '../../errors.js';
 import { deviceName } from '../device.js';
 import { Mailbox } from './mailbox.js';
+import { Vigil } from './vigil.js';
 import type { Notice, Numbered, ProcessSettings, Question, Reply } from './protocol.js';
+
+/** How long an answer is waited for without sleep, on GPUs: what takes longer can bear to be noticed late. */
+const VIGIL_MS = 50;
 
 interface Pending {
   readonly resolve: (reply: Reply) => void;
@@ -13,6 +17,7 @@ interface Pending {
 /** The parent's side of a device process. */
 export class DeviceProcess {
   readonly mailbox = Mailbox.create();
+  private readonly vigil: Vigil | undefined;
   private readonly child: ChildProcess;
   private readonly device: string;
   private readonly pending = new Map<number, Pending>();
@@ -24,6 +29,7 @@ export class DeviceProcess {
 
   constructor(settings: Omit<ProcessSettings, 'mailbox'>) {
     this.device = deviceName(settings.device);
+    this.vigil = settings.device.kind === 'cpu' ? undefined : new Vigil();
     const whole: ProcessSettings = { ...settings, mailbox: this.mailbox.path };
     this.child = fork(fileURLToPath(new URL('./worker.js', import.meta.url)), [JSON.stringify(whole)], {
       serialization: 'advanced',
@@ -36,6 +42,7 @@ export class DeviceProcess {
     this.child.on('message', ({ number, ...reply }: Numbered<Reply>) => {
       this.pending.get(number)?.resolve(reply);
       this.pending.delete(number);
+      if (this.pending.size === 0) this.vigil?.end();
     });
     this.ended = new Promise((resolve) => {
       const end = (how: string) => {
@@ -69,6 +76,7 @@ export class DeviceProcess {
       const number = this.questions++;
       this.send({ ...question, number });
       this.pending.set(number, { resolve, reject });
+      if (question.kind === 'run') this.vigil?.keep(VIGIL_MS);
     });
   }
 

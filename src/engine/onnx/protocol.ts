@@ -36,6 +36,8 @@ export interface WireBatch {
 export type Question =
   | { readonly kind: 'load'; readonly graphs: Readonly<Record<string, GraphFile>> }
   | { readonly kind: 'unload'; readonly graphs: readonly string[] }
+  /** Whether the device works at all. */
+  | { readonly kind: 'probe' }
   | { readonly kind: 'run'; readonly batch: WireBatch };
 
 /** Parent to device process: what has none. */
@@ -47,6 +49,7 @@ export type Notice =
 export type Reply =
   | { readonly kind: 'loaded'; readonly graphs: Readonly<Record<string, GraphInfo>> }
   | { readonly kind: 'unloaded' }
+  | { readonly kind: 'works' }
   | { readonly kind: 'unloadable'; readonly graph: string; readonly message: string }
   /** The rows of the output are at the start of the mailbox, float32. */
   | {

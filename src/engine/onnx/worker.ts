@@ -7,12 +7,18 @@ import type { Tensor } from '../../tensor/tensor.js';
 import type { ConditioningId, GraphInfo } from '../engine.js';
 import { Graph } from './graph.js';
 import { Mailbox } from './mailbox.js';
+import { Vigil } from './vigil.js';
+import { tryProviders } from './providers.js';
 import type { Notice, Numbered, ProcessSettings, Question, Reply } from './protocol.js';
 
 const settings = JSON.parse(process.argv[2]) as ProcessSettings;
 const mailbox = Mailbox.open(settings.mailbox);
 mailbox.remove();
 
+/** How long the next batch is waited for without sleep, on GPUs. */
+const VIGIL_MS = 10;
+
+const vigil = settings.device.kind === 'cpu' ? undefined : new Vigil();
 const graphs = new Map<string, Graph>();
 const registered = new Map<ConditioningId, Readonly<Record<string, Tensor>>>();
 
@@ -44,7 +50,18 @@ async function run({ batch }: Extract<Question, { kind: 'run' }>): Promise<Reply
   try {
     const graph = graphs.get(batch.graph);
     if (!graph) throw new Error(`no graph ${batch.graph}`);
-    return { kind: 'done', ...(await graph.run(batch, registered, mailbox)) };
+    const done = await graph.run(batch, registered, mailbox);
+    vigil?.keep(VIGIL_MS);
+    return { kind: 'done', ...done };
+  } catch (error) {
+    return { kind: 'failed', message: messageOf(error) };
+  }
+}
+
+async function probe(): Promise<Reply> {
+  try {
+    await tryProviders(settings.device);
+    return { kind: 'works' };
   } catch (error) {
     return { kind: 'failed', message: messageOf(error) };
   }
@@ -62,6 +79,8 @@ process.on('message', (request: Numbered<Question> | Notice) => {
       return answer(request, unload(request.graphs));
     case 'run':
       return answer(request, run(request));
+    case 'probe':
+      return answer(request, probe());
     case 'register':
       return void registered.set(request.id, request.inputs);
     case 'release':

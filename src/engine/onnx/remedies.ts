@@ -1,0 +1,71 @@
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { arch, platform } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { deviceName, type Device } from '../device.js';
+
+/** Why a device does not work, and what to do. */
+export interface Problem {
+  readonly why: string;
+  readonly remedy: string;
+}
+
+const INSTALL_CUDA = 'node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12';
+const ELSE = 'use --device cpu; srds doctor shows all devices';
+
+/** What to do about a device that ONNX Runtime cannot use. @param message in its own words */
+export async function explain(device: Device, message: string): Promise<Problem> {
+  // It puts the place in its own source before what it says.
+  const why = (message.split(' was false. ').at(-1) ?? message)
+    .replace(/^.*\.(?:cc|h|cu):\d+ \S+ (?=\S)/, '')
+    .slice(0, 300);
+  switch (device.kind) {
+    case 'cuda':
+      return explainCuda(device, why);
+    case 'webgpu':
+      return { why, remedy: /adapter|instance|device/i.test(why) ? VULKAN : ELSE };
+    case 'cpu':
+      return { why, remedy: 'install again with npm ci' };
+  }
+}
+
+const VULKAN =
+  "install the Vulkan loader (Debian: libvulkan1) and the Vulkan part of the GPU's driver; vulkaninfo must list the GPU";
+
+async function explainCuda(device: Device, why: string): Promise<Problem> {
+  const windows = platform() === 'win32';
+  const provider = join(binaries(), windows ? 'onnxruntime_providers_cuda.dll' : 'libonnxruntime_providers_cuda.so');
+  if (!(windows || platform() === 'linux') || arch() !== 'x64') {
+    return { why: `no CUDA provider for ${platform()} on ${arch()}`, remedy: 'use --device webgpu or cpu' };
+  }
+  if (!existsSync(provider)) {
+    const remedy = `run ${INSTALL_CUDA}, which downloads it, then srds doctor`;
+    return { why: 'the CUDA provider of ONNX Runtime is not installed', remedy };
+  }
+  if (/invalid device|ordinal|less than total/i.test(why)) {
+    return { why, remedy: `choose a GPU that nvidia-smi -L lists; ${deviceName(device)} is none of them` };
+  }
+  const missing = await missingLibraries(provider);
+  if (missing.length > 0) {
+    const remedy = 'install that version of CUDA and cuDNN 9, or put their folders into LD_LIBRARY_PATH';
+    return { why: `libraries are missing: ${missing.join(', ')}`, remedy };
+  }
+  if (/driver|no CUDA-capable|CUDA failure|device count/i.test(why)) {
+    return { why, remedy: 'install or update the NVIDIA driver; nvidia-smi must list the GPU' };
+  }
+  return { why, remedy: ELSE };
+}
+
+/** Where onnxruntime-node keeps its libraries. */
+export function binaries(): string {
+  const entry = createRequire(import.meta.url).resolve('onnxruntime-node/package.json');
+  return join(entry, '..', 'bin', 'napi-v6', platform(), arch());
+}
+
+/** Libraries that another needs and the system does not find. */
+async function missingLibraries(library: string): Promise<string[]> {
+  const { stdout } = await promisify(execFile)('ldd', [library]).catch(() => ({ stdout: '' }));
+  return [...stdout.matchAll(/^\s*(\S+) => not found/gm)].map(([, name]) => name);
+}
