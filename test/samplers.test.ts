@@ -6,7 +6,7 @@ import { mixtureDenoiser, samplerConformance, smoothGrid } from 'srds/conformanc
 import type { Denoiser } from 'srds/denoiser';
 import { boundaries, criticalPath, defaultBlocks, evenPartition, type Partition } from 'srds/plan';
 import { Generator } from 'srds/random';
-import { serial, srds, type IterationEvent, type SrdsOptions } from 'srds/sampler';
+import { paradigms, parataa, picard, serial, srds, type IterationEvent, type SrdsOptions } from 'srds/sampler';
 import { ddim } from 'srds/solver';
 
 const MIXTURE = {
@@ -17,6 +17,7 @@ const MIXTURE = {
   weights: [0.4, 0.6],
   deviation: 0.3,
 };
+const ONE = { anySolver: false };
 const VARIANTS = (['parareal', 'secant'] as const).flatMap((correction) =>
   [true, false].map((pipelined) => ({ correction, pipelined })),
 );
@@ -45,6 +46,17 @@ for (const { name, run } of [
   ...VARIANTS.filter(({ pipelined }) => pipelined).flatMap((variant) =>
     samplerConformance(`srds, ${variant.correction}`, (options) => srds({ ...options, ...variant })),
   ),
+  ...[undefined, 1, 4].flatMap((window) => [
+    ...samplerConformance(`picard, window ${window}`, (options) => picard({ ...options, window }), ONE),
+    ...samplerConformance(`paradigms, window ${window}`, (options) => paradigms({ ...options, window }), ONE),
+    ...[1, 3].flatMap((history) =>
+      samplerConformance(
+        `parataa, window ${window}, history ${history}`,
+        (options) => parataa({ ...options, window, history }),
+        ONE,
+      ),
+    ),
+  ]),
 ]) {
   test(name, run);
 }

@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import {
   PREDICTIONS,
+  SAMPLERS,
   SOLVERS,
   SPACINGS,
   type Correction,
@@ -24,6 +25,9 @@ interface Flags extends DeviceFlags {
   blocks?: number | Partition;
   tolerance?: number;
   maxIterations?: number;
+  window?: number;
+  history?: number;
+  order?: number;
   solver?: SolverName;
   eta?: number;
   spacing?: TimestepSpacing;
@@ -56,7 +60,7 @@ export function generateCommand(signal: AbortSignal): Command {
       'diffusers folder of ONNX graphs, or owner/name[@revision] on the Hugging Face hub (default: scenes-128)',
     )
     .option('--steps <n>', 'steps of the fine grid (default: 25)', whole('--steps'))
-    .addOption(new Option('--sampler <name>', 'default: srds').choices(['serial', 'srds']))
+    .addOption(new Option('--sampler <name>', 'default: srds').choices(SAMPLERS))
     .addOption(new Option('--correction <name>', 'default: secant').choices(['secant', 'parareal']))
     .option('--no-pipelined', "finish each iteration before the next, the paper's vanilla form")
     .option('--blocks <n>', 'number of blocks, or the steps of each as a,b,c (default: about 1.6 sqrt(steps))', blocks)
@@ -66,6 +70,13 @@ export function generateCommand(signal: AbortSignal): Command {
       decimal('--tolerance'),
     )
     .option('--max-iterations <k>', 'stop after so many iterations', whole('--max-iterations'))
+    .option(
+      '--window <n>',
+      'steps that picard, paradigms and parataa work on at a time (default: all)',
+      whole('--window'),
+    )
+    .option('--history <n>', 'passes that parataa mixes (default: 3)', whole('--history'))
+    .option('--order <n>', 'steps over which parataa computes a state (default: all)', whole('--order'))
     .addOption(
       new Option('--solver <name>', "default: the model's own, if it starts itself; else ddim").choices(SOLVERS),
     )

@@ -9,14 +9,15 @@ import {
   type TimestepSpacing,
 } from '../schedule/config.js';
 import { fineGrid, type SolverStep } from '../schedule/grid.js';
-import { singleStep, solverOf, SOLVERS, type SolverName } from '../solver/catalog.js';
+import { oneEvaluation, singleStep, solverOf, SOLVERS, type SolverName } from '../solver/catalog.js';
 import type { AnySolver } from '../solver/solver.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { RgbImage } from './image.js';
 import { latentDims, type ModelFolder } from './modelFolder.js';
 
 /** Which sampler draws. */
-export type SamplerName = 'serial' | 'srds';
+export const SAMPLERS = ['serial', 'srds', 'picard', 'paradigms', 'parataa'] as const;
+export type SamplerName = (typeof SAMPLERS)[number];
 
 export { PREDICTIONS, SOLVERS, SPACINGS };
 export type { Correction, PredictionType, SolverName, TimestepSpacing };
@@ -61,8 +62,17 @@ export interface GenerateOptions {
   readonly pipelined?: boolean | undefined;
   /** Number of even blocks, or the fine steps of each; default about 1.6 sqrt(steps). */
   readonly blocks?: number | Partition | undefined;
-  /** Mean absolute change of the 8-bit image between iterations, in grey levels, below which to stop; default 0.5. 0: run until exact. */
+  /**
+   * Mean absolute change of the 8-bit image between iterations, in grey levels, below which to stop; default 0.5. 0: run until
+   * exact. Of paradigms its own: the share of the noise's deviation by which a state may move; default 0.05.
+   */
   readonly tolerance?: number | undefined;
+  /** Steps that picard, paradigms and parataa work on at a time; default: all. */
+  readonly window?: number | undefined;
+  /** Passes that parataa mixes; default 3. */
+  readonly history?: number | undefined;
+  /** Steps over which parataa computes a state from an earlier one; default: all. */
+  readonly order?: number | undefined;
   /** Refinements after which to stop; default: until exact. */
   readonly maxIterations?: number | undefined;
   /** Whether to draw the serial sample too and measure the difference. */
@@ -101,6 +111,9 @@ export interface Settings {
   readonly pipelined: boolean;
   readonly partition: Partition;
   readonly tolerance: number;
+  readonly window: number | undefined;
+  readonly history: number | undefined;
+  readonly order: number | undefined;
   readonly maxIterations: number | undefined;
   readonly compare: boolean;
   readonly previews: boolean;
@@ -115,7 +128,7 @@ const MAX_IMAGES = 100;
  */
 export function settingsOf(options: GenerateOptions, model: ModelFolder): Settings {
   const { maxIterations, sampler = 'srds', correction = 'secant', prompt, negativePrompt, init } = options;
-  oneOf('a sampler', sampler, ['serial', 'srds']);
+  oneOf('a sampler', sampler, SAMPLERS);
   oneOf('a correction', correction, ['secant', 'parareal']);
   for (const text of [prompt, negativePrompt ?? ''] as unknown[]) {
     if (typeof text !== 'string') throw new SrdsError('INVALID_OPTION', 'text as prompt', typeof text, 'give a string');
@@ -127,6 +140,7 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
   const grid = strength === undefined ? whole : whole.slice(startOf(steps, strength));
   const method = solverOf(solver, { schedule, steps, eta });
   if (sampler !== 'serial') singleStep(method);
+  if (sampler !== 'serial' && sampler !== 'srds') oneEvaluation(method);
 
   const size = sizeOf(options, model);
   const n = wholeNumber('a number of images', options.n ?? 1, 1, MAX_IMAGES);
@@ -157,7 +171,10 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
       blocks === undefined || typeof blocks === 'number'
         ? evenPartition(grid.length, blocks ?? defaultBlocks(grid.length))
         : checkPartition(blocks, grid.length),
-    tolerance: nonNegative('a tolerance in grey levels', options.tolerance ?? 0.5),
+    tolerance: nonNegative('a tolerance', options.tolerance ?? (sampler === 'paradigms' ? 0.05 : 0.5)),
+    window: optional('a window of steps', options.window),
+    history: optional('a history of passes', options.history, 8),
+    order: optional('an order', options.order),
     maxIterations,
     compare: options.compare ?? false,
     previews: options.previews ?? true,
@@ -269,6 +286,10 @@ function noiseOf(
     fits ? 'values that are not finite' : `${noise.type} of shape [${noise.dims.join(', ')}]`,
     'give noise of that shape, or another size or number of images',
   );
+}
+
+function optional(what: string, value: number | undefined, max?: number): number | undefined {
+  return value === undefined ? undefined : wholeNumber(what, value, 1, max);
 }
 
 function oneOf(what: string, value: string, choices: readonly string[]): void {

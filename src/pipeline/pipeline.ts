@@ -4,11 +4,10 @@ import { CPU, type Device } from '../engine/device.js';
 import type { ConditioningId, Engine, Precision } from '../engine/engine.js';
 import { findDevices } from '../engine/onnx/probe.js';
 import { LocalEngine, type LocalEngineOptions } from '../engine/onnx/localEngine.js';
-import type { EvaluationCount, SampleResult, SamplerEvent } from '../sampler/events.js';
+import type { EvaluationCount } from '../sampler/events.js';
 import { whenAborted } from '../sampler/evaluator.js';
 import { Run } from '../sampler/run.js';
 import { serial } from '../sampler/serial.js';
-import { srds } from '../sampler/srds.js';
 import { finalScale } from '../schedule/grid.js';
 import { serialEvaluations } from '../solver/solver.js';
 import { maxAbsoluteDifference, meanAbsoluteDifference } from '../tensor/operations.js';
@@ -19,6 +18,7 @@ import { resized, type RgbImage } from './image.js';
 import { BUNDLED_MODEL, graphFiles, latentDims, type ModelFolder } from './modelFolder.js';
 import { openModel, type OpenModelOptions } from './openModel.js';
 import { Networks } from './network.js';
+import { startSampler } from './samplers.js';
 import { settingsOf, type GenerateOptions, type Settings } from './options.js';
 import { Residency } from './residency.js';
 import type { GeneratedImage, GenerateEvent, GenerateResult, ImageEvaluations } from './result.js';
@@ -221,15 +221,14 @@ export class Pipeline {
       images.set(latents, decoded);
       return decoded;
     };
-    const residual = stoppingMeasure(settings.tolerance, imageOf, settings.previews);
+    const residual = stoppingMeasure(
+      settings.sampler === 'paradigms' ? 0 : settings.tolerance,
+      imageOf,
+      settings.previews,
+    );
     const withSerial = countingSerial(settings);
 
-    const { partition, correction, pipelined, tolerance, maxIterations } = settings;
-    const common = this.samplerOptions(job, image);
-    const run: Run<SamplerEvent, SampleResult> =
-      settings.sampler === 'serial'
-        ? serial(common)
-        : srds({ ...common, residual, partition, correction, pipelined, tolerance, maxIterations });
+    const run = startSampler(settings, { ...this.samplerOptions(job, image), residual });
     let preview: RgbImage | undefined;
     for await (const event of run) {
       const evaluations = withSerial(event.evaluations);

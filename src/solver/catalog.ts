@@ -95,3 +95,18 @@ export function singleStep(solver: AnySolver): Solver {
     'use ddim, ddpm, euler, heun, dpm1 or dpm2s, or the serial sampler',
   );
 }
+
+/**
+ * A solver for samplers that evaluate all steps at once.
+ * @throws SrdsError INVALID_OPTION for one that takes more than one evaluation a step
+ */
+export function oneEvaluation(given: AnySolver): Solver {
+  const solver = singleStep(given);
+  if (solver.evaluationsPerStep === 1) return solver;
+  throw new SrdsError(
+    'INVALID_OPTION',
+    'a solver with one evaluation a step, for a sampler that evaluates all steps at once',
+    `${solver.name}, which takes ${solver.evaluationsPerStep}`,
+    'use ddim, ddpm, euler or dpm1, or the sampler srds',
+  );
+}

@@ -35,3 +35,11 @@ export function weighted(a: number, x: Float32Array, b: number, y: Float32Array)
   for (let k = 0; k < sum.length; k++) sum[k] = a * x[k] + b * y[k];
   return sum;
 }
+
+/** Mean of (a - b)^2 over all elements, in float64. */
+export function meanSquaredDifference(a: Float32Array, b: Float32Array): number {
+  checkSameLength(a, b);
+  let sum = 0;
+  for (let k = 0; k < a.length; k++) sum += (a[k] - b[k]) ** 2;
+  return sum / a.length;
+}

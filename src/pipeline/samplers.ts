@@ -1,0 +1,35 @@
+import type { SampleResult, SamplerEvent } from '../sampler/events.js';
+import type { FixedPointOptions } from '../sampler/fixedPoint.js';
+import { paradigms } from '../sampler/paradigms.js';
+import { parataa } from '../sampler/parataa.js';
+import { picard } from '../sampler/picard.js';
+import type { Run } from '../sampler/run.js';
+import { serial, type SerialOptions } from '../sampler/serial.js';
+import { srds } from '../sampler/srds.js';
+import type { Settings } from './options.js';
+
+/** How far picard and parataa move a window that does not hold all steps. */
+const SLIDE = 0.02;
+
+/** What all samplers are given. */
+export interface CommonOptions extends Required<SerialOptions> {
+  readonly residual: NonNullable<FixedPointOptions['residual']>;
+}
+
+/** Starts the sampler that the settings name. */
+export function startSampler(settings: Settings, common: CommonOptions): Run<SamplerEvent, SampleResult> {
+  const { sampler, partition, correction, pipelined, tolerance, maxIterations, window, history, order } = settings;
+  const slide = tolerance > 0 && (window ?? Infinity) < common.steps.length ? SLIDE : 0;
+  switch (sampler) {
+    case 'serial':
+      return serial(common);
+    case 'srds':
+      return srds({ ...common, partition, correction, pipelined, tolerance, maxIterations });
+    case 'picard':
+      return picard({ ...common, window, slide, tolerance, maxIterations });
+    case 'paradigms':
+      return paradigms({ ...common, window, slide: tolerance, maxIterations });
+    case 'parataa':
+      return parataa({ ...common, window, slide, tolerance, maxIterations, history, order });
+  }
+}

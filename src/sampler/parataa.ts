@@ -1,0 +1,148 @@
+import { SrdsError, wholeNumber } from '../errors.js';
+import { identical } from '../tensor/operations.js';
+import { fixedPoint, stepWith, type FixedPointOptions, type Window } from './fixedPoint.js';
+import type { SampleResult, SamplerEvent } from './events.js';
+import type { Run } from './run.js';
+
+/** Options of ParaTAA. */
+export interface ParataaOptions extends FixedPointOptions {
+  /** Passes that are mixed, this one included; 1 is the plain fixed point; default 3. */
+  readonly history?: number | undefined;
+  /** Steps over which a state is computed from an earlier one; default: all. */
+  readonly order?: number | undefined;
+}
+
+/** States over y = x / sqrt(abar) and what the fixed point makes of them, each [states][size]; by number in the trajectory. */
+interface Pass {
+  readonly y: ReadonlyMap<number, Float64Array>;
+  readonly residual: ReadonlyMap<number, Float64Array>;
+}
+
+/** Share of the Gram matrix's trace that is added to its diagonal, so that it can be solved. */
+const RIDGE = 1e-6;
+
+/**
+ * Triangular Anderson acceleration of the fixed point over y = x / sqrt(abar), whose increments d[j] are the solver's steps:
+ *
+ *     F(Y)[i] = y[i-k] + d[i-k] + ... + d[i-1],    R = F(Y) - Y
+ *     y'[i] = y[i] + R[i] - sum_h g_h (dY_h[i] + dR_h[i]),    g = argmin | R[..i] - sum_h g_h dR_h[..i] |
+ *
+ * with dY_h and dR_h the changes between the last passes; each step has its own g from the steps before it, so that what comes
+ * later does not disturb it. The first state of each pass is left to the solver. The state is kept in float64.
+ * Source: Tang et al. 2024 (arXiv 2402.09970), section 3.
+ * @throws SrdsError INVALID_OPTION as `fixedPoint` does, and where the first state has no signal at all
+ */
+export function parataa(options: ParataaOptions): Run<SamplerEvent, SampleResult> {
+  const history = wholeNumber('a history of passes', options.history ?? 3, 1, 8);
+  const order = wholeNumber('an order', options.order ?? options.steps.length, 1);
+  if (options.steps[0]?.from.alphaBar === 0) {
+    throw new SrdsError(
+      'INVALID_OPTION',
+      'a trajectory that begins with some signal, for parataa',
+      'zero terminal SNR',
+      'use picard or srds',
+    );
+  }
+  const past: Pass[] = [];
+  return fixedPoint(options, {
+    update: async (window) => {
+      const now = await fixedPointOf(window, order);
+      const mixed = mix(now, past, window);
+      past.unshift(now);
+      past.length = Math.min(past.length, history - 1);
+      const { states, predictions, steps, solver, front } = window;
+      const moved = [states[0], await stepWith(solver, states[0], predictions[0], steps[0])];
+      for (let i = 2; i < states.length; i++) {
+        const { alphaBar } = steps[i - 1].to;
+        const kept = identical(states[i - 1], moved[i - 1]);
+        if (kept) moved.push(await stepWith(solver, states[i - 1], predictions[i - 1], steps[i - 1]));
+        else moved.push(Float32Array.from(get(mixed, front + i), (value) => Math.sqrt(alphaBar) * value));
+      }
+      return moved;
+    },
+  });
+}
+
+/** Y and R of a window. */
+async function fixedPointOf({ front, states, predictions, steps, solver }: Window, order: number): Promise<Pass> {
+  const scaled = (x: Float32Array, alphaBar: number) => Float64Array.from(x, (value) => value / Math.sqrt(alphaBar));
+  const y = [scaled(states[0], steps[0].from.alphaBar)];
+  const increments: Float64Array[] = [];
+  for (const [j, step] of steps.entries()) {
+    y.push(scaled(states[j + 1], step.to.alphaBar));
+    const end = scaled(await stepWith(solver, states[j], predictions[j], step), step.to.alphaBar);
+    increments.push(end.map((value, k) => value - y[j][k]));
+  }
+  const residual = new Map<number, Float64Array>();
+  for (let i = 1; i < y.length; i++) {
+    const from = Math.max(0, i - order);
+    const r = y[from].map((value, k) => value - y[i][k]);
+    for (let j = from; j < i; j++) for (let k = 0; k < r.length; k++) r[k] += increments[j][k];
+    residual.set(front + i, r);
+  }
+  return { y: new Map(y.map((state, i) => [front + i, state])), residual };
+}
+
+/** The mixed states, by number. */
+function mix(now: Pass, past: readonly Pass[], { front, steps }: Window): Map<number, Float64Array> {
+  const passes = [now, ...past];
+  const gram = past.map(() => past.map(() => 0));
+  const right = past.map(() => 0);
+  const mixed = new Map<number, Float64Array>();
+  for (let i = front + 1; i <= front + steps.length; i++) {
+    const [y, r] = [get(now.y, i), get(now.residual, i)];
+    // A state that has only come into the window has no past.
+    const known = passes.every((pass) => pass.residual.has(i));
+    const changes = known ? past.map((_, h) => changeOf(passes[h], passes[h + 1], i)) : [];
+    changes.forEach(({ r: a }, h) => {
+      right[h] += dot(a, r);
+      changes.forEach(({ r: b }, g) => (gram[h][g] += dot(a, b)));
+    });
+    const weights = changes.length > 0 ? solve(gram, right) : [];
+    mixed.set(
+      i,
+      y.map((value, k) =>
+        changes.reduce((sum, change, h) => sum - weights[h] * (change.y[k] + change.r[k]), value + r[k]),
+      ),
+    );
+  }
+  return mixed;
+}
+
+function changeOf(later: Pass, earlier: Pass, i: number): { readonly y: Float64Array; readonly r: Float64Array } {
+  const [y, r] = [get(earlier.y, i), get(earlier.residual, i)];
+  return {
+    y: get(later.y, i).map((value, k) => value - y[k]),
+    r: get(later.residual, i).map((value, k) => value - r[k]),
+  };
+}
+
+/** (A + ridge) g = b by Gaussian elimination; A is symmetric, positive and small. */
+function solve(a: readonly (readonly number[])[], b: readonly number[]): number[] {
+  const ridge = RIDGE * a.reduce((trace, row, k) => trace + row[k], 0) + Number.MIN_VALUE;
+  const rows = a.map((row, k) => [...row.map((value, j) => (j === k ? value + ridge : value)), b[k]]);
+  for (let p = 0; p < rows.length; p++) {
+    for (let q = p + 1; q < rows.length; q++) {
+      const factor = rows[q][p] / rows[p][p];
+      for (let j = p; j <= rows.length; j++) rows[q][j] -= factor * rows[p][j];
+    }
+  }
+  const g = b.map(() => 0);
+  for (let p = rows.length - 1; p >= 0; p--) {
+    const known = g.reduce((sum, value, j) => (j > p ? sum + rows[p][j] * value : sum), 0);
+    g[p] = rows[p][p] > 0 ? (rows[p][rows.length] - known) / rows[p][p] : 0;
+  }
+  return g;
+}
+
+function dot(a: Float64Array, b: Float64Array): number {
+  let sum = 0;
+  for (let k = 0; k < a.length; k++) sum += a[k] * b[k];
+  return sum;
+}
+
+function get(states: ReadonlyMap<number, Float64Array>, i: number): Float64Array {
+  const state = states.get(i);
+  if (!state) throw new RangeError(`no state ${i}`);
+  return state;
+}
