@@ -1,0 +1,62 @@
+import { z } from 'zod';
+import { SrdsError } from '../errors.js';
+
+/** How long a batch takes by its rows, as measured on one device. */
+export interface LatencyCurve {
+  /** Ascending in rows, one at least. */
+  readonly points: readonly { readonly rows: number; readonly seconds: number }[];
+  /** Whether the points are lanes, to which batches are filled up; else latencies lie on the lines between them. */
+  readonly lanes: boolean;
+}
+
+/** What a file with a curve holds; more is left unread. */
+const curveFile = z.object({
+  lanes: z.boolean().default(false),
+  points: z
+    .array(z.object({ rows: z.int().positive(), seconds: z.number().positive() }))
+    .min(1)
+    .transform((points) => points.toSorted((a, b) => a.rows - b.rows)),
+});
+
+/**
+ * A curve from JSON: `{"lanes": true, "points": [{"rows": 2, "seconds": 0.006}, ...]}`.
+ * @param source for the error's message
+ * @throws SrdsError INVALID_OPTION
+ */
+export function parseCurve(content: unknown, source: string): LatencyCurve {
+  const { success, data, error } = curveFile.safeParse(content);
+  if (success) return data;
+  throw new SrdsError(
+    'INVALID_OPTION',
+    `a latency curve in ${source}`,
+    z.prettifyError(error),
+    'give {"points": [{"rows": 2, "seconds": 0.006}, ...]}',
+  );
+}
+
+/** Seconds that a batch of so many rows takes; of more rows than the largest lane, in parts. */
+export function latency({ points, lanes }: LatencyCurve, rows: number): number {
+  const last = points[points.length - 1];
+  if (lanes) {
+    const whole = Math.floor(rows / last.rows);
+    const rest = rows - whole * last.rows;
+    const lane = points.find((point) => point.rows >= rest) ?? last;
+    return whole * last.seconds + (rest > 0 ? lane.seconds : 0);
+  }
+  const above = points.findIndex((point) => point.rows >= rows);
+  if (above === 0) return points[0].seconds;
+  // Beyond the last point the line through the last two goes on; a single point is all there is for a row.
+  const at = above < 0 ? points.length - 1 : above;
+  const before = points[at - 1] as LatencyCurve['points'][number] | undefined;
+  if (!before) return (last.seconds * rows) / last.rows;
+  const slope = Math.max(0, (points[at].seconds - before.seconds) / (points[at].rows - before.rows));
+  return points[at].seconds + slope * (rows - points[at].rows);
+}
+
+/** Rows of the largest batch that pays: the largest lane, or the fewest at which a row costs nearly the least. */
+export function rowsThatPay({ points, lanes }: LatencyCurve): number {
+  if (lanes) return points[points.length - 1].rows;
+  const each = points.map(({ rows, seconds }) => seconds / rows);
+  const least = Math.min(...each);
+  return points[each.findIndex((seconds) => seconds <= 1.05 * least)].rows;
+}

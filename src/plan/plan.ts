@@ -1,0 +1,105 @@
+import { rowsThatPay } from './curve.js';
+import { expectedIterations, expectedPasses } from './convergence.js';
+import { defaultBlocks, evenPartition, type Partition } from './partition.js';
+import { simulatePasses, simulateSerial, simulateSrds, type Forecast, type Machine } from './simulate.js';
+
+/** One way to draw a sample, and what it should take. */
+export type Candidate = Forecast & {
+  /** How many times faster than the serial sampler. */
+  readonly speedUp: number;
+} & (
+    | { readonly sampler: 'serial' }
+    | { readonly sampler: 'srds'; readonly partition: Partition }
+    | { readonly sampler: 'picard'; readonly window: number }
+  );
+
+/** All ways that were considered, and the one to take. */
+export interface Plan {
+  /** The serial sampler first. */
+  readonly candidates: readonly Candidate[];
+  readonly chosen: Candidate;
+  /** Why, for people. */
+  readonly reason: string;
+}
+
+/** What is to be drawn. */
+export interface PlanRequest {
+  /** Fine steps. */
+  readonly steps: number;
+  /** Evaluations that the solver takes a step; default 1. */
+  readonly evaluationsPerStep?: number;
+  /** Only this partition for SRDS; default: several. */
+  readonly partition?: Partition | undefined;
+  /** Whether picard is considered, where the solver allows; default true. */
+  readonly picard?: boolean;
+}
+
+/** A parallel sampler must promise to be faster by this share: forecasts are not better than that. */
+const MARGIN = 0.05;
+const MAX_COUNTS = 12;
+
+/** Forecasts the serial sampler, SRDS and picard on a machine and chooses. */
+export function plan(request: PlanRequest, machine: Machine): Plan {
+  const { steps, evaluationsPerStep = 1 } = request;
+  const serial = { sampler: 'serial' as const, ...simulateSerial(steps * evaluationsPerStep, machine), speedUp: 1 };
+  const faster = (seconds: number) => serial.seconds / seconds;
+  const candidates: Candidate[] = [serial];
+  const partitions = request.partition
+    ? [request.partition]
+    : counts(steps).map((blocks) => evenPartition(steps, blocks));
+  for (const partition of steps > 1 ? partitions : []) {
+    const forecast = scaled(simulateSrds(partition, expectedIterations(partition.length), machine), evaluationsPerStep);
+    candidates.push({ sampler: 'srds', partition, ...forecast, speedUp: faster(forecast.seconds) });
+  }
+  if ((request.picard ?? true) && evaluationsPerStep === 1 && steps > 1 && !request.partition) {
+    for (const window of windows(steps, machine)) {
+      const forecast = simulatePasses(window, expectedPasses(steps, window), machine);
+      candidates.push({ sampler: 'picard', window, ...forecast, speedUp: faster(forecast.seconds) });
+    }
+  }
+  const best = candidates.reduce((a, b) => (b.seconds < a.seconds ? b : a));
+  const chosen = best.seconds <= (1 - MARGIN) * serial.seconds ? best : serial;
+  return { candidates, chosen, reason: reasonFor(chosen, best, machine) };
+}
+
+/** Block counts from half the square root of the steps to four times it. */
+function counts(steps: number): number[] {
+  const low = Math.max(2, Math.round(0.5 * Math.sqrt(steps)));
+  const high = Math.min(steps, Math.round(4 * Math.sqrt(steps)));
+  const factor = (high / low) ** (1 / (MAX_COUNTS - 1));
+  const spread = Array.from({ length: MAX_COUNTS }, (_, k) => Math.round(low * factor ** k));
+  const all = [...spread, Math.round(Math.sqrt(steps)), defaultBlocks(steps)];
+  return [...new Set(all.filter((count) => count >= 2 && count <= steps))].sort((a, b) => a - b);
+}
+
+/** Windows that fill a lane of all devices together, and one of all steps. */
+function windows(steps: number, { devices, rowsPerEvaluation }: Machine): number[] {
+  const lanes = devices[0].points.map(({ rows }) => Math.floor((rows * devices.length) / rowsPerEvaluation));
+  return [...new Set([...lanes.filter((count) => count >= 4 && count < steps), steps])];
+}
+
+/** A solver that takes more evaluations a step takes them one after the other. */
+function scaled(forecast: Forecast, evaluations: number): Forecast {
+  const { seconds, critical, total, batches } = forecast;
+  return {
+    seconds: seconds * evaluations,
+    critical: critical * evaluations,
+    total: total * evaluations,
+    batches: batches * evaluations,
+  };
+}
+
+function reasonFor(chosen: Candidate, best: Candidate, { devices }: Machine): string {
+  if (chosen.sampler === 'serial') {
+    if (best.sampler === 'serial') {
+      const pays = rowsThatPay(devices[0]);
+      return `larger batches cost here what they save: rows get no cheaper beyond ${pays} of them`;
+    }
+    return `${best.sampler} would gain ${Math.round(100 * (best.speedUp - 1))} %, less than forecasts are good for`;
+  }
+  const what =
+    chosen.sampler === 'srds'
+      ? `srds with ${chosen.partition.length} blocks`
+      : `picard with ${chosen.window} steps at a time`;
+  return `${what} should be ${chosen.speedUp.toFixed(1)} times faster than the serial sampler, since larger batches cost little here`;
+}

@@ -1,0 +1,149 @@
+import { latency, type LatencyCurve } from './curve.js';
+import type { Partition } from './partition.js';
+
+/** Where a sample is drawn. */
+export interface Machine {
+  /** Latency of a batch on each device. */
+  readonly devices: readonly LatencyCurve[];
+  /** Rows that an evaluation takes: two with guidance, times the images that are drawn at once. */
+  readonly rowsPerEvaluation: number;
+  /** Rows of the largest batch. */
+  readonly maxRows: number;
+}
+
+/** What a run comes to. */
+export interface Forecast {
+  readonly seconds: number;
+  /** Longest chain of evaluations in which each waits for the one before. */
+  readonly critical: number;
+  /** All evaluations that are made, speculative ones included. */
+  readonly total: number;
+  readonly batches: number;
+}
+
+/** An evaluation of SRDS, by where it stands in the recurrence: step 0 is the one at the block's start. */
+interface Task {
+  readonly iteration: number;
+  readonly block: number;
+  readonly step: number;
+}
+
+/** The serial sampler: one evaluation after the other. */
+export function simulateSerial(evaluations: number, machine: Machine): Forecast {
+  const seconds = evaluations * latency(fastest(machine, machine.rowsPerEvaluation), machine.rowsPerEvaluation);
+  return { seconds, critical: evaluations, total: evaluations, batches: evaluations };
+}
+
+/**
+ * Passes over a window of steps, as picard makes them: each evaluates the window's states at once.
+ * @param passes after the first evaluation
+ */
+export function simulatePasses(window: number, passes: number, machine: Machine): Forecast {
+  const { devices, rowsPerEvaluation } = machine;
+  const first = latency(fastest(machine, rowsPerEvaluation), rowsPerEvaluation);
+  const share = Math.ceil(window / devices.length) * rowsPerEvaluation;
+  const pass = Math.max(...devices.map((curve) => inParts(curve, share, machine)));
+  const total = 1 + Math.round(passes * window);
+  const batches = 1 + Math.round(passes * devices.length * Math.ceil(share / machine.maxRows));
+  return { seconds: first + passes * pass, critical: 1 + passes, total, batches };
+}
+
+/**
+ * SRDS, pipelined: every evaluation in the order of the batcher, on the machine's devices, in virtual time. A task is ready
+ * when the recurrence has its inputs (sampler/recurrence.ts):
+ *
+ *     x[0][i+1] after the evaluation at x[0][i]
+ *     x[p][i+1] after block i's fine steps from x[p-1][i] and the evaluation at x[p][i]; x[p][p] after the fine steps alone
+ *
+ * @param iterations after which the run ends; a broken number stands for a mean over samples
+ */
+export function simulateSrds(partition: Partition, iterations: number, machine: Machine): Forecast {
+  const low = Math.max(1, Math.floor(iterations));
+  const share = iterations - low;
+  const few = simulateWhole(partition, low, machine);
+  if (share <= 0) return few;
+  const more = simulateWhole(partition, low + 1, machine);
+  const mean = (of: (forecast: Forecast) => number) => (1 - share) * of(few) + share * of(more);
+  return {
+    seconds: mean(({ seconds }) => seconds),
+    critical: mean(({ critical }) => critical),
+    total: mean(({ total }) => total),
+    batches: mean(({ batches }) => batches),
+  };
+}
+
+function simulateWhole(partition: Partition, iterations: number, machine: Machine): Forecast {
+  const blocks = partition.length;
+  const depths = new Map<string, number>();
+  const ready: Task[] = [];
+  const key = (iteration: number, block: number, step: number) => `${iteration} ${block} ${step}`;
+  const depthOf = (iteration: number, block: number, step: number) => depths.get(key(iteration, block, step));
+  let end: number | undefined;
+
+  /** x[p][i] is known. */
+  const known = (p: number, i: number, depth: number): void => {
+    if (i === blocks) {
+      if (p === Math.min(iterations, blocks)) end = depth;
+    } else start({ iteration: p, block: i, step: 0 }, depth);
+  };
+  const start = (task: Task, depth: number): void => {
+    ready.push(task);
+    depths.set(`from ${key(task.iteration, task.block, task.step)}`, depth);
+  };
+  /** x[p][i+1], if all that it needs has been evaluated. */
+  const cross = (p: number, i: number): void => {
+    const fine = partition[i] === 1 ? depthOf(p - 1, i, 0) : depthOf(p, i, partition[i] - 1);
+    if (fine === undefined || i < p - 1) return;
+    const coarse = i === p - 1 ? fine : depthOf(p, i, 0);
+    if (coarse !== undefined) known(p, i + 1, Math.max(fine, coarse));
+  };
+  const finish = ({ iteration: p, block: i, step }: Task): void => {
+    const depth = (depths.get(`from ${key(p, i, step)}`) ?? 0) + 1;
+    depths.set(key(p, i, step), depth);
+    if (step === 0) {
+      if (p === 0) known(0, i + 1, depth);
+      else cross(p, i);
+      // Block i's fine steps of the next iteration go on from here.
+      if (partition[i] > 1) start({ iteration: p + 1, block: i, step: 1 }, depth);
+      else cross(p + 1, i);
+    } else if (step < partition[i] - 1) start({ iteration: p, block: i, step: step + 1 }, depth);
+    else cross(p, i);
+  };
+
+  known(0, 0, 0);
+  const free: LatencyCurve[] = [...machine.devices];
+  const running: { readonly at: number; readonly curve: LatencyCurve; readonly tasks: readonly Task[] }[] = [];
+  let now = 0;
+  let total = 0;
+  let batches = 0;
+  while (end === undefined) {
+    while (free.length > 0 && ready.length > 0) {
+      ready.sort((a, b) => a.iteration - b.iteration || a.block - b.block || a.step - b.step);
+      const room = Math.min(machine.maxRows, Math.ceil((ready.length * machine.rowsPerEvaluation) / free.length));
+      const tasks = ready.splice(0, Math.max(1, Math.floor(room / machine.rowsPerEvaluation)));
+      const [curve] = free.splice(0, 1);
+      running.push({ at: now + latency(curve, tasks.length * machine.rowsPerEvaluation), curve, tasks });
+      total += tasks.length;
+      batches++;
+    }
+    running.sort((a, b) => a.at - b.at);
+    const [{ at }] = running;
+    now = at;
+    while (running.length > 0 && running[0].at === at) {
+      const [{ curve, tasks }] = running.splice(0, 1);
+      free.push(curve);
+      tasks.forEach(finish);
+    }
+  }
+  return { seconds: now, critical: end, total, batches };
+}
+
+function fastest({ devices }: Machine, rows: number): LatencyCurve {
+  return devices.reduce((a, b) => (latency(b, rows) < latency(a, rows) ? b : a));
+}
+
+function inParts(curve: LatencyCurve, rows: number, { maxRows }: Machine): number {
+  const whole = Math.floor(rows / maxRows);
+  const rest = rows - whole * maxRows;
+  return whole * latency(curve, maxRows) + (rest > 0 ? latency(curve, rest) : 0);
+}
