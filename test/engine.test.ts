@@ -9,6 +9,7 @@ import { fixture, reference, ROOT } from './support/fixtures.js';
 /** An engine that answers each row with its timestep, when it is told to. */
 class ManualEngine implements Engine {
   readonly device = 'manual';
+  readonly lanes = [];
   readonly graphs;
   readonly batches: Batch[] = [];
   private readonly answers: (() => void)[] = [];

@@ -7,6 +7,7 @@ import type { GenerateEvent, GenerateResult } from '../pipeline/result.js';
 import { readImage, type RgbImage } from '../pipeline/image.js';
 import { encodePng } from '../pipeline/png.js';
 import { findModel } from './model.js';
+import { TraceRecorder, type Trace } from '../pipeline/trace.js';
 import { checkWritable, imagePath, writeFiles, type OutputFile } from './output.js';
 import { Progress, warn } from './progress.js';
 import { pngParameters, type ReportContext } from './report.js';
@@ -24,6 +25,8 @@ export interface DrawOptions {
   readonly out?: string | undefined;
   readonly previews?: string | undefined;
   readonly latents?: string | undefined;
+  /** Path of a trace. */
+  readonly trace?: string | undefined;
   /** Whether to show a line of progress where standard error is a terminal. */
   readonly progress: boolean;
   /** Whether to say warnings. */
@@ -53,6 +56,7 @@ export async function draw(options: DrawOptions): Promise<Drawn> {
     }
     if (options.previews !== undefined) await checkWritable(options.previews && join(options.previews, 'preview.png'));
     if (options.latents !== undefined) await checkWritable(options.latents);
+    if (options.trace !== undefined) await checkWritable(options.trace);
     if (options.noise !== undefined) generate = { ...generate, noise: await readNoise(options.noise) };
     if (options.init !== undefined) generate = { ...generate, init: await readImage(options.init) };
     const pathOf = await imagePath(options.out, generate.prompt, (generate.n ?? 1) > 1);
@@ -61,7 +65,9 @@ export async function draw(options: DrawOptions): Promise<Drawn> {
     settingsOf(generate, model);
     const { open, lowMemory } = options;
     const onWarning = (message: string) => options.warnings && warn(message, progress);
-    const pipeline = await Pipeline.open(model, { ...open, lowMemory, signal, onWarning });
+    const recorder = options.trace === undefined ? undefined : new TraceRecorder();
+    const onBatch = recorder && { onBatch: recorder.batch };
+    const pipeline = await Pipeline.open(model, { ...open, lowMemory, signal, onWarning, ...onBatch });
     try {
       const run = pipeline.generate({
         ...generate,
@@ -73,13 +79,19 @@ export async function draw(options: DrawOptions): Promise<Drawn> {
         if (event.type === 'iteration' && event.preview && options.previews !== undefined) {
           await writeFiles([await previewFile(options.previews, event, event.preview)]);
         }
+        recorder?.event(event);
         progress?.show(event);
         options.onEvent?.(event);
       }
       const result = await run.result;
       const paths = result.settings.seeds.map(pathOf);
       const aborted = signal.aborted;
-      if (!aborted) await writeFiles(await filesOf(result, pipeline, paths, options.latents));
+      if (!aborted) {
+        const files = await filesOf(result, pipeline, paths, options.latents);
+        const trace = recorder?.trace(traceTitle(result, pipeline));
+        if (trace && options.trace !== undefined) files.push(traceOutput(options.trace, trace));
+        await writeFiles(files);
+      }
       return {
         result,
         context: {
@@ -95,6 +107,16 @@ export async function draw(options: DrawOptions): Promise<Drawn> {
   } finally {
     progress?.end();
   }
+}
+
+function traceTitle({ settings }: GenerateResult, { model, engine }: Pipeline): string {
+  const { sampler, steps, partition, prompt } = settings;
+  const how = sampler === 'srds' ? `srds, ${partition.length} blocks` : sampler;
+  return `"${prompt}", ${steps} steps, ${how}, ${model.name} on ${engine.device}`;
+}
+
+function traceOutput(path: string, trace: Trace): OutputFile {
+  return { path, bytes: Buffer.from(`${JSON.stringify(trace)}\n`) };
 }
 
 async function previewFile(

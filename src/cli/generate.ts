@@ -1,7 +1,7 @@
 import { Command, Option } from 'commander';
 import {
   PREDICTIONS,
-  SAMPLERS,
+  SAMPLER_CHOICES,
   SOLVERS,
   SPACINGS,
   type Correction,
@@ -19,7 +19,7 @@ import { blocks, decimal, seed, size, whole } from './values.js';
 interface Flags extends DeviceFlags {
   model?: string;
   steps?: number;
-  sampler?: SamplerName;
+  sampler?: SamplerName | 'auto';
   correction?: Correction;
   pipelined?: boolean;
   blocks?: number | Partition;
@@ -45,6 +45,7 @@ interface Flags extends DeviceFlags {
   out?: string;
   previews?: string;
   latents?: string;
+  trace?: string;
   compare?: boolean;
   json?: boolean;
   quiet?: boolean;
@@ -60,7 +61,12 @@ export function generateCommand(signal: AbortSignal): Command {
       'diffusers folder of ONNX graphs, or owner/name[@revision] on the Hugging Face hub (default: scenes-128)',
     )
     .option('--steps <n>', 'steps of the fine grid (default: 25)', whole('--steps'))
-    .addOption(new Option('--sampler <name>', 'default: srds').choices(SAMPLERS))
+    .addOption(
+      new Option(
+        '--sampler <name>',
+        'auto: the fastest on the devices, as measured (default: auto; srds if an option of its own is given)',
+      ).choices(SAMPLER_CHOICES),
+    )
     .addOption(new Option('--correction <name>', 'default: secant').choices(['secant', 'parareal']))
     .option('--no-pipelined', "finish each iteration before the next, the paper's vanilla form")
     .option('--blocks <n>', 'number of blocks, or the steps of each as a,b,c (default: about 1.6 sqrt(steps))', blocks)
@@ -102,11 +108,12 @@ export function generateCommand(signal: AbortSignal): Command {
     .option('--out <file>', 'PNG file, folder, or pattern with {seed}')
     .option('--previews <dir>', 'write the image of every iteration there')
     .option('--latents <file.npy>', 'write the final latents, float32, [n,4,h,w]')
+    .option('--trace <file.json>', 'write which evaluation ran when, for srds trace')
     .option('--compare', 'draw the serial sample too and measure the difference')
     .option('--json', 'print a report as JSON, and nothing else')
     .option('--quiet', 'print nothing but errors');
   return addDeviceOptions(command).action(async (prompt: string, flags: Flags) => {
-    const { model, lowMemory, out, previews, latents, noise, init, size, ...rest } = flags;
+    const { model, lowMemory, out, previews, latents, trace, noise, init, size, ...rest } = flags;
     const { open, others } = splitDeviceFlags(rest);
     const { json = false, quiet = false, ...options } = others;
     const { result, context } = await draw({
@@ -115,10 +122,11 @@ export function generateCommand(signal: AbortSignal): Command {
       lowMemory,
       noise,
       init,
-      generate: { prompt, ...options, ...size },
+      generate: { prompt, sampler: ownOptions(flags) ? 'srds' : 'auto', ...options, ...size },
       out,
       previews,
       latents,
+      trace,
       progress: !json && !quiet,
       warnings: !quiet,
       signal,
@@ -130,4 +138,10 @@ export function generateCommand(signal: AbortSignal): Command {
       process.stdout.write(`${context.files[i] ?? 'no file'}: ${summary(image)}${difference}\n`);
     });
   });
+}
+
+/** Whether an option is given that means nothing to the serial sampler. */
+function ownOptions({ correction, pipelined, blocks, tolerance, maxIterations, previews }: Flags): boolean {
+  const own = [correction, blocks, tolerance, maxIterations, previews].some((value) => value !== undefined);
+  return own || pipelined === false;
 }

@@ -3,7 +3,7 @@ import { inspectModel, type Inspection } from '../pipeline/inspect.js';
 import { findModel } from './model.js';
 import { Progress } from './progress.js';
 import { bytes } from './bytes.js';
-import { version } from './version.js';
+import { version } from '../pipeline/version.js';
 
 /** `srds inspect`. @param signal gives up fetching a model */
 export function inspectCommand(signal: AbortSignal): Command {

@@ -5,7 +5,8 @@ import { demoCommand } from './demo.js';
 import { EXIT_CODES, EXIT_INTERNAL, EXIT_SIGNALS } from './exitCodes.js';
 import { generateCommand } from './generate.js';
 import { inspectCommand } from './inspect.js';
-import { version } from './version.js';
+import { traceCommand } from './trace.js';
+import { version } from '../pipeline/version.js';
 
 /** Runs the command line. @returns the exit code */
 async function main(argv: readonly string[]): Promise<number> {
@@ -45,6 +46,7 @@ function program(signal: AbortSignal): Command {
     .addCommand(generateCommand(signal))
     .addCommand(demoCommand(signal))
     .addCommand(inspectCommand(signal))
+    .addCommand(traceCommand())
     .addHelpText('after', '\nSet SRDS_DEBUG=1 to see the stack trace of an error.');
   for (const command of [program, ...program.commands]) {
     command.exitOverride((error) => {

@@ -1,7 +1,8 @@
+import type { Choice } from '../pipeline/choose.js';
 import type { GeneratedImage, GenerateResult } from '../pipeline/result.js';
 import { infotext, type Parameters } from '../pipeline/parameters.js';
 import type { Settings, SolverName } from '../pipeline/options.js';
-import { version } from './version.js';
+import { version } from '../pipeline/version.js';
 
 /** What a report says beside the result. */
 export interface ReportContext {
@@ -14,7 +15,7 @@ export interface ReportContext {
 
 /** The report that `--json` prints. */
 export function jsonReport(result: GenerateResult, context: ReportContext): object {
-  const { images, settings, seconds, timesteps, batches } = result;
+  const { images, settings, seconds, timesteps, choice, batches } = result;
   const { prompt, negativePrompt, steps, guidance, sampler, correction, pipelined, partition, tolerance } = settings;
   const { solver } = settings;
   const parallel = sampler === 'srds';
@@ -29,6 +30,7 @@ export function jsonReport(result: GenerateResult, context: ReportContext): obje
     solver,
     guidance,
     sampler,
+    ...(choice && { choice: choiceReport(choice) }),
     correction: parallel ? correction : null,
     pipelined: parallel ? pipelined : null,
     blocks: parallel ? partition.length : null,
@@ -46,6 +48,11 @@ export function jsonReport(result: GenerateResult, context: ReportContext): obje
     ...(timesteps?.kind === 'shared' ? { network: { timesteps: timesteps.kind, why: timesteps.why, batches } } : {}),
     seconds: { ...seconds, total: context.totalSeconds },
   };
+}
+
+function choiceReport({ reason, chosen }: Choice): object {
+  if (!chosen) return { reason };
+  return { reason, predictedSeconds: chosen.seconds, predictedSpeedUp: chosen.speedUp };
 }
 
 /** What most reports have no need of: settings that were given. */

@@ -86,6 +86,8 @@ export interface Engine {
   readonly slots: number;
   /** Rows of a batch beyond which more rows only take longer. */
   readonly maxRows: number;
+  /** Sizes to which batches are filled up, in rows, ascending; none where any size will do. */
+  readonly lanes: readonly number[];
   /**
    * Loads graphs, by their names; those that are loaded stay as they are.
    * @throws SrdsError MODEL_INVALID if one cannot be used

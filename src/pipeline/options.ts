@@ -19,6 +19,9 @@ import { latentDims, type ModelFolder } from './modelFolder.js';
 export const SAMPLERS = ['serial', 'srds', 'picard', 'paradigms', 'parataa'] as const;
 export type SamplerName = (typeof SAMPLERS)[number];
 
+/** What can be asked for: `auto` is what the planner finds to be the fastest on the devices there are. */
+export const SAMPLER_CHOICES = ['auto', ...SAMPLERS] as const;
+
 export { PREDICTIONS, SOLVERS, SPACINGS };
 export type { Correction, PredictionType, SolverName, TimestepSpacing };
 
@@ -54,8 +57,8 @@ export interface GenerateOptions {
   /** In pixels; default: that of `init` down to what the model can do, or what the model was made for. */
   readonly width?: number | undefined;
   readonly height?: number | undefined;
-  /** Default `srds`. */
-  readonly sampler?: SamplerName | undefined;
+  /** Default `srds`. `auto`: what should be the fastest, as measured on the devices; with tolerance 0 the serial sampler. */
+  readonly sampler?: SamplerName | 'auto' | undefined;
   /** Default `secant`; `parareal` is the paper's. */
   readonly correction?: Correction | undefined;
   /** Default true; false is the paper's vanilla form. */
@@ -106,10 +109,12 @@ export interface Settings {
   readonly strength: number | undefined;
   readonly width: number;
   readonly height: number;
-  readonly sampler: SamplerName;
+  /** `auto` only before the model is ready. */
+  readonly sampler: SamplerName | 'auto';
   readonly correction: Correction;
   readonly pipelined: boolean;
   readonly partition: Partition;
+  readonly partitionGiven: boolean;
   readonly tolerance: number;
   readonly window: number | undefined;
   readonly history: number | undefined;
@@ -128,7 +133,7 @@ const MAX_IMAGES = 100;
  */
 export function settingsOf(options: GenerateOptions, model: ModelFolder): Settings {
   const { maxIterations, sampler = 'srds', correction = 'secant', prompt, negativePrompt, init } = options;
-  oneOf('a sampler', sampler, SAMPLERS);
+  oneOf('a sampler', sampler, SAMPLER_CHOICES);
   oneOf('a correction', correction, ['secant', 'parareal']);
   for (const text of [prompt, negativePrompt ?? ''] as unknown[]) {
     if (typeof text !== 'string') throw new SrdsError('INVALID_OPTION', 'text as prompt', typeof text, 'give a string');
@@ -139,8 +144,8 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
   const strength = strengthOf(options, steps, model);
   const grid = strength === undefined ? whole : whole.slice(startOf(steps, strength));
   const method = solverOf(solver, { schedule, steps, eta });
-  if (sampler !== 'serial') singleStep(method);
-  if (sampler !== 'serial' && sampler !== 'srds') oneEvaluation(method);
+  if (sampler !== 'serial' && sampler !== 'auto') singleStep(method);
+  if (sampler === 'picard' || sampler === 'paradigms' || sampler === 'parataa') oneEvaluation(method);
 
   const size = sizeOf(options, model);
   const n = wholeNumber('a number of images', options.n ?? 1, 1, MAX_IMAGES);
@@ -171,6 +176,7 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
       blocks === undefined || typeof blocks === 'number'
         ? evenPartition(grid.length, blocks ?? defaultBlocks(grid.length))
         : checkPartition(blocks, grid.length),
+    partitionGiven: blocks !== undefined,
     tolerance: nonNegative('a tolerance', options.tolerance ?? (sampler === 'paradigms' ? 0.05 : 0.5)),
     window: optional('a window of steps', options.window),
     history: optional('a history of passes', options.history, 8),

@@ -12,6 +12,8 @@ import { finalScale } from '../schedule/grid.js';
 import { serialEvaluations } from '../solver/solver.js';
 import { maxAbsoluteDifference, meanAbsoluteDifference } from '../tensor/operations.js';
 import { sizeOf } from '../tensor/tensor.js';
+import { calibrate } from './calibrate.js';
+import { choose, type Chosen } from './choose.js';
 import { condition, zeroed, type Conditioning } from './conditioning.js';
 import { stoppingMeasure } from './stopping.js';
 import { resized, type RgbImage } from './image.js';
@@ -43,6 +45,8 @@ export interface OpenOptions extends Omit<LocalEngineOptions, 'graphs' | 'device
 export interface PipelineOptions extends Pick<OpenOptions, 'lowMemory' | 'onBatch'> {
   /** How long loading took, for reports. */
   readonly loadSeconds?: number;
+  /** What tells engines of the same devices apart, for measurements that are kept. */
+  readonly variant?: string;
 }
 
 type Emit = (event: GenerateEvent) => void;
@@ -64,6 +68,7 @@ export class Pipeline {
   private readonly networks: Networks;
   private readonly residency: Residency;
   private readonly loadSeconds: number;
+  private readonly variant: string;
   private batches = 0;
 
   /**
@@ -73,9 +78,10 @@ export class Pipeline {
   constructor(
     readonly model: ModelFolder,
     readonly engine: Engine,
-    { lowMemory = false, loadSeconds = 0, onBatch }: PipelineOptions = {},
+    { lowMemory = false, loadSeconds = 0, variant = '', onBatch }: PipelineOptions = {},
   ) {
     this.loadSeconds = loadSeconds;
+    this.variant = variant;
     this.batcher = new Batcher(engine, (report) => {
       if (report.graph === 'unet') this.batches++;
       onBatch?.(report);
@@ -101,7 +107,9 @@ export class Pipeline {
       graphs,
     });
     try {
-      return new Pipeline(model, engine, { ...options, loadSeconds: (performance.now() - start) / 1000 });
+      const { threads, workers, precision } = options;
+      const variant = JSON.stringify([threads, workers, precision]);
+      return new Pipeline(model, engine, { ...options, variant, loadSeconds: (performance.now() - start) / 1000 });
     } catch (error) {
       await engine.close();
       throw error;
@@ -138,11 +146,19 @@ export class Pipeline {
     const ready = await unlessAborted(Promise.race([preparing, whenAborted(signal)]), signal);
     if (!ready) {
       const images = settings.seeds.map((seed) => aborted(seed, settings, sizeOf(latentDims(this.model, settings))));
-      return { images, settings, seconds, timesteps: undefined, batches: 0 };
+      return { images, settings, seconds, timesteps: undefined, choice: undefined, batches: 0 };
     }
-    const { job, load, encode, begun } = ready;
+    const { load, encode } = ready;
+    let { job } = ready;
     try {
       const timesteps = this.networks.timestepBatching;
+      const choice = await unlessAborted(this.choose(job), signal);
+      settings = choice?.settings ?? {
+        ...settings,
+        sampler: settings.sampler === 'auto' ? 'serial' : settings.sampler,
+      };
+      job = { ...job, settings };
+      const begun = performance.now() - ready.initSeconds * 1000;
       if (timesteps.kind === 'shared' && settings.sampler !== 'serial') {
         emit({ type: 'warning', message: sharedWarning(timesteps.why) });
       }
@@ -157,6 +173,7 @@ export class Pipeline {
         settings,
         seconds: { load: this.loadSeconds + load, encode, sample, decode },
         timesteps,
+        choice: choice?.choice,
         batches: this.batches - batchesBefore,
       };
     } finally {
@@ -169,7 +186,7 @@ export class Pipeline {
     settings: Settings,
     emit: Emit,
     signal: AbortSignal,
-  ): Promise<{ readonly job: Job; readonly load: number; readonly encode: number; readonly begun: number }> {
+  ): Promise<{ readonly job: Job; readonly load: number; readonly encode: number; readonly initSeconds: number }> {
     signal.throwIfAborted();
     const loadedForText = await this.residency.forText();
     signal.throwIfAborted();
@@ -190,7 +207,26 @@ export class Pipeline {
       emit,
       signal,
     };
-    return { job, load: loadedForText + loaded, encode, begun };
+    const initSeconds = (performance.now() - begun) / 1000;
+    return { job, load: loadedForText + loaded, encode, initSeconds };
+  }
+
+  /** Settles what was left to the planner. */
+  private async choose({ settings, conditional, unconditional }: Job): Promise<Chosen | undefined> {
+    if (settings.sampler !== 'auto') return undefined;
+    const busy = this.batcher.full || this.networks.timestepBatching.kind === 'shared';
+    return choose(settings, busy, () =>
+      calibrate({
+        model: this.model,
+        engine: this.engine,
+        variant: this.variant,
+        unetOutput: this.networks.unetOutput,
+        width: settings.width,
+        height: settings.height,
+        conditioning: unconditional === undefined ? [conditional] : [conditional, unconditional],
+        images: settings.seeds.length,
+      }),
+    );
   }
 
   private async conditioningOf(

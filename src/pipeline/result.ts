@@ -2,6 +2,7 @@ import type { EvaluationCount, EvaluationEvent, Status } from '../sampler/events
 import type { RgbImage } from './image.js';
 import type { TimestepBatching } from './network.js';
 import type { Settings } from './options.js';
+import type { Choice } from './choose.js';
 
 /** Evaluations of a sample beside those that the serial sampler takes. */
 export interface ImageEvaluations extends EvaluationCount {
@@ -40,6 +41,8 @@ export interface GenerateResult {
   readonly images: readonly GeneratedImage[];
   readonly settings: Settings;
   readonly seconds: Seconds;
+  /** Why the sampler was chosen, and what was expected of it, if that was left to the planner. */
+  readonly choice: Choice | undefined;
   /** How the network takes its timesteps; undefined if the run was aborted before the network was ready. */
   readonly timesteps: TimestepBatching | undefined;
   /** Batches of the network that ran meanwhile, those of other runs on the pipeline included. */

@@ -21,6 +21,7 @@ export function startSampler(settings: Settings, common: CommonOptions): Run<Sam
   const { sampler, partition, correction, pipelined, tolerance, maxIterations, window, history, order } = settings;
   const slide = tolerance > 0 && (window ?? Infinity) < common.steps.length ? SLIDE : 0;
   switch (sampler) {
+    case 'auto':
     case 'serial':
       return serial(common);
     case 'srds':

@@ -52,9 +52,9 @@ export class LocalDevice {
     return this.closed || this.deaths >= MAX_DEATHS;
   }
 
-  /** Rows of its largest batch; undefined where any size will do. */
-  get maxRows(): number | undefined {
-    return this.lanes.at(-1);
+  /** Sizes of its batches; none where any will do. */
+  get batchSizes(): readonly number[] {
+    return this.lanes;
   }
 
   /** @throws SrdsError MODEL_INVALID, ENGINE_FAILED */

@@ -99,7 +99,11 @@ export class LocalEngine implements Engine {
   }
 
   get maxRows(): number {
-    return Math.max(1, ...this.alive.map(({ maxRows = MAX_CPU_ROWS }) => maxRows));
+    return Math.max(1, ...this.alive.map(({ batchSizes }) => batchSizes.at(-1) ?? MAX_CPU_ROWS));
+  }
+
+  get lanes(): readonly number[] {
+    return this.alive.map(({ batchSizes }) => batchSizes).find(({ length }) => length > 0) ?? [];
   }
 
   /** Process ids, for those who supervise. */

@@ -1,0 +1,120 @@
+import { createHash } from 'node:crypto';
+import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import type { Batch, ConditioningId, Engine } from '../engine/engine.js';
+import { parseCurve, type LatencyCurve } from '../plan/curve.js';
+import type { Machine } from '../plan/simulate.js';
+import { float32, sizeOf } from '../tensor/tensor.js';
+import { version } from './version.js';
+import { latentDims, type ModelFolder } from './modelFolder.js';
+
+/** How long a size is measured, and in how many runs at most. */
+const MEASURE_SECONDS = 0.3;
+const MOST_RUNS = 15;
+/** A batch that takes as long is run once. */
+const SLOW_SECONDS = 2;
+/** A row of twice the rows costs at least this share of what it did. */
+const PROPORTIONAL = 0.8;
+
+/** What a measurement is made with. */
+export interface CalibrationInput {
+  readonly model: ModelFolder;
+  readonly engine: Engine;
+  /** What tells engines of the same devices apart: threads, processes, precision. */
+  readonly variant: string;
+  readonly unetOutput: string;
+  /** Of the image, in pixels. */
+  readonly width: number;
+  readonly height: number;
+  /** Registered inputs of an evaluation. */
+  readonly conditioning: readonly ConditioningId[];
+  /** Images that are drawn at once. */
+  readonly images: number;
+}
+
+/**
+ * The machine as the planner sees it: each device's latency by rows, measured once for a model, size of image, set of devices and
+ * version of this package, and kept in the user's cache.
+ */
+export async function calibrate(input: CalibrationInput): Promise<Machine> {
+  const { engine, conditioning, images } = input;
+  const file = join(cacheFolder(), `${await keyOf(input)}.json`);
+  const known = await readFile(file, 'utf8').then(
+    (text) => parseCurve(JSON.parse(text), file),
+    () => undefined,
+  );
+  const curve = known ?? (await measure(input));
+  if (!known) await keep(file, curve, input);
+  return {
+    devices: Array.from({ length: engine.slots }, () => curve),
+    rowsPerEvaluation: conditioning.length * images,
+    maxRows: engine.maxRows,
+  };
+}
+
+/** Measures all devices at once, as they will work; the slowest counts. */
+async function measure(input: CalibrationInput): Promise<LatencyCurve> {
+  const { engine, conditioning } = input;
+  const sizes =
+    engine.lanes.length > 0
+      ? engine.lanes.filter((lane) => lane >= conditioning.length)
+      : [1, 2, 4].map((count) => count * conditioning.length);
+  const points: { rows: number; seconds: number }[] = [];
+  for (const rows of sizes) {
+    const batch = batchOf(input, Math.floor(rows / conditioning.length));
+    const once = async (): Promise<number> => {
+      const start = performance.now();
+      await Promise.all(Array.from({ length: engine.slots }, () => engine.run(batch)));
+      return (performance.now() - start) / 1000;
+    };
+    // The first run opens the lane; where it takes long by itself, that matters little.
+    const first = await once();
+    const times = first > SLOW_SECONDS ? [first] : [await once()];
+    const runs = first > SLOW_SECONDS ? 0 : Math.min(MOST_RUNS, Math.ceil(MEASURE_SECONDS / times[0]));
+    for (let k = 0; k < runs; k++) times.push(await once());
+    // Memory may not have sufficed.
+    if (engine.lanes.length > 0 && !engine.lanes.includes(rows)) break;
+    const seconds = times.sort((a, b) => a - b)[Math.floor(times.length / 2)];
+    const before = points.at(-1);
+    points.push({ rows, seconds });
+    // Where rows take turns, larger batches have nothing more to tell.
+    if (engine.lanes.length === 0 && before && seconds / rows > PROPORTIONAL * (before.seconds / before.rows)) break;
+  }
+  return { points, lanes: engine.lanes.length > 0 };
+}
+
+function batchOf({ model, width, height, unetOutput, conditioning }: CalibrationInput, count: number): Batch {
+  const dims = latentDims(model, { width, height });
+  return Array.from({ length: count }, () => ({
+    graph: 'unet',
+    output: unetOutput,
+    inputs: { sample: float32(new Float32Array(sizeOf(dims)), dims), timestep: float32(Float32Array.of(500), []) },
+    conditioning,
+  }));
+}
+
+/** Two runs may measure at the same time: a file is whole or not there. */
+async function keep(file: string, curve: LatencyCurve, { model, engine }: CalibrationInput): Promise<void> {
+  const content = { model: model.name, device: engine.device, version: version(), ...curve };
+  try {
+    await mkdir(cacheFolder(), { recursive: true });
+    const part = `${file}.${process.pid}`;
+    await writeFile(part, `${JSON.stringify(content, undefined, 2)}\n`);
+    await rename(part, file);
+  } catch {
+    // A cache that cannot be written is measured again.
+  }
+}
+
+async function keyOf({ model, engine, variant, width, height, conditioning }: CalibrationInput): Promise<string> {
+  const unet = model.graphs.unet ?? '';
+  const { size, mtimeMs } = await stat(unet);
+  const { lanes, slots, device } = engine;
+  const key = [version(), unet, size, mtimeMs, device, lanes, slots, variant, width, height, conditioning.length];
+  return createHash('sha256').update(JSON.stringify(key)).digest('hex').slice(0, 32);
+}
+
+function cacheFolder(): string {
+  return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'srds', 'curves');
+}

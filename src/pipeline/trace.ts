@@ -1,0 +1,82 @@
+import { z } from 'zod';
+import type { BatchReport } from '../engine/batcher.js';
+import { SrdsError } from '../errors.js';
+import type { GenerateEvent } from './result.js';
+
+/** When what was evaluated, as a file holds it; times are milliseconds from the start of sampling. */
+export const traceFile = z.object({
+  format: z.literal('srds trace 1'),
+  title: z.string(),
+  batches: z.array(
+    z.object({
+      graph: z.string(),
+      device: z.string(),
+      begin: z.number(),
+      end: z.number(),
+      /** Milliseconds inside the network. */
+      network: z.number(),
+      rows: z.int(),
+      /** Rows with those that fill up the lane. */
+      laneRows: z.int(),
+      /** Each as iteration, block, step, stage, image. */
+      evaluations: z.array(z.array(z.number())),
+    }),
+  ),
+  iterations: z.array(
+    z.object({
+      image: z.int(),
+      iteration: z.int(),
+      at: z.number(),
+      residual: z.number().nullable(),
+      critical: z.int(),
+    }),
+  ),
+});
+
+/** When what was evaluated. */
+export type Trace = z.infer<typeof traceFile>;
+
+/** Keeps a trace of a run. */
+export class TraceRecorder {
+  private start: number | undefined;
+  private readonly batches: Trace['batches'] = [];
+  private readonly iterations: Trace['iterations'] = [];
+
+  /** To be given to a pipeline as `onBatch`. */
+  readonly batch = (report: BatchReport): void => {
+    const { graph, device, seconds, rows, laneRows } = report;
+    if (graph !== 'unet') {
+      if (this.start === undefined) return;
+    } else this.start ??= report.begin;
+    const [begin, end] = [report.begin - this.start, report.end - this.start];
+    const evaluations = report.wishes.map(({ priority }) => [...priority]);
+    this.batches.push({ graph, device, begin, end, network: 1000 * seconds, rows, laneRows, evaluations });
+  };
+
+  event(event: GenerateEvent): void {
+    if (event.type !== 'iteration') return;
+    const { image, iteration, residual = null, evaluations } = event;
+    const at = performance.now() - (this.start ?? performance.now());
+    this.iterations.push({ image, iteration, at, residual, critical: evaluations.critical });
+  }
+
+  /** @param title what was drawn, for people */
+  trace(title: string): Trace {
+    return { format: 'srds trace 1', title, batches: this.batches, iterations: this.iterations };
+  }
+}
+
+/**
+ * Reads a trace.
+ * @param source of `text`, for the error
+ * @throws SrdsError INVALID_OPTION if it is none
+ */
+export function parseTrace(text: string, source: string): Trace {
+  const remedy = 'give a file that srds generate --trace has written';
+  try {
+    return traceFile.parse(JSON.parse(text));
+  } catch (error) {
+    const why = error instanceof z.ZodError ? z.prettifyError(error) : 'no JSON';
+    throw new SrdsError('INVALID_OPTION', `a trace in ${source}`, why.slice(0, 200), remedy);
+  }
+}
