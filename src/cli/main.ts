@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { messageOf, oneLine, SrdsError, systemCode } from '../errors.js';
+import { benchCommand } from './bench.js';
 import { demoCommand } from './demo.js';
 import { EXIT_CODES, EXIT_INTERNAL, EXIT_SIGNALS } from './exitCodes.js';
 import { generateCommand } from './generate.js';
@@ -46,6 +47,7 @@ function program(signal: AbortSignal): Command {
     .addCommand(generateCommand(signal))
     .addCommand(demoCommand(signal))
     .addCommand(inspectCommand(signal))
+    .addCommand(benchCommand(signal))
     .addCommand(traceCommand())
     .addHelpText('after', '\nSet SRDS_DEBUG=1 to see the stack trace of an error.');
   for (const command of [program, ...program.commands]) {

@@ -44,6 +44,16 @@ export function list(name: string): (text: string) => number[] {
   return (text) => text.split(',').map(whole(name));
 }
 
+/** Some of the names there are, such as `serial,srds`. */
+export function names<Name extends string>(option: string, known: readonly Name[]): (text: string) => Name[] {
+  return (text) =>
+    text.split(',').map((part) => {
+      const found = known.find((name) => name === part.trim());
+      if (found !== undefined) return found;
+      throw invalid(option, `names of ${known.join(', ')}`, part);
+    });
+}
+
 function invalid(name: string, expected: string, text: string): SrdsError {
   return new SrdsError('INVALID_OPTION', `${expected} for ${name}`, `"${text}"`, 'see srds generate --help');
 }

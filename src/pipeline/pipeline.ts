@@ -9,6 +9,7 @@ import { whenAborted } from '../sampler/evaluator.js';
 import { Run } from '../sampler/run.js';
 import { serial } from '../sampler/serial.js';
 import { finalScale } from '../schedule/grid.js';
+import type { Machine } from '../plan/simulate.js';
 import { serialEvaluations } from '../solver/solver.js';
 import { maxAbsoluteDifference, meanAbsoluteDifference } from '../tensor/operations.js';
 import { sizeOf } from '../tensor/tensor.js';
@@ -128,6 +129,23 @@ export class Pipeline {
     );
   }
 
+  /**
+   * The machine as the planner sees it: how long batches of the UNet take, measured or from the cache.
+   * @throws SrdsError as `generate` does
+   */
+  machine(options: GenerateOptions): Promise<Machine> {
+    const settings = settingsOf(options, this.model);
+    return this.residency.inTurn(async () => {
+      const { job } = await this.prepare(settings, () => undefined, new AbortController().signal);
+      const ids = [job.conditional, job.unconditional].filter((id) => id !== undefined);
+      try {
+        return await this.calibrate(settings, ids);
+      } finally {
+        ids.forEach((id) => this.engine.release(id));
+      }
+    });
+  }
+
   /** Ends the device processes. Runs under way fail. */
   close(): Promise<void> {
     return this.engine.close();
@@ -215,18 +233,15 @@ export class Pipeline {
   private async choose({ settings, conditional, unconditional }: Job): Promise<Chosen | undefined> {
     if (settings.sampler !== 'auto') return undefined;
     const busy = this.batcher.full || this.networks.timestepBatching.kind === 'shared';
-    return choose(settings, busy, () =>
-      calibrate({
-        model: this.model,
-        engine: this.engine,
-        variant: this.variant,
-        unetOutput: this.networks.unetOutput,
-        width: settings.width,
-        height: settings.height,
-        conditioning: unconditional === undefined ? [conditional] : [conditional, unconditional],
-        images: settings.seeds.length,
-      }),
-    );
+    const conditioning = unconditional === undefined ? [conditional] : [conditional, unconditional];
+    return choose(settings, busy, () => this.calibrate(settings, conditioning));
+  }
+
+  private calibrate(settings: Settings, conditioning: readonly ConditioningId[]): Promise<Machine> {
+    const { width, height, seeds } = settings;
+    const { model, engine, variant, networks } = this;
+    const unetOutput = networks.unetOutput;
+    return calibrate({ model, engine, variant, unetOutput, width, height, conditioning, images: seeds.length });
   }
 
   private async conditioningOf(

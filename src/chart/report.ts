@@ -1,0 +1,75 @@
+import type { Measurement } from '../pipeline/benchmark.js';
+import type { Trace } from '../pipeline/trace.js';
+import type { Summary } from '../pipeline/summary.js';
+import { gantt } from './gantt.js';
+import { escaped, page, table } from './html.js';
+import { toSvg } from './svg.js';
+
+const SIZE = { width: 900, height: 420 };
+const GRID = { left: 70, right: 30, top: 60, bottom: 60 };
+
+/** What a report shows. */
+export interface ReportInput {
+  readonly title: string;
+  readonly machine: string;
+  readonly measurements: readonly Measurement[];
+  readonly summaries: readonly Summary[];
+  readonly rows: readonly (readonly string[])[];
+  readonly trace: Trace | undefined;
+}
+
+/** A benchmark as one page that needs nothing else. */
+export function report({ title, machine, measurements, summaries, rows, trace }: ReportInput): string {
+  return page(
+    title,
+    [
+      `<p>${escaped(machine)}</p>`,
+      table(rows),
+      `<h2>Speed-up against the number of steps</h2>\n${speedUps(summaries)}`,
+      `<h2>Difference to the serial image against time</h2>\n${errors(measurements)}`,
+      trace ? `<h2>One run</h2>\n${gantt(trace)}` : '',
+    ].join('\n'),
+  );
+}
+
+function speedUps(summaries: readonly Summary[]): string {
+  const names = [...new Set(summaries.map(({ contestant }) => contestant))];
+  const series = names.map((name) => ({
+    name,
+    type: 'line',
+    data: summaries.filter(({ contestant }) => contestant === name).map(({ steps, speedUp }) => [steps, speedUp]),
+  }));
+  return toSvg(
+    {
+      legend: { top: 10 },
+      grid: GRID,
+      xAxis: { type: 'log', name: 'steps', nameLocation: 'middle', nameGap: 30, min: 'dataMin', max: 'dataMax' },
+      yAxis: { type: 'value', name: 'times faster than serial', nameLocation: 'middle', nameGap: 40 },
+      series,
+    },
+    SIZE,
+  );
+}
+
+/** Each image a point. Errors of 0 are drawn at the bottom, where a logarithm has none. */
+function errors(measurements: readonly Measurement[]): string {
+  const names = [...new Set(measurements.map(({ contestant }) => contestant))].filter((name) => name !== 'serial');
+  const series = names.map((name) => ({
+    name,
+    type: 'scatter',
+    symbolSize: 6,
+    data: measurements
+      .filter(({ contestant }) => contestant === name)
+      .map(({ seconds, error }) => [1000 * seconds, Math.max(0.001, error.mean)]),
+  }));
+  return toSvg(
+    {
+      legend: { top: 10 },
+      grid: GRID,
+      xAxis: { type: 'log', name: 'milliseconds', nameLocation: 'middle', nameGap: 30 },
+      yAxis: { type: 'log', name: 'grey levels, mean', nameLocation: 'middle', nameGap: 50 },
+      series,
+    },
+    SIZE,
+  );
+}

@@ -1,0 +1,153 @@
+import { cpus } from 'node:os';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import {
+  benchmark,
+  BatchWatch,
+  CONTESTANTS,
+  noiseFloor,
+  promptOf,
+  type BenchmarkOptions,
+  type Contestant,
+  type NoiseFloor,
+} from '../pipeline/benchmark.js';
+import { gpuNames } from '../pipeline/devices.js';
+import { Pipeline } from '../pipeline/pipeline.js';
+import { markdown, summarize, summaryTable } from '../pipeline/summary.js';
+import { TraceRecorder, type Trace } from '../pipeline/trace.js';
+import { version } from '../pipeline/version.js';
+import { addDeviceOptions, splitDeviceFlags, type DeviceFlags } from './devices.js';
+import { findModel } from './model.js';
+import { checkWritable, writeFiles } from './output.js';
+import { Progress, warn } from './progress.js';
+import { decimal, list, names, whole } from './values.js';
+
+interface Flags extends DeviceFlags {
+  model?: string;
+  steps: number[];
+  samplers: Contestant[];
+  prompts: number;
+  floor: number;
+  guidance?: number;
+  out?: string;
+}
+
+const ALL = Object.keys(CONTESTANTS) as Contestant[];
+
+/** `srds bench`. @param signal gives up */
+export function benchCommand(signal: AbortSignal): Command {
+  const command = new Command('bench')
+    .description('compare samplers: time, evaluations, and the difference to the serial image')
+    .option('--model <folder>', 'as of srds generate (default: scenes-128)')
+    .option('--steps <list>', 'numbers of steps', list('--steps'), [25, 50])
+    .option('--samplers <list>', `of ${ALL.join(', ')}`, names('--samplers', ALL), ['serial', 'srds', 'picard', 'auto'])
+    .option('--prompts <n>', 'prompts, each with a seed of its own', whole('--prompts'), 4)
+    .option('--floor <n>', 'prompts for the noise floor, on GPUs', whole('--floor'), 2)
+    .option('--guidance <g>', 'guidance scale (default: 5)', decimal('--guidance'))
+    .option('--out <folder>', 'where results.json, table.md and report.html go (default: nowhere)');
+  return addDeviceOptions(command).action(async (flags: Flags) => {
+    const { open, others } = splitDeviceFlags(flags);
+    const { out, samplers, floor, model: name, ...options } = others;
+    if (out !== undefined) await checkWritable(join(out, 'results.json'));
+    const progress = process.stderr.isTTY ? new Progress(process.stderr, 1) : undefined;
+    const onWarning = (message: string) => warn(message, progress);
+    const onProgress = (what: string) => progress?.doing(what);
+    const request: BenchmarkOptions = { ...options, contestants: samplers, signal, onProgress };
+    const watch = new BatchWatch();
+    const model = await findModel(name, { progress, talk: true, signal });
+    const pipeline = await Pipeline.open(model, { ...open, signal, onWarning, onBatch: watch.report });
+    try {
+      onProgress('measuring the devices');
+      const machine = await pipeline.machine({ prompt: promptOf(0), guidance: flags.guidance });
+      const measurements = await benchmark(pipeline, watch, machine, request);
+      const floors = pipeline.engine.lanes.length > 0 ? await floorOf(pipeline, flags, request, floor) : [];
+      const summaries = summarize(measurements);
+      const rows = summaryTable(summaries, floors);
+      const where = await describeMachine(pipeline);
+      process.stdout.write(`${where}\n\n${markdown(rows)}\n`);
+      if (out === undefined) return;
+      onProgress('tracing one run');
+      const trace = await traceOf(flags, options.steps[0], signal);
+      const { report } = await import('../chart/report.js');
+      const title = `${model.name} on ${pipeline.engine.device}`;
+      const results = {
+        version: version(),
+        model: model.name,
+        machine: where,
+        curves: machine,
+        measurements,
+        floors,
+        summaries,
+      };
+      await writeFiles([
+        { path: join(out, 'results.json'), bytes: Buffer.from(`${JSON.stringify(results, undefined, 1)}\n`) },
+        { path: join(out, 'table.md'), bytes: Buffer.from(`${where}\n\n${markdown(rows)}\n`) },
+        {
+          path: join(out, 'report.html'),
+          bytes: Buffer.from(report({ title, machine: where, measurements, summaries, rows, trace })),
+        },
+      ]);
+    } finally {
+      progress?.end();
+      await pipeline.close();
+    }
+  });
+}
+
+/** The noise floor: the same samples where all batches are of another size. */
+async function floorOf(
+  pipeline: Pipeline,
+  flags: Flags,
+  request: BenchmarkOptions,
+  prompts: number,
+): Promise<NoiseFloor[]> {
+  if (prompts === 0) return [];
+  const { open } = splitDeviceFlags(flags);
+  const other = await Pipeline.open(pipeline.model, { ...open, lanes: [16], signal: request.signal });
+  try {
+    return await noiseFloor(pipeline, other, request, prompts);
+  } finally {
+    await other.close();
+  }
+}
+
+async function traceOf(flags: Flags, steps: number, signal: AbortSignal): Promise<Trace> {
+  const { open, others } = splitDeviceFlags(flags);
+  const recorder = new TraceRecorder();
+  const model = await findModel(others.model, { progress: undefined, talk: false, signal });
+  let recording = false;
+  const pipeline = await Pipeline.open(model, {
+    ...open,
+    signal,
+    onBatch: (report) => {
+      if (recording) recorder.batch(report);
+    },
+  });
+  try {
+    for (const warm of [true, false]) {
+      recording = !warm;
+      const run = pipeline.generate({ prompt: promptOf(0), steps, previews: false, signal });
+      for await (const event of run) if (recording) recorder.event(event);
+      await run.result;
+    }
+    return recorder.trace(`"${promptOf(0)}", ${steps} steps, srds, ${model.name} on ${pipeline.engine.device}`);
+  } finally {
+    await pipeline.close();
+  }
+}
+
+async function describeMachine({ engine, model }: Pipeline): Promise<string> {
+  const precision = engine.graphs.get('unet')?.precision ?? 'as stored';
+  const processors = cpus();
+  const gpus = await gpuNames();
+  const parts = [
+    `${model.name} on ${engine.device}`,
+    `precision ${precision}`,
+    ...(engine.lanes.length > 0 ? [`lanes ${engine.lanes.join(' ')}`] : []),
+    ...gpus,
+    `${processors.length} x ${processors[0].model.trim()}`,
+    `Node ${process.version}`,
+    `srds ${version()}`,
+  ];
+  return parts.join('; ');
+}
