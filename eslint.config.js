@@ -71,7 +71,7 @@ const directions = LAYERS.flatMap((layer, i) =>
 );
 
 export default defineConfig(
-  globalIgnores(['dist', 'build', 'out']),
+  globalIgnores(['dist', 'build', 'out', '.*/']),
   js.configs.recommended,
   {
     files: ['**/*.ts'],

@@ -4,8 +4,10 @@ import { messageOf, oneLine, SrdsError, systemCode } from '../errors.js';
 import { benchCommand } from './bench.js';
 import { demoCommand } from './demo.js';
 import { EXIT_CODES, EXIT_INTERNAL, EXIT_SIGNALS } from './exitCodes.js';
+import { doctorCommand } from './doctor.js';
 import { generateCommand } from './generate.js';
 import { inspectCommand } from './inspect.js';
+import { planCommand } from './plan.js';
 import { traceCommand } from './trace.js';
 import { version } from '../pipeline/version.js';
 
@@ -47,8 +49,10 @@ function program(signal: AbortSignal): Command {
     .addCommand(generateCommand(signal))
     .addCommand(demoCommand(signal))
     .addCommand(inspectCommand(signal))
+    .addCommand(planCommand(signal))
     .addCommand(benchCommand(signal))
     .addCommand(traceCommand())
+    .addCommand(doctorCommand())
     .addHelpText('after', '\nSet SRDS_DEBUG=1 to see the stack trace of an error.');
   for (const command of [program, ...program.commands]) {
     command.exitOverride((error) => {

@@ -31,9 +31,10 @@ export function parseDevices(text: string): readonly Device[] | 'auto' {
 }
 
 function parseDevice(name: string): Device {
-  const [, kind, index] = /^(cpu|cuda|webgpu)(?::(\d{1,3}))?$/.exec(name) ?? [];
-  if (kind !== undefined && !(kind === 'cpu' && index !== undefined)) {
-    return { kind: kind as DeviceKind, index: Number((index as string | undefined) ?? 0) };
+  if (name === 'cpu') return CPU;
+  const [kind, index = '0', ...more] = name.split(':');
+  if ((kind === 'cuda' || kind === 'webgpu') && /^\d{1,3}$/.test(index) && more.length === 0) {
+    return { kind, index: Number(index) };
   }
   throw new SrdsError(
     'INVALID_OPTION',

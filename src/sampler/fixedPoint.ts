@@ -81,11 +81,12 @@ export function fixedPoint(
     setMaxListeners(0, signal);
     const abort = whenAborted(aborted);
     const evaluator = new Evaluator(options.denoiser, signal, emit);
-    const evaluated = new WeakMap<Float32Array, Promise<Evaluated>>();
+    /** The last evaluation of each step, and of which state. */
+    const evaluated: { readonly state: Float32Array; readonly evaluation: Promise<Evaluated> }[] = [];
 
     let states: readonly Float32Array[] = Array.from({ length: last + 1 }, () => x);
     let front = 0;
-    let slid = false;
+    let slid = false as boolean;
     let depth = 0;
     let sample = x;
     const residuals: number[] = [];
@@ -95,10 +96,11 @@ export function fixedPoint(
     const predict = async (i: number): Promise<Prediction> => {
       const state = states[i];
       const place = { iteration: iterations + 1, block: i, step: 0, speculative: i > front };
-      const known = i > 0 ? evaluated.get(state) : undefined;
+      const before = evaluated.at(i);
+      const known = before?.state === state ? before.evaluation : undefined;
       const evaluation = known ?? evaluator.evaluate({ x: state, depth }, steps[i].from, place);
       evaluation.catch(() => undefined);
-      evaluated.set(state, evaluation);
+      evaluated[i] = { state, evaluation };
       return (await evaluation).prediction;
     };
     const report = async (now: Float32Array): Promise<void> => {

@@ -1,4 +1,4 @@
-import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
+import { Tensor as OrtTensor, type InferenceSession } from 'onnxruntime-node';
 import { sizeOf, type ElementType, type Tensor } from '../../tensor/tensor.js';
 import { isShared, type ConditioningId, type TensorInfo } from '../engine.js';
 import type { Mailbox } from './mailbox.js';

@@ -102,8 +102,7 @@ export class LocalDevice {
         return this.received(reply, batch, process.mailbox);
       } catch (error) {
         if (!this.process.death || this.lost) throw error;
-        this.deaths++;
-        if (this.lost) throw this.process.death;
+        if (++this.deaths >= MAX_DEATHS) throw this.process.death;
         this.onWarning(`${this.process.death.found}; another takes its place`);
       }
     }
@@ -152,14 +151,16 @@ export class LocalDevice {
 /** Puts a batch's tensors into the mailbox. @throws SrdsError ENGINE_FAILED if they differ in shape */
 function send(batch: Batch, mailbox: Mailbox): WireBatch {
   let position = 0;
-  const inputs = Object.entries(batch[0].inputs).map(([name, { type, dims }]) => {
+  const inputs = Object.entries(batch[0].inputs).map(([name, { type, dims, data }]) => {
     const at = position;
     const shape = dims.join();
-    for (const { inputs } of batch) {
+    const all = new Uint8Array(batch.length * data.byteLength);
+    batch.forEach(({ inputs }, k) => {
       const tensor = (inputs as Readonly<Partial<Record<string, Tensor>>>)[name];
       if (tensor?.type !== type || tensor.dims.join() !== shape) throw differ(name);
-      position = mailbox.write(tensor.data, position);
-    }
+      all.set(new Uint8Array(tensor.data.buffer, tensor.data.byteOffset, data.byteLength), k * data.byteLength);
+    });
+    position = mailbox.write(all, position);
     return { name, type, dims, at };
   });
   const [{ graph, output }] = batch;

@@ -1,0 +1,38 @@
+import { availableParallelism, cpus } from 'node:os';
+import { Command } from 'commander';
+import { CPU, deviceName, gpuNames, probe, type Device, type Probe } from '../pipeline/devices.js';
+import { version } from '../pipeline/version.js';
+
+/** `srds doctor`. */
+export function doctorCommand(): Command {
+  return new Command('doctor')
+    .description('try every kind of device and say what works, what does not, and what to do about it')
+    .option('--json', 'print it as JSON, and nothing else')
+    .action(async ({ json = false }: { json?: boolean }) => {
+      const gpus = await gpuNames();
+      const cuda = Array.from({ length: Math.max(1, gpus.length) }, (_, index): Device => ({ kind: 'cuda', index }));
+      const probes: Probe[] = [];
+      for (const device of [CPU, ...cuda, { kind: 'webgpu', index: 0 } as const]) probes.push(await probe(device));
+      const processor = `${availableParallelism()} x ${cpus()[0].model.trim()}`;
+      const nameOf = ({ kind, index }: Device) =>
+        kind === 'cpu' ? processor : kind === 'cuda' ? gpus[index] : undefined;
+      if (json) {
+        const devices = probes.map(({ device, problem }) => ({
+          device: deviceName(device),
+          name: nameOf(device) ?? null,
+          works: problem === undefined,
+          problem: problem?.why ?? null,
+          remedy: problem?.remedy ?? null,
+        }));
+        return void process.stdout.write(`${JSON.stringify({ version: version(), node: process.version, devices })}\n`);
+      }
+      process.stdout.write(`srds ${version()}, Node ${process.version}\n`);
+      for (const { device, problem } of probes) {
+        const known = nameOf(device);
+        const name = known === undefined ? deviceName(device) : `${deviceName(device)} (${known})`;
+        process.stdout.write(
+          problem ? `${name}: does not work\n  ${problem.why}\n  -> ${problem.remedy}\n` : `${name}: works\n`,
+        );
+      }
+    });
+}

@@ -1,0 +1,106 @@
+import { readFile } from 'node:fs/promises';
+import { Command } from 'commander';
+import { messageOf, SrdsError, wholeNumber } from '../errors.js';
+import { Pipeline } from '../pipeline/pipeline.js';
+import { markdown } from '../pipeline/summary.js';
+import { version } from '../pipeline/version.js';
+import { parseCurve, rowsThatPay } from '../plan/curve.js';
+import { plan, type Candidate, type Plan } from '../plan/plan.js';
+import type { Machine } from '../plan/simulate.js';
+import { addDeviceOptions, splitDeviceFlags, type DeviceFlags } from './devices.js';
+import { findModel } from './model.js';
+import { Progress, warn } from './progress.js';
+import { list, whole } from './values.js';
+
+interface Flags extends DeviceFlags {
+  model?: string;
+  steps: number[];
+  devices?: number;
+  curve?: string;
+  guidance: boolean;
+  json?: boolean;
+}
+
+const MAX_DEVICES = 64;
+const MAX_STEPS = 1000;
+
+/** `srds plan`. @param signal gives up measuring */
+export function planCommand(signal: AbortSignal): Command {
+  const command = new Command('plan')
+    .description('what each sampler should take on these devices, or on others that a latency curve describes')
+    .option('--model <folder>', 'as of srds generate (default: scenes-128)')
+    .option('--steps <list>', 'numbers of steps', list('--steps'), [25, 100])
+    .option('--curve <file>', 'JSON: {"lanes": true, "points": [{"rows": 2, "seconds": 0.006}, ...]}; nothing is run')
+    .option('--devices <n>', 'devices that have this curve (default: 1)', whole('--devices'))
+    .option('--no-guidance', 'with one row an evaluation instead of two')
+    .option('--json', 'print the plans as JSON, and nothing else');
+  return addDeviceOptions(command).action(async (flags: Flags) => {
+    for (const steps of flags.steps) wholeNumber('a number of steps', steps, 1, MAX_STEPS);
+    const machine = flags.curve === undefined ? await measured(flags, signal) : await described(flags, flags.curve);
+    const plans = flags.steps.map((steps) => ({ steps, ...plan({ steps }, machine) }));
+    if (flags.json) {
+      return void process.stdout.write(`${JSON.stringify({ version: version(), machine, plans })}\n`);
+    }
+    process.stdout.write(plans.map(({ steps, ...one }) => text(steps, one)).join('\n'));
+  });
+}
+
+async function described({ devices = 1, guidance }: Flags, file: string): Promise<Machine> {
+  wholeNumber('a number of devices', devices, 1, MAX_DEVICES);
+  const content = await readFile(file, 'utf8')
+    .then((read): unknown => JSON.parse(read))
+    .catch((error: unknown) => {
+      throw new SrdsError('INVALID_OPTION', `a latency curve at ${file}`, messageOf(error), 'give a JSON file');
+    });
+  const curve = parseCurve(content, file);
+  const rowsPerEvaluation = guidance ? 2 : 1;
+  const maxRows = Math.max(
+    rowsPerEvaluation,
+    curve.lanes ? rowsThatPay(curve) : curve.points[curve.points.length - 1].rows,
+  );
+  return { devices: Array.from({ length: devices }, () => curve), rowsPerEvaluation, maxRows };
+}
+
+async function measured(flags: Flags, signal: AbortSignal): Promise<Machine> {
+  if (flags.devices !== undefined) {
+    throw new SrdsError('INVALID_OPTION', '--devices with --curve', 'no --curve', 'name the devices with --device');
+  }
+  const { open, others } = splitDeviceFlags(flags);
+  const progress = !flags.json && process.stderr.isTTY ? new Progress(process.stderr, 1) : undefined;
+  try {
+    const model = await findModel(others.model, { progress, talk: true, signal });
+    const pipeline = await Pipeline.open(model, { ...open, signal, onWarning: (message) => warn(message, progress) });
+    try {
+      progress?.doing('measuring the devices');
+      return await pipeline.machine({ prompt: '', guidance: others.guidance ? undefined : 1 });
+    } finally {
+      await pipeline.close();
+    }
+  } finally {
+    progress?.end();
+  }
+}
+
+function text(steps: number, { candidates, chosen, reason }: Plan): string {
+  const head = ['', 'sampler', 'time, ms', 'against serial', 'critical evaluations', 'total'];
+  const rows = candidates.map((candidate) => [
+    candidate === chosen ? '->' : '',
+    name(candidate),
+    (1000 * candidate.seconds).toFixed(0),
+    `${candidate.speedUp.toFixed(2)}x`,
+    candidate.critical.toFixed(1),
+    candidate.total.toFixed(0),
+  ]);
+  return `${steps} steps: ${reason}.\n\n${markdown([head, ...rows])}\n`;
+}
+
+function name(candidate: Candidate): string {
+  switch (candidate.sampler) {
+    case 'serial':
+      return 'serial';
+    case 'srds':
+      return `srds, ${candidate.partition.length} blocks`;
+    case 'picard':
+      return `picard, ${candidate.window} steps at a time`;
+  }
+}
