@@ -23,7 +23,11 @@ export function addDeviceOptions(command: Command): Command {
         'float16',
       ]),
     )
-    .option('--lanes <rows>', 'sizes of batches on GPUs, in rows, with commas (default: as measured)', list('--lanes'))
+    .option(
+      '--lanes <rows>',
+      'sizes that batches are filled up to, in rows, with commas (default: 1,2,8,16,32,64,128 on GPUs)',
+      list('--lanes'),
+    )
     .option('--threads <n>', 'threads of each process on the CPU (default: all processors)', whole('--threads'))
     .option('--workers <n>', 'processes on the CPU (default: 1)', whole('--workers'));
 }

@@ -34,16 +34,16 @@ export interface EngineDenoiserOptions {
 export function engineDenoiser(options: EngineDenoiserOptions): Denoiser {
   const { batcher, graph, output, dims, unconditional, conditional } = options;
   const conditioning = unconditional === undefined ? [conditional] : [unconditional, conditional];
-  const { requester } = options;
+  const { requester, guidanceRescale: rescale = 0 } = options;
+  // Rescaling needs the conditional row too.
+  const combine = unconditional === undefined || rescale > 0 ? undefined : options.guidance;
   return async ({ x, level, signal, speculative = false, ...request }) => {
     const inputs = { sample: float32(x, dims), timestep: float32(Float32Array.of(level.t), []) };
     const priority = [...request.priority, ...options.priority];
-    const evaluation = { graph, output, inputs, conditioning };
+    const evaluation = { graph, output, inputs, conditioning, combine };
     const rows = await batcher.evaluate(evaluation, { priority, requester, speculative, signal });
     const guided =
-      rows.length === 1
-        ? rows[0]
-        : rescaleGuidance(guide(rows[0], rows[1], options.guidance), rows[1], options.guidanceRescale ?? 0);
+      rows.length === 1 ? rows[0] : rescaleGuidance(guide(rows[0], rows[1], options.guidance), rows[1], rescale);
     return bounded(toPrediction(options.predictionType, x, guided, level.alphaBar), options.bound);
   };
 }

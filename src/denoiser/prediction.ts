@@ -1,4 +1,5 @@
 import type { Bound, PredictionType } from '../schedule/config.js';
+import { weighted } from '../tensor/operations.js';
 
 /** What a network says of a noisy sample, whatever its prediction type: x = sqrt(abar) x0 + sqrt(1 - abar) epsilon. */
 export interface Prediction {
@@ -6,13 +7,20 @@ export interface Prediction {
   readonly x0: Float32Array;
   /** the predicted noise */
   readonly epsilon: Float32Array;
+  /** a x0 + b epsilon without either of them being computed: all that a solver of first order needs. */
+  readonly combine?: (a: number, b: number) => Float32Array;
+}
+
+/** a x0 + b epsilon, in one pass over memory where the prediction can. */
+export function combined(prediction: Prediction, a: number, b: number): Float32Array {
+  return prediction.combine?.(a, b) ?? weighted(a, prediction.x0, b, prediction.epsilon);
 }
 
 /**
  * The network's output as a prediction. Source: diffusers DDIMScheduler.step, formulas (12) of the DDIM paper and the
  * v-prediction of Salimans, Ho 2022.
- * @param x sample at noise level `alphaBar`
- * @param output the network's output for it, of the same shape; its memory becomes part of the prediction
+ * @param x sample at noise level `alphaBar`; neither it nor the output may change as long as the prediction is used
+ * @param output the network's output for it, of the same shape
  */
 export function toPrediction(
   type: PredictionType,
@@ -28,19 +36,34 @@ export function toPrediction(
     case 'sample':
       return { x0: output, epsilon: difference(x, signal, output, noise) };
     case 'v_prediction':
-      return fromVelocity(x, output, signal, noise);
+      return new VelocityPrediction(x, output, signal, noise);
   }
 }
 
-/** x0 = signal x - noise v, epsilon = signal v + noise x, which takes the place of v. */
-function fromVelocity(x: Float32Array, v: Float32Array, signal: number, noise: number): Prediction {
-  const x0 = new Float32Array(x.length);
-  for (let k = 0; k < x0.length; k++) {
-    const value = v[k];
-    x0[k] = signal * x[k] - noise * value;
-    v[k] = signal * value + noise * x[k];
+/** x0 = signal x - noise v, epsilon = signal v + noise x; each computed if it is asked for. */
+class VelocityPrediction implements Prediction {
+  private sample: Float32Array | undefined;
+  private rest: Float32Array | undefined;
+
+  constructor(
+    private readonly x: Float32Array,
+    private readonly v: Float32Array,
+    private readonly signal: number,
+    private readonly noise: number,
+  ) {}
+
+  get x0(): Float32Array {
+    return (this.sample ??= weighted(this.signal, this.x, -this.noise, this.v));
   }
-  return { x0, epsilon: v };
+
+  get epsilon(): Float32Array {
+    return (this.rest ??= weighted(this.noise, this.x, this.signal, this.v));
+  }
+
+  combine(a: number, b: number): Float32Array {
+    const { signal, noise } = this;
+    return weighted(a * signal + b * noise, this.x, b * signal - a * noise, this.v);
+  }
 }
 
 /** (x - a y) / b */
@@ -54,8 +77,9 @@ function difference(x: Float32Array, a: number, y: Float32Array, b: number): Flo
  * A prediction whose sample is kept in bounds; the noise stays as it is. Source: diffusers DDIMScheduler.step,
  * _threshold_sample.
  */
-export function bounded({ x0, epsilon }: Prediction, bound: Bound | undefined): Prediction {
-  if (bound === undefined) return { x0, epsilon };
+export function bounded(prediction: Prediction, bound: Bound | undefined): Prediction {
+  if (bound === undefined) return prediction;
+  const { x0, epsilon } = prediction;
   if (bound.kind === 'clip') return { x0: clamped(x0, bound.range), epsilon };
   const s = Math.min(Math.max(quantile(x0.map(Math.abs), bound.ratio), 1), bound.max);
   return { x0: clamped(x0, s).map((value) => value / s), epsilon };

@@ -56,6 +56,8 @@ export interface Evaluation {
   readonly inputs: Readonly<Record<string, Tensor>>;
   /** Registered inputs, one set a row: the evaluation is run once with each (guidance has two). None: one row. */
   readonly conditioning?: readonly ConditioningId[];
+  /** Combines the outputs of two rows into one, first + combine (second - first), beside the network: half as much to send. */
+  readonly combine?: number | undefined;
 }
 
 /** Evaluations that go through the network together: of one graph and output, with inputs of the same shapes. */
@@ -63,7 +65,7 @@ export type Batch = readonly Evaluation[];
 
 /** What a batch gave. */
 export interface BatchResult {
-  /** [evaluation][row]: the output without its batch axis */
+  /** [evaluation][row]: the output without its batch axis; one row of an evaluation that combines its two */
   readonly outputs: readonly (readonly Float32Array[])[];
   /** Seconds inside the network. */
   readonly seconds: number;

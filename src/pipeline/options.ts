@@ -66,8 +66,9 @@ export interface GenerateOptions {
   /** Number of even blocks, or the fine steps of each; default about 1.6 sqrt(steps). */
   readonly blocks?: number | Partition | undefined;
   /**
-   * Mean absolute change of the 8-bit image between iterations, in grey levels, below which to stop; default 0.5. 0: run until
-   * exact. Of paradigms its own: the share of the noise's deviation by which a state may move; default 0.05.
+   * Mean absolute change of the 8-bit image between iterations, in grey levels, below which to stop, default 0.5; 0: run
+   * until exact. picard and parataa, whose passes move less, stop at a fifth of it. paradigms has its own: the share of the
+   * noise's deviation by which a state may move; default 0.05.
    */
   readonly tolerance?: number | undefined;
   /** Steps that picard, paradigms and parataa work on at a time; default: all. */

@@ -21,7 +21,7 @@ import { resized, type RgbImage } from './image.js';
 import { BUNDLED_MODEL, graphFiles, latentDims, type ModelFolder } from './modelFolder.js';
 import { openModel, type OpenModelOptions } from './openModel.js';
 import { Networks } from './network.js';
-import { startSampler } from './samplers.js';
+import { startSampler, stopsBelow } from './samplers.js';
 import { settingsOf, type GenerateOptions, type Settings } from './options.js';
 import { Residency } from './residency.js';
 import type { GeneratedImage, GenerateEvent, GenerateResult, ImageEvaluations } from './result.js';
@@ -250,12 +250,13 @@ export class Pipeline {
   ): Promise<{ conditional: Conditioning; unconditional: Conditioning | undefined }> {
     const warn = (message: string) => emit({ type: 'warning', message });
     const encode = (name: string, text: string) => condition(this.model, this.networks, { name, text }, settings, warn);
-    const conditional = await encode('prompt', settings.prompt);
-    if (settings.guidance <= 1) return { conditional, unconditional: undefined };
-    const { negativePrompt } = settings;
-    const unconditional =
-      negativePrompt === null ? zeroed(conditional) : await encode('negative prompt', negativePrompt);
-    return { conditional, unconditional };
+    const { prompt, guidance, negativePrompt } = settings;
+    const guided = guidance > 1;
+    const [conditional, negative] = await Promise.all([
+      encode('prompt', prompt),
+      guided && negativePrompt !== null ? encode('negative prompt', negativePrompt) : undefined,
+    ]);
+    return { conditional, unconditional: guided ? (negative ?? zeroed(conditional)) : undefined };
   }
 
   private async drawOne(
@@ -272,11 +273,7 @@ export class Pipeline {
       images.set(latents, decoded);
       return decoded;
     };
-    const residual = stoppingMeasure(
-      settings.sampler === 'paradigms' ? 0 : settings.tolerance,
-      imageOf,
-      settings.previews,
-    );
+    const residual = stoppingMeasure(stopsBelow(settings), imageOf, settings.previews);
     const withSerial = countingSerial(settings);
 
     const run = startSampler(settings, { ...this.samplerOptions(job, image), residual });

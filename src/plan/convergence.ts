@@ -3,7 +3,7 @@
  * whatever the number of steps. Source: `srds bench` on the bundled model, 24 prompts, 25 to 961 steps.
  */
 export function expectedIterations(blocks: number): number {
-  return Math.min(blocks, 1 + 14 / blocks);
+  return Math.min(blocks, 1 + 17 / blocks);
 }
 
 /**
@@ -14,5 +14,5 @@ export function expectedPasses(steps: number, window: number): number {
   return Math.min(steps - 1, SETTLE + (Math.max(0, steps - window) / window) * PER_WINDOW);
 }
 
-const SETTLE = 6.5;
-const PER_WINDOW = 1.5;
+const SETTLE = 10;
+const PER_WINDOW = 2;

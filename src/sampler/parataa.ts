@@ -56,7 +56,7 @@ export function parataa(options: ParataaOptions): Run<SamplerEvent, SampleResult
         const { alphaBar } = steps[i - 1].to;
         const kept = identical(states[i - 1], moved[i - 1]);
         if (kept) moved.push(await stepWith(solver, states[i - 1], predictions[i - 1], steps[i - 1]));
-        else moved.push(Float32Array.from(get(mixed, front + i), (value) => Math.sqrt(alphaBar) * value));
+        else moved.push(unscaled(get(mixed, front + i), alphaBar));
       }
       return moved;
     },
@@ -65,22 +65,42 @@ export function parataa(options: ParataaOptions): Run<SamplerEvent, SampleResult
 
 /** Y and R of a window. */
 async function fixedPointOf({ front, states, predictions, steps, solver }: Window, order: number): Promise<Pass> {
-  const scaled = (x: Float32Array, alphaBar: number) => Float64Array.from(x, (value) => value / Math.sqrt(alphaBar));
   const y = [scaled(states[0], steps[0].from.alphaBar)];
   const increments: Float64Array[] = [];
   for (const [j, step] of steps.entries()) {
     y.push(scaled(states[j + 1], step.to.alphaBar));
     const end = scaled(await stepWith(solver, states[j], predictions[j], step), step.to.alphaBar);
-    increments.push(end.map((value, k) => value - y[j][k]));
+    increments.push(minus(end, y[j]));
   }
   const residual = new Map<number, Float64Array>();
   for (let i = 1; i < y.length; i++) {
     const from = Math.max(0, i - order);
-    const r = y[from].map((value, k) => value - y[i][k]);
+    const r = minus(y[from], y[i]);
     for (let j = from; j < i; j++) for (let k = 0; k < r.length; k++) r[k] += increments[j][k];
     residual.set(front + i, r);
   }
   return { y: new Map(y.map((state, i) => [front + i, state])), residual };
+}
+
+function scaled(x: Float32Array, alphaBar: number): Float64Array {
+  const root = Math.sqrt(alphaBar);
+  const y = new Float64Array(x.length);
+  for (let k = 0; k < y.length; k++) y[k] = x[k] / root;
+  return y;
+}
+
+function unscaled(y: Float64Array, alphaBar: number): Float32Array {
+  const root = Math.sqrt(alphaBar);
+  const x = new Float32Array(y.length);
+  for (let k = 0; k < x.length; k++) x[k] = root * y[k];
+  return x;
+}
+
+/** a - b */
+function minus(a: Float64Array, b: Float64Array): Float64Array {
+  const difference = new Float64Array(a.length);
+  for (let k = 0; k < a.length; k++) difference[k] = a[k] - b[k];
+  return difference;
 }
 
 /** The mixed states, by number. */
@@ -99,21 +119,20 @@ function mix(now: Pass, past: readonly Pass[], { front, steps }: Window): Map<nu
       changes.forEach(({ r: b }, g) => (gram[h][g] += dot(a, b)));
     });
     const weights = changes.length > 0 ? solve(gram, right) : [];
-    mixed.set(
-      i,
-      y.map((value, k) =>
-        changes.reduce((sum, change, h) => sum - weights[h] * (change.y[k] + change.r[k]), value + r[k]),
-      ),
-    );
+    const state = new Float64Array(y.length);
+    for (let k = 0; k < state.length; k++) state[k] = y[k] + r[k];
+    changes.forEach((change, h) => {
+      for (let k = 0; k < state.length; k++) state[k] -= weights[h] * (change.y[k] + change.r[k]);
+    });
+    mixed.set(i, state);
   }
   return mixed;
 }
 
 function changeOf(later: Pass, earlier: Pass, i: number): { readonly y: Float64Array; readonly r: Float64Array } {
-  const [y, r] = [get(earlier.y, i), get(earlier.residual, i)];
   return {
-    y: get(later.y, i).map((value, k) => value - y[k]),
-    r: get(later.residual, i).map((value, k) => value - r[k]),
+    y: minus(get(later.y, i), get(earlier.y, i)),
+    r: minus(get(later.residual, i), get(earlier.residual, i)),
   };
 }
 

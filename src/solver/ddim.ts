@@ -1,4 +1,4 @@
-import { weighted } from '../tensor/operations.js';
+import { combined } from '../denoiser/prediction.js';
 import { posteriorSpread } from './ddpm.js';
 import type { Solver } from './solver.js';
 
@@ -15,11 +15,12 @@ export function ddimEta(eta: number): Solver {
     name: 'ddim',
     order: 1,
     evaluationsPerStep: 1,
-    step(_x, { x0, epsilon }, { from, to, noise: z }) {
+    step(_x, prediction, { from, to, noise: z }) {
       const spread = z ? eta * posteriorSpread({ from, to }) : 0;
       const signal = Math.sqrt(to.alphaBar);
       const noise = Math.sqrt(Math.max(0, 1 - to.alphaBar - spread * spread));
-      if (!z || spread === 0) return weighted(signal, x0, noise, epsilon);
+      if (!z || spread === 0) return combined(prediction, signal, noise);
+      const { x0, epsilon } = prediction;
       return x0.map((value, k) => signal * value + noise * epsilon[k] + spread * z[k]);
     },
   };

@@ -1,3 +1,4 @@
+import { combined } from '../denoiser/prediction.js';
 import { sigmaOf } from '../schedule/sigmas.js';
 import type { Solver } from './solver.js';
 
@@ -13,10 +14,8 @@ export const euler: Solver = {
   name: 'euler',
   order: 1,
   evaluationsPerStep: 1,
-  step(_x, { x0, epsilon }, { to }) {
-    const [signal, sigma] = [Math.sqrt(to.alphaBar), sigmaOf(to.alphaBar)];
-    const end = new Float32Array(x0.length);
-    for (let k = 0; k < end.length; k++) end[k] = signal * (x0[k] + sigma * epsilon[k]);
-    return end;
+  step(_x, prediction, { to }) {
+    const signal = Math.sqrt(to.alphaBar);
+    return combined(prediction, signal, signal * sigmaOf(to.alphaBar));
   },
 };

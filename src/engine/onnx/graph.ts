@@ -34,12 +34,13 @@ export class Graph {
   }
 
   /** Opens an .onnx file; where there are lanes, sessions come with the first batch of a size. @throws whatever ONNX Runtime says of it */
-  static async open(file: GraphFile, settings: ProcessSettings): Promise<Graph> {
+  static async open(given: GraphFile, settings: ProcessSettings): Promise<Graph> {
+    const automatic = given.precision === 'auto' && settings.device.kind === 'cpu';
+    const file = automatic ? { ...given, precision: undefined } : given;
     if (settings.lanes.length > 0) {
       const prepared = await prepareModel(file, true);
       if (prepared.values) return new Graph(prepared, settings, false, undefined, prepared.values);
     }
-    if (file.precision === 'auto') file = { ...file, precision: undefined };
     let prepared = await prepareModel(file, false);
     let session = await openSession(prepared, settings);
     if (

@@ -67,8 +67,9 @@ export class Lane {
     const { data, type } = (this.output = results[batch.output]);
     if (!(data instanceof Float32Array)) throw new Error(`output ${batch.output} is ${type}, not float32`);
     const size = data.length / this.rows;
-    mailbox.write(data.subarray(0, rows.length * size), position);
-    return { size, rows: rows.length, seconds };
+    const kept = combined(data, size, batch.conditioning.slice(from, to), batch.combine.slice(from, to));
+    mailbox.write(data.subarray(0, kept * size), position);
+    return { size, rows: kept, seconds };
   }
 
   private slot(info: TensorInfo, batch: WireBatch, registered: Registered): Slot {
@@ -115,6 +116,34 @@ export class Lane {
     mailbox.read(part, sent.at + from * size * part.BYTES_PER_ELEMENT);
     return part;
   }
+}
+
+/**
+ * Combines the rows of evaluations that ask for it, and closes up what is left.
+ * @returns rows that are left
+ */
+function combined(
+  data: Float32Array,
+  size: number,
+  conditioning: WireBatch['conditioning'],
+  combine: WireBatch['combine'],
+): number {
+  let read = 0;
+  let kept = 0;
+  conditioning.forEach((ids, e) => {
+    const rows = ids?.length ?? 1;
+    const scale = combine[e];
+    if (scale !== null && rows === 2) {
+      const [a, b, to] = [read * size, (read + 1) * size, kept * size];
+      for (let k = 0; k < size; k++) data[to + k] = data[a + k] + scale * (data[b + k] - data[a + k]);
+      kept++;
+    } else {
+      if (kept !== read) data.copyWithin(kept * size, read * size, (read + rows) * size);
+      kept += rows;
+    }
+    read += rows;
+  });
+  return kept;
 }
 
 /** Shape of an input without its batch axis. */

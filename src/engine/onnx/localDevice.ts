@@ -137,7 +137,7 @@ export class LocalDevice {
         `${this.name} has no memory for larger batches than ${this.lanes.at(-1)} rows; it goes on with those`,
       );
     }
-    const rowsOf = batch.map(({ conditioning }) => conditioning?.length ?? 1);
+    const rowsOf = batch.map(({ conditioning, combine }) => (combine === undefined ? (conditioning?.length ?? 1) : 1));
     const data = new Float32Array(rowsOf.reduce((a, b) => a + b) * reply.size);
     mailbox.read(data, 0);
     let row = 0;
@@ -164,7 +164,8 @@ function send(batch: Batch, mailbox: Mailbox): WireBatch {
     return { name, type, dims, at };
   });
   const [{ graph, output }] = batch;
-  return { graph, output, inputs, conditioning: batch.map(({ conditioning }) => conditioning ?? null) };
+  const conditioning = batch.map(({ conditioning }) => conditioning ?? null);
+  return { graph, output, inputs, conditioning, combine: batch.map(({ combine }) => combine ?? null) };
 }
 
 function differ(name: string): SrdsError {

@@ -23,8 +23,8 @@ export interface LocalEngineOptions {
   /** Processes on the CPU, each with its copy of the graphs; default 1. */
   readonly workers?: number | undefined;
   /**
-   * Sizes of batches that GPUs keep sessions for, in rows; a batch is filled up to the next. Results are reproducible for
-   * a size: another one computes with other kernels.
+   * Sizes of batches that sessions are kept for, in rows; a batch is filled up to the next. Results are reproducible for
+   * a size: another one computes with other kernels. Default: `DEFAULT_LANES` on GPUs, none on the CPU, where any size will do.
    */
   readonly lanes?: readonly number[] | undefined;
   /** Graphs to load at once; default: all. */
@@ -53,15 +53,18 @@ export class LocalEngine implements Engine {
     const workers = wholeNumber('a number of workers', options.workers ?? 1, 1, MAX_WORKERS);
     const shared = Math.max(1, Math.floor(availableParallelism() / workers));
     const threads = wholeNumber('a number of threads', options.threads ?? shared, 1, MAX_THREADS);
-    const lanes = lanesOf(options.lanes ?? DEFAULT_LANES);
+    const lanes = options.lanes && lanesOf(options.lanes);
     if (devices.length === 0)
       throw new SrdsError('INVALID_OPTION', 'a device', 'none', 'give cpu if there is no other');
     const state = { files, loaded: this.loaded, registered: this.registered };
     this.device = devices.map(deviceName).join(',');
     this.devices = devices.flatMap((device) =>
       device.kind === 'cpu'
-        ? Array.from({ length: workers }, () => new LocalDevice({ device, threads, lanes: [] }, state, onWarning))
-        : [new LocalDevice({ device, threads: 1, lanes }, state, onWarning)],
+        ? Array.from(
+            { length: workers },
+            () => new LocalDevice({ device, threads, lanes: lanes ?? [] }, state, onWarning),
+          )
+        : [new LocalDevice({ device, threads: 1, lanes: lanes ?? DEFAULT_LANES }, state, onWarning)],
     );
   }
 

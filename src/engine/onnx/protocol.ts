@@ -30,6 +30,8 @@ export interface WireBatch {
   readonly inputs: readonly WireInput[];
   /** Of each evaluation: the registered inputs of its rows; null: one row, with no others. */
   readonly conditioning: readonly (readonly ConditioningId[] | null)[];
+  /** Of each evaluation: how its two rows are combined; null: they are not. */
+  readonly combine: readonly (number | null)[];
 }
 
 /** Parent to device process: what has a reply. */

@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { LocalEngine, parseDevices, type Evaluation, type LocalEngineOptions, type Precision } from 'srds/engine';
+import { Generator } from 'srds/random';
+import { float32 } from 'srds/tensor';
+import { fixture, ROOT } from './support/fixtures.js';
+import { changeModel, makeHalf } from './support/onnx.js';
+
+const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
+after(() => rmSync(scratch, { recursive: true }));
+
+const random = new Generator(3);
+const SAMPLES = Array.from({ length: 5 }, () => float32(random.randn(4096), [4, 32, 32]));
+const TEXTS = [1, 2].map(() => float32(random.randn(32 * 128), [32, 128]));
+const BUNDLED = `${ROOT}models/scenes-128/unet/model.onnx`;
+
+/** What the bundled UNet says of some samples, two rows each. */
+async function outputsOf(
+  count: number,
+  options: LocalEngineOptions,
+  { precision, combine }: { precision?: Precision | 'auto'; combine?: number } = {},
+) {
+  const engine = await LocalEngine.open({ unet: { path: BUNDLED, perRow: 'timestep', precision } }, options);
+  try {
+    const conditioning = TEXTS.map((text) => engine.register({ encoder_hidden_states: text }));
+    const batch = SAMPLES.slice(0, count).map((sample, k): Evaluation => ({
+      graph: 'unet',
+      output: 'out_sample',
+      inputs: { sample, timestep: float32(Float32Array.of(990 - 200 * k), []) },
+      conditioning,
+      combine,
+    }));
+    return { result: await engine.run(batch), info: engine.graphs.get('unet')!, maxRows: engine.maxRows };
+  } finally {
+    await engine.close();
+  }
+}
+
+const worst = (a: readonly (readonly Float32Array[])[], b: readonly (readonly Float32Array[])[]) =>
+  Math.max(
+    ...a.flatMap((rows, e) => rows.flatMap((row, r) => [...row].map((value, k) => Math.abs(value - b[e][r][k])))),
+  );
+
+test('batches are filled up to a lane and cut where none holds them; a row is the same in each batch of a lane', async () => {
+  const plain = (await outputsOf(5, {})).result;
+  assert.equal(plain.rows, 10);
+  const { result, maxRows } = await outputsOf(5, { lanes: [4, 2] });
+  assert.deepEqual([result.rows, maxRows], [4 + 4 + 2, 4]);
+  assert.ok(worst(result.outputs, plain.outputs) < 1e-4);
+  const few = (await outputsOf(3, { lanes: [8] })).result;
+  const alone = (await outputsOf(1, { lanes: [8] })).result;
+  assert.deepEqual([few.rows, alone.rows], [8, 8]);
+  assert.deepEqual(alone.outputs[0], few.outputs[0]);
+});
+
+test('half precision is near single, with float32 outside; auto leaves a CPU as it is', async () => {
+  const single = await outputsOf(2, {});
+  const half = await outputsOf(2, {}, { precision: 'float16' });
+  const difference = worst(half.result.outputs, single.result.outputs);
+  assert.ok(difference > 0 && difference < 0.02, String(difference));
+  assert.equal(half.info.precision, 'float16');
+  assert.deepEqual(
+    [...half.info.inputs, ...half.info.outputs].map(({ type }) => type),
+    ['float32', 'float32', 'float32', 'float32'],
+  );
+  const auto = await outputsOf(2, {}, { precision: 'auto' });
+  assert.deepEqual([auto.info.precision, auto.result.outputs], [undefined, single.result.outputs]);
+});
+
+test('graphs that take and give float16 do so inside', async () => {
+  const file = join(scratch, 'half.onnx');
+  changeModel(BUNDLED, file, makeHalf);
+  for (const lanes of [undefined, [2]]) {
+    const engine = await LocalEngine.open({ unet: { path: file, perRow: 'timestep' } }, { lanes });
+    try {
+      const info = engine.graphs.get('unet')!;
+      assert.ok([...info.inputs, ...info.outputs].every(({ type }) => type === 'float32'));
+      const conditioning = [engine.register({ encoder_hidden_states: TEXTS[0] })];
+      const inputs = { sample: SAMPLES[0], timestep: float32(Float32Array.of(500), []) };
+      const { outputs } = await engine.run([{ graph: 'unet', output: 'out_sample', inputs, conditioning }]);
+      assert.ok(outputs[0][0].every(Number.isFinite));
+    } finally {
+      await engine.close();
+    }
+  }
+});
+
+test('two rows are combined beside the network as they would be here', async () => {
+  const { result } = await outputsOf(3, {});
+  const combined = await outputsOf(3, {}, { combine: 5 });
+  combined.result.outputs.forEach((rows, e) => {
+    const [a, b] = result.outputs[e];
+    assert.equal(rows.length, 1);
+    assert.deepEqual(
+      rows[0],
+      a.map((value, k) => value + 5 * (b[k] - value)),
+    );
+  });
+});
+
+test('nothing is left where tensors were handed over, whether a process ends or is killed', async () => {
+  const folder = process.platform === 'linux' ? '/dev/shm' : tmpdir();
+  const mine = () => readdirSync(folder).filter((name) => name.startsWith('srds-'));
+  const before = mine();
+  const engine = await LocalEngine.open({ unet: { path: BUNDLED } });
+  assert.deepEqual(
+    mine().filter((name) => !before.includes(name) && readdirSync(join(folder, name)).includes('mailbox')),
+    [],
+  );
+  for (const pid of engine.pids) process.kill(pid, 'SIGKILL');
+  await engine.close();
+});
+
+test('devices by their names', () => {
+  assert.equal(parseDevices('auto'), 'auto');
+  assert.deepEqual(parseDevices('cuda, cuda:1,cpu,webgpu'), [
+    { kind: 'cuda', index: 0 },
+    { kind: 'cuda', index: 1 },
+    { kind: 'cpu', index: 0 },
+    { kind: 'webgpu', index: 0 },
+  ]);
+  for (const bad of [
+    '',
+    'gpu',
+    'cuda:',
+    'cuda:x',
+    'cuda:1:2',
+    'cpu:0',
+    'cpu,cpu',
+    'cuda,cuda:0',
+    'auto,cpu',
+    'cuda:-1',
+  ]) {
+    assert.throws(() => parseDevices(bad), { code: 'INVALID_OPTION' }, bad);
+  }
+});
+
+test('sizes of batches that make no sense, and no devices, are refused', async () => {
+  const files = { unet: { path: fixture('models/sd15/unet/model.onnx') } };
+  for (const options of [{ lanes: [] }, { lanes: [0] }, { lanes: [1.5] }, { lanes: [1e6] }, { devices: [] }]) {
+    await assert.rejects(LocalEngine.open(files, options), { code: 'INVALID_OPTION' });
+  }
+});

@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { engineDenoiser } from 'srds/denoiser';
+import { smoothGrid } from 'srds/conformance';
+import { Batcher } from 'srds/engine';
+import {
+  criticalPath,
+  evenPartition,
+  expectedIterations,
+  latency,
+  parseCurve,
+  plan,
+  simulateSerial,
+  simulateSrds,
+  type LatencyCurve,
+  type Machine,
+  type Partition,
+} from 'srds/plan';
+import { picard, serial, srds } from 'srds/sampler';
+import { ddim } from 'srds/solver';
+import { VirtualEngine } from './support/virtual.js';
+
+const points = (...pairs: [number, number][]) => pairs.map(([rows, seconds]) => ({ rows, seconds }));
+const FLAT: LatencyCurve = { lanes: false, points: points([2, 0.01], [4096, 0.01]) };
+const LINEAR: LatencyCurve = { lanes: false, points: points([2, 0.02], [4, 0.04]) };
+const STEPPED: LatencyCurve = {
+  lanes: true,
+  points: points([2, 0.006], [8, 0.007], [32, 0.008], [64, 0.011], [128, 0.016]),
+};
+const BENT: LatencyCurve = { lanes: false, points: points([2, 0.01], [16, 0.012], [32, 0.024], [64, 0.048]) };
+
+function machineOf(curve: LatencyCurve, devices = 1, maxRows = 128): Machine {
+  return { devices: Array.from({ length: devices }, () => curve), rowsPerEvaluation: 2, maxRows };
+}
+
+/** Seconds in virtual time that a real sampler takes on a machine. */
+async function measured(machine: Machine, steps: number, partition?: Partition, iterations = 0): Promise<number> {
+  const engine = new VirtualEngine(machine);
+  const denoiser = engineDenoiser({
+    batcher: new Batcher(engine),
+    graph: 'unet',
+    output: 'out',
+    dims: [1],
+    predictionType: 'sample',
+    conditional: 'a',
+    unconditional: 'b',
+    guidance: 1,
+    priority: [0],
+    requester: {},
+  });
+  const common = { x: Float32Array.of(0.7), steps: smoothGrid(steps), denoiser, solver: ddim };
+  const residual = (_: Float32Array, __: Float32Array, iteration: number) => (iteration >= iterations ? 0 : 1);
+  const run = partition ? srds({ ...common, partition, residual, tolerance: 0.5 }) : serial(common);
+  const { status } = await engine.until(run.result);
+  assert.ok(status === 'exact' || status === 'converged');
+  return engine.now;
+}
+
+test('a latency is that of the lane, or lies on the line between two points', () => {
+  assert.equal(latency(STEPPED, 3), 0.007);
+  assert.equal(latency(STEPPED, 130), 0.016 + 0.006);
+  assert.ok(Math.abs(latency(BENT, 24) - 0.018) < 1e-12);
+  assert.ok(Math.abs(latency(LINEAR, 100) - 1) < 1e-12);
+  assert.equal(latency(LINEAR, 1), 0.02);
+});
+
+test('where every batch costs one, the forecast is the critical path', () => {
+  const machine = machineOf({ lanes: false, points: points([2, 1], [100_000, 1]) }, 1, 100_000);
+  for (const [steps, blocks] of [
+    [25, 5],
+    [25, 9],
+    [100, 17],
+    [12, 12],
+    [7, 1],
+  ]) {
+    const partition = evenPartition(steps, blocks);
+    for (let k = 1; k <= Math.min(blocks, 4); k++) {
+      const { seconds, critical } = simulateSrds(partition, k, machine);
+      assert.equal(critical, criticalPath(partition, k), `${steps} steps, ${blocks} blocks, ${k} iterations`);
+      assert.equal(seconds, critical);
+    }
+  }
+});
+
+for (const [name, curve] of Object.entries({ FLAT, LINEAR, STEPPED, BENT })) {
+  test(`${name}: forecasts are what the sampler and the batcher take on simulated devices, up to 64 of them`, async () => {
+    for (const devices of [1, 2, 7, 64]) {
+      const machine = machineOf(curve, devices, name === 'LINEAR' ? 8 : 128);
+      for (const [steps, blocks, iterations] of [
+        [25, 9, 3],
+        [60, 12, 2],
+      ]) {
+        const partition = evenPartition(steps, blocks);
+        const forecast = simulateSrds(partition, iterations, machine).seconds;
+        const real = await measured(machine, steps, partition, iterations);
+        assert.ok(
+          Math.abs(forecast / real - 1) < 0.1,
+          `${devices} devices, ${steps} steps: ${forecast} against ${real}`,
+        );
+        const alone = simulateSerial(steps, machine).seconds;
+        assert.ok(Math.abs(alone / (await measured(machine, steps)) - 1) < 1e-9);
+      }
+    }
+  });
+
+  test(`${name}: the choice is at most 5 % slower than the better of serial and srds`, async () => {
+    for (const devices of [1, 4]) {
+      const machine = machineOf(curve, devices, name === 'LINEAR' ? 8 : 128);
+      for (const steps of [1, 2, 10, 25, 100]) {
+        const { chosen, reason } = plan({ steps }, machine);
+        assert.ok(reason.length > 0);
+        const timeOf = async (blocks: number) => {
+          const partition = evenPartition(steps, blocks);
+          return measured(machine, steps, partition, Math.round(expectedIterations(blocks)));
+        };
+        const alone = await measured(machine, steps);
+        const taken = chosen.sampler === 'srds' ? await timeOf(chosen.partition.length) : alone;
+        const square = steps > 3 ? await timeOf(Math.round(Math.sqrt(steps))) : alone;
+        assert.ok(
+          taken <= 1.05 * Math.min(alone, square),
+          `${devices} devices, ${steps} steps: ${taken}, ${alone}, ${square}`,
+        );
+      }
+    }
+  });
+}
+
+test('where rows take turns the serial sampler is chosen, where they are free another one', () => {
+  assert.equal(plan({ steps: 25 }, machineOf(LINEAR, 1, 8)).chosen.sampler, 'serial');
+  assert.notEqual(plan({ steps: 25 }, machineOf(FLAT)).chosen.sampler, 'serial');
+  assert.equal(plan({ steps: 100 }, machineOf(STEPPED)).chosen.sampler, 'srds');
+});
+
+test('more devices are never slower, by forecast', () => {
+  let before = Infinity;
+  for (const devices of [1, 2, 4, 8, 16, 32, 64]) {
+    const { seconds } = simulateSrds(evenPartition(100, 17), 2, machineOf(LINEAR, devices, 8));
+    assert.ok(seconds <= before * 1.001, `${devices} devices`);
+    before = seconds;
+  }
+});
+
+test('picard keeps all devices busy: four of them make a pass over a window four times as fast where rows take turns', async () => {
+  const times: number[] = [];
+  for (const devices of [1, 4]) {
+    const engine = new VirtualEngine(machineOf(LINEAR, devices, 8));
+    const denoiser = engineDenoiser({
+      batcher: new Batcher(engine),
+      graph: 'unet',
+      output: 'out',
+      dims: [1],
+      predictionType: 'sample',
+      conditional: 'a',
+      unconditional: 'b',
+      guidance: 1,
+      priority: [0],
+      requester: {},
+    });
+    const run = picard({ x: Float32Array.of(0.7), steps: smoothGrid(33), denoiser, solver: ddim, maxIterations: 2 });
+    await engine.until(run.result);
+    times.push(engine.now);
+  }
+  assert.ok(times[0] / times[1] > 3.5, times.join());
+});
+
+test('a curve that is none is refused by what is wrong with it', () => {
+  for (const content of [null, {}, { points: [] }, { points: [{ rows: 0, seconds: 1 }] }, { points: [{ rows: 1 }] }]) {
+    assert.throws(() => parseCurve(content, 'curve.json'), { code: 'INVALID_OPTION', message: /curve\.json/ });
+  }
+  assert.deepEqual(
+    parseCurve({ points: points([8, 0.2], [2, 0.1]), device: 'x' }, 'curve.json').points.map(({ rows }) => rows),
+    [2, 8],
+  );
+});

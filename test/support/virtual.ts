@@ -1,0 +1,72 @@
+import type { Batch, BatchResult, Engine } from 'srds/engine';
+import { latency, type Machine } from 'srds/plan';
+
+/**
+ * Devices in virtual time: a batch takes what the machine's curve says, and the clock moves on when no one has anything left
+ * to do. Each row answers with a function of its sample and timestep that no sampler converges on by accident.
+ */
+export class VirtualEngine implements Engine {
+  readonly device = 'virtual';
+  readonly lanes = [];
+  readonly graphs;
+  readonly slots: number;
+  readonly maxRows: number;
+  now = 0;
+  private readonly free: number[];
+  private readonly running: { readonly at: number; readonly end: () => void }[] = [];
+
+  constructor(private readonly machine: Machine) {
+    const input = (name: string, dims: string[]) => ({ name, type: 'float32', dims });
+    const inputs = [input('sample', ['batch', 'one']), input('timestep', ['batch'])];
+    this.graphs = new Map([['unet', { inputs, outputs: [input('out', ['batch', 'one'])] }]]);
+    this.slots = machine.devices.length;
+    this.maxRows = machine.maxRows;
+    this.free = machine.devices.map((_, k) => k);
+  }
+
+  run(batch: Batch): Promise<BatchResult> {
+    const device = this.free.shift()!;
+    const rows = batch.length * this.machine.rowsPerEvaluation;
+    const seconds = latency(this.machine.devices[device], rows);
+    const outputs = batch.map(({ inputs }) => {
+      const [x, t] = [Number(inputs.sample.data[0]), Number(inputs.timestep.data[0])];
+      return Array.from({ length: this.machine.rowsPerEvaluation }, () => Float32Array.of(Math.sin(3 * x + t)));
+    });
+    return new Promise((resolve) => {
+      const end = () => {
+        this.free.push(device);
+        resolve({ outputs, seconds, rows, device: `virtual:${device}` });
+      };
+      this.running.push({ at: this.now + seconds, end });
+    });
+  }
+
+  /** Runs until something is done. @returns what it came to */
+  async until<Value>(work: Promise<Value>): Promise<Value> {
+    let done = false;
+    void work.finally(() => (done = true)).catch(() => undefined);
+    for (;;) {
+      for (let turn = 0; turn < 6; turn++) await new Promise((resolve) => setImmediate(resolve));
+      if (done) return work;
+      this.running.sort((a, b) => a.at - b.at);
+      const next = this.running.at(0);
+      if (!next) throw new Error('nothing runs and nothing is done');
+      this.now = next.at;
+      while (this.running.length > 0 && this.running[0].at === next.at) this.running.shift()!.end();
+    }
+  }
+
+  load(): Promise<void> {
+    return Promise.resolve();
+  }
+  unload(): Promise<void> {
+    return Promise.resolve();
+  }
+  register(): string {
+    return 'registered';
+  }
+  release(): void {}
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
