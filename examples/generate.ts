@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { encodePng, Pipeline } from 'srds';
 
 const pipeline = await Pipeline.open();
-const run = pipeline.generate({ prompt: 'a red ball on the beach', steps: 50, seed: 7 });
+const run = pipeline.generate({ prompt: 'a red ball on the beach', steps: 50, seed: 7, sampler: 'srds' });
 for await (const event of run) {
   if (event.type === 'iteration') console.log(`iteration ${event.iteration}: changed by ${event.residual ?? '-'}`);
 }

@@ -5,11 +5,13 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { z } from 'zod';
 import { srdsCli } from './support/cli.js';
+import { fixture } from './support/fixtures.js';
 
 const cwd = mkdtempSync(join(tmpdir(), 'srds-'));
 const env = { XDG_CACHE_HOME: join(cwd, 'cache') };
 after(() => rmSync(cwd, { recursive: true }));
 
+const TINY = ['--model', fixture('models/sd21v')];
 const srds = (...args: string[]) => srdsCli(args, { cwd, env });
 
 /** One line of an error, and its exit code. */
@@ -46,7 +48,7 @@ test('a device that does not work is one line with what to do; auto does without
   await refused(8, /webgpu:3/, 'generate', 'a', '--device', 'webgpu:3');
   await refused(2, /devices such as cpu/, 'generate', 'a', '--device', 'gpu');
   if (broken.length < devices.length - 1) return;
-  const args = ['generate', 'a', '--device', 'auto', '--steps', '1', '--out', 'a.png', '--json'];
+  const args = ['generate', 'a', ...TINY, '--device', 'auto', '--steps', '1', '--out', 'a.png', '--json'];
   const { code, stdout, stderr } = await srds(...args);
   assert.equal(code, 0);
   assert.equal((JSON.parse(stdout) as { device: string }).device, 'cpu');
@@ -71,7 +73,7 @@ test('plan forecasts a machine that a curve describes, as text and as JSON', asy
 });
 
 test('auto measures once, keeps the curve, says why it chose, and draws what that sampler draws', async () => {
-  const args = ['generate', 'a red ball', '--steps', '4', '--out', 'auto.png', '--json'];
+  const args = ['generate', 'a red ball', ...TINY, '--steps', '4', '--out', 'auto.png', '--json'];
   const report = z.object({ sampler: z.string(), choice: z.object({ reason: z.string() }) });
   const { sampler, choice } = report.parse(JSON.parse((await srds(...args)).stdout));
   assert.ok(choice.reason.length > 10);
@@ -90,7 +92,19 @@ test('auto measures once, keeps the curve, says why it chose, and draws what tha
 });
 
 test('a trace is written and drawn, as SVG and as a page', async () => {
-  const drawn = await srds('generate', 'a', '--steps', '6', '--sampler', 'srds', '--trace', 't.json', '--out', 't.png');
+  const drawn = await srds(
+    'generate',
+    'a',
+    ...TINY,
+    '--steps',
+    '6',
+    '--sampler',
+    'srds',
+    '--trace',
+    't.json',
+    '--out',
+    't.png',
+  );
   assert.equal(drawn.code, 0, drawn.stderr);
   const trace = JSON.parse(readFileSync(join(cwd, 't.json'), 'utf8')) as {
     batches: { begin: number; end: number; graph: string; evaluations: number[][] }[];
@@ -115,7 +129,18 @@ test('a trace is written and drawn, as SVG and as a page', async () => {
 });
 
 test('bench writes its results as JSON, Markdown and a page, and says what differs', async () => {
-  const args = ['bench', '--steps', '3', '--prompts', '1', '--samplers', 'srds,picard,srds-vanilla', '--out', 'bench'];
+  const args = [
+    'bench',
+    ...TINY,
+    '--steps',
+    '3',
+    '--prompts',
+    '1',
+    '--samplers',
+    'srds,picard,srds-vanilla',
+    '--out',
+    'bench',
+  ];
   const { code, stdout, stderr } = await srds(...args);
   assert.equal(code, 0, stderr);
   assert.deepEqual(readdirSync(join(cwd, 'bench')).sort(), ['report.html', 'results.json', 'table.md']);

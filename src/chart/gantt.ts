@@ -60,7 +60,7 @@ export function gantt({ title, batches, iterations }: Trace): string {
           min: 0,
           max: Math.max(1, lanes),
           inverse: true,
-          name: 'evaluations of a batch',
+          name: 'evaluations',
           nameLocation: 'middle',
           nameGap: 45,
           splitLine: { show: false },

@@ -1,11 +1,12 @@
-import type { Measurement } from '../pipeline/benchmark.js';
+import { CONTESTANTS, type Contestant, type Measurement } from '../pipeline/benchmark.js';
 import type { Trace } from '../pipeline/trace.js';
 import type { Summary } from '../pipeline/summary.js';
 import { gantt } from './gantt.js';
 import { escaped, page, table } from './html.js';
-import { toSvg } from './svg.js';
+import { COLOURS, toSvg } from './svg.js';
 
 const SIZE = { width: 900, height: 420 };
+const LEGEND = { top: 10, itemGap: 24 };
 const GRID = { left: 70, right: 30, top: 60, bottom: 60 };
 
 /** What a report shows. */
@@ -33,17 +34,20 @@ export function report({ title, machine, measurements, summaries, rows, trace }:
 }
 
 function speedUps(summaries: readonly Summary[]): string {
-  const names = [...new Set(summaries.map(({ contestant }) => contestant))];
-  const series = names.map((name) => ({
+  const steps = [...new Set(summaries.map((summary) => summary.steps))].sort((a, b) => a - b);
+  const series = namesOf(summaries).map((name) => ({
     name,
     type: 'line',
-    data: summaries.filter(({ contestant }) => contestant === name).map(({ steps, speedUp }) => [steps, speedUp]),
+    color: colourOf(name),
+    data: steps.map(
+      (count) => summaries.find((row) => row.contestant === name && row.steps === count)?.speedUp ?? null,
+    ),
   }));
   return toSvg(
     {
-      legend: { top: 10 },
+      legend: LEGEND,
       grid: GRID,
-      xAxis: { type: 'log', name: 'steps', nameLocation: 'middle', nameGap: 30, min: 'dataMin', max: 'dataMax' },
+      xAxis: { type: 'category', data: steps.map(String), name: 'steps', nameLocation: 'middle', nameGap: 30 },
       yAxis: { type: 'value', name: 'times faster than serial', nameLocation: 'middle', nameGap: 40 },
       series,
     },
@@ -51,12 +55,22 @@ function speedUps(summaries: readonly Summary[]): string {
   );
 }
 
+function namesOf(rows: readonly { readonly contestant: Contestant }[]): Contestant[] {
+  return [...new Set(rows.map(({ contestant }) => contestant))];
+}
+
+/** The same sampler has the same colour in each plot. */
+function colourOf(name: Contestant): string {
+  return COLOURS[Object.keys(CONTESTANTS).indexOf(name) % COLOURS.length];
+}
+
 /** Each image a point. Errors of 0 are drawn at the bottom, where a logarithm has none. */
 function errors(measurements: readonly Measurement[]): string {
-  const names = [...new Set(measurements.map(({ contestant }) => contestant))].filter((name) => name !== 'serial');
-  const series = names.map((name) => ({
+  const parallel = namesOf(measurements).filter((name) => name !== 'serial');
+  const series = parallel.map((name) => ({
     name,
     type: 'scatter',
+    color: colourOf(name),
     symbolSize: 6,
     data: measurements
       .filter(({ contestant }) => contestant === name)
@@ -64,7 +78,7 @@ function errors(measurements: readonly Measurement[]): string {
   }));
   return toSvg(
     {
-      legend: { top: 10 },
+      legend: LEGEND,
       grid: GRID,
       xAxis: { type: 'log', name: 'milliseconds', nameLocation: 'middle', nameGap: 30 },
       yAxis: { type: 'log', name: 'grey levels, mean', nameLocation: 'middle', nameGap: 50 },

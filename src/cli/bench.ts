@@ -9,6 +9,7 @@ import {
   promptOf,
   type BenchmarkOptions,
   type Contestant,
+  type Measurement,
   type NoiseFloor,
 } from '../pipeline/benchmark.js';
 import { gpuNames } from '../pipeline/devices.js';
@@ -59,39 +60,44 @@ export function benchCommand(signal: AbortSignal): Command {
     try {
       onProgress('measuring the devices');
       const machine = await pipeline.machine({ prompt: promptOf(0), guidance: flags.guidance });
-      const measurements = await benchmark(pipeline, watch, machine, request);
-      const floors = pipeline.engine.lanes.length > 0 ? await floorOf(pipeline, flags, request, floor) : [];
-      const summaries = summarize(measurements);
-      const rows = summaryTable(summaries, floors);
       const where = await describeMachine(pipeline);
+      const measurements: Measurement[] = [];
+      const floors: NoiseFloor[] = [];
+      let rows: string[][] = [];
+      for (const steps of options.steps) {
+        const part = { ...request, steps: [steps] };
+        measurements.push(...(await benchmark(pipeline, watch, machine, part)));
+        if (pipeline.engine.lanes.length > 0) floors.push(...(await floorOf(pipeline, flags, part, floor)));
+        const summaries = summarize(measurements);
+        rows = summaryTable(summaries, floors);
+        const head = { version: version(), model: model.name, machine: where, curves: machine };
+        // What is measured is kept, should a later number of steps not come to its end.
+        if (out !== undefined) await writeResults(out, { ...head, measurements, floors, summaries }, rows);
+      }
       process.stdout.write(`${where}\n\n${markdown(rows)}\n`);
       if (out === undefined) return;
       onProgress('tracing one run');
       const trace = await traceOf(flags, options.steps[0], signal);
       const { report } = await import('../chart/report.js');
       const title = `${model.name} on ${pipeline.engine.device}`;
-      const results = {
-        version: version(),
-        model: model.name,
-        machine: where,
-        curves: machine,
-        measurements,
-        floors,
-        summaries,
-      };
-      await writeFiles([
-        { path: join(out, 'results.json'), bytes: Buffer.from(`${JSON.stringify(results, undefined, 1)}\n`) },
-        { path: join(out, 'table.md'), bytes: Buffer.from(`${where}\n\n${markdown(rows)}\n`) },
-        {
-          path: join(out, 'report.html'),
-          bytes: Buffer.from(report({ title, machine: where, measurements, summaries, rows, trace })),
-        },
-      ]);
+      const page = report({ title, machine: where, measurements, summaries: summarize(measurements), rows, trace });
+      await writeFiles([{ path: join(out, 'report.html'), bytes: Buffer.from(page) }]);
     } finally {
       progress?.end();
       await pipeline.close();
     }
   });
+}
+
+async function writeResults(
+  out: string,
+  results: { readonly machine: string; readonly [what: string]: unknown },
+  rows: readonly (readonly string[])[],
+): Promise<void> {
+  await writeFiles([
+    { path: join(out, 'results.json'), bytes: Buffer.from(`${JSON.stringify(results, undefined, 1)}\n`) },
+    { path: join(out, 'table.md'), bytes: Buffer.from(`${results.machine}\n\n${markdown(rows)}\n`) },
+  ]);
 }
 
 /** The noise floor: the same samples where all batches are of another size. */

@@ -18,7 +18,7 @@ export function jsonReport(result: GenerateResult, context: ReportContext): obje
   const { images, settings, seconds, timesteps, choice, batches } = result;
   const { prompt, negativePrompt, steps, guidance, sampler, correction, pipelined, partition, tolerance } = settings;
   const { solver } = settings;
-  const parallel = sampler === 'srds';
+  const srds = sampler === 'srds';
   return {
     version: version(),
     model: context.model,
@@ -31,10 +31,10 @@ export function jsonReport(result: GenerateResult, context: ReportContext): obje
     guidance,
     sampler,
     ...(choice && { choice: choiceReport(choice) }),
-    correction: parallel ? correction : null,
-    pipelined: parallel ? pipelined : null,
-    blocks: parallel ? partition.length : null,
-    tolerance: parallel ? tolerance : null,
+    correction: srds ? correction : null,
+    pipelined: srds ? pipelined : null,
+    blocks: srds ? partition.length : null,
+    tolerance: sampler === 'serial' ? null : tolerance,
     images: images.map(({ seed, status, iterations, residuals, evaluations, error }, i) => ({
       file: context.files[i],
       seed: jsonInteger(seed),
@@ -56,8 +56,11 @@ function choiceReport({ reason, chosen }: Choice): object {
 }
 
 /** What most reports have no need of: settings that were given. */
-function optional({ eta, guidanceRescale, strength, given }: Settings): object {
+function optional({ eta, guidanceRescale, strength, given, window, history, order }: Settings): object {
   return {
+    ...(window !== undefined && { window }),
+    ...(history !== undefined && { history }),
+    ...(order !== undefined && { order }),
     ...(given.spacing && { spacing: given.spacing }),
     ...(given.prediction && { prediction: given.prediction }),
     ...(eta > 0 && { eta }),
@@ -75,17 +78,23 @@ function jsonInteger(value: bigint): number | string {
 /** The parameters of an image as Stable Diffusion web UIs read them from a PNG's `parameters` text. */
 export function pngParameters(image: GeneratedImage, settings: Settings, model: string): string {
   const { prompt, negativePrompt, steps, guidance, width, height, sampler } = settings;
-  const own =
-    sampler === 'srds'
-      ? ([
-          ['SRDS correction', settings.correction],
-          ['SRDS pipelined', settings.pipelined],
-          ['SRDS blocks', settings.partition.join(' ')],
-          ['SRDS tolerance', settings.tolerance],
-          ['SRDS status', image.status],
-          ['SRDS iterations', image.iterations],
-        ] as const)
-      : [];
+  const run: Parameters = [
+    ['Tolerance', settings.tolerance],
+    ['Status', image.status],
+    ['Iterations', image.iterations],
+  ];
+  const window: Parameters = settings.window === undefined ? [] : [['Window', settings.window]];
+  const own: Parameters =
+    sampler === 'serial'
+      ? []
+      : sampler === 'srds'
+        ? [
+            ['SRDS correction', settings.correction],
+            ['SRDS pipelined', settings.pipelined],
+            ['SRDS blocks', settings.partition.join(' ')],
+            ...run.map(([name, value]) => [`SRDS ${name.toLowerCase()}`, value] as const),
+          ]
+        : [...window, ...run];
   const { solver, eta, schedule, guidanceRescale, strength, given } = settings;
   const more: Parameters = [
     ...(schedule.karras ? ([['Schedule type', 'Karras']] as const) : []),

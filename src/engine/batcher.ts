@@ -48,6 +48,8 @@ interface Account {
   readonly waiting: Waiting[];
   rows: number;
   underWay: number;
+  /** Rows of its last evaluation. */
+  each: number;
 }
 
 /**
@@ -75,7 +77,9 @@ export class Batcher {
       const rows = evaluation.conditioning?.length ?? 1;
       const entry: Waiting = { evaluation, wish, key: this.keyOf(evaluation), rows, resolve, reject };
       if (signal) this.listen(signal).add(entry);
-      this.account(requester).waiting.push(entry);
+      const account = this.account(requester);
+      account.each = rows;
+      account.waiting.push(entry);
       this.schedule();
     });
   }
@@ -102,7 +106,7 @@ export class Batcher {
     const known = this.accounts.get(requester);
     if (known) return known;
     const least = Math.min(...[...this.accounts.values()].map(({ rows }) => rows));
-    const account = { waiting: [], rows: Number.isFinite(least) ? least : 0, underWay: 0 };
+    const account = { waiting: [], rows: Number.isFinite(least) ? least : 0, underWay: 0, each: 0 };
     this.accounts.set(requester, account);
     return account;
   }
@@ -121,7 +125,8 @@ export class Batcher {
 
   /** Whether the requesters there are fill the engine, so that one more had better not speculate. */
   get full(): boolean {
-    return this.accounts.size * 2 > this.engine.maxRows * this.engine.slots;
+    const needed = [...this.accounts.values()].reduce((sum, { each }) => sum + each, 0);
+    return needed >= this.engine.maxRows * this.engine.slots;
   }
 
   /** Later in this turn of the event loop, so that all who are waked by one batch share the next. */

@@ -17,5 +17,20 @@ export { readTokenizer, type ClipTokenizer, type Tokens } from './tokenizer.js';
 export { readImage, toRgb, type RgbImage } from './image.js';
 export { encodePng } from './png.js';
 export { infotext, type Parameters } from './parameters.js';
+export {
+  benchmark,
+  BatchWatch,
+  CONTESTANTS,
+  noiseFloor,
+  promptOf,
+  type BenchmarkOptions,
+  type Contestant,
+  type Measurement,
+  type NoiseFloor,
+} from './benchmark.js';
+export { summarize, summaryTable, markdown, type Summary } from './summary.js';
+export { parseTrace, TraceRecorder, type Trace } from './trace.js';
+export type { Choice } from './choose.js';
+export { SAMPLERS } from './options.js';
 export { inspectModel, type Inspection } from './inspect.js';
 export { openModel, type HubProgress, type OpenModelOptions } from './openModel.js';

@@ -1,4 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { ROOT } from './fixtures.js';
 
 /** What a process printed and how it ended. */
@@ -31,9 +34,13 @@ export function srdsCli(args: readonly string[], options: Options = {}): Promise
   return start(args, options).ended;
 }
 
+/** What is measured in one test is not kept for others, nor where the user keeps such. */
+const cache = mkdtempSync(join(tmpdir(), 'srds-cache-'));
+process.on('exit', () => rmSync(cache, { recursive: true, force: true }));
+
 /** Starts Node with these arguments. */
 export function startNode(args: readonly string[], options: Options = {}): Started {
-  const env = { ...process.env, ...options.env };
+  const env = { ...process.env, XDG_CACHE_HOME: cache, ...options.env };
   const child = spawn(process.execPath, args, { ...options, env, stdio: ['ignore', 'pipe', 'pipe'] });
   let stdout = '';
   let stderr = '';

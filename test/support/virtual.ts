@@ -43,11 +43,11 @@ export class VirtualEngine implements Engine {
 
   /** Runs until something is done. @returns what it came to */
   async until<Value>(work: Promise<Value>): Promise<Value> {
-    let done = false;
-    void work.finally(() => (done = true)).catch(() => undefined);
+    const state = { done: false };
+    void work.finally(() => (state.done = true)).catch(() => undefined);
     for (;;) {
       for (let turn = 0; turn < 6; turn++) await new Promise((resolve) => setImmediate(resolve));
-      if (done) return work;
+      if (state.done) return work;
       this.running.sort((a, b) => a.at - b.at);
       const next = this.running.at(0);
       if (!next) throw new Error('nothing runs and nothing is done');

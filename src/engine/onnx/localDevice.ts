@@ -102,10 +102,16 @@ export class LocalDevice {
         return this.received(reply, batch, process.mailbox);
       } catch (error) {
         if (!this.process.death || this.lost) throw error;
-        if (++this.deaths >= MAX_DEATHS) throw this.process.death;
+        if (++this.deaths >= MAX_DEATHS) throw this.givenUp(this.process.death);
         this.onWarning(`${this.process.death.found}; another takes its place`);
       }
     }
+  }
+
+  private givenUp({ found }: SrdsError): SrdsError {
+    const remedy = 'run again, with a smaller --size or --n if memory is short, or on another --device';
+    const last = `${MAX_DEATHS} that died one after the other, the last: ${found}`;
+    return new SrdsError('ENGINE_FAILED', `a process on ${this.name} that lives`, last, remedy);
   }
 
   /** Puts a process in the place of one that is dead. */
