@@ -54,6 +54,12 @@ export function engineConformance({ name, open, evaluations, conditioning, toler
       assertClose(await one(engine, { ...evaluation, conditioning: [second, first] }), [b, a], tolerance);
       assert.notDeepEqual(a, b);
     }),
+    check('two rows are combined into one if that is asked for', async (engine, [evaluation]) => {
+      const [a, b] = await one(engine, evaluation);
+      const combined = await one(engine, { ...evaluation, combine: 3 });
+      const expected = a.map((value, k) => value + 3 * (b[k] - value));
+      assertClose(combined, [expected], 7 * tolerance);
+    }),
     check('the same twice, and while others run', async (engine, [evaluation, ...others]) => {
       const [once, again] = await Promise.all([
         one(engine, evaluation),
