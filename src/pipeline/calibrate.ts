@@ -76,7 +76,8 @@ async function measure(input: CalibrationInput): Promise<LatencyCurve> {
     for (let k = 0; k < runs; k++) times.push(await once());
     // Memory may not have sufficed.
     if (engine.lanes.length > 0 && !engine.lanes.includes(rows)) break;
-    const seconds = times.sort((a, b) => a - b)[Math.floor(times.length / 2)];
+    // Whatever else the machine does only makes it slower.
+    const seconds = times.sort((a, b) => a - b)[Math.floor(times.length / 4)];
     const before = points.at(-1);
     points.push({ rows, seconds });
     // Where rows take turns, larger batches have nothing more to tell.
