@@ -33,10 +33,9 @@ function machineOf(curve: LatencyCurve, devices = 1, maxRows = 128): Machine {
   return { devices: Array.from({ length: devices }, () => curve), rowsPerEvaluation: 2, maxRows };
 }
 
-/** Seconds in virtual time that a real sampler takes on a machine. */
-async function measured(machine: Machine, steps: number, partition?: Partition, iterations = 0): Promise<number> {
-  const engine = new VirtualEngine(machine);
-  const denoiser = engineDenoiser({
+/** A denoiser on simulated devices. */
+const denoiserOn = (engine: VirtualEngine) =>
+  engineDenoiser({
     batcher: new Batcher(engine),
     graph: 'unet',
     output: 'out',
@@ -48,6 +47,11 @@ async function measured(machine: Machine, steps: number, partition?: Partition, 
     priority: [0],
     requester: {},
   });
+
+/** Seconds in virtual time that a real sampler takes on a machine. */
+async function measured(machine: Machine, steps: number, partition?: Partition, iterations = 0): Promise<number> {
+  const engine = new VirtualEngine(machine);
+  const denoiser = denoiserOn(engine);
   const common = { x: Float32Array.of(0.7), steps: smoothGrid(steps), denoiser, solver: ddim };
   const residual = (_: Float32Array, __: Float32Array, iteration: number) => (iteration >= iterations ? 0 : 1);
   const run = partition ? srds({ ...common, partition, residual, tolerance: 0.5 }) : serial(common);
@@ -144,18 +148,7 @@ test('picard keeps all devices busy: four of them make a pass over a window four
   const times: number[] = [];
   for (const devices of [1, 4]) {
     const engine = new VirtualEngine(machineOf(LINEAR, devices, 8));
-    const denoiser = engineDenoiser({
-      batcher: new Batcher(engine),
-      graph: 'unet',
-      output: 'out',
-      dims: [1],
-      predictionType: 'sample',
-      conditional: 'a',
-      unconditional: 'b',
-      guidance: 1,
-      priority: [0],
-      requester: {},
-    });
+    const denoiser = denoiserOn(engine);
     const run = picard({ x: Float32Array.of(0.7), steps: smoothGrid(33), denoiser, solver: ddim, maxIterations: 2 });
     await engine.until(run.result);
     times.push(engine.now);

@@ -15,7 +15,7 @@ import {
 import { gpuNames } from '../pipeline/devices.js';
 import { Pipeline } from '../pipeline/pipeline.js';
 import { markdown, summarize, summaryTable } from '../pipeline/summary.js';
-import { TraceRecorder, type Trace } from '../pipeline/trace.js';
+import { TraceRecorder, type BatchReport, type Trace } from '../pipeline/trace.js';
 import { version } from '../pipeline/version.js';
 import { addDeviceOptions, splitDeviceFlags, type DeviceFlags } from './devices.js';
 import { findModel } from './model.js';
@@ -56,8 +56,15 @@ export function benchCommand(signal: AbortSignal): Command {
     const request: BenchmarkOptions = { ...options, contestants: samplers, signal, onProgress };
     const watch = new BatchWatch();
     const model = await findModel(name, { progress, talk: true, signal });
-    const pipeline = await Pipeline.open(model, { ...open, signal, onWarning, onBatch: watch.report });
+    let recorder: TraceRecorder | undefined;
+    const onBatch = (report: BatchReport) => {
+      watch.report(report);
+      recorder?.batch(report);
+    };
+    const pipeline = await Pipeline.open(model, { ...open, signal, onWarning, onBatch });
+    let other: Pipeline | undefined;
     try {
+      other = await otherLane(pipeline, flags, signal);
       onProgress('measuring the devices');
       const machine = await pipeline.machine({ prompt: promptOf(0), guidance: flags.guidance });
       const where = await describeMachine(pipeline);
@@ -67,7 +74,7 @@ export function benchCommand(signal: AbortSignal): Command {
       for (const steps of options.steps) {
         const part = { ...request, steps: [steps] };
         measurements.push(...(await benchmark(pipeline, watch, machine, part)));
-        if (pipeline.engine.lanes.length > 0) floors.push(...(await floorOf(pipeline, flags, part, floor)));
+        if (other) floors.push(...(await noiseFloor(pipeline, other, part, floor)));
         const summaries = summarize(measurements);
         rows = summaryTable(summaries, floors);
         const head = { version: version(), model: model.name, machine: where, curves: machine };
@@ -77,14 +84,14 @@ export function benchCommand(signal: AbortSignal): Command {
       process.stdout.write(`${where}\n\n${markdown(rows)}\n`);
       if (out === undefined) return;
       onProgress('tracing one run');
-      const trace = await traceOf(flags, options.steps[0], signal);
+      const trace = await traceOf(pipeline, (started) => (recorder = started), options.steps[0], signal);
       const { report } = await import('../chart/report.js');
       const title = `${model.name} on ${pipeline.engine.device}`;
       const page = report({ title, machine: where, measurements, summaries: summarize(measurements), rows, trace });
       await writeFiles([{ path: join(out, 'report.html'), bytes: Buffer.from(page) }]);
     } finally {
       progress?.end();
-      await pipeline.close();
+      await Promise.all([pipeline.close(), other?.close()]);
     }
   });
 }
@@ -100,46 +107,29 @@ async function writeResults(
   ]);
 }
 
-/** The noise floor: the same samples where all batches are of another size. */
-async function floorOf(
-  pipeline: Pipeline,
+/** The same model where all batches are of one other size, to see what that alone changes; of no use on a CPU. */
+async function otherLane(
+  { model, engine }: Pipeline,
   flags: Flags,
-  request: BenchmarkOptions,
-  prompts: number,
-): Promise<NoiseFloor[]> {
-  if (prompts === 0) return [];
-  const { open } = splitDeviceFlags(flags);
-  const other = await Pipeline.open(pipeline.model, { ...open, lanes: [16], signal: request.signal });
-  try {
-    return await noiseFloor(pipeline, other, request, prompts);
-  } finally {
-    await other.close();
-  }
+  signal: AbortSignal,
+): Promise<Pipeline | undefined> {
+  if (engine.lanes.length === 0 || flags.floor === 0) return undefined;
+  return Pipeline.open(model, { ...splitDeviceFlags(flags).open, lanes: [16], signal });
 }
 
-async function traceOf(flags: Flags, steps: number, signal: AbortSignal): Promise<Trace> {
-  const { open, others } = splitDeviceFlags(flags);
+/** A run on a pipeline that is warm. @param record turns on what the pipeline says of its batches */
+async function traceOf(
+  pipeline: Pipeline,
+  record: (recorder: TraceRecorder) => void,
+  steps: number,
+  signal: AbortSignal,
+): Promise<Trace> {
   const recorder = new TraceRecorder();
-  const model = await findModel(others.model, { progress: undefined, talk: false, signal });
-  let recording = false;
-  const pipeline = await Pipeline.open(model, {
-    ...open,
-    signal,
-    onBatch: (report) => {
-      if (recording) recorder.batch(report);
-    },
-  });
-  try {
-    for (const warm of [true, false]) {
-      recording = !warm;
-      const run = pipeline.generate({ prompt: promptOf(0), steps, previews: false, signal });
-      for await (const event of run) if (recording) recorder.event(event);
-      await run.result;
-    }
-    return recorder.trace(`"${promptOf(0)}", ${steps} steps, srds, ${model.name} on ${pipeline.engine.device}`);
-  } finally {
-    await pipeline.close();
-  }
+  record(recorder);
+  const run = pipeline.generate({ prompt: promptOf(0), steps, previews: false, signal });
+  for await (const event of run) recorder.event(event);
+  await run.result;
+  return recorder.trace(`"${promptOf(0)}", ${steps} steps, srds, ${pipeline.model.name} on ${pipeline.engine.device}`);
 }
 
 async function describeMachine({ engine, model }: Pipeline): Promise<string> {

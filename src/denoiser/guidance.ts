@@ -1,11 +1,12 @@
+import { extrapolate } from '../tensor/operations.js';
+
 /**
  * Classifier-free guidance: unconditional + scale (conditional - unconditional). Source: Ho, Salimans 2022, as in
  * diffusers' StableDiffusionPipeline.
- * @param unconditional takes the result: new memory costs more than the arithmetic
+ * @param unconditional takes the result
  */
 export function guide(unconditional: Float32Array, conditional: Float32Array, scale: number): Float32Array {
-  for (let k = 0; k < unconditional.length; k++) unconditional[k] += scale * (conditional[k] - unconditional[k]);
-  return unconditional;
+  return extrapolate(unconditional, conditional, scale);
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { BatchReport } from '../engine/batcher.js';
-import { expectedIterations, expectedPasses } from '../plan/convergence.js';
-import { simulatePasses, simulateSerial, simulateSrds, type Machine } from '../plan/simulate.js';
+import { forecastPicard, forecastSrds } from '../plan/plan.js';
+import { simulateSerial, type Machine } from '../plan/simulate.js';
 import { isMultistep } from '../solver/solver.js';
 import { maxAbsoluteDifference, meanAbsoluteDifference } from '../tensor/operations.js';
 import type { RgbImage } from './image.js';
@@ -191,11 +191,9 @@ function predictionFor({ sampler, grid, method, partition, window }: Settings, m
     case 'serial':
       return simulateSerial(grid.length * each, machine).seconds;
     case 'srds':
-      return each * simulateSrds(partition, expectedIterations(partition.length), machine).seconds;
-    case 'picard': {
-      const states = window ?? grid.length;
-      return simulatePasses(states, expectedPasses(grid.length, states), machine).seconds;
-    }
+      return forecastSrds(partition, each, machine).seconds;
+    case 'picard':
+      return forecastPicard(grid.length, window ?? grid.length, machine).seconds;
     default:
       return null;
   }

@@ -35,7 +35,7 @@ export async function choose(settings: Settings, busy: boolean, machine: () => P
 }
 
 /** The planner's forecasts for settings. */
-export function planFor(settings: Settings, machine: Machine): Plan {
+function planFor(settings: Settings, machine: Machine): Plan {
   const { method, grid, partition, partitionGiven } = settings;
   const evaluationsPerStep = isMultistep(method) ? 1 : method.evaluationsPerStep;
   const fixed = partitionGiven ? partition : undefined;

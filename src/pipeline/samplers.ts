@@ -1,5 +1,4 @@
-import type { SampleResult, SamplerEvent } from '../sampler/events.js';
-import type { FixedPointOptions } from '../sampler/fixedPoint.js';
+import type { Residual, SampleResult, SamplerEvent } from '../sampler/events.js';
 import { paradigms } from '../sampler/paradigms.js';
 import { parataa } from '../sampler/parataa.js';
 import { picard } from '../sampler/picard.js';
@@ -21,7 +20,7 @@ export function stopsBelow({ sampler, tolerance }: Settings): number {
 
 /** What all samplers are given. */
 export interface CommonOptions extends Required<SerialOptions> {
-  readonly residual: NonNullable<FixedPointOptions['residual']>;
+  readonly residual: Residual;
 }
 
 /** Starts the sampler that the settings name. */

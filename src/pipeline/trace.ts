@@ -3,6 +3,8 @@ import type { BatchReport } from '../engine/batcher.js';
 import { SrdsError } from '../errors.js';
 import type { GenerateEvent } from './result.js';
 
+export type { BatchReport };
+
 /** When what was evaluated, as a file holds it; times are milliseconds from the start of sampling. */
 export const traceFile = z.object({
   format: z.literal('srds trace 1'),

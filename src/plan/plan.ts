@@ -52,12 +52,12 @@ export function plan(request: PlanRequest, machine: Machine): Plan {
     ? [request.partition]
     : counts(steps).map((blocks) => evenPartition(steps, blocks));
   for (const partition of steps > 1 ? partitions : []) {
-    const forecast = scaled(simulateSrds(partition, expectedIterations(partition.length), machine), evaluationsPerStep);
+    const forecast = forecastSrds(partition, evaluationsPerStep, machine);
     candidates.push({ sampler: 'srds', partition, ...forecast, speedUp: faster(forecast.seconds) });
   }
   if (evaluationsPerStep === 1 && steps > 1 && !request.partition) {
     for (const window of windows(steps, machine)) {
-      const forecast = simulatePasses(window, expectedPasses(steps, window), machine);
+      const forecast = forecastPicard(steps, window, machine);
       candidates.push({ sampler: 'picard', window, ...forecast, speedUp: faster(forecast.seconds) });
     }
   }
@@ -65,6 +65,16 @@ export function plan(request: PlanRequest, machine: Machine): Plan {
   const best = faithful.reduce((a, b) => (b.seconds < a.seconds ? b : a));
   const chosen = best.seconds <= (1 - MARGIN) * serial.seconds ? best : serial;
   return { candidates, chosen, reason: reasonFor(chosen, best, machine) };
+}
+
+/** SRDS with as many iterations as it takes on average. */
+export function forecastSrds(partition: Partition, evaluationsPerStep: number, machine: Machine): Forecast {
+  return scaled(simulateSrds(partition, expectedIterations(partition.length), machine), evaluationsPerStep);
+}
+
+/** picard with as many passes as it takes on average. */
+export function forecastPicard(steps: number, window: number, machine: Machine): Forecast {
+  return simulatePasses(window, expectedPasses(steps, window), machine);
 }
 
 /** Block counts from half the square root of the steps to four times it. */

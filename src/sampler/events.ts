@@ -35,6 +35,9 @@ export interface EvaluationEvent {
 /** What samplers emit; everything that is shown anywhere is made from these. */
 export type SamplerEvent = IterationEvent | EvaluationEvent;
 
+/** How far the sample has moved in an iteration. */
+export type Residual = (now: Float32Array, before: Float32Array, iteration: number) => number | Promise<number>;
+
 /**
  * How a run ended: `converged`, the residual fell below the tolerance; `exact`, it is the serial sample; `maxIterations`,
  * neither within the iterations allowed; `aborted`, by its signal.

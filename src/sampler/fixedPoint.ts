@@ -7,7 +7,7 @@ import { posteriorSpread } from '../solver/ddpm.js';
 import type { Solver } from '../solver/solver.js';
 import { identical, meanAbsoluteDifference, meanSquaredDifference } from '../tensor/operations.js';
 import { Evaluator, whenAborted, type Evaluated } from './evaluator.js';
-import type { SampleResult, SamplerEvent, Status } from './events.js';
+import type { Residual, SampleResult, SamplerEvent, Status } from './events.js';
 import { Run } from './run.js';
 import type { SerialOptions } from './serial.js';
 
@@ -25,8 +25,7 @@ export interface FixedPointOptions extends SerialOptions {
   /** Stop after so many passes; default: as many as steps, when the sample is exact. */
   readonly maxIterations?: number | undefined;
   /** How far the sample has moved in a pass; default: mean absolute difference. */
-  readonly residual?:
-    ((now: Float32Array, before: Float32Array, iteration: number) => number | Promise<number>) | undefined;
+  readonly residual?: Residual | undefined;
 }
 
 /** A stretch of the trajectory as it was evaluated in a pass. */
@@ -140,15 +139,15 @@ export function fixedPoint(
       let next = exact;
       while (next < to && settled(next)) next++;
       slid ||= next > exact;
-      states = [...states.slice(0, front), ...moved, ...states.slice(to + 1)];
+      const after = [...states.slice(0, front), ...moved, ...states.slice(to + 1)];
       // States that enter the window begin where the last prediction leads.
       const { x0 } = predictions[predictions.length - 1];
       const entering = Math.min(last, next + size);
-      for (let i = to; i < entering; i++) states = states.with(i + 1, await holding(solver, states[i], x0, steps[i]));
+      for (let i = to; i < entering; i++) after[i + 1] = await holding(solver, after[i], x0, steps[i]);
+      states = after;
       front = next;
-      await report(
-        entering < last ? await holding(solver, states[entering], x0, span(steps.slice(entering))) : states[last],
-      );
+      const rest = steps.slice(entering);
+      await report(rest.length > 0 ? await holding(solver, states[entering], x0, span(rest)) : states[last]);
     };
 
     try {

@@ -6,4 +6,12 @@ export { paradigms, type ParadigmsOptions } from './paradigms.js';
 export { parataa, type ParataaOptions } from './parataa.js';
 export type { FixedPointOptions } from './fixedPoint.js';
 export { correct, type Correction, type CorrectionInput, type Solves } from './corrections.js';
-export type { EvaluationCount, EvaluationEvent, IterationEvent, SampleResult, SamplerEvent, Status } from './events.js';
+export type {
+  EvaluationCount,
+  EvaluationEvent,
+  IterationEvent,
+  Residual,
+  SampleResult,
+  SamplerEvent,
+  Status,
+} from './events.js';

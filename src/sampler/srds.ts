@@ -10,7 +10,7 @@ import { meanAbsoluteDifference } from '../tensor/operations.js';
 import { Block } from './block.js';
 import type { Correction } from './corrections.js';
 import { Evaluator, whenAborted } from './evaluator.js';
-import type { SampleResult, SamplerEvent, Status } from './events.js';
+import type { Residual, SampleResult, SamplerEvent, Status } from './events.js';
 import { Recurrence, type Iteration, type Known } from './recurrence.js';
 import { Run } from './run.js';
 
@@ -34,7 +34,7 @@ export interface SrdsOptions {
   /** Stop after so many refinements; default: as many as blocks, when the sample is exact. */
   readonly maxIterations?: number | undefined;
   /** How far the sample has moved in an iteration; default: mean absolute difference. */
-  readonly residual?: (now: Float32Array, before: Float32Array, iteration: number) => number | Promise<number>;
+  readonly residual?: Residual;
   readonly signal?: AbortSignal;
 }
 

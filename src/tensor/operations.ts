@@ -43,3 +43,10 @@ export function meanSquaredDifference(a: Float32Array, b: Float32Array): number 
   for (let k = 0; k < a.length; k++) sum += (a[k] - b[k]) ** 2;
   return sum / a.length;
 }
+
+/** a + scale (b - a), in the memory of `a`: new memory costs more than the arithmetic. @returns `a` */
+export function extrapolate(a: Float32Array, b: Float32Array, scale: number): Float32Array {
+  checkSameLength(a, b);
+  for (let k = 0; k < a.length; k++) a[k] += scale * (b[k] - a[k]);
+  return a;
+}

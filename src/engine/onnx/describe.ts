@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { sizeOf } from '../../tensor/tensor.js';
 import type { GraphFile, GraphInfo } from '../engine.js';
 import { absentWeights, describeValue, readModel, weightFiles } from './model.js';
 import { rewriteInput } from './rewrite.js';
@@ -32,7 +33,7 @@ export async function describeGraph({ path, perRow }: GraphFile): Promise<GraphD
     inputs: graph.input.map(describeValue),
     outputs: graph.output.map(describeValue),
     bytes: sizes.reduce((a, b) => a + b),
-    parameters: graph.initializer.reduce((sum, { dims }) => sum + dims.reduce((n, dim) => n * Number(dim), 1), 0),
+    parameters: graph.initializer.reduce((sum, { dims }) => sum + sizeOf(dims.map(Number)), 0),
     opset: Number(model.opsetImport.find(({ domain }) => domain === '')?.version ?? 0),
   };
   return { ...described, rewrite: perRow === undefined ? undefined : rewriteInput(graph, perRow) };

@@ -1,5 +1,6 @@
 import { InferenceSession } from 'onnxruntime-node';
 import { messageOf } from '../../errors.js';
+import { sizeOf } from '../../tensor/tensor.js';
 import type { GraphFile, GraphInfo, TensorInfo } from '../engine.js';
 import { isShared } from '../engine.js';
 import { dimsOf, Lane, type Registered } from './lane.js';
@@ -185,9 +186,7 @@ function isOutOfMemory(error: unknown): boolean {
 }
 
 function endOf({ inputs, conditioning }: WireBatch): number {
-  const ends = inputs.map(
-    ({ at, dims, type }) => at + conditioning.length * dims.reduce((a, b) => a * b, 1) * (type === 'int64' ? 8 : 4),
-  );
+  const ends = inputs.map(({ at, dims, type }) => at + conditioning.length * sizeOf(dims) * (type === 'int64' ? 8 : 4));
   return Math.max(0, ...ends);
 }
 

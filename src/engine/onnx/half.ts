@@ -1,4 +1,5 @@
 import { create } from '@bufbuild/protobuf';
+import { sizeOf } from '../../tensor/tensor.js';
 import {
   AttributeProto_AttributeType,
   AttributeProtoSchema,
@@ -52,10 +53,7 @@ export function computeInHalf(graph: GraphProto): string | undefined {
     }
     node.input = node.input.map((name, k) => (node.opType === 'Resize' && k > 0 ? name : half(name)));
     for (const attribute of node.attribute) narrow(node, attribute);
-    node.output = node.output.map((name) => {
-      if (!outputs.has(name)) return name;
-      return `${name}/float16`;
-    });
+    node.output = node.output.map((name) => (outputs.has(name) ? `${name}/float16` : name));
     nodes.push(node);
   }
   for (const name of outputs) {
@@ -92,7 +90,7 @@ export function singleInterface(graph: GraphProto): boolean {
 
 /** Whether most of a graph's weights are stored in half precision, so that computing in it loses little. */
 export function storedInHalf({ initializer }: GraphProto): boolean {
-  const size = ({ dims }: TensorProto) => dims.reduce((product, dim) => product * Number(dim), 1);
+  const size = ({ dims }: TensorProto) => sizeOf(dims.map(Number));
   const total = (type: number) =>
     initializer.reduce((sum, tensor) => sum + (tensor.dataType === type ? size(tensor) : 0), 0);
   return total(HALF) > total(FLOAT);

@@ -1,4 +1,5 @@
 import { Tensor as OrtTensor, type InferenceSession } from 'onnxruntime-node';
+import { extrapolate } from '../../tensor/operations.js';
 import { sizeOf, type ElementType, type Tensor } from '../../tensor/tensor.js';
 import { isShared, type ConditioningId, type TensorInfo } from '../engine.js';
 import type { Mailbox } from './mailbox.js';
@@ -67,7 +68,7 @@ export class Lane {
     const { data, type } = (this.output = results[batch.output]);
     if (!(data instanceof Float32Array)) throw new Error(`output ${batch.output} is ${type}, not float32`);
     const size = data.length / this.rows;
-    const kept = combined(data, size, batch.conditioning.slice(from, to), batch.combine.slice(from, to));
+    const kept = combineRows(data, size, batch.conditioning.slice(from, to), batch.combine.slice(from, to));
     mailbox.write(data.subarray(0, kept * size), position);
     return { size, rows: kept, seconds };
   }
@@ -122,7 +123,7 @@ export class Lane {
  * Combines the rows of evaluations that ask for it, and closes up what is left.
  * @returns rows that are left
  */
-function combined(
+function combineRows(
   data: Float32Array,
   size: number,
   conditioning: WireBatch['conditioning'],
@@ -133,14 +134,12 @@ function combined(
   conditioning.forEach((ids, e) => {
     const rows = ids?.length ?? 1;
     const scale = combine[e];
-    if (scale !== null && rows === 2) {
-      const [a, b, to] = [read * size, (read + 1) * size, kept * size];
-      for (let k = 0; k < size; k++) data[to + k] = data[a + k] + scale * (data[b + k] - data[a + k]);
-      kept++;
-    } else {
-      if (kept !== read) data.copyWithin(kept * size, read * size, (read + rows) * size);
-      kept += rows;
-    }
+    const row = (r: number) => data.subarray(r * size, (r + 1) * size);
+    const pair = scale !== null && rows === 2;
+    if (pair) extrapolate(row(read), row(read + 1), scale);
+    const left = pair ? 1 : rows;
+    if (kept !== read) data.copyWithin(kept * size, read * size, (read + left) * size);
+    kept += left;
     read += rows;
   });
   return kept;

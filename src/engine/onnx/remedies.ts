@@ -59,7 +59,7 @@ async function explainCuda(device: Device, why: string): Promise<Problem> {
 }
 
 /** Where onnxruntime-node keeps its libraries. */
-export function binaries(): string {
+function binaries(): string {
   const entry = createRequire(import.meta.url).resolve('onnxruntime-node/package.json');
   return join(entry, '..', 'bin', 'napi-v6', platform(), arch());
 }
