@@ -1,5 +1,5 @@
 import type { NoiseLevel } from '../schedule/grid.js';
-import type { Prediction } from './prediction.js';
+import type { Combination, Prediction } from './prediction.js';
 
 /** One evaluation that a sampler asks for. */
 export interface DenoiseRequest {
@@ -10,6 +10,8 @@ export interface DenoiseRequest {
   readonly priority: readonly number[];
   /** Whether the answer may turn out to have been of no use; a device that is busy with others may leave it till last. */
   readonly speculative?: boolean;
+  /** All that will be asked of the prediction, if that is known: the denoiser need not find x0 and epsilon then. */
+  readonly only?: readonly Combination[] | undefined;
   /** Aborted when the answer is no longer wanted; rejecting then saves the evaluation. */
   readonly signal: AbortSignal;
 }

@@ -1,10 +1,11 @@
 import type { Batcher, Requester } from '../engine/batcher.js';
-import type { ConditioningId } from '../engine/engine.js';
+import type { ConditioningId, Sums } from '../engine/engine.js';
 import type { Bound, PredictionType } from '../schedule/config.js';
+import type { NoiseLevel } from '../schedule/grid.js';
 import { float32 } from '../tensor/tensor.js';
 import type { Denoiser } from './denoiser.js';
 import { guide, rescaleGuidance } from './guidance.js';
-import { bounded, toPrediction } from './prediction.js';
+import { bounded, KnownSums, networkWeights, toPrediction, type Combination } from './prediction.js';
 
 /** A network in an engine, and what turns its output into a prediction. */
 export interface EngineDenoiserOptions {
@@ -37,11 +38,18 @@ export function engineDenoiser(options: EngineDenoiserOptions): Denoiser {
   const { requester, guidanceRescale: rescale = 0 } = options;
   // Rescaling needs the conditional row too.
   const combine = unconditional === undefined || rescale > 0 ? undefined : options.guidance;
-  return async ({ x, level, signal, speculative = false, ...request }) => {
+  const sumsOf = (only: readonly Combination[] | undefined, { alphaBar }: NoiseLevel): Sums | undefined => {
+    if (!only || options.bound !== undefined || (unconditional !== undefined && combine === undefined))
+      return undefined;
+    return { input: 'sample', weights: only.map((one) => networkWeights(options.predictionType, one, alphaBar)) };
+  };
+  return async ({ x, level, signal, speculative = false, only, ...request }) => {
     const inputs = { sample: float32(x, dims), timestep: float32(Float32Array.of(level.t), []) };
     const priority = [...request.priority, ...options.priority];
-    const evaluation = { graph, output, inputs, conditioning, combine };
+    const sums = sumsOf(only, level);
+    const evaluation = { graph, output, inputs, conditioning, combine, sums };
     const rows = await batcher.evaluate(evaluation, { priority, requester, speculative, signal });
+    if (only && sums) return new KnownSums(only, rows);
     const guided =
       rows.length === 1 ? rows[0] : rescaleGuidance(guide(rows[0], rows[1], options.guidance), rows[1], rescale);
     return bounded(toPrediction(options.predictionType, x, guided, level.alphaBar), options.bound);

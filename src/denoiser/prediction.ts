@@ -1,6 +1,9 @@
 import type { Bound, PredictionType } from '../schedule/config.js';
 import { weighted } from '../tensor/operations.js';
 
+/** Weights of a sum a x0 + b epsilon. */
+export type Combination = readonly [x0: number, epsilon: number];
+
 /** What a network says of a noisy sample, whatever its prediction type: x = sqrt(abar) x0 + sqrt(1 - abar) epsilon. */
 export interface Prediction {
   /** the predicted sample without noise */
@@ -8,17 +11,17 @@ export interface Prediction {
   /** the predicted noise */
   readonly epsilon: Float32Array;
   /** a x0 + b epsilon without either of them being computed: all that a solver of first order needs. */
-  readonly combine?: (a: number, b: number) => Float32Array;
+  readonly combine?: (combination: Combination) => Float32Array;
 }
 
 /** a x0 + b epsilon, in one pass over memory where the prediction can. */
-export function combined(prediction: Prediction, a: number, b: number): Float32Array {
-  return prediction.combine?.(a, b) ?? weighted(a, prediction.x0, b, prediction.epsilon);
+export function combined(prediction: Prediction, combination: Combination): Float32Array {
+  const [a, b] = combination;
+  return prediction.combine?.(combination) ?? weighted(a, prediction.x0, b, prediction.epsilon);
 }
 
 /**
- * The network's output as a prediction. Source: diffusers DDIMScheduler.step, formulas (12) of the DDIM paper and the
- * v-prediction of Salimans, Ho 2022.
+ * The network's output as a prediction.
  * @param x sample at noise level `alphaBar`; neither it nor the output may change as long as the prediction is used
  * @param output the network's output for it, of the same shape
  */
@@ -28,49 +31,82 @@ export function toPrediction(
   output: Float32Array,
   alphaBar: number,
 ): Prediction {
-  const signal = Math.sqrt(alphaBar);
-  const noise = Math.sqrt(1 - alphaBar);
-  switch (type) {
-    case 'epsilon':
-      return { x0: difference(x, noise, output, signal), epsilon: output };
-    case 'sample':
-      return { x0: output, epsilon: difference(x, signal, output, noise) };
-    case 'v_prediction':
-      return new VelocityPrediction(x, output, signal, noise);
-  }
+  return new NetworkPrediction(type, x, output, alphaBar);
 }
 
-/** x0 = signal x - noise v, epsilon = signal v + noise x; each computed if it is asked for. */
-class VelocityPrediction implements Prediction {
+/** x0 and epsilon are computed if they are asked for. */
+class NetworkPrediction implements Prediction {
   private sample: Float32Array | undefined;
-  private rest: Float32Array | undefined;
+  private noise: Float32Array | undefined;
 
   constructor(
+    private readonly type: PredictionType,
     private readonly x: Float32Array,
-    private readonly v: Float32Array,
-    private readonly signal: number,
-    private readonly noise: number,
+    private readonly output: Float32Array,
+    private readonly alphaBar: number,
   ) {}
 
   get x0(): Float32Array {
-    return (this.sample ??= weighted(this.signal, this.x, -this.noise, this.v));
+    return (this.sample ??= this.type === 'sample' ? this.output : this.combine([1, 0]));
   }
 
   get epsilon(): Float32Array {
-    return (this.rest ??= weighted(this.noise, this.x, this.signal, this.v));
+    return (this.noise ??= this.type === 'epsilon' ? this.output : this.combine([0, 1]));
   }
 
-  combine(a: number, b: number): Float32Array {
-    const { signal, noise } = this;
-    return weighted(a * signal + b * noise, this.x, b * signal - a * noise, this.v);
+  combine(combination: Combination): Float32Array {
+    const [ofX, ofOutput] = networkWeights(this.type, combination, this.alphaBar);
+    return weighted(ofX, this.x, ofOutput, this.output);
   }
 }
 
-/** (x - a y) / b */
-function difference(x: Float32Array, a: number, y: Float32Array, b: number): Float32Array {
-  const values = new Float32Array(x.length);
-  for (let k = 0; k < values.length; k++) values[k] = (x[k] - a * y[k]) / b;
-  return values;
+/**
+ * Weights of x and of the network's output in a x0 + b epsilon. With the signal s = sqrt(abar) and the noise n = sqrt(1 - abar):
+ *
+ *     epsilon         x0 = (x - n output) / s       epsilon = output
+ *     sample          x0 = output                   epsilon = (x - s output) / n
+ *     v_prediction    x0 = s x - n output           epsilon = s output + n x
+ *
+ * Source: diffusers DDIMScheduler.step, formulas (12) of the DDIM paper and the v-prediction of Salimans, Ho 2022.
+ */
+export function networkWeights(
+  type: PredictionType,
+  [a, b]: Combination,
+  alphaBar: number,
+): readonly [x: number, output: number] {
+  const s = Math.sqrt(alphaBar);
+  const n = Math.sqrt(1 - alphaBar);
+  switch (type) {
+    case 'epsilon':
+      return [a / s, b - (a * n) / s];
+    case 'sample':
+      return [b / n, a - (b * s) / n];
+    case 'v_prediction':
+      return [a * s + b * n, b * s - a * n];
+  }
+}
+
+/** A prediction of which no more is known than some of its sums. */
+export class KnownSums implements Prediction {
+  /** @param sums a x0 + b epsilon for each of the combinations */
+  constructor(
+    private readonly combinations: readonly Combination[],
+    private readonly sums: readonly Float32Array[],
+  ) {}
+
+  get x0(): Float32Array {
+    return this.combine([1, 0]);
+  }
+
+  get epsilon(): Float32Array {
+    return this.combine([0, 1]);
+  }
+
+  combine([a, b]: Combination): Float32Array {
+    const at = this.combinations.findIndex((known) => known[0] === a && known[1] === b);
+    if (at < 0) throw new Error(`${a} x0 + ${b} epsilon was not asked for, of ${this.combinations.join('; ')}`);
+    return this.sums[at];
+  }
 }
 
 /**

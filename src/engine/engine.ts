@@ -47,6 +47,14 @@ export interface GraphInfo {
 /** Inputs that were registered with an engine, to be referred to and not sent again. */
 export type ConditioningId = string;
 
+/** Sums of an evaluation's input and its output, computed beside the network: what a step of first order comes to. */
+export interface Sums {
+  /** Name of the input; it and the output are float32 of the same shape. */
+  readonly input: string;
+  /** a input + b output for each [a, b] */
+  readonly weights: readonly (readonly [input: number, output: number])[];
+}
+
 /** One row's worth of work: a call of a graph without its batch axis. */
 export interface Evaluation {
   readonly graph: string;
@@ -58,6 +66,8 @@ export interface Evaluation {
   readonly conditioning?: readonly ConditioningId[];
   /** Combines the outputs of two rows into one, first + combine (second - first), beside the network: half as much to send. */
   readonly combine?: number | undefined;
+  /** What is wanted in the output's place, where that is one row. */
+  readonly sums?: Sums | undefined;
 }
 
 /** Evaluations that go through the network together: of one graph and output, with inputs of the same shapes. */
@@ -65,7 +75,7 @@ export type Batch = readonly Evaluation[];
 
 /** What a batch gave. */
 export interface BatchResult {
-  /** [evaluation][row]: the output without its batch axis; one row of an evaluation that combines its two */
+  /** [evaluation][row]: the output without its batch axis, one row of an evaluation that combines its two; or its sums */
   readonly outputs: readonly (readonly Float32Array[])[];
   /** Seconds inside the network. */
   readonly seconds: number;

@@ -9,6 +9,7 @@ export {
   type GraphInfo,
   type Precision,
   type Rewrite,
+  type Sums,
   type TensorInfo,
 } from './engine.js';
 export { Batcher, type BatchReport, type Priority, type Requester, type Wish } from './batcher.js';

@@ -1,5 +1,5 @@
 import type { SolverStep } from '../schedule/grid.js';
-import type { Solver } from '../solver/solver.js';
+import { combinationsOf, type Solver } from '../solver/solver.js';
 import type { Evaluated, Evaluator, State } from './evaluator.js';
 
 /** A state at the start of a block, found in an iteration. Solves are remembered by it: each is made once. */
@@ -48,7 +48,7 @@ export class Block {
         const start =
           j === 0
             ? await this.atBoundary(boundary).then((at) => ({ ...at, depth: Math.max(at.depth, gate) }))
-            : await this.evaluator.evaluate(state, step.from, place);
+            : await this.evaluator.evaluate(state, step.from, place, combinationsOf(this.solver, [step]));
         state = await this.evaluator.advance(this.solver, state, start, step, place);
       }
       return state;
@@ -57,14 +57,12 @@ export class Block {
 
   /** The evaluation at the boundary serves the coarse step and the first fine step. */
   private atBoundary(boundary: Boundary): Promise<Evaluated> {
-    return remember(this.evaluated, boundary, () =>
-      this.evaluator.evaluate(boundary, this.coarseStep.from, {
-        iteration: boundary.iteration,
-        block: this.index,
-        step: 0,
-        speculative: !this.isExact(boundary),
-      }),
-    );
+    return remember(this.evaluated, boundary, () => {
+      const { iteration } = boundary;
+      const place = { iteration, block: this.index, step: 0, speculative: !this.isExact(boundary) };
+      const steps = this.single ? [this.coarseStep] : [this.coarseStep, this.fineSteps[0]];
+      return this.evaluator.evaluate(boundary, this.coarseStep.from, place, combinationsOf(this.solver, steps));
+    });
   }
 
   /** Whether a state at the start of the block is certain to be the serial sampler's: its iteration has come this far. */

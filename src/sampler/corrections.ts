@@ -31,11 +31,14 @@ export type Correction = 'secant' | 'parareal';
 export function correct(correction: Correction, { now, before, older }: CorrectionInput): Float32Array {
   const w = correction === 'secant' && older ? secantWeight(now.x, before.x, older.x) : 0;
   const { f, g } = before;
+  const gNow = now.g;
   const end = new Float32Array(f.length);
-  for (let k = 0; k < end.length; k++) {
-    const e = older && w !== 0 ? f[k] - older.f[k] - (g[k] - older.g[k]) : 0;
-    end[k] = f[k] + (now.g[k] - g[k] + w * e);
+  if (!older || w === 0) {
+    for (let k = 0; k < end.length; k++) end[k] = f[k] + (gNow[k] - g[k]);
+    return end;
   }
+  const { f: oldF, g: oldG } = older;
+  for (let k = 0; k < end.length; k++) end[k] = f[k] + (gNow[k] - g[k] + w * (f[k] - oldF[k] - (g[k] - oldG[k])));
   return end;
 }
 

@@ -1,5 +1,5 @@
 import type { Denoiser } from '../denoiser/denoiser.js';
-import type { Prediction } from '../denoiser/prediction.js';
+import type { Combination, Prediction } from '../denoiser/prediction.js';
 import type { NoiseLevel, SolverStep } from '../schedule/grid.js';
 import type { Solver } from '../solver/solver.js';
 import type { EvaluationCount, SamplerEvent } from './events.js';
@@ -39,13 +39,22 @@ export class Evaluator {
     private readonly emit: (event: SamplerEvent) => void,
   ) {}
 
-  /** One evaluation, counted. @throws what the denoiser does, or the reason of an abort */
-  async evaluate({ x, depth }: State, level: NoiseLevel, place: Place): Promise<Evaluated> {
+  /**
+   * One evaluation, counted.
+   * @param only all that will be asked of the prediction, if that is known
+   * @throws what the denoiser does, or the reason of an abort
+   */
+  async evaluate(
+    { x, depth }: State,
+    level: NoiseLevel,
+    place: Place,
+    only?: readonly Combination[],
+  ): Promise<Evaluated> {
     this.signal.throwIfAborted();
     this.begun++;
     const { iteration, block, step, stage = 0, speculative = false } = place;
     const priority = [iteration, block, step, stage];
-    const prediction = await this.denoiser({ x, level, priority, speculative, signal: this.signal }).catch(
+    const prediction = await this.denoiser({ x, level, priority, speculative, only, signal: this.signal }).catch(
       (error: unknown) => {
         this.begun--;
         throw error;

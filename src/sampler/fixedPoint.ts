@@ -1,15 +1,18 @@
 import { setMaxListeners } from 'node:events';
-import type { Prediction } from '../denoiser/prediction.js';
+import type { Combination, Prediction } from '../denoiser/prediction.js';
 import { nonNegative, wholeNumber } from '../errors.js';
 import { span, type SolverStep } from '../schedule/grid.js';
 import { oneEvaluation } from '../solver/catalog.js';
 import { posteriorSpread } from '../solver/ddpm.js';
-import type { Solver } from '../solver/solver.js';
+import { combinationsOf, type Solver } from '../solver/solver.js';
 import { identical, meanAbsoluteDifference, meanSquaredDifference } from '../tensor/operations.js';
 import { Evaluator, whenAborted, type Evaluated } from './evaluator.js';
 import type { Residual, SampleResult, SamplerEvent, Status } from './events.js';
 import { Run } from './run.js';
 import type { SerialOptions } from './serial.js';
+
+/** The predicted sample alone. */
+const SAMPLE: Combination = [1, 0];
 
 /** Options that samplers of this kind share. */
 export interface FixedPointOptions extends SerialOptions {
@@ -91,13 +94,15 @@ export function fixedPoint(
     const residuals: number[] = [];
     let iterations = -1;
 
-    /** A state that did not change is not evaluated again. */
-    const predict = async (i: number): Promise<Prediction> => {
+    /** A state that did not change is not evaluated again. @param whole whether the predicted sample is wanted too */
+    const predict = async (i: number, whole: boolean): Promise<Prediction> => {
       const state = states[i];
       const place = { iteration: iterations + 1, block: i, step: 0, speculative: i > front };
       const before = evaluated.at(i);
       const known = before?.state === state ? before.evaluation : undefined;
-      const evaluation = known ?? evaluator.evaluate({ x: state, depth }, steps[i].from, place);
+      const ofStep = combinationsOf(solver, [steps[i]]);
+      const only = whole ? ofStep && [...ofStep, SAMPLE] : ofStep;
+      const evaluation = known ?? evaluator.evaluate({ x: state, depth }, steps[i].from, place, only);
       evaluation.catch(() => undefined);
       evaluated[i] = { state, evaluation };
       return (await evaluation).prediction;
@@ -124,7 +129,9 @@ export function fixedPoint(
 
     const pass = async (): Promise<void> => {
       const to = Math.min(last, front + size);
-      const predictions = await Promise.all(Array.from({ length: to - front }, (_, k) => predict(front + k)));
+      const predictions = await Promise.all(
+        Array.from({ length: to - front }, (_, k) => predict(front + k, front + k === to - 1 && to < last)),
+      );
       depth++;
       const window = { front, states: states.slice(front, to + 1), predictions, steps: steps.slice(front, to), solver };
       const moved = (await update(window)).map((state, k) =>
@@ -140,19 +147,22 @@ export function fixedPoint(
       while (next < to && settled(next)) next++;
       slid ||= next > exact;
       const after = [...states.slice(0, front), ...moved, ...states.slice(to + 1)];
-      // States that enter the window begin where the last prediction leads.
-      const { x0 } = predictions[predictions.length - 1];
-      const entering = Math.min(last, next + size);
-      for (let i = to; i < entering; i++) after[i + 1] = await holding(solver, after[i], x0, steps[i]);
       states = after;
       front = next;
+      await report(to === last ? states[last] : await follow(after, to, predictions[predictions.length - 1].x0));
+    };
+
+    /** Begins the states that enter the window where the last prediction leads. @returns the sample that it leads to */
+    const follow = async (after: Float32Array[], to: number, x0: Float32Array): Promise<Float32Array> => {
+      const entering = Math.min(last, front + size);
+      for (let i = to; i < entering; i++) after[i + 1] = await holding(solver, after[i], x0, steps[i]);
       const rest = steps.slice(entering);
-      await report(rest.length > 0 ? await holding(solver, states[entering], x0, span(rest)) : states[last]);
+      return rest.length > 0 ? holding(solver, after[entering], x0, span(rest)) : after[last];
     };
 
     try {
       if (guess) {
-        states = await Promise.race([predict(0).then((first) => guess(first, x, steps, solver)), abort]);
+        states = await Promise.race([predict(0, true).then((first) => guess(first, x, steps, solver)), abort]);
         [front, depth] = [1, 1];
         await report(states[last]);
       }
@@ -169,6 +179,31 @@ export function fixedPoint(
       throw error;
     }
   }, options.signal);
+}
+
+/**
+ * The states of a window one after the other: each is the solver's step from the state before as it was evaluated, and what
+ * has become of that since is carried over with a factor of the step,
+ *
+ *     x'[i+1] = S_i(x[i]) + c_i (x'[i] - x[i])
+ */
+export async function carryOver(
+  { states, predictions, steps, solver }: Window,
+  factorOf: (step: SolverStep, solver: Solver) => Promise<number>,
+): Promise<Float32Array[]> {
+  const moved = [states[0]];
+  for (const [i, step] of steps.entries()) {
+    const end = await stepWith(solver, states[i], predictions[i], step);
+    moved.push(moved[i] === states[i] ? end : added(end, await factorOf(step, solver), moved[i], states[i]));
+  }
+  return moved;
+}
+
+/** end + c (a - b) */
+function added(end: Float32Array, c: number, a: Float32Array, b: Float32Array): Float32Array {
+  const sum = new Float32Array(end.length);
+  for (let k = 0; k < sum.length; k++) sum[k] = end[k] + c * (a[k] - b[k]);
+  return sum;
 }
 
 /** One step with a prediction that is known. */

@@ -1,4 +1,4 @@
-import { fixedPoint, stepWith, type FixedPointOptions } from './fixedPoint.js';
+import { carryOver, fixedPoint, type FixedPointOptions } from './fixedPoint.js';
 import type { SampleResult, SamplerEvent } from './events.js';
 import type { Run } from './run.js';
 
@@ -16,14 +16,5 @@ export type ParadigmsOptions = Omit<FixedPointOptions, 'tolerance'>;
  * @throws SrdsError INVALID_OPTION as `fixedPoint` does
  */
 export function paradigms(options: ParadigmsOptions): Run<SamplerEvent, SampleResult> {
-  return fixedPoint(options, {
-    update: async ({ states, predictions, steps, solver }) => {
-      const moved = [states[0]];
-      for (const [i, step] of steps.entries()) {
-        const end = await stepWith(solver, states[i], predictions[i], step);
-        moved.push(end.map((value, k) => value + (moved[i][k] - states[i][k])));
-      }
-      return moved;
-    },
-  });
+  return fixedPoint(options, { update: (window) => carryOver(window, () => Promise.resolve(1)) });
 }

@@ -1,6 +1,6 @@
-import type { Prediction } from '../denoiser/prediction.js';
 import type { SolverStep } from '../schedule/grid.js';
-import { fixedPoint, holding, stepWith, type FixedPointOptions } from './fixedPoint.js';
+import type { Solver } from '../solver/solver.js';
+import { carryOver, fixedPoint, holding, stepWith, type FixedPointOptions } from './fixedPoint.js';
 import type { SampleResult, SamplerEvent } from './events.js';
 import type { Run } from './run.js';
 
@@ -21,20 +21,12 @@ export function picard(options: FixedPointOptions): Run<SamplerEvent, SampleResu
       for (let i = 1; i < steps.length; i++) states.push(await holding(solver, states[i], first.x0, steps[i]));
       return states;
     },
-    update: async ({ states, predictions, steps, solver }) => {
-      const moved = [states[0]];
-      for (const [i, step] of steps.entries()) {
-        moved.push(await stepWith(solver, moved[i], shifted(predictions[i], moved[i], states[i], step), step));
-      }
-      return moved;
-    },
+    update: (window) => carryOver(window, damping),
   });
 }
 
-/** What is predicted at `x` if the sample is as predicted at `there`: the noise takes up the difference. */
-function shifted({ x0, epsilon }: Prediction, x: Float32Array, there: Float32Array, { from }: SolverStep): Prediction {
-  const noise = Math.sqrt(1 - from.alphaBar);
-  const moved = new Float32Array(x.length);
-  for (let k = 0; k < moved.length; k++) moved[k] = epsilon[k] + (x[k] - there[k]) / noise;
-  return { x0, epsilon: moved };
+/** How much of a difference at a step's start is left at its end, the predicted sample being the same: for DDIM sigma' / sigma. */
+async function damping({ from, to }: SolverStep, solver: Solver): Promise<number> {
+  const [factor] = await holding(solver, Float32Array.of(1), Float32Array.of(0), { from, to });
+  return factor;
 }

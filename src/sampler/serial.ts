@@ -1,6 +1,6 @@
 import type { Denoiser } from '../denoiser/denoiser.js';
 import type { SolverStep } from '../schedule/grid.js';
-import { isMultistep, type AnySolver, type Past } from '../solver/solver.js';
+import { combinationsOf, isMultistep, type AnySolver, type Past } from '../solver/solver.js';
 import { Evaluator, whenAborted, type State } from './evaluator.js';
 import type { SampleResult, SamplerEvent, Status } from './events.js';
 import { Run } from './run.js';
@@ -29,7 +29,7 @@ export function serial({ x, steps, denoiser, solver, signal }: SerialOptions): R
     let past: Past[] = [];
     const take = async (step: SolverStep, index: number): Promise<State> => {
       const place = { iteration: 0, block: 0, step: index };
-      const start = await evaluator.evaluate(state, step.from, place);
+      const start = await evaluator.evaluate(state, step.from, place, combinationsOf(solver, [step]));
       if (!isMultistep(solver)) return evaluator.advance(solver, state, start, step, place);
       const now = { x: state.x, prediction: start.prediction, step, index };
       const end = solver.multistep(now, past);

@@ -1,4 +1,6 @@
-import { combined } from '../denoiser/prediction.js';
+import { combined, type Combination } from '../denoiser/prediction.js';
+import type { NoiseLevel, SolverStep } from '../schedule/grid.js';
+import { weighted } from '../tensor/operations.js';
 import { posteriorSpread } from './ddpm.js';
 import type { Solver } from './solver.js';
 
@@ -11,17 +13,21 @@ import type { Solver } from './solver.js';
  * @param eta 0: deterministic; 1: as much noise as DDPM
  */
 export function ddimEta(eta: number): Solver {
+  const spreadOf = ({ from, to, noise }: SolverStep) => (noise ? eta * posteriorSpread({ from, to }) : 0);
+  const weights = (to: NoiseLevel, spread: number): Combination => [
+    Math.sqrt(to.alphaBar),
+    Math.sqrt(Math.max(0, 1 - to.alphaBar - spread * spread)),
+  ];
   return {
     name: 'ddim',
     order: 1,
     evaluationsPerStep: 1,
-    step(_x, prediction, { from, to, noise: z }) {
-      const spread = z ? eta * posteriorSpread({ from, to }) : 0;
-      const signal = Math.sqrt(to.alphaBar);
-      const noise = Math.sqrt(Math.max(0, 1 - to.alphaBar - spread * spread));
-      if (!z || spread === 0) return combined(prediction, signal, noise);
-      const { x0, epsilon } = prediction;
-      return x0.map((value, k) => signal * value + noise * epsilon[k] + spread * z[k]);
+    combination: (step) => (spreadOf(step) === 0 ? weights(step.to, 0) : undefined),
+    step(_x, prediction, step) {
+      const spread = spreadOf(step);
+      const mean = combined(prediction, weights(step.to, spread));
+      const { noise: z } = step;
+      return z && spread > 0 ? weighted(1, mean, spread, z) : mean;
     },
   };
 }

@@ -1,4 +1,5 @@
-import { combined } from '../denoiser/prediction.js';
+import { combined, type Combination } from '../denoiser/prediction.js';
+import type { SolverStep } from '../schedule/grid.js';
 import { sigmaOf } from '../schedule/sigmas.js';
 import type { Solver } from './solver.js';
 
@@ -14,8 +15,11 @@ export const euler: Solver = {
   name: 'euler',
   order: 1,
   evaluationsPerStep: 1,
-  step(_x, prediction, { to }) {
-    const signal = Math.sqrt(to.alphaBar);
-    return combined(prediction, signal, signal * sigmaOf(to.alphaBar));
-  },
+  combination,
+  step: (_x, prediction, step) => combined(prediction, combination(step)),
 };
+
+function combination({ to }: SolverStep): Combination {
+  const signal = Math.sqrt(to.alphaBar);
+  return [signal, signal * sigmaOf(to.alphaBar)];
+}

@@ -1,4 +1,4 @@
-import type { Prediction } from '../denoiser/prediction.js';
+import type { Combination, Prediction } from '../denoiser/prediction.js';
 import type { NoiseLevel, SolverStep } from '../schedule/grid.js';
 
 /** Asks the denoiser once more within a step. */
@@ -26,6 +26,8 @@ export interface Solver {
     step: SolverStep,
     evaluate: Evaluate,
   ): Float32Array | Promise<Float32Array>;
+  /** The one sum of the prediction that the step comes to, if it is no more than that: it can be asked for beforehand. */
+  combination?(step: SolverStep): Combination | undefined;
 }
 
 /** A step of the past: the sample at its start and what the denoiser said of it. */
@@ -63,4 +65,11 @@ export function isMultistep(solver: AnySolver): solver is MultistepSolver {
 export function serialEvaluations(solver: AnySolver, steps: readonly SolverStep[]): number {
   const each = isMultistep(solver) ? 1 : solver.evaluationsPerStep;
   return steps.reduce((sum, { to }) => sum + (to.alphaBar === 1 ? 1 : each), 0);
+}
+
+/** All that a solver will ask of a prediction for steps that begin with it; undefined if that is not just sums. */
+export function combinationsOf(solver: AnySolver, steps: readonly SolverStep[]): readonly Combination[] | undefined {
+  if (isMultistep(solver)) return undefined;
+  const known = steps.map((step) => solver.combination?.(step)).filter((combination) => combination !== undefined);
+  return known.length === steps.length ? known : undefined;
 }

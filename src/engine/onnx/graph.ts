@@ -4,7 +4,7 @@ import { sizeOf } from '../../tensor/tensor.js';
 import type { GraphFile, GraphInfo, TensorInfo } from '../engine.js';
 import { isShared } from '../engine.js';
 import { dimsOf, Lane, type Registered } from './lane.js';
-import type { Mailbox } from './mailbox.js';
+import { CONTENTS, type Mailbox } from './mailbox.js';
 import { prepareModel, type PreparedModel, type Shapes } from './model.js';
 import type { ProcessSettings, Reply, WireBatch } from './protocol.js';
 import { providersOf } from './providers.js';
@@ -71,22 +71,19 @@ export class Graph {
     const rowsOf = batch.conditioning.map((ids) => ids?.length ?? 1);
     // The output takes the inputs' place in the mailbox: a batch in parts is put behind them.
     const parts = this.parts(rowsOf);
-    const total = parts.length === 1 ? 0 : endOf(batch);
-    let position = total;
-    let done: Done = { size: 0, seconds: 0, rows: 0 };
+    const start = parts.length === 1 ? CONTENTS : endOf(batch);
+    let done: Done = { size: 0, seconds: 0, rows: 0, end: start };
     for (const part of parts) {
       const lane = await this.laneFor(sum(rowsOf.slice(...part)), batch, registered);
       try {
-        const { size, rows, seconds } = await lane.run(batch, part, registered, mailbox, position);
-        position += size * rows * Float32Array.BYTES_PER_ELEMENT;
-        done = { size, seconds: done.seconds + seconds, rows: done.rows + lane.rows };
+        const { size, seconds, end } = await lane.run(batch, part, registered, mailbox, done.end);
+        done = { size, seconds: done.seconds + seconds, rows: done.rows + lane.rows, end };
       } catch (error) {
         if (!(await this.giveUp(lane.rows, error))) throw error;
         return { ...(await this.run(batch, registered, mailbox)), lanes: this.lanes };
       }
     }
-    if (total > 0) moveDown(mailbox, total, position - total);
-    return done;
+    return start === CONTENTS ? done : { ...done, end: moveDown(mailbox, start, done.end) };
   }
 
   /** A batch's evaluations cut into parts that the largest lane holds. */
@@ -187,13 +184,14 @@ function isOutOfMemory(error: unknown): boolean {
 
 function endOf({ inputs, conditioning }: WireBatch): number {
   const ends = inputs.map(({ at, dims, type }) => at + conditioning.length * sizeOf(dims) * (type === 'int64' ? 8 : 4));
-  return Math.max(0, ...ends);
+  return Math.max(CONTENTS, ...ends);
 }
 
-function moveDown(mailbox: Mailbox, from: number, bytes: number): void {
-  const data = new Uint8Array(bytes);
-  mailbox.read(data, from);
-  mailbox.write(data, 0);
+/** @returns where it ends there */
+function moveDown(mailbox: Mailbox, from: number, to: number): number {
+  const data = new Uint8Array(to - from);
+  mailbox.read([data], from);
+  return mailbox.write([data], CONTENTS);
 }
 
 function sum(values: readonly number[]): number {

@@ -1,7 +1,7 @@
 import { Tensor as OrtTensor, type InferenceSession } from 'onnxruntime-node';
-import { extrapolate } from '../../tensor/operations.js';
 import { sizeOf, type ElementType, type Tensor } from '../../tensor/tensor.js';
 import { isShared, type ConditioningId, type TensorInfo } from '../engine.js';
+import { gather, rowsBack, type Wanted } from './gather.js';
 import type { Mailbox } from './mailbox.js';
 import type { WireBatch, WireInput } from './protocol.js';
 
@@ -28,7 +28,7 @@ interface Slot {
 export class Lane {
   private slots: readonly Slot[] | undefined;
   private output: OrtTensor | undefined;
-  private readonly staging = new Map<string, Numbers>();
+  private results = new Float32Array(0);
 
   /** @param rows of the batches */
   constructor(
@@ -53,10 +53,16 @@ export class Lane {
     registered: Registered,
     mailbox: Mailbox,
     position: number,
-  ): Promise<{ readonly size: number; readonly rows: number; readonly seconds: number }> {
-    const rows = batch.conditioning.slice(from, to).flatMap((ids, k) => (ids ?? [undefined]).map((id) => ({ k, id })));
+  ): Promise<{ readonly size: number; readonly seconds: number; readonly end: number }> {
+    const rows = batch.conditioning
+      .slice(from, to)
+      .flatMap((ids, k): Row[] => (ids ?? [undefined]).map((id) => ({ k, id })));
     this.slots ??= this.inputs.map((info) => this.slot(info, batch, registered));
-    for (const slot of this.slots) this.fill(slot, batch, from, rows, registered, mailbox);
+    for (const slot of this.slots) {
+      const sent = batch.inputs.find(({ name }) => name === slot.info.name);
+      if (sent) receive(slot, sent, from, isShared(slot.info) ? rows.slice(0, 1) : rows, mailbox);
+      else hold(slot, rows, registered);
+    }
     const feeds = Object.fromEntries(this.slots.map(({ info, tensor }) => [info.name, tensor]));
 
     const start = performance.now();
@@ -68,9 +74,33 @@ export class Lane {
     const { data, type } = (this.output = results[batch.output]);
     if (!(data instanceof Float32Array)) throw new Error(`output ${batch.output} is ${type}, not float32`);
     const size = data.length / this.rows;
-    const kept = combineRows(data, size, batch.conditioning.slice(from, to), batch.combine.slice(from, to));
-    mailbox.write(data.subarray(0, kept * size), position);
-    return { size, rows: kept, seconds };
+    let row = 0;
+    const asked = batch.conditioning.slice(from, to).map((ids, k): Wanted => {
+      const first = row;
+      row += ids?.length ?? 1;
+      const { [from + k]: combine } = batch.combine;
+      const { [from + k]: sums } = batch.sums;
+      return {
+        rows: row - first,
+        combine,
+        sums: sums && { x: this.inputRow(sums.input, first), weights: sums.weights },
+      };
+    });
+    const wanted = this.room(asked.reduce((sum, one) => sum + rowsBack(one), 0) * size);
+    gather(data, size, asked, wanted);
+    return { size, seconds, end: mailbox.write([wanted], position) };
+  }
+
+  private inputRow(name: string, row: number): Float32Array {
+    const slot = this.slots?.find(({ info }) => info.name === name);
+    if (!(slot?.data instanceof Float32Array)) throw new Error(`sums of ${name}, which is no float32 input`);
+    return slot.data.subarray(row * slot.size, (row + 1) * slot.size);
+  }
+
+  /** Memory for so many numbers, which the next batch will use again. */
+  private room(length: number): Float32Array {
+    if (this.results.length < length) this.results = new Float32Array(length);
+    return this.results.subarray(0, length);
   }
 
   private slot(info: TensorInfo, batch: WireBatch, registered: Registered): Slot {
@@ -81,68 +111,42 @@ export class Lane {
     const tensor = new OrtTensor(type as 'float32', data as Float32Array, shape);
     return { info, data, tensor, size: sizeOf(dims), held: [] };
   }
-
-  private fill(
-    { info, data, size, held }: Slot,
-    batch: WireBatch,
-    from: number,
-    rows: readonly { readonly k: number; readonly id: ConditioningId | undefined }[],
-    registered: Registered,
-    mailbox: Mailbox,
-  ): void {
-    const { name } = info;
-    const sent = batch.inputs.find((input) => input.name === name);
-    if (sent) {
-      const count = (rows.at(-1)?.k ?? 0) + 1;
-      const staged = this.stage(sent, from, count, size, mailbox);
-      const taken = isShared(info) ? rows.slice(0, 1) : rows;
-      taken.forEach(({ k }, row) => put(data, row * size, staged.subarray(k * size, (k + 1) * size)));
-      return;
-    }
-    rows.forEach(({ id }, row) => {
-      if (id !== undefined && held[row] === id) return;
-      const tensor = registeredOf(name, id, registered);
-      if (sizeOf(tensor.dims) !== size) throw new Error(`rows of ${name} differ in shape`);
-      put(data, row * size, tensor.data);
-      held[row] = id;
-    });
-  }
-
-  /** What evaluations bring along, as they sent it. */
-  private stage(sent: WireInput, from: number, count: number, size: number, mailbox: Mailbox): Numbers {
-    const known = this.staging.get(sent.name);
-    const staged = known && known.length >= count * size ? known : numbers(sent.type, this.rows * size, sent.name);
-    this.staging.set(sent.name, staged);
-    const part = staged.subarray(0, count * size);
-    mailbox.read(part, sent.at + from * size * part.BYTES_PER_ELEMENT);
-    return part;
-  }
 }
 
-/**
- * Combines the rows of evaluations that ask for it, and closes up what is left.
- * @returns rows that are left
- */
-function combineRows(
-  data: Float32Array,
-  size: number,
-  conditioning: WireBatch['conditioning'],
-  combine: WireBatch['combine'],
-): number {
-  let read = 0;
-  let kept = 0;
-  conditioning.forEach((ids, e) => {
-    const rows = ids?.length ?? 1;
-    const scale = combine[e];
-    const row = (r: number) => data.subarray(r * size, (r + 1) * size);
-    const pair = scale !== null && rows === 2;
-    if (pair) extrapolate(row(read), row(read + 1), scale);
-    const left = pair ? 1 : rows;
-    if (kept !== read) data.copyWithin(kept * size, read * size, (read + left) * size);
-    kept += left;
-    read += rows;
+/** A row of a batch: of which evaluation, counted from the first that the lane runs, and with which registered inputs. */
+interface Row {
+  readonly k: number;
+  readonly id: ConditioningId | undefined;
+}
+
+/** Fills an input with what the evaluations sent: each once from the mailbox, into the first of its rows. */
+function receive(
+  { info, data, size }: Slot,
+  sent: WireInput,
+  from: number,
+  rows: readonly Row[],
+  mailbox: Mailbox,
+): void {
+  const direct = sent.type === info.type;
+  const staged = direct ? data : numbers(sent.type, data.length, info.name);
+  const isFirst = ({ k }: Row, row: number) => row === 0 || rows[row - 1].k !== k;
+  const pieces = rows.flatMap((one, row) => (isFirst(one, row) ? [staged.subarray(row * size, (row + 1) * size)] : []));
+  mailbox.read(pieces, sent.at + from * size * staged.BYTES_PER_ELEMENT);
+  rows.forEach((one, row) => {
+    if (!isFirst(one, row)) staged.copyWithin(row * size, (row - 1) * size, row * size);
   });
-  return kept;
+  if (!direct) put(data, 0, staged);
+}
+
+/** Fills an input with registered ones, where others were before. */
+function hold({ info, data, size, held }: Slot, rows: readonly Row[], registered: Registered): void {
+  rows.forEach(({ id }, row) => {
+    if (id !== undefined && held[row] === id) return;
+    const tensor = registeredOf(info.name, id, registered);
+    if (sizeOf(tensor.dims) !== size) throw new Error(`rows of ${info.name} differ in shape`);
+    put(data, row * size, tensor.data);
+    held[row] = id;
+  });
 }
 
 /** Shape of an input without its batch axis. */

@@ -1,9 +1,9 @@
 import { SrdsError } from '../../errors.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import type { Batch, BatchResult, ConditioningId, GraphFile, GraphInfo } from '../engine.js';
+import type { Batch, BatchResult, ConditioningId, Evaluation, GraphFile, GraphInfo } from '../engine.js';
 import { deviceName } from '../device.js';
 import { brokenGraph } from './brokenGraph.js';
-import type { Mailbox } from './mailbox.js';
+import { CONTENTS, type Mailbox } from './mailbox.js';
 import { DeviceProcess } from './process.js';
 import type { ProcessSettings, Reply, WireBatch } from './protocol.js';
 
@@ -97,7 +97,8 @@ export class LocalDevice {
       try {
         await this.revive();
         const { process } = this;
-        const reply = await process.ask({ kind: 'run', batch: send(batch, process.mailbox) });
+        const { wire, end } = put(batch, process.mailbox);
+        const reply = await process.run(wire, end);
         this.deaths = 0;
         return this.received(reply, batch, process.mailbox);
       } catch (error) {
@@ -143,35 +144,43 @@ export class LocalDevice {
         `${this.name} has no memory for larger batches than ${this.lanes.at(-1)} rows; it goes on with those`,
       );
     }
-    const rowsOf = batch.map(({ conditioning, combine }) => (combine === undefined ? (conditioning?.length ?? 1) : 1));
-    const data = new Float32Array(rowsOf.reduce((a, b) => a + b) * reply.size);
-    mailbox.read(data, 0);
-    let row = 0;
-    const outputs = rowsOf.map((rows) =>
-      Array.from({ length: rows }, () => data.subarray(row * reply.size, ++row * reply.size)),
+    const outputs = batch.map((evaluation) =>
+      Array.from({ length: rowsOf(evaluation) }, () => new Float32Array(reply.size)),
     );
+    mailbox.read(outputs.flat(), CONTENTS);
     return { outputs, seconds: reply.seconds, rows: reply.rows, device: this.name };
   }
 }
 
+/** Rows that come back for an evaluation. */
+function rowsOf({ conditioning, combine, sums }: Evaluation): number {
+  return sums?.weights.length ?? (combine === undefined ? (conditioning?.length ?? 1) : 1);
+}
+
 /** Puts a batch's tensors into the mailbox. @throws SrdsError ENGINE_FAILED if they differ in shape */
-function send(batch: Batch, mailbox: Mailbox): WireBatch {
-  let position = 0;
-  const inputs = Object.entries(batch[0].inputs).map(([name, { type, dims, data }]) => {
-    const at = position;
+function put(batch: Batch, mailbox: Mailbox): { readonly wire: WireBatch; readonly end: number } {
+  let end = CONTENTS;
+  const inputs = Object.entries(batch[0].inputs).map(([name, { type, dims }]) => {
+    const at = end;
     const shape = dims.join();
-    const all = new Uint8Array(batch.length * data.byteLength);
-    batch.forEach(({ inputs }, k) => {
+    const rows = batch.map(({ inputs }) => {
       const tensor = (inputs as Readonly<Partial<Record<string, Tensor>>>)[name];
       if (tensor?.type !== type || tensor.dims.join() !== shape) throw differ(name);
-      all.set(new Uint8Array(tensor.data.buffer, tensor.data.byteOffset, data.byteLength), k * data.byteLength);
+      return tensor.data;
     });
-    position = mailbox.write(all, position);
+    end = mailbox.write(rows, at);
     return { name, type, dims, at };
   });
   const [{ graph, output }] = batch;
-  const conditioning = batch.map(({ conditioning }) => conditioning ?? null);
-  return { graph, output, inputs, conditioning, combine: batch.map(({ combine }) => combine ?? null) };
+  const wire: WireBatch = {
+    graph,
+    output,
+    inputs,
+    conditioning: batch.map(({ conditioning }) => conditioning ?? null),
+    combine: batch.map(({ combine }) => combine),
+    sums: batch.map(({ sums }) => sums),
+  };
+  return { wire, end };
 }
 
 function differ(name: string): SrdsError {

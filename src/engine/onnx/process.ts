@@ -4,7 +4,7 @@ import { oneLine, SrdsError } from '../../errors.js';
 import { deviceName } from '../device.js';
 import { Mailbox } from './mailbox.js';
 import { Vigil } from './vigil.js';
-import type { Notice, Numbered, ProcessSettings, Question, Reply } from './protocol.js';
+import type { Knock, Notice, Numbered, Order, ProcessSettings, Question, Reply, WireBatch } from './protocol.js';
 
 /** How long an answer is waited for without sleep, on GPUs: what takes longer can bear to be noticed late. */
 const VIGIL_MS = 50;
@@ -17,11 +17,13 @@ interface Pending {
 /** The parent's side of a device process. */
 export class DeviceProcess {
   readonly mailbox = Mailbox.create();
-  private readonly vigil: Vigil | undefined;
+  private readonly vigil: Vigil;
+  private readonly awake: boolean;
   private readonly child: ChildProcess;
   private readonly device: string;
   private readonly pending = new Map<number, Pending>();
   private questions = 0;
+  private notices = 0;
   private readonly ended: Promise<void>;
   private closing = false;
   private failure: SrdsError | undefined;
@@ -29,7 +31,8 @@ export class DeviceProcess {
 
   constructor(settings: Omit<ProcessSettings, 'mailbox'>) {
     this.device = deviceName(settings.device);
-    this.vigil = settings.device.kind === 'cpu' ? undefined : new Vigil();
+    this.awake = settings.device.kind !== 'cpu';
+    this.vigil = new Vigil(this.mailbox, (letter) => this.receive(letter as Numbered<Reply>));
     const whole: ProcessSettings = { ...settings, mailbox: this.mailbox.path };
     this.child = fork(fileURLToPath(new URL('./worker.js', import.meta.url)), [JSON.stringify(whole)], {
       serialization: 'advanced',
@@ -39,14 +42,14 @@ export class DeviceProcess {
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.lastWords = (this.lastWords + text).slice(-500);
     });
-    this.child.on('message', ({ number, ...reply }: Numbered<Reply>) => {
-      this.pending.get(number)?.resolve(reply);
-      this.pending.delete(number);
-      if (this.pending.size === 0) this.vigil?.end();
+    this.child.on('message', (message: Numbered<Reply> | Knock) => {
+      if (message.kind !== 'knock') this.receive(message);
+      else this.vigil.look();
     });
     this.ended = new Promise((resolve) => {
       const end = (how: string) => {
         if (!this.failure) {
+          this.vigil.stop();
           this.mailbox.remove();
           this.mailbox.close();
         }
@@ -71,21 +74,45 @@ export class DeviceProcess {
 
   /** Asks, and waits for the reply. @throws SrdsError ENGINE_FAILED if the process ends before it */
   ask(question: Question): Promise<Reply> {
-    return new Promise((resolve, reject) => {
-      if (this.failure) return reject(this.failure);
-      const number = this.questions++;
-      this.send({ ...question, number });
-      this.pending.set(number, { resolve, reject });
-      if (question.kind === 'run') this.vigil?.keep(VIGIL_MS);
+    return this.reply((number) => this.send({ ...question, number }));
+  }
+
+  /**
+   * Has a batch run, whose tensors are in the mailbox, and waits for the reply.
+   * @param end of the tensors, where the order can go
+   * @throws SrdsError ENGINE_FAILED if the process ends before it
+   */
+  run(batch: WireBatch, end: number): Promise<Reply> {
+    return this.reply((number) => {
+      const order: Numbered<Order> = { kind: 'run', batch, notices: this.notices, number };
+      if (this.mailbox.send(order, end)) this.send({ kind: 'knock' });
+      if (this.awake) this.vigil.keep(VIGIL_MS);
     });
   }
 
   /** Tells something that has no reply. */
   tell(notice: Notice): void {
-    if (!this.failure) this.send(notice);
+    if (this.failure) return;
+    this.notices++;
+    this.send(notice);
   }
 
-  private send(message: Numbered<Question> | Notice): void {
+  private reply(ask: (number: number) => void): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      if (this.failure) return reject(this.failure);
+      const number = this.questions++;
+      this.pending.set(number, { resolve, reject });
+      ask(number);
+    });
+  }
+
+  private receive({ number, ...reply }: Numbered<Reply>): void {
+    this.pending.get(number)?.resolve(reply);
+    this.pending.delete(number);
+    if (this.pending.size === 0) this.vigil.end();
+  }
+
+  private send(message: Numbered<Question> | Notice | Knock): void {
     // A process that has just gone fails the send; its end is reported once, by the `exit` event.
     this.child.send(message, () => undefined);
   }

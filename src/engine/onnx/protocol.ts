@@ -1,4 +1,4 @@
-import type { ConditioningId, GraphFile, GraphInfo } from '../engine.js';
+import type { ConditioningId, GraphFile, GraphInfo, Sums } from '../engine.js';
 import type { Device } from '../device.js';
 import type { ElementType, Tensor } from '../../tensor/tensor.js';
 
@@ -30,8 +30,10 @@ export interface WireBatch {
   readonly inputs: readonly WireInput[];
   /** Of each evaluation: the registered inputs of its rows; null: one row, with no others. */
   readonly conditioning: readonly (readonly ConditioningId[] | null)[];
-  /** Of each evaluation: how its two rows are combined; null: they are not. */
-  readonly combine: readonly (number | null)[];
+  /** Of each evaluation: how its two rows are combined; undefined: they are not. */
+  readonly combine: readonly (number | undefined)[];
+  /** Of each evaluation: what it asks for in the output's place. */
+  readonly sums: readonly (Sums | undefined)[];
 }
 
 /** Parent to device process: what has a reply. */
@@ -39,10 +41,17 @@ export type Question =
   | { readonly kind: 'load'; readonly graphs: Readonly<Record<string, GraphFile>> }
   | { readonly kind: 'unload'; readonly graphs: readonly string[] }
   /** Whether the device works at all. */
-  | { readonly kind: 'probe' }
-  | { readonly kind: 'run'; readonly batch: WireBatch };
+  | { readonly kind: 'probe' };
 
-/** Parent to device process: what has none. */
+/** Parent to device process, by the mailbox: a batch to be run. */
+export interface Order {
+  readonly kind: 'run';
+  readonly batch: WireBatch;
+  /** Notices that were sent before: they come another way and may be late. */
+  readonly notices: number;
+}
+
+/** Parent to device process: what has no reply. */
 export type Notice =
   | { readonly kind: 'register'; readonly id: ConditioningId; readonly inputs: Readonly<Record<string, Tensor>> }
   | { readonly kind: 'release'; readonly id: ConditioningId };
@@ -53,7 +62,7 @@ export type Reply =
   | { readonly kind: 'unloaded' }
   | { readonly kind: 'works' }
   | { readonly kind: 'unloadable'; readonly graph: string; readonly message: string }
-  /** The rows of the output are at the start of the mailbox, float32. */
+  /** The rows of the output are where the mailbox's contents begin, float32. */
   | {
       readonly kind: 'done';
       /** Numbers in a row of the output. */
@@ -61,10 +70,17 @@ export type Reply =
       readonly seconds: number;
       /** Rows that were run, padding included. */
       readonly rows: number;
+      /** Where the rows of the output end in the mailbox, in bytes. */
+      readonly end: number;
       /** Lanes that are left, if memory did not suffice for one. */
       readonly lanes?: readonly number[] | undefined;
     }
   | { readonly kind: 'failed'; readonly message: string };
+
+/** That there is a letter in the mailbox, for a side that sleeps. */
+export interface Knock {
+  readonly kind: 'knock';
+}
 
 /** A message with the number of its question: an answer that fails may overtake others. */
 export type Numbered<Message> = Message & { readonly number: number };

@@ -1,29 +1,61 @@
+import type { Mailbox } from './mailbox.js';
+
 /** How long a turn of the event loop is made to last: shorter ones only make more garbage. */
 const TURN_MS = 0.02;
 
 /**
- * Keeps an event loop awake. A loop that sleeps takes some tenths of a millisecond to notice a message, and its processor
- * runs slower for a while; a small batch on a GPU takes a few milliseconds. It costs a processor while it lasts.
+ * Watches a mailbox. An event loop that sleeps takes some tenths of a millisecond to notice a message, and its processor
+ * runs slower for a while; a small batch on a GPU takes a few milliseconds. So it can be kept awake, which costs a processor.
  */
 export class Vigil {
   private until = 0;
   private going = false;
+  private stopped = false;
 
-  /** @param milliseconds from now on; the longest of all calls holds */
+  /** @param onLetter given what is found, in a turn of its own */
+  constructor(
+    private readonly mailbox: Mailbox,
+    private readonly onLetter: (letter: unknown) => void,
+  ) {}
+
+  /** Looks once. @returns whether there was a letter */
+  look(): boolean {
+    if (this.stopped) return false;
+    const letter = this.mailbox.take();
+    if (letter === undefined) return false;
+    this.onLetter(letter);
+    return true;
+  }
+
+  /** @param milliseconds from now on in which it looks all the time; the longest of all calls holds, or until `end` */
   keep(milliseconds: number): void {
     this.until = Math.max(this.until, performance.now() + milliseconds);
     if (this.going) return;
     this.going = true;
+    this.mailbox.sleeps(false);
     const turn = (): void => {
+      if (this.stopped) return;
       const start = performance.now();
-      if (start >= this.until) return void (this.going = false);
-      while (performance.now() < start + TURN_MS);
+      if (start >= this.until) {
+        this.going = false;
+        this.mailbox.sleeps(true);
+        // The other side may have sent before it could know.
+        this.look();
+        return;
+      }
+      while (!this.look() && performance.now() < start + TURN_MS);
       setImmediate(turn);
     };
     setImmediate(turn);
   }
 
+  /** Lets the event loop sleep. */
   end(): void {
     this.until = 0;
+  }
+
+  /** Never looks again: the mailbox can be closed. */
+  stop(): void {
+    this.stopped = true;
   }
 }

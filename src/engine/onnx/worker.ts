@@ -6,10 +6,10 @@ import { messageOf } from '../../errors.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { ConditioningId, GraphInfo } from '../engine.js';
 import { Graph } from './graph.js';
-import { Mailbox } from './mailbox.js';
+import { CONTENTS, Mailbox } from './mailbox.js';
 import { Vigil } from './vigil.js';
 import { tryProviders } from './providers.js';
-import type { Notice, Numbered, ProcessSettings, Question, Reply } from './protocol.js';
+import type { Knock, Notice, Numbered, Order, ProcessSettings, Question, Reply } from './protocol.js';
 
 const settings = JSON.parse(process.argv[2]) as ProcessSettings;
 const mailbox = Mailbox.open(settings.mailbox);
@@ -18,9 +18,12 @@ mailbox.remove();
 /** How long the next batch is waited for without sleep, on GPUs. */
 const VIGIL_MS = 10;
 
-const vigil = settings.device.kind === 'cpu' ? undefined : new Vigil();
+const vigil = new Vigil(mailbox, (letter) => follow(letter as Numbered<Order>));
 const graphs = new Map<string, Graph>();
 const registered = new Map<ConditioningId, Readonly<Record<string, Tensor>>>();
+let notices = 0;
+/** An order that has come before the notices that it needs. */
+let early: Numbered<Order> | undefined;
 
 async function load(request: Extract<Question, { kind: 'load' }>): Promise<Reply> {
   const loaded: Record<string, GraphInfo> = {};
@@ -46,16 +49,33 @@ async function unload(names: readonly string[]): Promise<Reply> {
   return { kind: 'unloaded' };
 }
 
-async function run({ batch }: Extract<Question, { kind: 'run' }>): Promise<Reply> {
+/** Runs a batch and sends the reply by the mailbox. */
+async function run({ batch, number }: Numbered<Order>): Promise<void> {
+  let reply: Numbered<Reply>;
+  let end = CONTENTS;
   try {
     const graph = graphs.get(batch.graph);
     if (!graph) throw new Error(`no graph ${batch.graph}`);
     const done = await graph.run(batch, registered, mailbox);
-    vigil?.keep(VIGIL_MS);
-    return { kind: 'done', ...done };
+    end = done.end;
+    reply = { kind: 'done', ...done, number };
   } catch (error) {
-    return { kind: 'failed', message: messageOf(error) };
+    reply = { kind: 'failed', message: messageOf(error), number };
   }
+  if (mailbox.send(reply, end)) process.send?.({ kind: 'knock' } satisfies Knock);
+  if (settings.device.kind !== 'cpu') vigil.keep(VIGIL_MS);
+}
+
+function follow(order: Numbered<Order>): void {
+  early = order.notices > notices ? order : undefined;
+  if (early) return;
+  vigil.end();
+  void run(order);
+}
+
+function noticed(): void {
+  notices++;
+  if (early) follow(early);
 }
 
 async function probe(): Promise<Reply> {
@@ -71,20 +91,22 @@ function answer({ number }: Numbered<Question>, reply: Promise<Reply>): void {
   void reply.then((value) => process.send?.({ ...value, number } satisfies Numbered<Reply>));
 }
 
-process.on('message', (request: Numbered<Question> | Notice) => {
+process.on('message', (request: Numbered<Question> | Notice | Knock) => {
   switch (request.kind) {
     case 'load':
       return answer(request, load(request));
     case 'unload':
       return answer(request, unload(request.graphs));
-    case 'run':
-      return answer(request, run(request));
     case 'probe':
       return answer(request, probe());
     case 'register':
-      return void registered.set(request.id, request.inputs);
+      registered.set(request.id, request.inputs);
+      return noticed();
     case 'release':
-      return void registered.delete(request.id);
+      registered.delete(request.id);
+      return noticed();
+    case 'knock':
+      return void vigil.look();
   }
 });
 process.on('disconnect', () => process.exit());
