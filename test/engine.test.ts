@@ -44,7 +44,7 @@ class ManualEngine implements Engine {
     );
   }
   async answer(): Promise<void> {
-    await turn();
+    for (let k = 0; k < 1000 && this.answers.length === 0; k++) await turn();
     this.answers.shift()?.();
     await turn();
   }
@@ -97,6 +97,22 @@ test('requesters share batches fairly, whatever the priorities, and what is spec
       [10, 20, 21, 30],
       [11, 12, 13, 14],
     ],
+  );
+  await Promise.all(results);
+});
+
+test('a batch is no larger than pays for those who ask, and the engine is full when that is asked for', async () => {
+  const engine = new ManualEngine(['batch'], 1, 8);
+  const batcher = new Batcher(engine);
+  const results = [0, 1, 2].map((k) => batcher.evaluate(at(k), { priority: [k], requester: ME, maxRows: 2 }));
+  assert.equal(batcher.full, false);
+  results.push(batcher.evaluate(at(3), { priority: [0], requester: {}, maxRows: 2 }));
+  assert.equal(batcher.full, true);
+  await engine.answer();
+  await engine.answer();
+  assert.deepEqual(
+    timesOf(engine.batches).map((times) => times.length),
+    [2, 2],
   );
   await Promise.all(results);
 });

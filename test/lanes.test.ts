@@ -115,7 +115,9 @@ test('sums of input and output are computed beside the network, of one row or of
       assert.equal(rows.length, 3);
       const [first, second] = result.outputs[e];
       weights.forEach(([a, b], k) => {
-        const expected = first.map((value, j) => a * Number(SAMPLES[e].data[j]) + b * (value + 5 * (second[j] - value)));
+        const expected = first.map(
+          (value, j) => a * Number(SAMPLES[e].data[j]) + b * (value + 5 * (second[j] - value)),
+        );
         assert.ok(worst([[rows[k]]], [[expected]]) < 1e-4);
       });
       assert.deepEqual(rows[1], SAMPLES[e].data);

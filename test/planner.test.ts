@@ -10,6 +10,7 @@ import {
   latency,
   parseCurve,
   plan,
+  rowsThatPay,
   simulateSerial,
   simulateSrds,
   type LatencyCurve,
@@ -164,4 +165,14 @@ test('a curve that is none is refused by what is wrong with it', () => {
     parseCurve({ points: points([8, 0.2], [2, 0.1]), device: 'x' }, 'curve.json').points.map(({ rows }) => rows),
     [2, 8],
   );
+});
+
+test('a batch is as large as pays: all of a flat curve, up to where rows begin to take turns, one evaluation of a linear one', () => {
+  const curve = (seconds: (rows: number) => number) => ({
+    lanes: true,
+    points: [2, 8, 16, 32, 64].map((rows) => ({ rows, seconds: seconds(rows) })),
+  });
+  assert.equal(rowsThatPay(curve(() => 0.01)), 64);
+  assert.equal(rowsThatPay(curve((rows) => 0.01 * Math.max(1, rows / 16))), 16);
+  assert.equal(rowsThatPay(curve((rows) => 0.01 * rows)), 2);
 });

@@ -18,6 +18,7 @@ interface Flags extends DeviceFlags {
   devices?: number;
   curve?: string;
   guidance: boolean;
+  fresh?: boolean;
   json?: boolean;
 }
 
@@ -33,6 +34,7 @@ export function planCommand(signal: AbortSignal): Command {
     .option('--curve <file>', 'JSON: {"lanes": true, "points": [{"rows": 2, "seconds": 0.006}, ...]}; nothing is run')
     .option('--devices <n>', 'devices that have this curve (default: 1)', whole('--devices'))
     .option('--no-guidance', 'with one row an evaluation instead of two')
+    .option('--fresh', 'measure again what is in the cache, such as after a measurement on a busy machine')
     .option('--json', 'print the plans as JSON, and nothing else');
   return addDeviceOptions(command).action(async (flags: Flags) => {
     for (const steps of flags.steps) wholeNumber('a number of steps', steps, 1, MAX_STEPS);
@@ -54,10 +56,7 @@ async function described({ devices = 1, guidance }: Flags, file: string): Promis
     });
   const curve = parseCurve(content, file);
   const rowsPerEvaluation = guidance ? 2 : 1;
-  const maxRows = Math.max(
-    rowsPerEvaluation,
-    curve.lanes ? rowsThatPay(curve) : curve.points[curve.points.length - 1].rows,
-  );
+  const maxRows = Math.max(rowsPerEvaluation, rowsThatPay(curve));
   return { devices: Array.from({ length: devices }, () => curve), rowsPerEvaluation, maxRows };
 }
 
@@ -72,7 +71,7 @@ async function measured(flags: Flags, signal: AbortSignal): Promise<Machine> {
     const pipeline = await Pipeline.open(model, { ...open, signal, onWarning: (message) => warn(message, progress) });
     try {
       progress?.doing('measuring the devices');
-      return await pipeline.machine({ prompt: '', guidance: others.guidance ? undefined : 1 });
+      return await pipeline.machine({ prompt: '', guidance: others.guidance ? undefined : 1 }, others);
     } finally {
       await pipeline.close();
     }

@@ -29,13 +29,15 @@ export interface EngineDenoiserOptions {
   readonly priority: readonly number[];
   /** Shares its turn with other requesters. */
   readonly requester: Requester;
+  /** Rows of the largest batch that pays; default: as many as the engine takes. */
+  readonly maxRows?: number | undefined;
 }
 
 /** A denoiser over a network in an engine. With guidance an evaluation is two rows. */
 export function engineDenoiser(options: EngineDenoiserOptions): Denoiser {
   const { batcher, graph, output, dims, unconditional, conditional } = options;
   const conditioning = unconditional === undefined ? [conditional] : [unconditional, conditional];
-  const { requester, guidanceRescale: rescale = 0 } = options;
+  const { requester, maxRows, guidanceRescale: rescale = 0 } = options;
   // Rescaling needs the conditional row too.
   const combine = unconditional === undefined || rescale > 0 ? undefined : options.guidance;
   const sumsOf = (only: readonly Combination[] | undefined, { alphaBar }: NoiseLevel): Sums | undefined => {
@@ -48,7 +50,7 @@ export function engineDenoiser(options: EngineDenoiserOptions): Denoiser {
     const priority = [...request.priority, ...options.priority];
     const sums = sumsOf(only, level);
     const evaluation = { graph, output, inputs, conditioning, combine, sums };
-    const rows = await batcher.evaluate(evaluation, { priority, requester, speculative, signal });
+    const rows = await batcher.evaluate(evaluation, { priority, requester, speculative, maxRows, signal });
     if (only && sums) return new KnownSums(only, rows);
     const guided =
       rows.length === 1 ? rows[0] : rescaleGuidance(guide(rows[0], rows[1], options.guidance), rows[1], rescale);

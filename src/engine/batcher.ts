@@ -13,6 +13,8 @@ export interface Wish {
   readonly requester: Requester;
   /** Whether it may turn out to have been in vain; then it only takes room that others leave. */
   readonly speculative?: boolean;
+  /** Rows of the largest batch that pays; default: as many as the engine takes. */
+  readonly maxRows?: number | undefined;
   /** Drops the evaluation if it still waits when aborted; one under way is finished. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -48,8 +50,9 @@ interface Account {
   readonly waiting: Waiting[];
   rows: number;
   underWay: number;
-  /** Rows of its last evaluation. */
+  /** Rows of its last evaluation, and of the largest batch that pays for it. */
   each: number;
+  maxRows: number;
 }
 
 /**
@@ -79,6 +82,7 @@ export class Batcher {
       if (signal) this.listen(signal).add(entry);
       const account = this.account(requester);
       account.each = rows;
+      account.maxRows = wish.maxRows ?? Infinity;
       account.waiting.push(entry);
       this.schedule();
     });
@@ -106,7 +110,7 @@ export class Batcher {
     const known = this.accounts.get(requester);
     if (known) return known;
     const least = Math.min(...[...this.accounts.values()].map(({ rows }) => rows));
-    const account = { waiting: [], rows: Number.isFinite(least) ? least : 0, underWay: 0, each: 0 };
+    const account = { waiting: [], rows: Number.isFinite(least) ? least : 0, underWay: 0, each: 0, maxRows: Infinity };
     this.accounts.set(requester, account);
     return account;
   }
@@ -126,7 +130,8 @@ export class Batcher {
   /** Whether the requesters there are fill the engine, so that one more had better not speculate. */
   get full(): boolean {
     const needed = [...this.accounts.values()].reduce((sum, { each }) => sum + each, 0);
-    return needed >= this.engine.maxRows * this.engine.slots;
+    const most = Math.min(this.engine.maxRows, ...[...this.accounts.values()].map((account) => account.maxRows));
+    return needed >= most * this.engine.slots;
   }
 
   /** Later in this turn of the event loop, so that all who are waked by one batch share the next. */
@@ -155,7 +160,8 @@ export class Batcher {
       entries: account.waiting.filter(({ key }) => key === first.key),
     }));
     const all = queues.flatMap(({ entries }) => entries).reduce((sum, { rows }) => sum + rows, 0);
-    const room = Math.min(this.engine.maxRows, Math.max(first.rows, Math.ceil(all / free)));
+    const most = Math.min(this.engine.maxRows, first.wish.maxRows ?? Infinity);
+    const room = Math.min(most, Math.max(first.rows, Math.ceil(all / free)));
 
     const batch: Waiting[] = [];
     let rows = 0;

@@ -3,7 +3,7 @@ import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Batch, ConditioningId, Engine } from '../engine/engine.js';
-import { parseCurve, type LatencyCurve } from '../plan/curve.js';
+import { parseCurve, rowsThatPay, type LatencyCurve } from '../plan/curve.js';
 import type { Machine } from '../plan/simulate.js';
 import { float32, sizeOf } from '../tensor/tensor.js';
 import { version } from './version.js';
@@ -36,20 +36,39 @@ export interface CalibrationInput {
 /**
  * The machine as the planner sees it: each device's latency by rows, measured once for a model, size of image, set of devices and
  * version of this package, and kept in the user's cache.
+ * @param fresh whether to measure in any case
  */
-export async function calibrate(input: CalibrationInput): Promise<Machine> {
-  const { engine, conditioning, images } = input;
-  const file = join(cacheFolder(), `${await keyOf(input)}.json`);
-  const known = await readFile(file, 'utf8').then(
+export async function calibrate(input: CalibrationInput, { fresh = false } = {}): Promise<Machine> {
+  const file = await fileOf(input);
+  const known = fresh ? undefined : await curveIn(file);
+  if (known) return machineWith(known, input);
+  const curve = await measure(input);
+  await keep(file, curve, input);
+  return machineWith(curve, input);
+}
+
+/** The machine, if it has been measured before. */
+export async function calibrated(input: CalibrationInput): Promise<Machine | undefined> {
+  const curve = await curveIn(await fileOf(input));
+  return curve && machineWith(curve, input);
+}
+
+async function fileOf(input: CalibrationInput): Promise<string> {
+  return join(cacheFolder(), `${await keyOf(input)}.json`);
+}
+
+function curveIn(file: string): Promise<LatencyCurve | undefined> {
+  return readFile(file, 'utf8').then(
     (text) => parseCurve(JSON.parse(text), file),
     () => undefined,
   );
-  const curve = known ?? (await measure(input));
-  if (!known) await keep(file, curve, input);
+}
+
+function machineWith(curve: LatencyCurve, { engine, conditioning, images }: CalibrationInput): Machine {
   return {
     devices: Array.from({ length: engine.slots }, () => curve),
     rowsPerEvaluation: conditioning.length * images,
-    maxRows: engine.maxRows,
+    maxRows: Math.min(engine.maxRows, Math.max(conditioning.length, rowsThatPay(curve))),
   };
 }
 
@@ -80,8 +99,8 @@ async function measure(input: CalibrationInput): Promise<LatencyCurve> {
     const seconds = times.sort((a, b) => a - b)[Math.floor(times.length / 4)];
     const before = points.at(-1);
     points.push({ rows, seconds });
-    // Where rows take turns, larger batches have nothing more to tell.
-    if (engine.lanes.length === 0 && before && seconds / rows > PROPORTIONAL * (before.seconds / before.rows)) break;
+    // Where rows take turns, larger batches have nothing more to tell, and a lane costs memory.
+    if (before && seconds / rows > PROPORTIONAL * (before.seconds / before.rows)) break;
   }
   return { points, lanes: engine.lanes.length > 0 };
 }

@@ -13,7 +13,7 @@ import type { Machine } from '../plan/simulate.js';
 import { serialEvaluations } from '../solver/solver.js';
 import { maxAbsoluteDifference, meanAbsoluteDifference } from '../tensor/operations.js';
 import { sizeOf } from '../tensor/tensor.js';
-import { calibrate } from './calibrate.js';
+import { calibrate, calibrated, type CalibrationInput } from './calibrate.js';
 import { choose, type Chosen } from './choose.js';
 import { condition, zeroed, type Conditioning } from './conditioning.js';
 import { stoppingMeasure } from './stopping.js';
@@ -71,6 +71,8 @@ export class Pipeline {
   private readonly loadSeconds: number;
   private readonly variant: string;
   private batches = 0;
+  /** Rows of the largest batch that pays, by the size of the image; where it has been measured. */
+  private readonly rowsThatPay = new Map<string, number>();
 
   /**
    * @param engine with the model's graphs under the names of their folders; closed by `close`
@@ -131,15 +133,19 @@ export class Pipeline {
 
   /**
    * The machine as the planner sees it: how long batches of the UNet take, measured or from the cache.
+   * @param fresh whether to measure in any case
    * @throws SrdsError as `generate` does
    */
-  machine(options: GenerateOptions): Promise<Machine> {
+  machine(
+    options: GenerateOptions,
+    { fresh = false }: { readonly fresh?: boolean | undefined } = {},
+  ): Promise<Machine> {
     const settings = settingsOf(options, this.model);
     return this.residency.inTurn(async () => {
       const { job } = await this.prepare(settings, () => undefined, new AbortController().signal);
       const ids = [job.conditional, job.unconditional].filter((id) => id !== undefined);
       try {
-        return await this.calibrate(settings, ids);
+        return this.remember(settings, await calibrate(this.calibration(settings, ids), { fresh }));
       } finally {
         ids.forEach((id) => this.engine.release(id));
       }
@@ -231,17 +237,27 @@ export class Pipeline {
 
   /** Settles what was left to the planner. */
   private async choose({ settings, conditional, unconditional }: Job): Promise<Chosen | undefined> {
-    if (settings.sampler !== 'auto') return undefined;
-    const busy = this.batcher.full || this.networks.timestepBatching.kind === 'shared';
     const conditioning = unconditional === undefined ? [conditional] : [conditional, unconditional];
-    return choose(settings, busy, () => this.calibrate(settings, conditioning));
+    const calibration = this.calibration(settings, conditioning);
+    if (settings.sampler !== 'auto') {
+      if (settings.sampler !== 'serial') this.remember(settings, await calibrated(calibration));
+      return undefined;
+    }
+    const busy = this.batcher.full || this.networks.timestepBatching.kind === 'shared';
+    return choose(settings, busy, async () => this.remember(settings, await calibrate(calibration)));
   }
 
-  private calibrate(settings: Settings, conditioning: readonly ConditioningId[]): Promise<Machine> {
+  private calibration(settings: Settings, conditioning: readonly ConditioningId[]): CalibrationInput {
     const { width, height, seeds } = settings;
     const { model, engine, variant, networks } = this;
     const unetOutput = networks.unetOutput;
-    return calibrate({ model, engine, variant, unetOutput, width, height, conditioning, images: seeds.length });
+    return { model, engine, variant, unetOutput, width, height, conditioning, images: seeds.length };
+  }
+
+  /** From now on batches are no larger than pays at this size. */
+  private remember<Known extends Machine | undefined>({ width, height }: Settings, machine: Known): Known {
+    if (machine) this.rowsThatPay.set(`${width}x${height}`, machine.maxRows);
+    return machine;
   }
 
   private async conditioningOf(
@@ -336,6 +352,7 @@ export class Pipeline {
       guidanceRescale,
       priority: [image],
       requester: job,
+      maxRows: this.rowsThatPay.get(`${settings.width}x${settings.height}`),
     });
     return { ...start, denoiser, solver: settings.method, signal };
   }

@@ -18,7 +18,9 @@ export interface Summary {
   readonly inside: number;
   /** Grey levels: mean over prompts, worst prompt, and prompts above one. */
   readonly error: { readonly mean: number; readonly max: number; readonly aboveOne: number; readonly of: number };
+  /** Seconds as planned, and by which share that is off. */
   readonly predicted: number | null;
+  readonly predictionError: number | null;
 }
 
 /** Summaries by number of steps and sampler, in the order in which they were measured. */
@@ -57,6 +59,7 @@ export function summarize(measurements: readonly Measurement[]): Summary[] {
         of: errors.length,
       },
       predicted: predicted.length > 0 ? mean(predicted) : null,
+      predictionError: predicted.length > 0 ? mean(predicted) / seconds - 1 : null,
     };
   });
 }
@@ -74,6 +77,7 @@ const HEAD = [
   'error, mean / worst prompt',
   'above 1 grey level',
   'planned, ms',
+  'planned, off by',
 ];
 
 /** The summaries as a table; the first row is its head. */
@@ -91,6 +95,7 @@ export function summaryTable(summaries: readonly Summary[], floors: readonly Noi
     `${row.error.mean.toFixed(3)} / ${row.error.max.toFixed(2)}`,
     `${row.error.aboveOne} of ${row.error.of}`,
     row.predicted === null ? '' : (1000 * row.predicted).toFixed(0),
+    row.predictionError === null ? '' : `${(100 * row.predictionError).toFixed(0)} %`,
   ]);
   const floor = floors.map((row) => [
     String(row.steps),
@@ -99,6 +104,7 @@ export function summaryTable(summaries: readonly Summary[], floors: readonly Noi
     ...['', '', '', '', '', ''],
     `${row.mean.toFixed(3)} / ${row.max.toFixed(2)}`,
     `of ${row.prompts}`,
+    '',
     '',
   ]);
   return [HEAD, ...[...rows, ...floor].sort((a, b) => Number(a[0]) - Number(b[0]))];

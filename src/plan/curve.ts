@@ -53,9 +53,8 @@ export function latency({ points, lanes }: LatencyCurve, rows: number): number {
   return points[at].seconds + slope * (rows - points[at].rows);
 }
 
-/** Rows of the largest batch that pays: the largest lane, or the fewest at which a row costs nearly the least. */
-export function rowsThatPay({ points, lanes }: LatencyCurve): number {
-  if (lanes) return points[points.length - 1].rows;
+/** Rows of the largest batch that pays: the fewest at which a row costs nearly the least. More of them only delay what is urgent. */
+export function rowsThatPay({ points }: LatencyCurve): number {
   const each = points.map(({ rows, seconds }) => seconds / rows);
   const least = Math.min(...each);
   return points[each.findIndex((seconds) => seconds <= 1.05 * least)].rows;
