@@ -7,6 +7,7 @@ import {
   criticalPath,
   evenPartition,
   expectedIterations,
+  expectedPasses,
   latency,
   parseCurve,
   plan,
@@ -48,6 +49,15 @@ const denoiserOn = (engine: VirtualEngine) =>
     priority: [0],
     requester: {},
   });
+
+/** Seconds in virtual time that picard takes for so many passes. */
+async function measuredPicard(machine: Machine, steps: number, window: number): Promise<number> {
+  const engine = new VirtualEngine(machine);
+  const maxIterations = Math.round(expectedPasses(steps, window));
+  const common = { x: Float32Array.of(0.7), steps: smoothGrid(steps), denoiser: denoiserOn(engine), solver: ddim };
+  await engine.until(picard({ ...common, window, maxIterations }).result);
+  return engine.now;
+}
 
 /** Seconds in virtual time that a real sampler takes on a machine. */
 async function measured(machine: Machine, steps: number, partition?: Partition, iterations = 0): Promise<number> {
@@ -108,7 +118,7 @@ for (const [name, curve] of Object.entries({ FLAT, LINEAR, STEPPED, BENT })) {
     }
   });
 
-  test(`${name}: the choice is at most 5 % slower than the better of serial and srds`, async () => {
+  test(`${name}: the choice is at most 5 % slower than the best of serial, srds and, from 50 steps on, picard`, async () => {
     for (const devices of [1, 4]) {
       const machine = machineOf(curve, devices, name === 'LINEAR' ? 8 : 128);
       for (const steps of [1, 2, 10, 25, 100]) {
@@ -119,11 +129,18 @@ for (const [name, curve] of Object.entries({ FLAT, LINEAR, STEPPED, BENT })) {
           return measured(machine, steps, partition, Math.round(expectedIterations(blocks)));
         };
         const alone = await measured(machine, steps);
-        const taken = chosen.sampler === 'srds' ? await timeOf(chosen.partition.length) : alone;
         const square = steps > 3 ? await timeOf(Math.round(Math.sqrt(steps))) : alone;
+        const whole = steps >= 50 ? await measuredPicard(machine, steps, steps) : alone;
+        const taken =
+          chosen.sampler === 'srds'
+            ? await timeOf(chosen.partition.length)
+            : chosen.sampler === 'picard'
+              ? await measuredPicard(machine, steps, chosen.window)
+              : alone;
+        assert.ok(steps >= 50 || chosen.sampler !== 'picard');
         assert.ok(
-          taken <= 1.05 * Math.min(alone, square),
-          `${devices} devices, ${steps} steps: ${taken}, ${alone}, ${square}`,
+          taken <= 1.05 * Math.min(alone, square, whole),
+          `${devices} devices, ${steps} steps: ${taken}, ${alone}, ${square}, ${whole}`,
         );
       }
     }
@@ -133,7 +150,10 @@ for (const [name, curve] of Object.entries({ FLAT, LINEAR, STEPPED, BENT })) {
 test('where rows take turns the serial sampler is chosen, where they are free another one', () => {
   assert.equal(plan({ steps: 25 }, machineOf(LINEAR, 1, 8)).chosen.sampler, 'serial');
   assert.notEqual(plan({ steps: 25 }, machineOf(FLAT)).chosen.sampler, 'serial');
-  assert.equal(plan({ steps: 100 }, machineOf(STEPPED)).chosen.sampler, 'srds');
+  assert.equal(plan({ steps: 25 }, machineOf(STEPPED)).chosen.sampler, 'srds');
+  assert.equal(plan({ steps: 100 }, machineOf(STEPPED)).chosen.sampler, 'picard');
+  assert.equal(plan({ steps: 100, partition: evenPartition(100, 17) }, machineOf(STEPPED)).chosen.sampler, 'srds');
+  assert.equal(plan({ steps: 100, evaluationsPerStep: 2 }, machineOf(STEPPED)).chosen.sampler, 'srds');
 });
 
 test('more devices are never slower, by forecast', () => {

@@ -1,4 +1,4 @@
-import { plan, type Faithful, type Plan } from '../plan/plan.js';
+import { plan, type Candidate, type Plan } from '../plan/plan.js';
 import type { Machine } from '../plan/simulate.js';
 import { isMultistep } from '../solver/solver.js';
 import type { Settings } from './options.js';
@@ -7,7 +7,7 @@ import type { Settings } from './options.js';
 export interface Choice {
   readonly reason: string;
   /** Not there where nothing had to be compared. */
-  readonly chosen?: Faithful;
+  readonly chosen?: Candidate;
 }
 
 /** Settings with a sampler in the place of `auto`. */
@@ -49,5 +49,7 @@ function chosenBy({ chosen, reason }: Plan, settings: Settings): Chosen {
       return { settings: { ...settings, sampler: 'serial' }, choice };
     case 'srds':
       return { settings: { ...settings, sampler: 'srds', partition: chosen.partition }, choice };
+    case 'picard':
+      return { settings: { ...settings, sampler: 'picard', window: chosen.window }, choice };
   }
 }

@@ -14,5 +14,5 @@ export function expectedPasses(steps: number, window: number): number {
   return Math.min(steps - 1, SETTLE + (Math.max(0, steps - window) / window) * PER_WINDOW);
 }
 
-const SETTLE = 10;
-const PER_WINDOW = 2;
+const SETTLE = 9.2;
+const PER_WINDOW = 1.2;

@@ -28,21 +28,12 @@ function checkSameLength(a: Values, b: Values): void {
   if (a.length !== b.length) throw new RangeError(`arrays of ${a.length} and ${b.length} elements cannot be compared`);
 }
 
-/**
- * a x + b y, each element computed in float64 and rounded once. Loops: `map` costs ten times as much.
- * @returns `into`
- */
-export function weighted(
-  a: number,
-  x: Float32Array,
-  b: number,
-  y: Float32Array,
-  into: Float32Array = new Float32Array(x.length),
-): Float32Array {
+/** a x + b y, each element computed in float64 and rounded once. Loops: `map` costs ten times as much. */
+export function weighted(a: number, x: Float32Array, b: number, y: Float32Array): Float32Array {
   checkSameLength(x, y);
-  checkSameLength(x, into);
-  for (let k = 0; k < into.length; k++) into[k] = a * x[k] + b * y[k];
-  return into;
+  const sum = new Float32Array(x.length);
+  for (let k = 0; k < sum.length; k++) sum[k] = a * x[k] + b * y[k];
+  return sum;
 }
 
 /** Mean of (a - b)^2 over all elements, in float64. */
@@ -58,22 +49,4 @@ export function extrapolate(a: Float32Array, b: Float32Array, scale: number): Fl
   checkSameLength(a, b);
   for (let k = 0; k < a.length; k++) a[k] += scale * (b[k] - a[k]);
   return a;
-}
-
-/** a x + b (y + scale (z - y)), in one pass over memory. @returns `into` */
-export function guidedSum(
-  a: number,
-  x: Float32Array,
-  b: number,
-  y: Float32Array,
-  z: Float32Array,
-  scale: number,
-  into: Float32Array,
-): Float32Array {
-  checkSameLength(x, y);
-  checkSameLength(x, z);
-  checkSameLength(x, into);
-  const [ofY, ofZ] = [b * (1 - scale), b * scale];
-  for (let k = 0; k < into.length; k++) into[k] = a * x[k] + ofY * y[k] + ofZ * z[k];
-  return into;
 }

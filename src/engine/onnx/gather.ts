@@ -1,4 +1,5 @@
-import { extrapolate, guidedSum, weighted } from '../../tensor/operations.js';
+import { extrapolate } from '../../tensor/operations.js';
+import type { RowSums } from './sums.js';
 
 /** What an evaluation wants of its rows of the output. */
 export interface Wanted {
@@ -21,19 +22,19 @@ export function rowsBack({ rows, combine, sums }: Wanted): number {
  * @param output [rows of the batch, and more, size]; changed where rows are combined
  * @param into [rows that come back, size]
  */
-export function gather(output: Float32Array, size: number, batch: readonly Wanted[], into: Float32Array): void {
-  const rowOf = (values: Float32Array, index: number) => values.subarray(index * size, (index + 1) * size);
+export function gather(output: Float32Array, batch: readonly Wanted[], into: Float32Array, rowSums: RowSums): void {
+  const { size } = rowSums;
   let row = 0;
   let back = 0;
   for (const wanted of batch) {
     const { rows, combine, sums } = wanted;
-    const first = rowOf(output, row);
-    const second = combine === undefined ? first : rowOf(output, row + 1);
+    const first = output.subarray(row * size, (row + 1) * size);
+    const second = combine === undefined ? first : output.subarray((row + 1) * size, (row + 2) * size);
     if (sums) {
+      const scale = combine ?? 0;
+      rowSums.take(sums.x, first, second);
       for (const [k, [a, b]] of sums.weights.entries()) {
-        const end = rowOf(into, back + k);
-        if (combine === undefined) weighted(a, sums.x, b, first, end);
-        else guidedSum(a, sums.x, b, first, second, combine, end);
+        into.set(rowSums.sum(a, b * (1 - scale), b * scale), (back + k) * size);
       }
     } else {
       if (combine !== undefined) extrapolate(first, second, combine);

@@ -4,6 +4,7 @@ import { isShared, type ConditioningId, type TensorInfo } from '../engine.js';
 import { gather, rowsBack, type Wanted } from './gather.js';
 import type { Mailbox } from './mailbox.js';
 import type { WireBatch, WireInput } from './protocol.js';
+import { RowSums } from './sums.js';
 
 /** Registered inputs, by id. */
 export type Registered = ReadonlyMap<ConditioningId, Readonly<Record<string, Tensor>>>;
@@ -29,6 +30,7 @@ export class Lane {
   private slots: readonly Slot[] | undefined;
   private output: OrtTensor | undefined;
   private results = new Float32Array(0);
+  private sums: RowSums | undefined;
 
   /** @param rows of the batches */
   constructor(
@@ -87,7 +89,8 @@ export class Lane {
       };
     });
     const wanted = this.room(asked.reduce((sum, one) => sum + rowsBack(one), 0) * size);
-    gather(data, size, asked, wanted);
+    this.sums = this.sums?.size === size ? this.sums : new RowSums(size);
+    gather(data, asked, wanted, this.sums);
     return { size, seconds, end: mailbox.write([wanted], position) };
   }
 
