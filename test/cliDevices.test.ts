@@ -89,6 +89,21 @@ test('auto measures once, keeps the curve, says why it chose, and draws what tha
   const points = [2, 4, 8].map((rows) => ({ rows, seconds: 0.01 }));
   writeFileSync(curve, JSON.stringify({ ...(JSON.parse(written) as object), points }));
   assert.notEqual(report.parse(JSON.parse((await srds(...args, '--steps', '25')).stdout)).sampler, 'serial');
+  // One that is broken is in no one's way, and measured again by who needs it.
+  writeFileSync(curve, '{"points": []}');
+  assert.equal((await srds(...args, '--sampler', 'srds')).code, 0);
+  assert.equal((await srds(...args)).code, 0);
+  assert.match(readFileSync(curve, 'utf8'), /"rows"/);
+});
+
+test('a curve is measured anew when that is asked for, also where no lane holds an evaluation', async () => {
+  const { code, stdout } = await srds('plan', ...TINY, '--fresh', '--lanes', '1', '--steps', '9', '--json');
+  assert.equal(code, 0);
+  const { machine } = JSON.parse(stdout) as { machine: { devices: { points: { rows: number }[] }[] } };
+  assert.deepEqual(
+    machine.devices[0].points.map(({ rows }) => rows),
+    [2],
+  );
 });
 
 test('a trace is written and drawn, as SVG and as a page', async () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -125,11 +125,26 @@ test('sums of input and output are computed beside the network, of one row or of
   }
 });
 
+/** Where a link leads; nowhere if it has just gone, as the one that lists the others has. */
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
+}
+
 test('nothing is left where tensors were handed over, whether a process ends or is killed', async () => {
   const folder = process.platform === 'linux' ? '/dev/shm' : tmpdir();
   const mine = () => readdirSync(folder).filter((name) => name.startsWith('srds-'));
   const before = mine();
   const engine = await LocalEngine.open({ unet: { path: BUNDLED } });
+  if (process.platform === 'linux') {
+    const files = readdirSync('/proc/self/fd')
+      .map((fd) => linkOf(`/proc/self/fd/${fd}`))
+      .filter((name) => name.includes('/mailbox'));
+    assert.ok(files.length > 0 && files.every((name) => name.endsWith('(deleted)')), files.join());
+  }
   const opened = mine().filter((name) => !before.includes(name));
   for (const pid of engine.pids) process.kill(pid, 'SIGKILL');
   await engine.close();

@@ -84,6 +84,12 @@ export function engineConformance({ name, open, evaluations, conditioning, toler
       ]);
       assert.deepEqual(once, again);
     }),
+    check('conditioning that is released while a batch uses it stays for that batch', async (engine, [evaluation]) => {
+      const expected = await one(engine, evaluation);
+      const running = one(engine, evaluation);
+      for (const id of evaluation.conditioning ?? []) engine.release(id);
+      assert.deepEqual(await running, expected);
+    }),
     check('conditioning that was released, and graphs that are not there, are refused', async (engine, ready) => {
       const [evaluation] = ready;
       await assert.rejects(engine.run([{ ...evaluation, graph: 'no such graph' }]), { code: 'ENGINE_FAILED' });

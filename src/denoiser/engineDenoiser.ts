@@ -51,7 +51,10 @@ export function engineDenoiser(options: EngineDenoiserOptions): Denoiser {
     const sums = sumsOf(only, level);
     const evaluation = { graph, output, inputs, conditioning, combine, sums };
     const rows = await batcher.evaluate(evaluation, { priority, requester, speculative, maxRows, signal });
-    if (only && sums) return new KnownSums(only, rows);
+    if (only && sums) {
+      if (rows.length !== only.length) throw new Error(`${only.length} sums were asked for, ${rows.length} came`);
+      return new KnownSums(only, rows);
+    }
     const guided =
       rows.length === 1 ? rows[0] : rescaleGuidance(guide(rows[0], rows[1], options.guidance), rows[1], rescale);
     return bounded(toPrediction(options.predictionType, x, guided, level.alphaBar), options.bound);

@@ -72,7 +72,7 @@ export class Batcher {
     private readonly onBatch?: (report: BatchReport) => void,
   ) {}
 
-  /** @returns the output of every row, without batch axis; the caller's to change */
+  /** @returns what the engine gives for the evaluation (`BatchResult.outputs`); the caller's to change */
   evaluate(evaluation: Evaluation, wish: Wish): Promise<readonly Float32Array[]> {
     return new Promise((resolve, reject) => {
       const { signal, requester } = wish;

@@ -141,6 +141,7 @@ export async function noiseFloor(
   for (const steps of counts) {
     const errors: { mean: number; max: number }[] = [];
     for (let seed = 0; seed < prompts; seed++) {
+      signal?.throwIfAborted();
       const options = {
         prompt: promptOf(seed),
         seed,
@@ -152,6 +153,7 @@ export async function noiseFloor(
       } as const;
       const [one, other] = [await a.generate(options).result, await b.generate(options).result];
       const [x, y] = [one.images[0].rgb, other.images[0].rgb];
+      signal?.throwIfAborted();
       if (x && y) errors.push(differenceOf(x, y));
     }
     const mean = errors.reduce((sum, error) => sum + error.mean, 0) / errors.length;

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Batch, ConditioningId, Engine } from '../engine/engine.js';
 import { parseCurve, rowsThatPay, type LatencyCurve } from '../plan/curve.js';
 import type { Machine } from '../plan/simulate.js';
+import { weighted } from '../tensor/operations.js';
 import { float32, sizeOf } from '../tensor/tensor.js';
 import { version } from './version.js';
 import { latentDims, type ModelFolder } from './modelFolder.js';
@@ -16,6 +17,9 @@ const MOST_RUNS = 15;
 const SLOW_SECONDS = 2;
 /** A row of twice the rows costs at least this share of what it did. */
 const PROPORTIONAL = 0.8;
+/** What an evaluation costs on the host, in passes over a sample: its step, the correction, copies. */
+const HOST_PASSES = 4;
+const HOST_RUNS = 400;
 
 /** What a measurement is made with. */
 export interface CalibrationInput {
@@ -39,17 +43,18 @@ export interface CalibrationInput {
  * @param fresh whether to measure in any case
  */
 export async function calibrate(input: CalibrationInput, { fresh = false } = {}): Promise<Machine> {
-  const file = await fileOf(input);
-  const known = fresh ? undefined : await curveIn(file);
+  // Of a network that is no file here nothing is kept.
+  const file = await fileOf(input).catch(() => undefined);
+  const known = fresh || file === undefined ? undefined : await curveIn(file);
   if (known) return machineWith(known, input);
   const curve = await measure(input);
-  await keep(file, curve, input);
+  if (file !== undefined) await keep(file, curve, input);
   return machineWith(curve, input);
 }
 
-/** The machine, if it has been measured before. */
+/** The machine, if it has been measured before; whatever keeps that from being found is no matter. */
 export async function calibrated(input: CalibrationInput): Promise<Machine | undefined> {
-  const curve = await curveIn(await fileOf(input));
+  const curve = await fileOf(input).then(curveIn, () => undefined);
   return curve && machineWith(curve, input);
 }
 
@@ -57,14 +62,15 @@ async function fileOf(input: CalibrationInput): Promise<string> {
   return join(cacheFolder(), `${await keyOf(input)}.json`);
 }
 
+/** A curve that was kept; one that is not there or cannot be read is measured again. */
 function curveIn(file: string): Promise<LatencyCurve | undefined> {
-  return readFile(file, 'utf8').then(
-    (text) => parseCurve(JSON.parse(text), file),
-    () => undefined,
-  );
+  return readFile(file, 'utf8')
+    .then((text) => parseCurve(JSON.parse(text), file))
+    .catch(() => undefined);
 }
 
-function machineWith(curve: LatencyCurve, { engine, conditioning, images }: CalibrationInput): Machine {
+function machineWith(curve: LatencyCurve, input: CalibrationInput): Machine {
+  const { engine, conditioning, images } = input;
   return {
     devices: Array.from({ length: engine.slots }, () => curve),
     rowsPerEvaluation: conditioning.length * images,
@@ -72,14 +78,27 @@ function machineWith(curve: LatencyCurve, { engine, conditioning, images }: Cali
   };
 }
 
+/** Seconds for the passes over memory that a step, its correction and the test for convergence come to. */
+function hostSeconds(size: number): number {
+  const x = new Float32Array(size).fill(1);
+  const times = Array.from({ length: HOST_RUNS }, () => {
+    const start = performance.now();
+    weighted(0.5, x, 0.5, x);
+    return (performance.now() - start) / 1000;
+  });
+  // The first ones are not compiled yet.
+  return HOST_PASSES * times.sort((a, b) => a - b)[Math.floor(HOST_RUNS / 4)];
+}
+
 /** Measures all devices at once, as they will work; the slowest counts. */
 async function measure(input: CalibrationInput): Promise<LatencyCurve> {
   const { engine, conditioning } = input;
-  const sizes =
-    engine.lanes.length > 0
-      ? engine.lanes.filter((lane) => lane >= conditioning.length)
-      : [1, 2, 4].map((count) => count * conditioning.length);
+  const lanes = engine.lanes.filter((lane) => lane >= conditioning.length);
+  const each = conditioning.length;
+  // An evaluation that no lane holds runs all the same.
+  const sizes = engine.lanes.length === 0 ? [each, 2 * each, 4 * each] : lanes.length > 0 ? lanes : [each];
   const points: { rows: number; seconds: number }[] = [];
+  let dear = 0;
   for (const rows of sizes) {
     const batch = batchOf(input, Math.floor(rows / conditioning.length));
     const once = async (): Promise<number> => {
@@ -94,15 +113,17 @@ async function measure(input: CalibrationInput): Promise<LatencyCurve> {
     const runs = slow ? 0 : Math.min(MOST_RUNS, Math.ceil(MEASURE_SECONDS / times[0]));
     for (let k = 0; k < runs; k++) times.push(await once());
     // Memory may not have sufficed.
-    if (engine.lanes.length > 0 && !engine.lanes.includes(rows)) break;
+    if (points.length > 0 && engine.lanes.length > 0 && !engine.lanes.includes(rows)) break;
     // Whatever else the machine does only makes it slower.
     const seconds = times.sort((a, b) => a - b)[Math.floor(times.length / 4)];
     const before = points.at(-1);
     points.push({ rows, seconds });
-    // Where rows take turns, larger batches have nothing more to tell, and a lane costs memory.
-    if (before && seconds / rows > PROPORTIONAL * (before.seconds / before.rows)) break;
+    // Where rows take turns, larger batches have nothing more to tell, and a lane costs memory; one may have had bad luck.
+    dear = before && seconds / rows > PROPORTIONAL * (before.seconds / before.rows) ? dear + 1 : 0;
+    if (dear === (engine.lanes.length > 0 ? 2 : 1)) break;
   }
-  return { points, lanes: engine.lanes.length > 0 };
+  const size = sizeOf(latentDims(input.model, input));
+  return { points, lanes: engine.lanes.length > 0, hostSeconds: input.images * hostSeconds(size) };
 }
 
 function batchOf({ model, width, height, unetOutput, conditioning }: CalibrationInput, count: number): Batch {
@@ -112,6 +133,8 @@ function batchOf({ model, width, height, unetOutput, conditioning }: Calibration
     output: unetOutput,
     inputs: { sample: float32(new Float32Array(sizeOf(dims)), dims), timestep: float32(Float32Array.of(500), []) },
     conditioning,
+    combine: conditioning.length === 2 ? 1 : undefined,
+    sums: conditioning.length <= 2 ? { input: 'sample', weights: [[1, 0]] } : undefined,
   }));
 }
 

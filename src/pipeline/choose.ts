@@ -1,5 +1,6 @@
 import { plan, type Candidate, type Plan } from '../plan/plan.js';
 import type { Machine } from '../plan/simulate.js';
+import { addsNoise } from '../solver/catalog.js';
 import { isMultistep } from '../solver/solver.js';
 import type { Settings } from './options.js';
 
@@ -13,7 +14,10 @@ export interface Choice {
 /** Settings with a sampler in the place of `auto`. */
 export interface Chosen {
   readonly settings: Settings;
-  readonly choice: Choice;
+  /** Not there if the sampler was given. */
+  readonly choice?: Choice;
+  /** Rows of the largest batch that pays, if it was measured. */
+  readonly maxRows?: number | undefined;
 }
 
 /**
@@ -31,15 +35,18 @@ export async function choose(settings: Settings, busy: boolean, machine: () => P
     );
   if (grid.length === 1) return serial('there is one step only');
   if (busy) return serial('the devices have no room for more than a serial sampler needs');
-  return chosenBy(planFor(settings, await machine()), settings);
+  const measured = await machine();
+  return { ...chosenBy(planFor(settings, measured), settings), maxRows: measured.maxRows };
 }
 
 /** The planner's forecasts for settings. */
 function planFor(settings: Settings, machine: Machine): Plan {
-  const { method, grid, partition, partitionGiven } = settings;
+  const { method, grid, partition, partitionGiven, srdsGiven, window, solver, eta } = settings;
   const evaluationsPerStep = isMultistep(method) ? 1 : method.evaluationsPerStep;
   const fixed = partitionGiven ? partition : undefined;
-  return plan({ steps: grid.length, evaluationsPerStep, partition: fixed }, machine);
+  // picard was compared with SRDS on trajectories without noise.
+  const only = srdsGiven || addsNoise(solver, eta) ? [] : window === undefined ? undefined : [window];
+  return plan({ steps: grid.length, evaluationsPerStep, partition: fixed, windows: only }, machine);
 }
 
 function chosenBy({ chosen, reason }: Plan, settings: Settings): Chosen {

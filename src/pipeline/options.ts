@@ -116,6 +116,8 @@ export interface Settings {
   readonly pipelined: boolean;
   readonly partition: Partition;
   readonly partitionGiven: boolean;
+  /** Whether an option was given that means SRDS, or another thing to other samplers. */
+  readonly srdsGiven: boolean;
   readonly tolerance: number;
   readonly window: number | undefined;
   readonly history: number | undefined;
@@ -178,6 +180,7 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
         ? evenPartition(grid.length, blocks ?? defaultBlocks(grid.length))
         : checkPartition(blocks, grid.length),
     partitionGiven: blocks !== undefined,
+    srdsGiven: [blocks, options.correction, options.pipelined, maxIterations].some((option) => option !== undefined),
     tolerance: nonNegative('a tolerance', options.tolerance ?? (sampler === 'paradigms' ? 0.05 : 0.5)),
     window: optional('a window of steps', options.window),
     history: optional('a history of passes', options.history, 8),

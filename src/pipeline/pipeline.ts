@@ -59,6 +59,8 @@ interface Job {
   readonly unconditional: ConditioningId | undefined;
   /** What the VAE encoder says of the initial image. */
   readonly encodedInit: Float32Array | undefined;
+  /** Rows of the largest batch that pays, where that is known. */
+  readonly maxRows?: number | undefined;
   readonly emit: Emit;
   readonly signal: AbortSignal;
 }
@@ -71,8 +73,6 @@ export class Pipeline {
   private readonly loadSeconds: number;
   private readonly variant: string;
   private batches = 0;
-  /** Rows of the largest batch that pays, by the size of the image; where it has been measured. */
-  private readonly rowsThatPay = new Map<string, number>();
 
   /**
    * @param engine with the model's graphs under the names of their folders; closed by `close`
@@ -145,7 +145,7 @@ export class Pipeline {
       const { job } = await this.prepare(settings, () => undefined, new AbortController().signal);
       const ids = [job.conditional, job.unconditional].filter((id) => id !== undefined);
       try {
-        return this.remember(settings, await calibrate(this.calibration(settings, ids), { fresh }));
+        return await calibrate(this.calibration(settings, ids), { fresh });
       } finally {
         ids.forEach((id) => this.engine.release(id));
       }
@@ -181,7 +181,7 @@ export class Pipeline {
         ...settings,
         sampler: settings.sampler === 'auto' ? 'serial' : settings.sampler,
       };
-      job = { ...job, settings };
+      job = { ...job, settings, maxRows: choice?.maxRows };
       const begun = performance.now() - ready.initSeconds * 1000;
       if (timesteps.kind === 'shared' && settings.sampler !== 'serial') {
         emit({ type: 'warning', message: sharedWarning(timesteps.why) });
@@ -236,15 +236,13 @@ export class Pipeline {
   }
 
   /** Settles what was left to the planner. */
-  private async choose({ settings, conditional, unconditional }: Job): Promise<Chosen | undefined> {
+  private async choose({ settings, conditional, unconditional }: Job): Promise<Chosen> {
     const conditioning = unconditional === undefined ? [conditional] : [conditional, unconditional];
     const calibration = this.calibration(settings, conditioning);
-    if (settings.sampler !== 'auto') {
-      if (settings.sampler !== 'serial') this.remember(settings, await calibrated(calibration));
-      return undefined;
-    }
+    if (settings.sampler === 'serial') return { settings };
+    if (settings.sampler !== 'auto') return { settings, maxRows: (await calibrated(calibration))?.maxRows };
     const busy = this.batcher.full || this.networks.timestepBatching.kind === 'shared';
-    return choose(settings, busy, async () => this.remember(settings, await calibrate(calibration)));
+    return choose(settings, busy, () => calibrate(calibration));
   }
 
   private calibration(settings: Settings, conditioning: readonly ConditioningId[]): CalibrationInput {
@@ -252,12 +250,6 @@ export class Pipeline {
     const { model, engine, variant, networks } = this;
     const unetOutput = networks.unetOutput;
     return { model, engine, variant, unetOutput, width, height, conditioning, images: seeds.length };
-  }
-
-  /** From now on batches are no larger than pays at this size. */
-  private remember<Known extends Machine | undefined>({ width, height }: Settings, machine: Known): Known {
-    if (machine) this.rowsThatPay.set(`${width}x${height}`, machine.maxRows);
-    return machine;
   }
 
   private async conditioningOf(
@@ -352,7 +344,7 @@ export class Pipeline {
       guidanceRescale,
       priority: [image],
       requester: job,
-      maxRows: this.rowsThatPay.get(`${settings.width}x${settings.height}`),
+      maxRows: job.maxRows,
     });
     return { ...start, denoiser, solver: settings.method, signal };
   }

@@ -7,11 +7,14 @@ export interface LatencyCurve {
   readonly points: readonly { readonly rows: number; readonly seconds: number }[];
   /** Whether the points are lanes, to which batches are filled up; else latencies lie on the lines between them. */
   readonly lanes: boolean;
+  /** What each evaluation of a batch adds on the host, where samples are stepped one after the other; default 0. */
+  readonly hostSeconds?: number | undefined;
 }
 
 /** What a file with a curve holds; more is left unread. */
 const curveFile = z.object({
   lanes: z.boolean().default(false),
+  hostSeconds: z.number().nonnegative().optional(),
   points: z
     .array(z.object({ rows: z.int().positive(), seconds: z.number().positive() }))
     .min(1)

@@ -30,6 +30,8 @@ export interface PlanRequest {
   readonly evaluationsPerStep?: number;
   /** Only this partition for SRDS; default: several. */
   readonly partition?: Partition | undefined;
+  /** Only these windows for picard, or none; default: several. */
+  readonly windows?: readonly number[] | undefined;
 }
 
 /** A parallel sampler must promise to be faster by this share: forecasts are not better than that. */
@@ -51,8 +53,9 @@ export function plan(request: PlanRequest, machine: Machine): Plan {
     const forecast = forecastSrds(partition, evaluationsPerStep, machine);
     candidates.push({ sampler: 'srds', partition, ...forecast, speedUp: faster(forecast.seconds) });
   }
-  if (evaluationsPerStep === 1 && steps > 1 && !request.partition) {
-    for (const window of windows(steps, machine)) {
+  if (evaluationsPerStep === 1 && steps > 1) {
+    const asked = request.windows ?? (request.partition ? [] : windows(steps, machine));
+    for (const window of asked) {
       const forecast = forecastPicard(steps, window, machine);
       candidates.push({ sampler: 'picard', window, ...forecast, speedUp: faster(forecast.seconds) });
     }

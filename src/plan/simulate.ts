@@ -30,7 +30,9 @@ interface Task {
 
 /** The serial sampler: one evaluation after the other. */
 export function simulateSerial(evaluations: number, machine: Machine): Forecast {
-  const seconds = evaluations * latency(fastest(machine, machine.rowsPerEvaluation), machine.rowsPerEvaluation);
+  const { rowsPerEvaluation } = machine;
+  const curve = fastest(machine, rowsPerEvaluation);
+  const seconds = evaluations * (latency(curve, rowsPerEvaluation) + (curve.hostSeconds ?? 0));
   return { seconds, critical: evaluations, total: evaluations, batches: evaluations };
 }
 
@@ -40,9 +42,10 @@ export function simulateSerial(evaluations: number, machine: Machine): Forecast 
  */
 export function simulatePasses(window: number, passes: number, machine: Machine): Forecast {
   const { devices, rowsPerEvaluation } = machine;
+  const { hostSeconds = 0 } = devices[0];
   const first = latency(fastest(machine, rowsPerEvaluation), rowsPerEvaluation);
   const share = Math.ceil(window / devices.length) * rowsPerEvaluation;
-  const pass = Math.max(...devices.map((curve) => inParts(curve, share, machine)));
+  const pass = Math.max(...devices.map((curve) => inParts(curve, share, machine))) + window * hostSeconds;
   const total = 1 + Math.round(passes * window);
   const batches = 1 + Math.round(passes * devices.length * Math.ceil(share / machine.maxRows));
   return { seconds: first + passes * pass, critical: 1 + passes, total, batches };
@@ -122,7 +125,9 @@ function simulateWhole(partition: Partition, iterations: number, machine: Machin
       const room = Math.min(machine.maxRows, Math.ceil((ready.length * machine.rowsPerEvaluation) / free.length));
       const tasks = ready.splice(0, Math.max(1, Math.floor(room / machine.rowsPerEvaluation)));
       const [curve] = free.splice(0, 1);
-      running.push({ at: now + latency(curve, tasks.length * machine.rowsPerEvaluation), curve, tasks });
+      const seconds =
+        latency(curve, tasks.length * machine.rowsPerEvaluation) + tasks.length * (curve.hostSeconds ?? 0);
+      running.push({ at: now + seconds, curve, tasks });
       total += tasks.length;
       batches++;
     }

@@ -37,7 +37,7 @@ export interface Window {
   readonly front: number;
   /** [steps + 1], the first of them final */
   readonly states: readonly Float32Array[];
-  /** [steps], what the network says of each state but the last */
+  /** [steps], what the network says of each state but the last: no more than the step takes, where that is one sum */
   readonly predictions: readonly Prediction[];
   readonly steps: readonly SolverStep[];
   readonly solver: Solver;
@@ -45,7 +45,7 @@ export interface Window {
 
 /** A way to solve for a trajectory as a fixed point. */
 export interface FixedPointMethod {
-  /** The states after a first evaluation of the noise alone; without it all begin as that noise. */
+  /** The states after a first evaluation of the noise alone, the step's sum and x0; without it all begin as that noise. */
   readonly guess?: (
     first: Prediction,
     x: Float32Array,

@@ -26,7 +26,8 @@ export function picard(options: FixedPointOptions): Run<SamplerEvent, SampleResu
 }
 
 /** How much of a difference at a step's start is left at its end, the predicted sample being the same: for DDIM sigma' / sigma. */
-async function damping({ from, to }: SolverStep, solver: Solver): Promise<number> {
-  const [factor] = await holding(solver, Float32Array.of(1), Float32Array.of(0), { from, to });
+async function damping({ from, to, noise }: SolverStep, solver: Solver): Promise<number> {
+  const step = { from, to, noise: noise && Float32Array.of(0) };
+  const [factor] = await holding(solver, Float32Array.of(1), Float32Array.of(0), step);
   return factor;
 }

@@ -1,5 +1,5 @@
 import { extrapolate } from '../../tensor/operations.js';
-import type { RowSums } from './sums.js';
+import type { SumsBySize } from './sums.js';
 
 /** What an evaluation wants of its rows of the output. */
 export interface Wanted {
@@ -22,8 +22,13 @@ export function rowsBack({ rows, combine, sums }: Wanted): number {
  * @param output [rows of the batch, and more, size]; changed where rows are combined
  * @param into [rows that come back, size]
  */
-export function gather(output: Float32Array, batch: readonly Wanted[], into: Float32Array, rowSums: RowSums): void {
-  const { size } = rowSums;
+export function gather(
+  output: Float32Array,
+  size: number,
+  batch: readonly Wanted[],
+  into: Float32Array,
+  bySize: SumsBySize,
+): void {
   let row = 0;
   let back = 0;
   for (const wanted of batch) {
@@ -31,6 +36,8 @@ export function gather(output: Float32Array, batch: readonly Wanted[], into: Flo
     const first = output.subarray(row * size, (row + 1) * size);
     const second = combine === undefined ? first : output.subarray((row + 1) * size, (row + 2) * size);
     if (sums) {
+      if (rows > 1 && combine === undefined) throw new Error('sums of two rows that are not combined');
+      const rowSums = bySize.of(size);
       const scale = combine ?? 0;
       rowSums.take(sums.x, first, second);
       for (const [k, [a, b]] of sums.weights.entries()) {

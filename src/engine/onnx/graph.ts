@@ -8,9 +8,13 @@ import { CONTENTS, type Mailbox } from './mailbox.js';
 import { prepareModel, type PreparedModel, type Shapes } from './model.js';
 import type { ProcessSettings, Reply, WireBatch } from './protocol.js';
 import { providersOf } from './providers.js';
+import { SumsBySize } from './sums.js';
 
 /** What a batch came to. */
-type Done = Omit<Extract<Reply, { kind: 'done' }>, 'kind'>;
+interface Done extends Omit<Extract<Reply, { kind: 'done' }>, 'kind'> {
+  /** Where the rows of the output end in the mailbox, in bytes. */
+  readonly end: number;
+}
 
 /** Sessions of shapes that have not been used for longest are closed when there are more. */
 const MAX_LANES = 16;
@@ -20,6 +24,7 @@ export class Graph {
   readonly info: GraphInfo;
   private readonly open = new Map<string, Promise<Lane>>();
   private lanes: readonly number[];
+  private readonly sums = new SumsBySize();
 
   private constructor(
     private readonly prepared: PreparedModel,
@@ -125,7 +130,7 @@ export class Graph {
 
   private async openLane(rows: number, shapes: Shapes): Promise<Lane> {
     const session = this.common ?? (await openSession(this.prepared, this.settings, shapes));
-    return new Lane(session, this.info.inputs, rows);
+    return new Lane(session, this.info.inputs, rows, this.sums);
   }
 
   private async closeLane(lane: Lane | undefined): Promise<void> {

@@ -4,7 +4,7 @@ import { isShared, type ConditioningId, type TensorInfo } from '../engine.js';
 import { gather, rowsBack, type Wanted } from './gather.js';
 import type { Mailbox } from './mailbox.js';
 import type { WireBatch, WireInput } from './protocol.js';
-import { RowSums } from './sums.js';
+import type { SumsBySize } from './sums.js';
 
 /** Registered inputs, by id. */
 export type Registered = ReadonlyMap<ConditioningId, Readonly<Record<string, Tensor>>>;
@@ -30,13 +30,13 @@ export class Lane {
   private slots: readonly Slot[] | undefined;
   private output: OrtTensor | undefined;
   private results = new Float32Array(0);
-  private sums: RowSums | undefined;
 
   /** @param rows of the batches */
   constructor(
     private readonly session: InferenceSession,
     private readonly inputs: readonly TensorInfo[],
     readonly rows: number,
+    private readonly sums: SumsBySize,
   ) {}
 
   close(): Promise<void> {
@@ -85,18 +85,19 @@ export class Lane {
       return {
         rows: row - first,
         combine,
-        sums: sums && { x: this.inputRow(sums.input, first), weights: sums.weights },
+        sums: sums && { x: this.inputRow(sums.input, first, size), weights: sums.weights },
       };
     });
     const wanted = this.room(asked.reduce((sum, one) => sum + rowsBack(one), 0) * size);
-    this.sums = this.sums?.size === size ? this.sums : new RowSums(size);
-    gather(data, asked, wanted, this.sums);
+    gather(data, size, asked, wanted, this.sums);
     return { size, seconds, end: mailbox.write([wanted], position) };
   }
 
-  private inputRow(name: string, row: number): Float32Array {
+  /** @param size of a row of the output, which it must have too */
+  private inputRow(name: string, row: number, size: number): Float32Array {
     const slot = this.slots?.find(({ info }) => info.name === name);
-    if (!(slot?.data instanceof Float32Array)) throw new Error(`sums of ${name}, which is no float32 input`);
+    if (!(slot?.data instanceof Float32Array) || slot.size !== size)
+      throw new Error(`sums of ${name}, which is no float32 input of the output's shape`);
     return slot.data.subarray(row * slot.size, (row + 1) * slot.size);
   }
 

@@ -87,6 +87,11 @@ export class LocalDevice {
     return result;
   }
 
+  /** When the batches that wait or run now have ended. */
+  async idle(): Promise<void> {
+    await this.turn;
+  }
+
   async close(): Promise<void> {
     this.closed = true;
     await this.process.close();

@@ -44,6 +44,8 @@ export class LocalEngine implements Engine {
   private registrations = 0;
   private readonly loaded = new Map<string, GraphInfo>();
   private readonly registered = new Map<ConditioningId, Readonly<Record<string, Tensor>>>();
+  /** Those that have not been released. */
+  private readonly usable = new Set<ConditioningId>();
   private readonly devices: readonly LocalDevice[];
   /** Of graphs that are being loaded or freed: one at a time. */
   private changes: Promise<void> = Promise.resolve();
@@ -149,16 +151,24 @@ export class LocalEngine implements Engine {
   register(inputs: Readonly<Record<string, Tensor>>): ConditioningId {
     const id = `conditioning-${this.registrations++}`;
     this.registered.set(id, inputs);
+    this.usable.add(id);
     for (const device of this.devices) device.register(id, inputs);
     return id;
   }
 
   release(id: ConditioningId): void {
-    this.registered.delete(id);
-    for (const device of this.devices) device.release(id);
+    this.usable.delete(id);
+    // Batches that were asked for before may use it, on a process that takes another's place too.
+    void Promise.all(this.devices.map((device) => device.idle())).then(() => {
+      this.registered.delete(id);
+      for (const device of this.devices) device.release(id);
+    });
   }
 
   async run(batch: Batch): Promise<BatchResult> {
+    const gone = batch.flatMap(({ conditioning = [] }) => conditioning).find((id) => !this.usable.has(id));
+    if (gone !== undefined)
+      throw new SrdsError('ENGINE_FAILED', 'conditioning that is registered', gone, 'report this as a defect');
     for (;;) {
       const idlest = this.devices.reduce((best, device) => (device.load < best.load ? device : best));
       try {

@@ -84,7 +84,7 @@ export class Mailbox {
   /** The letter that has come since the last one was taken. */
   take(): unknown {
     const number = this.get(this.other + LINE.number);
-    if (number === this.taken) return undefined;
+    if (number !== this.taken + 1) return undefined;
     this.taken = number;
     this.read([this.place], this.other + LINE.place);
     const content = new Uint8Array(this.place[1]);

@@ -84,7 +84,7 @@ export class DeviceProcess {
    */
   run(batch: WireBatch, end: number): Promise<Reply> {
     return this.reply((number) => {
-      const order: Numbered<Order> = { kind: 'run', batch, notices: this.notices, number };
+      const order: Numbered<Order> = { batch, notices: this.notices, number };
       if (this.mailbox.send(order, end)) this.send({ kind: 'knock' });
       if (this.awake) this.vigil.keep(VIGIL_MS);
     });
@@ -101,8 +101,8 @@ export class DeviceProcess {
     return new Promise((resolve, reject) => {
       if (this.failure) return reject(this.failure);
       const number = this.questions++;
-      this.pending.set(number, { resolve, reject });
       ask(number);
+      this.pending.set(number, { resolve, reject });
     });
   }
 

@@ -45,7 +45,6 @@ export type Question =
 
 /** Parent to device process, by the mailbox: a batch to be run. */
 export interface Order {
-  readonly kind: 'run';
   readonly batch: WireBatch;
   /** Notices that were sent before: they come another way and may be late. */
   readonly notices: number;
@@ -70,8 +69,6 @@ export type Reply =
       readonly seconds: number;
       /** Rows that were run, padding included. */
       readonly rows: number;
-      /** Where the rows of the output end in the mailbox, in bytes. */
-      readonly end: number;
       /** Lanes that are left, if memory did not suffice for one. */
       readonly lanes?: readonly number[] | undefined;
     }

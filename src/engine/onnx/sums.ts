@@ -5,6 +5,16 @@ const compiled = new WebAssembly.Module(readFileSync(new URL('./sums.wasm', impo
 
 const PAGE_BYTES = 65536;
 
+/** Row sums for the size of row that was asked for last: each has memory of its own, and samples are seldom of two sizes. */
+export class SumsBySize {
+  private last: RowSums | undefined;
+
+  of(size: number): RowSums {
+    if (this.last?.size !== size) this.last = new RowSums(size);
+    return this.last;
+  }
+}
+
 /** Sums of three rows with SIMD: on a GPU's host the same loops in JavaScript were a tenth of the time that a batch takes. */
 export class RowSums {
   private readonly rows: readonly [x: Float32Array, y: Float32Array, z: Float32Array, sum: Float32Array];

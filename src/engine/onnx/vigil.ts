@@ -12,7 +12,7 @@ export class Vigil {
   private going = false;
   private stopped = false;
 
-  /** @param onLetter given what is found, in a turn of its own */
+  /** @param onLetter given what is found */
   constructor(
     private readonly mailbox: Mailbox,
     private readonly onLetter: (letter: unknown) => void,

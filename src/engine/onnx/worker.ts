@@ -51,18 +51,17 @@ async function unload(names: readonly string[]): Promise<Reply> {
 
 /** Runs a batch and sends the reply by the mailbox. */
 async function run({ batch, number }: Numbered<Order>): Promise<void> {
-  let reply: Numbered<Reply>;
-  let end = CONTENTS;
+  const reply = (answer: Reply, end: number) => {
+    if (mailbox.send({ ...answer, number }, end)) process.send?.({ kind: 'knock' } satisfies Knock);
+  };
   try {
     const graph = graphs.get(batch.graph);
     if (!graph) throw new Error(`no graph ${batch.graph}`);
-    const done = await graph.run(batch, registered, mailbox);
-    end = done.end;
-    reply = { kind: 'done', ...done, number };
+    const { end, ...done } = await graph.run(batch, registered, mailbox);
+    reply({ kind: 'done', ...done }, end);
   } catch (error) {
-    reply = { kind: 'failed', message: messageOf(error), number };
+    reply({ kind: 'failed', message: messageOf(error) }, CONTENTS);
   }
-  if (mailbox.send(reply, end)) process.send?.({ kind: 'knock' } satisfies Knock);
   if (settings.device.kind !== 'cpu') vigil.keep(VIGIL_MS);
 }
 
