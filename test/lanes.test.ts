@@ -87,6 +87,12 @@ test('graphs that take and give float16 do so inside', async () => {
       await engine.close();
     }
   }
+  // Beside the graph in single precision it is taken where half is wanted, and only there.
+  for (const precision of ['float32', 'auto', 'float16'] as const) {
+    const engine = await LocalEngine.open({ unet: { path: BUNDLED, half: file, precision } });
+    assert.equal(engine.graphs.get('unet')?.precision, precision === 'float16' ? 'float16' : undefined);
+    await engine.close();
+  }
 });
 
 test('two rows are combined beside the network as they would be here', async () => {

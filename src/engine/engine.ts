@@ -24,6 +24,8 @@ export interface GraphFile {
    * What it computes in; default: as the file has it. `auto` is half precision on GPUs where most weights are stored in it.
    */
   readonly precision?: Precision | 'auto' | undefined;
+  /** A file of the same graph in half precision, taken where that is wanted. */
+  readonly half?: string | undefined;
 }
 
 /** Arithmetic of a graph: as its file has it, or in half precision, weights and all. Inputs and outputs are float32. */

@@ -71,8 +71,9 @@ function curveIn(file: string): Promise<LatencyCurve | undefined> {
 
 function machineWith(curve: LatencyCurve, input: CalibrationInput): Machine {
   const { engine, conditioning, images } = input;
+  const device = { ...curve, hostSeconds: images * (curve.hostSeconds ?? 0) };
   return {
-    devices: Array.from({ length: engine.slots }, () => curve),
+    devices: Array.from({ length: engine.slots }, () => device),
     rowsPerEvaluation: conditioning.length * images,
     maxRows: Math.min(engine.maxRows, Math.max(conditioning.length, rowsThatPay(curve))),
   };
@@ -123,7 +124,7 @@ async function measure(input: CalibrationInput): Promise<LatencyCurve> {
     if (dear === (engine.lanes.length > 0 ? 2 : 1)) break;
   }
   const size = sizeOf(latentDims(input.model, input));
-  return { points, lanes: engine.lanes.length > 0, hostSeconds: input.images * hostSeconds(size) };
+  return { points, lanes: engine.lanes.length > 0, hostSeconds: hostSeconds(size) };
 }
 
 function batchOf({ model, width, height, unetOutput, conditioning }: CalibrationInput, count: number): Batch {

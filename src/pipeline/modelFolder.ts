@@ -1,4 +1,4 @@
-import { basename, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
@@ -71,6 +71,8 @@ export interface ModelFolder {
   readonly textEncoders: readonly TextEncoder[];
   /** Files of the graphs; without `vae_encoder` there is no image to image. */
   readonly graphs: Readonly<Partial<Record<GraphName, string>>>;
+  /** The UNet in half precision, where the folder has unet/model_fp16.onnx besides. */
+  readonly unetHalf?: string | undefined;
   readonly latentChannels: number;
   /** Width and height in pixels that the model was made for. */
   readonly size: { readonly width: number; readonly height: number };
@@ -120,6 +122,7 @@ export async function readModelFolder(folder: string, name?: string): Promise<Mo
   const needed: GraphName[] = [...textEncoders.map(({ graph }) => graph), 'unet', 'vae_decoder'];
   if (await fileExists(path, 'vae_encoder/model.onnx')) needed.push('vae_encoder');
   const files = await Promise.all(needed.map((graph) => requireFile(path, `${graph}/model.onnx`)));
+  const half = 'unet/model_fp16.onnx';
 
   const vaeFactor = 2 ** (vae.block_out_channels.length - 1);
   const [height, width] = unet.sample_size;
@@ -131,6 +134,7 @@ export async function readModelFolder(folder: string, name?: string): Promise<Mo
     scheduler,
     textEncoders,
     graphs: Object.fromEntries(needed.map((graph, i) => [graph, files[i]])),
+    unetHalf: (await fileExists(path, half)) ? join(path, half) : undefined,
     latentChannels: unet.in_channels,
     size: { width: width * vaeFactor, height: height * vaeFactor },
     vaeFactor,
@@ -165,7 +169,12 @@ function perLatentChannel(
  */
 export function graphFiles(model: ModelFolder, precision: Precision | 'auto' = 'float32'): Record<string, GraphFile> {
   const entries = Object.entries(model.graphs) as [GraphName, string][];
-  const unet = { perRow: 'timestep', evenRows: model.evenRows, ...(precision !== 'float32' && { precision }) };
+  const unet = {
+    perRow: 'timestep',
+    evenRows: model.evenRows,
+    half: model.unetHalf,
+    ...(precision !== 'float32' && { precision }),
+  };
   return Object.fromEntries(entries.map(([name, path]) => [name, name === 'unet' ? { path, ...unet } : { path }]));
 }
 

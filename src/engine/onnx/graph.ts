@@ -32,20 +32,23 @@ export class Graph {
     private readonly evenRows: boolean,
     /** The session of all lanes, on devices that take batches of any size. */
     private readonly common: InferenceSession | undefined,
+    /** Whether its file is the one in half precision. */
+    half: boolean,
     values: Pick<GraphInfo, 'inputs' | 'outputs'>,
   ) {
     this.lanes = settings.lanes;
-    const { rewrite, precision } = prepared;
+    const { rewrite } = prepared;
+    const precision = half ? 'float16' : prepared.precision;
     this.info = { inputs: values.inputs, outputs: values.outputs, rewrite, precision };
   }
 
   /** Opens an .onnx file; where there are lanes, sessions come with the first batch of a size. @throws whatever ONNX Runtime says of it */
   static async open(given: GraphFile, settings: ProcessSettings): Promise<Graph> {
-    const automatic = given.precision === 'auto' && settings.device.kind === 'cpu';
-    const file = automatic ? { ...given, precision: undefined } : given;
+    const file = fileFor(given, settings);
     if (settings.lanes.length > 0) {
       const prepared = await prepareModel(file, true);
-      if (prepared.values) return new Graph(prepared, settings, false, undefined, prepared.values);
+      if (prepared.values)
+        return new Graph(prepared, settings, false, undefined, file.path === given.half, prepared.values);
     }
     let prepared = await prepareModel(file, false);
     let session = await openSession(prepared, settings);
@@ -57,7 +60,7 @@ export class Graph {
       session = await openSession(prepared, settings);
     }
     const values = { inputs: session.inputMetadata.map(describe), outputs: session.outputMetadata.map(describe) };
-    return new Graph(prepared, settings, file.evenRows ?? false, session, values);
+    return new Graph(prepared, settings, file.evenRows ?? false, session, file.path === given.half, values);
   }
 
   /** Frees its memory. */
@@ -157,6 +160,16 @@ export class Graph {
     }
     return true;
   }
+}
+
+/** The file to open on a device: half precision is for GPUs if it is left open. */
+function fileFor(given: GraphFile, { device }: ProcessSettings): GraphFile {
+  const { half, precision } = given;
+  const asItIs = precision === 'auto' && device.kind === 'cpu' ? undefined : precision;
+  const wantsHalf = asItIs === 'auto' || asItIs === 'float16';
+  return wantsHalf && half !== undefined
+    ? { ...given, path: half, precision: undefined }
+    : { ...given, precision: asItIs };
 }
 
 async function openSession(
