@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { LocalEngine, parseDevices, type Evaluation, type LocalEngineOptions, type Precision } from 'srds/engine';
 import { Generator } from 'srds/random';
 import { float32 } from 'srds/tensor';
@@ -129,6 +131,18 @@ test('sums of input and output are computed beside the network, of one row or of
       assert.deepEqual(rows[1], SAMPLES[e].data);
     });
   }
+});
+
+test('a lane that memory does not suffice for is given up, and the batch runs in smaller ones', () => {
+  const script = fileURLToPath(new URL('./support/shortOfMemory.js', import.meta.url));
+  // Kilobytes of data that a process may have.
+  const output = execFileSync('sh', ['-c', 'ulimit -d 500000; exec "$0" "$1"', process.execPath, script]);
+  assert.deepEqual(JSON.parse(output.toString()), {
+    rows: 32,
+    same: true,
+    lanes: [2, 16],
+    warnings: ['cpu has no memory for larger batches than 16 rows; it goes on with those'],
+  });
 });
 
 /** Where a link leads; nowhere if it has just gone, as the one that lists the others has. */
