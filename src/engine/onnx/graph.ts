@@ -197,7 +197,9 @@ async function openSession(
 
 /** What ONNX Runtime and CUDA say when memory is short. */
 function isOutOfMemory(error: unknown): boolean {
-  return /out of memory|failed to allocate|memoryallocation|alloc_failed|bad_alloc|allocation failed/i.test(messageOf(error));
+  return /out of memory|failed to allocate|memoryallocation|alloc_failed|bad_alloc|allocation failed/i.test(
+    messageOf(error),
+  );
 }
 
 function endOf({ inputs, conditioning }: WireBatch): number {
