@@ -244,6 +244,7 @@ test('bad input is one line that says what was expected, with an exit code of it
     [['a', '--model', 'file'], 3, /a file at file/],
     [['a', '--out', 'file/a.png'], 5, /file\/a\.png/],
     [['a', '--latents', 'file/a.npy'], 5, /file\/a\.npy/],
+    [['a', '--steps', '1', '--out', '/proc/nowhere/a.png'], 5, /nowhere/],
     [['a', '--previews', 'file'], 5, /file/],
     [['a', '--previews', ''], 5, /empty name/],
     [['a', '--latents', ''], 5, /empty name/],

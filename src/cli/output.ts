@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import type { Stats } from 'node:fs';
-import { access, constants, mkdir, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
+import { access, constants, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { dirname, extname, join, resolve } from 'node:path';
 import { messageOf, SrdsError, systemCode } from '../errors.js';
+import { makeFolder } from '../pipeline/files.js';
 
 /** A file to be written. */
 export interface OutputFile {
@@ -109,8 +110,7 @@ export async function writeFiles(files: readonly OutputFile[]): Promise<void> {
     for (const file of files) {
       path = file.path;
       const folder = dirname(resolve(path));
-      const first = await mkdir(folder, { recursive: true });
-      if (first !== undefined) made.push(...foldersFrom(first, folder));
+      made.push(...(await makeFolder(folder)));
       const stats = await statIfThere(path);
       if (stats && !stats.isFile()) {
         await writeFile(path, file.bytes);
@@ -130,11 +130,6 @@ export async function writeFiles(files: readonly OutputFile[]): Promise<void> {
     for (const folder of made.reverse()) await removeIfEmpty(folder);
     throw failed(path, error);
   }
-}
-
-/** The folders from `first` down to `last`. */
-function foldersFrom(first: string, last: string): string[] {
-  return first === last ? [first] : [...foldersFrom(first, dirname(last)), last];
 }
 
 async function removeIfEmpty(folder: string): Promise<void> {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, rename, rm, stat } from 'node:fs/promises';
+import { rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { HubApiError } from '@huggingface/hub';
 import { messageOf, SrdsError, systemCode } from '../errors.js';
 import { locked } from './lock.js';
+import { makeFolder } from './makeFolder.js';
 import { authorization, explained, type RemoteFile, type Repository } from './repository.js';
 import type { HubSettings } from './settings.js';
 
@@ -35,7 +36,7 @@ export interface DownloadOptions {
 export async function download(file: RemoteFile, target: string, options: DownloadOptions): Promise<void> {
   const name = `${file.path} of ${options.repository.name}`;
   try {
-    await mkdir(dirname(target), { recursive: true });
+    await makeFolder(dirname(target));
     await locked(target, options.signal, async () => {
       // Another process may have fetched it meanwhile.
       if ((await sizeOf(target)) !== file.size) await fetchWhole(file, target, name, options);

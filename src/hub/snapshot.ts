@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { copyFile, mkdir, readFile, readlink, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, readlink, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { getRepoFolderName } from '@huggingface/hub';
 import { SrdsError, systemCode } from '../errors.js';
 import { download, sizeOf, unwritable } from './download.js';
+import { makeFolder } from './makeFolder.js';
 import { lookUp, type RemoteFile, type Repository } from './repository.js';
 import type { HubSettings } from './settings.js';
 
@@ -70,7 +71,7 @@ export async function snapshot(repository: Repository, options: SnapshotOptions)
   const ref = join(storage, 'refs', repository.revision);
   if ((await readFile(ref, 'utf8').catch(() => '')) === commit) return folder;
   await orSay(ref, async () => {
-    await mkdir(dirname(ref), { recursive: true });
+    await makeFolder(dirname(ref));
     // Never half written: a revision that is there can be used.
     const beside = `${ref}.${randomUUID()}`;
     await writeFile(beside, commit);
@@ -147,7 +148,7 @@ async function link(file: RemoteFile, options: Bringing): Promise<void> {
   const blob = blobOf(file, options);
   const target = relative(dirname(at), blob);
   if ((await readlink(at).catch(() => undefined)) === target) return;
-  await mkdir(dirname(at), { recursive: true });
+  await makeFolder(dirname(at));
   if ((await sizeOf(at)) === file.size) return;
   await rm(at, { force: true });
   await symlink(target, at).catch((error: unknown) => {

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { Batch, ConditioningId, Engine } from '../engine/engine.js';
+import { makeFolder } from '../hub/makeFolder.js';
 import { parseCurve, rowsThatPay, type LatencyCurve } from '../plan/curve.js';
 import type { Machine } from '../plan/simulate.js';
 import { weighted } from '../tensor/operations.js';
@@ -143,7 +144,7 @@ function batchOf({ model, width, height, unetOutput, conditioning }: Calibration
 async function keep(file: string, curve: LatencyCurve, { model, engine }: CalibrationInput): Promise<void> {
   const content = { model: model.name, device: engine.device, version: version(), ...curve };
   try {
-    await mkdir(cacheFolder(), { recursive: true });
+    await makeFolder(cacheFolder());
     const part = `${file}.${process.pid}`;
     await writeFile(part, `${JSON.stringify(content, undefined, 2)}\n`);
     await rename(part, file);

@@ -3,6 +3,8 @@ import { join } from 'node:path';
 import type { z } from 'zod';
 import { messageOf, oneLine, SrdsError, systemCode } from '../errors.js';
 
+export { makeFolder } from '../hub/makeFolder.js';
+
 const RESTORE = 'export or download the model again';
 
 /**
