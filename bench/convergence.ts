@@ -1,5 +1,8 @@
-// Critical evaluations and error against the serial sample over 12 prompts. `npm run bench:convergence [-- N ...]`
-import { Pipeline } from 'srds';
+// Evaluations of SRDS and its error against the serial sample over 12 prompts, with the default blocks and as many even ones.
+// `npm run bench:convergence [-- N ...]`
+import { Pipeline, type GenerateOptions } from 'srds';
+import { defaultPartition, evenPartition } from 'srds/plan';
+import { maxAbsoluteDifference, meanAbsoluteDifference } from 'srds/tensor';
 
 const PROMPTS = [
   'a red ball on the beach',
@@ -16,42 +19,60 @@ const PROMPTS = [
   'a metal sphere on a wooden floor under a clear sky',
 ];
 const counts = process.argv.slice(2).map(Number);
+const HEAD = [
+  'N',
+  'blocks',
+  'iterations',
+  'critical evaluations, mean (max)',
+  'critical speed-up',
+  'total evaluations',
+  'error, mean / max over prompts',
+  'largest error of a value',
+];
 
 const pipeline = await Pipeline.open();
 try {
-  console.log(
-    '| N | blocks | critical evaluations, mean (max) | critical speed-up | total evaluations | error, mean / max over prompts | largest error of a value |',
-  );
-  console.log('|---|---|---|---|---|---|---|');
+  console.log(`| ${HEAD.join(' | ')} |\n|${HEAD.map(() => '---|').join('')}`);
   for (const steps of counts.length > 0 ? counts : [25, 50, 100]) {
-    const critical: number[] = [];
-    const total: number[] = [];
-    const errors: number[] = [];
-    let worst = 0;
-    let blocks = 0;
+    const usual = defaultPartition(steps);
+    const partitions = { default: usual, even: evenPartition(steps, usual.length) };
+    const runs = { default: [] as Drawn[], even: [] as Drawn[] };
     for (const [seed, prompt] of PROMPTS.entries()) {
-      const { images, settings } = await pipeline.generate({ prompt, steps, seed, compare: true }).result;
-      const [{ evaluations, error }] = images;
-      if (!error) throw new Error('nothing to compare with');
-      blocks = settings.partition.length;
-      critical.push(evaluations.critical);
-      total.push(evaluations.total);
-      errors.push(error.mean);
-      worst = Math.max(worst, error.max);
+      const draw = (options: Partial<GenerateOptions>) =>
+        pipeline.generate({ prompt, steps, seed, previews: false, ...options }).result;
+      const reference = (await draw({ sampler: 'serial' })).images[0].rgb!.data;
+      for (const kind of ['default', 'even'] as const) {
+        const { rgb, iterations, evaluations } = (await draw({ blocks: partitions[kind] })).images[0];
+        const [mean, max] = [meanAbsoluteDifference(rgb!.data, reference), maxAbsoluteDifference(rgb!.data, reference)];
+        runs[kind].push({ iterations, ...evaluations, mean, max });
+      }
     }
-    const cells = [
-      String(steps),
-      String(blocks),
-      `${mean(critical).toFixed(1)} (${Math.max(...critical)})`,
-      mean(critical.map((value) => steps / value)).toFixed(2),
-      mean(total).toFixed(0),
-      `${mean(errors).toFixed(3)} / ${Math.max(...errors).toFixed(3)}`,
-      String(worst),
-    ];
-    console.log(`| ${cells.join(' | ')} |`);
+    for (const kind of ['default', 'even'] as const) {
+      const of = (what: keyof Drawn) => runs[kind].map((run) => run[what]);
+      const cells = [
+        steps,
+        `${usual.length}, ${kind}`,
+        mean(of('iterations')).toFixed(2),
+        `${mean(of('critical')).toFixed(1)} (${Math.max(...of('critical'))})`,
+        mean(of('critical').map((value) => steps / value)).toFixed(2),
+        mean(of('total')).toFixed(0),
+        `${mean(of('mean')).toFixed(3)} / ${Math.max(...of('mean')).toFixed(3)}`,
+        Math.max(...of('max')),
+      ];
+      console.log(`| ${cells.join(' | ')} |`);
+    }
   }
 } finally {
   await pipeline.close();
+}
+
+/** What a run came to, its error in grey levels. */
+interface Drawn {
+  readonly iterations: number;
+  readonly critical: number;
+  readonly total: number;
+  readonly mean: number;
+  readonly max: number;
 }
 
 function mean(values: readonly number[]): number {

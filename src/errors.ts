@@ -38,6 +38,18 @@ export function oneLine(text: string): string {
   return text.replace(/\s+/g, ' ').trim();
 }
 
+/** What a schema found wrong, in one line: `points.0.rows: expected number, received string`. */
+export function issueOf({
+  path,
+  message,
+}: {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+}): string {
+  const what = oneLine(message.replace(/^Invalid input: /, ''));
+  return path.length === 0 ? what : `${path.join('.')}: ${what}`;
+}
+
 /** The message of anything that was thrown, on one line; of a failed system call without the call and its path. */
 export function messageOf(thrown: unknown): string {
   if (!(thrown instanceof Error)) return oneLine(String(thrown));

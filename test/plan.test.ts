@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { boundaries, checkPartition, criticalPath, defaultBlocks, evenPartition } from 'srds/plan';
+import { boundaries, checkPartition, criticalPath, defaultPartition, evenPartition, rampedPartition } from 'srds/plan';
 
 const partitions = fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 12 });
 
@@ -37,12 +37,32 @@ test('pipelined, no partition and no number of iterations costs more than serial
   );
 });
 
-test('blocks default to 1.5 sqrt(N) + 1.5, as many as there are steps at most', () => {
-  assert.deepEqual([1, 2, 5, 25, 100, 961].map(defaultBlocks), [1, 2, 5, 9, 17, 48]);
+test('blocks default to 1.3 sqrt(N) + 4, as many as there are steps at most, the first ones shorter', () => {
+  const counts = [1, 2, 5, 25, 100, 961].map((steps) => defaultPartition(steps).length);
+  assert.deepEqual(counts, [1, 2, 5, 11, 17, 44]);
+  assert.deepEqual(defaultPartition(25), [1, 1, 2, 2, 3, 2, 3, 3, 3, 2, 3]);
+});
+
+test('a ramped partition covers the steps with lengths that grow, but for rounding, from 0.3 of the last', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 1000 }), fc.nat(), (steps, k) => {
+      const blocks = 1 + (k % steps);
+      const partition = rampedPartition(steps, blocks);
+      assert.equal(partition.length, blocks);
+      assert.equal(boundaries(partition).at(-1), steps);
+      assert.ok(Math.min(...partition) >= 1);
+      for (let i = 1; i < blocks; i++) assert.ok(partition[i] >= partition[i - 1] - 1);
+      assert.ok(blocks === 1 || partition[0] <= Math.max(1, Math.ceil(0.3 * Math.max(...partition))));
+    }),
+  );
 });
 
 test('partitions that do not fit are refused', () => {
-  for (const blocks of [0, -1, 1.5, 26]) assert.throws(() => evenPartition(25, blocks), { code: 'INVALID_OPTION' });
+  for (const blocks of [0, -1, 1.5, 26]) {
+    for (const cut of [evenPartition, rampedPartition]) {
+      assert.throws(() => cut(25, blocks), { code: 'INVALID_OPTION' });
+    }
+  }
   for (const partition of [[], [0, 25], [12, 12], [12.5, 12.5]]) {
     assert.throws(() => checkPartition(partition, 25), { code: 'INVALID_OPTION' });
   }

@@ -124,16 +124,14 @@ for (const [name, curve] of Object.entries({ FLAT, LINEAR, STEPPED, BENT })) {
       for (const steps of [1, 2, 10, 25, 100]) {
         const { chosen, reason } = plan({ steps }, machine);
         assert.ok(reason.length > 0);
-        const timeOf = async (blocks: number) => {
-          const partition = evenPartition(steps, blocks);
-          return measured(machine, steps, partition, Math.round(expectedIterations(blocks)));
-        };
+        const timeOf = (partition: Partition) =>
+          measured(machine, steps, partition, Math.round(expectedIterations(partition)));
         const alone = await measured(machine, steps);
-        const square = steps > 3 ? await timeOf(Math.round(Math.sqrt(steps))) : alone;
+        const square = steps > 3 ? await timeOf(evenPartition(steps, Math.round(Math.sqrt(steps)))) : alone;
         const whole = steps >= 50 ? await measuredPicard(machine, steps, steps) : alone;
         const taken =
           chosen.sampler === 'srds'
-            ? await timeOf(chosen.partition.length)
+            ? await timeOf(chosen.partition)
             : chosen.sampler === 'picard'
               ? await measuredPicard(machine, steps, chosen.window)
               : alone;

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import fc from 'fast-check';
 import { mixtureDenoiser, samplerConformance, smoothGrid } from 'srds/conformance';
 import type { Denoiser } from 'srds/denoiser';
-import { boundaries, criticalPath, defaultBlocks, evenPartition, type Partition } from 'srds/plan';
+import { boundaries, criticalPath, defaultPartition, evenPartition, type Partition } from 'srds/plan';
 import { Generator } from 'srds/random';
 import { paradigms, parataa, picard, serial, srds, type IterationEvent, type SrdsOptions } from 'srds/sampler';
 import { ddim } from 'srds/solver';
@@ -175,7 +175,7 @@ test('it stops when the residual falls below the tolerance, near the serial samp
   assert.equal(result.status, 'converged');
   assert.ok(result.residuals.at(-1)! < 1e-3);
   assert.ok(result.residuals.slice(0, -1).every((residual) => residual >= 1e-3));
-  assert.ok(result.iterations < defaultBlocks(100) / 2, `${result.iterations} iterations`);
+  assert.ok(result.iterations < defaultPartition(100).length / 2, `${result.iterations} iterations`);
   assert.deepEqual(iterations.at(-1)?.x, result.x);
   const exact = (await serial({ x, steps, denoiser, solver: ddim }).result).x;
   assert.ok(Math.max(...result.x.map((v, k) => Math.abs(v - exact[k]))) < 1e-2);

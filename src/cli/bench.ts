@@ -17,6 +17,7 @@ import { Pipeline } from '../pipeline/pipeline.js';
 import { markdown, summarize, summaryTable } from '../pipeline/summary.js';
 import { TraceRecorder, type BatchReport, type Trace } from '../pipeline/trace.js';
 import { version } from '../pipeline/version.js';
+import { wholeNumber } from '../errors.js';
 import { addDeviceOptions, splitDeviceFlags, type DeviceFlags } from './devices.js';
 import { findModel } from './model.js';
 import { checkWritable, writeFiles } from './output.js';
@@ -48,6 +49,8 @@ export function benchCommand(signal: AbortSignal): Command {
     .option('--out <folder>', 'where results.json, table.md and report.html go (default: nowhere)');
   return addDeviceOptions(command).action(async (flags: Flags) => {
     const { open, others } = splitDeviceFlags(flags);
+    wholeNumber('a number of prompts', others.prompts, 1);
+    wholeNumber('a number of prompts for the noise floor', others.floor, 0);
     const { out, samplers, floor, model: name, ...options } = others;
     if (out !== undefined) await checkWritable(join(out, 'results.json'));
     const progress = process.stderr.isTTY ? new Progress(process.stderr, 1) : undefined;
@@ -71,7 +74,7 @@ export function benchCommand(signal: AbortSignal): Command {
       const measurements: Measurement[] = [];
       const floors: NoiseFloor[] = [];
       let rows: string[][] = [];
-      for (const steps of options.steps) {
+      for (const steps of new Set(options.steps)) {
         const part = { ...request, steps: [steps] };
         measurements.push(...(await benchmark(pipeline, watch, machine, part)));
         if (other) floors.push(...(await noiseFloor(pipeline, other, part, floor)));

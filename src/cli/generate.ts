@@ -69,7 +69,11 @@ export function generateCommand(signal: AbortSignal): Command {
     )
     .addOption(new Option('--correction <name>', 'default: secant').choices(['secant', 'parareal']))
     .option('--no-pipelined', "finish each iteration before the next, the paper's vanilla form")
-    .option('--blocks <n>', 'number of blocks, or the steps of each as a,b,c (default: about 1.6 sqrt(steps))', blocks)
+    .option(
+      '--blocks <n>',
+      'number of blocks, or the steps of each as a,b,c (default: about 1.6 sqrt(steps), shorter ones first)',
+      blocks,
+    )
     .option(
       '--tolerance <t>',
       'stop when an iteration changes the image by less, in grey levels on average; 0: until exact (default: 0.5)',
@@ -115,14 +119,21 @@ export function generateCommand(signal: AbortSignal): Command {
   return addDeviceOptions(command).action(async (prompt: string, flags: Flags) => {
     const { model, lowMemory, out, previews, latents, trace, noise, init, size, ...rest } = flags;
     const { open, others } = splitDeviceFlags(rest);
-    const { json = false, quiet = false, ...options } = others;
+    const { json = false, quiet = false, pipelined, ...options } = others;
     const { result, context } = await draw({
       model,
       open,
       lowMemory,
       noise,
       init,
-      generate: { prompt, sampler: ownOptions(flags) ? 'srds' : 'auto', ...options, ...size },
+      generate: {
+        prompt,
+        sampler: ownOptions(flags) ? 'srds' : 'auto',
+        // commander gives true where nothing was asked for.
+        ...(pipelined === false && { pipelined }),
+        ...options,
+        ...size,
+      },
       out,
       previews,
       latents,

@@ -11,6 +11,9 @@ import { planCommand } from './plan.js';
 import { traceCommand } from './trace.js';
 import { version } from '../pipeline/version.js';
 
+/** How long a command may take to end in good order. */
+const GRACE_MS = 5000;
+
 /** Runs the command line. @returns the exit code */
 async function main(argv: readonly string[]): Promise<number> {
   const abort = new AbortController();
@@ -21,6 +24,7 @@ async function main(argv: readonly string[]): Promise<number> {
       if (ended) process.exit(EXIT_SIGNALS[signal]);
       ended = signal;
       abort.abort();
+      setTimeout(() => process.exit(EXIT_SIGNALS[signal]), GRACE_MS).unref();
     });
   }
   // Whoever reads the report may have gone away.

@@ -5,7 +5,7 @@ import { Pipeline } from '../pipeline/pipeline.js';
 import { markdown } from '../pipeline/summary.js';
 import { version } from '../pipeline/version.js';
 import { parseCurve, rowsThatPay } from '../plan/curve.js';
-import { plan, type Candidate, type Plan } from '../plan/plan.js';
+import { mayBeChosen, nameOf, plan, type Plan } from '../plan/plan.js';
 import type { Machine } from '../plan/simulate.js';
 import { addDeviceOptions, splitDeviceFlags, type DeviceFlags } from './devices.js';
 import { findModel } from './model.js';
@@ -47,10 +47,16 @@ export function planCommand(signal: AbortSignal): Command {
   });
 }
 
-async function described({ devices = 1, guidance }: Flags, file: string): Promise<Machine> {
+async function described({ devices = 1, guidance, ...others }: Flags, file: string): Promise<Machine> {
+  const { model, fresh, device, precision, lanes, threads, workers } = others;
+  const given = Object.entries({ model, fresh, device, precision, lanes, threads, workers });
+  const [inVain] = given.find(([, value]) => value !== undefined) ?? [];
+  if (inVain !== undefined) {
+    throw new SrdsError('INVALID_OPTION', '--curve alone, since nothing is run', `--${inVain} too`, 'leave one away');
+  }
   wholeNumber('a number of devices', devices, 1, MAX_DEVICES);
   const content = await readFile(file, 'utf8')
-    .then((read): unknown => JSON.parse(read))
+    .then((read): unknown => JSON.parse(read.replace(/^\uFEFF/, '')))
     .catch((error: unknown) => {
       throw new SrdsError('INVALID_OPTION', `a latency curve at ${file}`, messageOf(error), 'give a JSON file');
     });
@@ -84,22 +90,11 @@ function text(steps: number, { candidates, chosen, reason }: Plan): string {
   const head = ['', 'sampler', 'time, ms', 'against serial', 'critical evaluations', 'total'];
   const rows = candidates.map((candidate) => [
     candidate === chosen ? '->' : '',
-    name(candidate),
+    mayBeChosen(candidate, steps) ? nameOf(candidate) : `${nameOf(candidate)} (not for so few)`,
     (1000 * candidate.seconds).toFixed(0),
     `${candidate.speedUp.toFixed(2)}x`,
     candidate.critical.toFixed(1),
     candidate.total.toFixed(0),
   ]);
   return `${steps} steps: ${reason}.\n\n${markdown([head, ...rows])}\n`;
-}
-
-function name(candidate: Candidate): string {
-  switch (candidate.sampler) {
-    case 'serial':
-      return 'serial';
-    case 'srds':
-      return `srds, ${candidate.partition.length} blocks`;
-    case 'picard':
-      return `picard, ${candidate.window} steps at a time`;
-  }
 }

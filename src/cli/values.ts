@@ -55,5 +55,5 @@ export function names<Name extends string>(option: string, known: readonly Name[
 }
 
 function invalid(name: string, expected: string, text: string): SrdsError {
-  return new SrdsError('INVALID_OPTION', `${expected} for ${name}`, `"${text}"`, 'see srds generate --help');
+  return new SrdsError('INVALID_OPTION', `${expected} for ${name}`, `"${text}"`, 'see the --help of the command');
 }

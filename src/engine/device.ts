@@ -38,7 +38,7 @@ function parseDevice(name: string): Device {
   }
   throw new SrdsError(
     'INVALID_OPTION',
-    'devices such as cpu, cuda, cuda:1 or webgpu, or auto',
+    'devices such as cpu, cuda, cuda:1 or webgpu, or auto alone',
     name === '' ? 'an empty name' : name,
     'srds doctor lists those of this machine',
   );

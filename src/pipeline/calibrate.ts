@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import type { Batch, ConditioningId, Engine } from '../engine/engine.js';
 import { makeFolder } from '../hub/makeFolder.js';
 import { parseCurve, rowsThatPay, type LatencyCurve } from '../plan/curve.js';
@@ -143,13 +143,14 @@ function batchOf({ model, width, height, unetOutput, conditioning }: Calibration
 /** Two runs may measure at the same time: a file is whole or not there. */
 async function keep(file: string, curve: LatencyCurve, { model, engine }: CalibrationInput): Promise<void> {
   const content = { model: model.name, device: engine.device, version: version(), ...curve };
+  const part = `${file}.${process.pid}`;
   try {
     await makeFolder(cacheFolder());
-    const part = `${file}.${process.pid}`;
     await writeFile(part, `${JSON.stringify(content, undefined, 2)}\n`);
     await rename(part, file);
   } catch {
     // A cache that cannot be written is measured again.
+    await rm(part, { force: true }).catch(() => undefined);
   }
 }
 
@@ -162,5 +163,7 @@ async function keyOf({ model, engine, variant, width, height, conditioning }: Ca
 }
 
 function cacheFolder(): string {
-  return join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'srds', 'curves');
+  const given = process.env.XDG_CACHE_HOME ?? '';
+  // By the XDG base directory specification relative paths count for nothing.
+  return join(isAbsolute(given) ? given : join(homedir(), '.cache'), 'srds', 'curves');
 }

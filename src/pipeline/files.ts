@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { z } from 'zod';
-import { messageOf, oneLine, SrdsError, systemCode } from '../errors.js';
+import { messageOf, issueOf, SrdsError, systemCode } from '../errors.js';
 
 export { makeFolder } from '../hub/makeFolder.js';
 
@@ -29,8 +29,7 @@ export async function readJson<Schema extends z.ZodType>(
 ): Promise<z.output<Schema>> {
   const parsed = schema.safeParse(await readUncheckedJson(folder, name));
   if (parsed.success) return parsed.data;
-  const { path, message } = parsed.error.issues[0];
-  const found = oneLine([path.join('.'), message].filter(Boolean).join(': '));
+  const found = issueOf(parsed.error.issues[0]);
   throw new SrdsError('MODEL_INVALID', `a usable configuration in ${join(folder, name)}`, found, RESTORE);
 }
 

@@ -1,5 +1,5 @@
 import { nonNegative, numberBetween, SrdsError, wholeNumber } from '../errors.js';
-import { checkPartition, defaultBlocks, evenPartition, type Partition } from '../plan/partition.js';
+import { checkPartition, defaultPartition, evenPartition, type Partition } from '../plan/partition.js';
 import type { Correction } from '../sampler/corrections.js';
 import {
   PREDICTIONS,
@@ -14,6 +14,7 @@ import type { AnySolver } from '../solver/solver.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { RgbImage } from './image.js';
 import { latentDims, type ModelFolder } from './modelFolder.js';
+import { unusedOptions } from './unused.js';
 
 /** Which sampler draws. */
 export const SAMPLERS = ['serial', 'srds', 'picard', 'paradigms', 'parataa'] as const;
@@ -25,7 +26,7 @@ export const SAMPLER_CHOICES = ['auto', ...SAMPLERS] as const;
 export { PREDICTIONS, SOLVERS, SPACINGS };
 export type { Correction, PredictionType, SolverName, TimestepSpacing };
 
-/** What to draw, and how. */
+/** What to draw, and how. An option that the sampler does nothing with is a warning among the events. */
 export interface GenerateOptions {
   readonly prompt: string;
   /** What guidance leads away from; default: the empty prompt, for most SDXL models no prompt at all. */
@@ -63,7 +64,7 @@ export interface GenerateOptions {
   readonly correction?: Correction | undefined;
   /** Default true; false is the paper's vanilla form. */
   readonly pipelined?: boolean | undefined;
-  /** Number of even blocks, or the fine steps of each; default about 1.6 sqrt(steps). */
+  /** Number of even blocks, or the fine steps of each; default: about 1.6 sqrt(steps), shorter ones first. */
   readonly blocks?: number | Partition | undefined;
   /**
    * Mean absolute change of the 8-bit image between iterations, in grey levels, below which to stop, default 0.5; 0: run
@@ -118,6 +119,8 @@ export interface Settings {
   readonly partitionGiven: boolean;
   /** Whether an option was given that means SRDS, or another thing to other samplers. */
   readonly srdsGiven: boolean;
+  /** What was given in vain, for people. */
+  readonly unused: string | undefined;
   readonly tolerance: number;
   readonly window: number | undefined;
   readonly history: number | undefined;
@@ -175,12 +178,10 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
     sampler,
     correction,
     pipelined: options.pipelined ?? true,
-    partition:
-      blocks === undefined || typeof blocks === 'number'
-        ? evenPartition(grid.length, blocks ?? defaultBlocks(grid.length))
-        : checkPartition(blocks, grid.length),
+    partition: partitionOf(blocks, grid.length),
     partitionGiven: blocks !== undefined,
     srdsGiven: [blocks, options.correction, options.pipelined, maxIterations].some((option) => option !== undefined),
+    unused: unusedOptions(options, sampler),
     tolerance: nonNegative('a tolerance', options.tolerance ?? (sampler === 'paradigms' ? 0.05 : 0.5)),
     window: optional('a window of steps', options.window),
     history: optional('a history of passes', options.history, 8),
@@ -189,6 +190,11 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
     compare: options.compare ?? false,
     previews: options.previews ?? true,
   };
+}
+
+function partitionOf(blocks: number | Partition | undefined, steps: number): Partition {
+  if (blocks === undefined) return defaultPartition(steps);
+  return typeof blocks === 'number' ? evenPartition(steps, blocks) : checkPartition(blocks, steps);
 }
 
 function scheduleOf(

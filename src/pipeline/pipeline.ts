@@ -182,6 +182,7 @@ export class Pipeline {
         sampler: settings.sampler === 'auto' ? 'serial' : settings.sampler,
       };
       job = { ...job, settings, maxRows: choice?.maxRows };
+      if (settings.unused !== undefined) emit({ type: 'warning', message: settings.unused });
       const begun = performance.now() - ready.initSeconds * 1000;
       if (timesteps.kind === 'shared' && settings.sampler !== 'serial') {
         emit({ type: 'warning', message: sharedWarning(timesteps.why) });

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { BatchReport } from '../engine/batcher.js';
-import { SrdsError } from '../errors.js';
+import { issueOf, SrdsError } from '../errors.js';
 import type { GenerateEvent } from './result.js';
 
 export type { BatchReport };
@@ -78,7 +78,7 @@ export function parseTrace(text: string, source: string): Trace {
   try {
     return traceFile.parse(JSON.parse(text));
   } catch (error) {
-    const why = error instanceof z.ZodError ? z.prettifyError(error) : 'no JSON';
-    throw new SrdsError('INVALID_OPTION', `a trace in ${source}`, why.slice(0, 200), remedy);
+    const why = error instanceof z.ZodError ? issueOf(error.issues[0]) : 'no JSON';
+    throw new SrdsError('INVALID_OPTION', `a trace in ${source}`, why, remedy);
   }
 }

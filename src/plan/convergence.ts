@@ -1,9 +1,14 @@
+import type { Partition } from './partition.js';
+
 /**
- * Refinements after which SRDS stops, on average over prompts at the default tolerance: the fewer the more blocks there are,
- * whatever the number of steps. Source: `srds bench` on the bundled model, 24 prompts, 25 to 961 steps.
+ * Refinements after which SRDS stops, on average over prompts at the default tolerance: the fewer the more blocks there are and
+ * the shorter the first of them is against the longest, whatever the number of steps. Source: `srds bench` and
+ * `npm run bench:convergence` on the bundled model, 25 to 961 steps.
  */
-export function expectedIterations(blocks: number): number {
-  return Math.min(blocks, 1 + 17 / blocks);
+export function expectedIterations(partition: Partition): number {
+  const blocks = partition.length;
+  const first = partition[0] / Math.max(...partition);
+  return Math.min(blocks, 1 + (17 * first) / blocks);
 }
 
 /**

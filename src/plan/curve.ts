@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { SrdsError } from '../errors.js';
+import { issueOf, SrdsError } from '../errors.js';
 
 /** How long a batch takes by its rows, as measured on one device. */
 export interface LatencyCurve {
@@ -11,14 +11,18 @@ export interface LatencyCurve {
   readonly hostSeconds?: number | undefined;
 }
 
+const MOST_ROWS = 65536;
+const MOST_SECONDS = 86400;
+
 /** What a file with a curve holds; more is left unread. */
 const curveFile = z.object({
   lanes: z.boolean().default(false),
-  hostSeconds: z.number().nonnegative().optional(),
+  hostSeconds: z.number().nonnegative().max(MOST_SECONDS).optional(),
   points: z
-    .array(z.object({ rows: z.int().positive(), seconds: z.number().positive() }))
+    .array(z.object({ rows: z.int().positive().max(MOST_ROWS), seconds: z.number().positive().max(MOST_SECONDS) }))
     .min(1)
-    .transform((points) => points.toSorted((a, b) => a.rows - b.rows)),
+    .transform((points) => points.toSorted((a, b) => a.rows - b.rows))
+    .refine((points) => points.every(({ rows }, i) => rows !== points[i - 1]?.rows), 'each number of rows once'),
 });
 
 /**
@@ -32,8 +36,8 @@ export function parseCurve(content: unknown, source: string): LatencyCurve {
   throw new SrdsError(
     'INVALID_OPTION',
     `a latency curve in ${source}`,
-    z.prettifyError(error),
-    'give {"points": [{"rows": 2, "seconds": 0.006}, ...]}',
+    issueOf(error.issues[0]),
+    'give {"lanes": true, "points": [{"rows": 2, "seconds": 0.006}, ...]}',
   );
 }
 

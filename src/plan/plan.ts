@@ -1,6 +1,6 @@
 import { rowsThatPay } from './curve.js';
 import { expectedIterations, expectedPasses } from './convergence.js';
-import { defaultBlocks, evenPartition, type Partition } from './partition.js';
+import { defaultPartition, rampedPartition, type Partition } from './partition.js';
 import { simulatePasses, simulateSerial, simulateSrds, type Forecast, type Machine } from './simulate.js';
 
 /** One way to draw a sample, and what it should take. */
@@ -48,7 +48,7 @@ export function plan(request: PlanRequest, machine: Machine): Plan {
   const candidates: Candidate[] = [serial];
   const partitions = request.partition
     ? [request.partition]
-    : counts(steps).map((blocks) => evenPartition(steps, blocks));
+    : counts(steps).map((blocks) => rampedPartition(steps, blocks));
   for (const partition of steps > 1 ? partitions : []) {
     const forecast = forecastSrds(partition, evaluationsPerStep, machine);
     candidates.push({ sampler: 'srds', partition, ...forecast, speedUp: faster(forecast.seconds) });
@@ -60,15 +60,32 @@ export function plan(request: PlanRequest, machine: Machine): Plan {
       candidates.push({ sampler: 'picard', window, ...forecast, speedUp: faster(forecast.seconds) });
     }
   }
-  const able = candidates.filter(({ sampler }) => sampler !== 'picard' || steps >= LEAST_FOR_PICARD);
-  const best = able.reduce((a, b) => (b.seconds < a.seconds ? b : a));
+  const able = candidates.slice(1).filter((candidate) => mayBeChosen(candidate, steps));
+  if (able.length === 0) return { candidates, chosen: serial, reason: 'there is one step only' };
+  const fastest = able.reduce((a, b) => (b.seconds < a.seconds ? b : a));
+  const best = able.find((candidate) => isUsual(candidate, steps) && near(candidate, fastest)) ?? fastest;
   const chosen = best.seconds <= (1 - MARGIN) * serial.seconds ? best : serial;
   return { candidates, chosen, reason: reasonFor(chosen, best, machine) };
 }
 
+/** Whether the planner takes it, should it be the fastest. */
+export function mayBeChosen({ sampler }: Candidate, steps: number): boolean {
+  return sampler !== 'picard' || steps >= LEAST_FOR_PICARD;
+}
+
+/** Whether it has the default blocks, of which most is known. */
+function isUsual(candidate: Candidate, steps: number): boolean {
+  return candidate.sampler === 'srds' && candidate.partition.length === defaultPartition(steps).length;
+}
+
+/** Whether forecasts cannot tell that it is the slower one. */
+function near(candidate: Candidate, fastest: Candidate): boolean {
+  return candidate.seconds <= fastest.seconds / (1 - MARGIN);
+}
+
 /** SRDS with as many iterations as it takes on average. */
 export function forecastSrds(partition: Partition, evaluationsPerStep: number, machine: Machine): Forecast {
-  return scaled(simulateSrds(partition, expectedIterations(partition.length), machine), evaluationsPerStep);
+  return scaled(simulateSrds(partition, expectedIterations(partition), machine), evaluationsPerStep);
 }
 
 /** picard with as many passes as it takes on average. */
@@ -82,7 +99,7 @@ function counts(steps: number): number[] {
   const high = Math.min(steps, Math.round(4 * Math.sqrt(steps)));
   const factor = (high / low) ** (1 / (MAX_COUNTS - 1));
   const spread = Array.from({ length: MAX_COUNTS }, (_, k) => Math.round(low * factor ** k));
-  const all = [...spread, Math.round(Math.sqrt(steps)), defaultBlocks(steps)];
+  const all = [...spread, Math.round(Math.sqrt(steps)), defaultPartition(steps).length];
   return [...new Set(all.filter((count) => count >= 2 && count <= steps))].sort((a, b) => a - b);
 }
 
@@ -103,17 +120,27 @@ function scaled(forecast: Forecast, evaluations: number): Forecast {
   };
 }
 
-function reasonFor(chosen: Candidate, best: Candidate, { devices }: Machine): string {
-  if (chosen.sampler === 'serial') {
-    if (best.sampler === 'serial') {
-      const pays = rowsThatPay(devices[0]);
-      return `larger batches cost here what they save: rows get no cheaper beyond ${pays} of them`;
-    }
-    return `${best.sampler} would gain ${Math.round(100 * (best.speedUp - 1))} %, less than forecasts are good for`;
+/** @param best of the parallel samplers */
+function reasonFor(chosen: Candidate, best: Candidate, { devices, rowsPerEvaluation }: Machine): string {
+  const what = nameOf(best);
+  if (chosen === best) {
+    return `${what} should be ${best.speedUp.toFixed(1)} times faster than the serial sampler, since larger batches cost little here`;
   }
-  const what =
-    chosen.sampler === 'srds'
-      ? `srds with ${chosen.partition.length} blocks`
-      : `picard with ${chosen.window} steps at a time`;
-  return `${what} should be ${chosen.speedUp.toFixed(1)} times faster than the serial sampler, since larger batches cost little here`;
+  if (best.speedUp > 1.005) {
+    return `${what} would gain ${Math.round(100 * (best.speedUp - 1))} %, less than forecasts are good for`;
+  }
+  const why = rowsThatPay(devices[0]) > rowsPerEvaluation ? '' : ': larger batches cost here what they save';
+  return `${what}, the next best, would gain nothing${why}`;
+}
+
+/** A candidate in words. */
+export function nameOf(candidate: Candidate): string {
+  switch (candidate.sampler) {
+    case 'serial':
+      return 'serial';
+    case 'srds':
+      return `srds with ${candidate.partition.length} blocks`;
+    case 'picard':
+      return `picard with ${candidate.window} steps at a time`;
+  }
 }

@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events';
 import type { Denoiser } from '../denoiser/denoiser.js';
 import { nonNegative, wholeNumber } from '../errors.js';
 import { iterationsToExact } from '../plan/criticalPath.js';
-import { boundaries, checkPartition, defaultBlocks, evenPartition, type Partition } from '../plan/partition.js';
+import { boundaries, checkPartition, defaultPartition, type Partition } from '../plan/partition.js';
 import { span, type SolverStep } from '../schedule/grid.js';
 import { singleStep } from '../solver/catalog.js';
 import type { AnySolver } from '../solver/solver.js';
@@ -53,10 +53,7 @@ export interface SrdsOptions {
 export function srds(options: SrdsOptions): Run<SamplerEvent, SampleResult> {
   const { steps, correction = 'secant', pipelined = true, tolerance = 0 } = options;
   const { residual = meanAbsoluteDifference } = options;
-  const partition = checkPartition(
-    options.partition ?? evenPartition(steps.length, defaultBlocks(steps.length)),
-    steps.length,
-  );
+  const partition = checkPartition(options.partition ?? defaultPartition(steps.length), steps.length);
   // An infinite one is of use here: it stops after the first iteration.
   if (tolerance !== Infinity) nonNegative('a tolerance', tolerance);
   if (options.maxIterations !== undefined) wholeNumber('a number of iterations', options.maxIterations, 1);

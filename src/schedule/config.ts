@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { oneLine, SrdsError } from '../errors.js';
+import { issueOf, oneLine, SrdsError } from '../errors.js';
 
 /** The diffusers scheduler class that reads a configuration: each has defaults and a grid of its own. */
 export const SCHEDULERS = ['ddim', 'ddpm', 'pndm', 'euler', 'heun', 'dpm'] as const;
@@ -140,7 +140,7 @@ export function parseScheduleConfig(content: unknown, options: ScheduleOptions =
       'choose another --solver, or restore the scheduler_config.json published with the model',
     );
   };
-  if (issue) return fail(issue.path.length ? `${issue.path.join('.')}: ${issue.message}` : issue.message);
+  if (issue) return fail(issueOf(issue));
   if (!parsed.success || Array.isArray(content)) return fail('no object');
   const config = named(parsed.data, scheduler);
   if (config.stepsOffset >= config.trainTimesteps) return fail('steps_offset: it must be below num_train_timesteps');

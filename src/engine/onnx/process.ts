@@ -37,6 +37,8 @@ export class DeviceProcess {
     this.child = fork(fileURLToPath(new URL('./worker.js', import.meta.url)), [JSON.stringify(whole)], {
       serialization: 'advanced',
       execArgv: [],
+      // Else ONNX Runtime keeps an identifier of this machine in the user's cache and reports to its makers.
+      env: { ...process.env, ORT_DISABLE_TELEMETRY: '1' },
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
@@ -129,7 +131,7 @@ export class DeviceProcess {
     this.failure ??= new SrdsError(
       'ENGINE_FAILED',
       `the ${this.device} process to run until the end`,
-      this.closing ? 'that it was closed' : oneLine(`that process ${this.pid} ${how} ${this.lastWords}`),
+      this.closing ? 'that it was closed' : oneLine(`that it, process ${this.pid}, ${how} ${this.lastWords}`),
       this.closing ? 'do not use a closed engine' : 'run again, with a smaller --size or --n if memory is short',
     );
     for (const { reject } of this.pending.values()) reject(this.failure);

@@ -1,0 +1,28 @@
+import type { GenerateOptions, SamplerName } from './options.js';
+
+const ITERATIVE: readonly SamplerName[] = ['srds', 'picard', 'paradigms', 'parataa'];
+
+/** Options that only some samplers take. */
+const TAKEN_BY = {
+  blocks: ['srds'],
+  correction: ['srds'],
+  pipelined: ['srds'],
+  tolerance: ITERATIVE,
+  maxIterations: ITERATIVE,
+  window: ['picard', 'paradigms', 'parataa'],
+  history: ['parataa'],
+  order: ['parataa'],
+} satisfies Partial<Record<keyof GenerateOptions, readonly SamplerName[]>>;
+
+/** What `auto` may choose. */
+const CHOSEN_BY_AUTO: readonly SamplerName[] = ['serial', 'srds', 'picard'];
+
+/** A warning for options that were given and that the sampler does nothing with; undefined if there are none. */
+export function unusedOptions(options: GenerateOptions, sampler: SamplerName | 'auto'): string | undefined {
+  const able = sampler === 'auto' ? CHOSEN_BY_AUTO : [sampler];
+  const unused = Object.entries(TAKEN_BY)
+    .filter(([name]) => options[name as keyof typeof TAKEN_BY] !== undefined)
+    .filter(([, samplers]: [string, readonly SamplerName[]]) => !samplers.some((name) => able.includes(name)))
+    .map(([name, samplers]) => `${name} (for ${samplers.join(', ')})`);
+  return unused.length === 0 ? undefined : `sampler ${sampler} does nothing with ${unused.join(' and ')}`;
+}
