@@ -16,11 +16,12 @@ const LAYERS = [
   ['conformance'],
   ['pipeline'],
   ['chart'],
+  ['server'],
   ['cli'],
 ];
 
 /** Modules that show results never reach below the pipeline, but for plain data. */
-const SHOWN = ['chart', 'cli'];
+const SHOWN = ['chart', 'server', 'cli'];
 const BELOW_PIPELINE = [
   'tensor',
   'random',

@@ -13,7 +13,9 @@ export type ErrorCode =
   /** a device process failed or was killed */
   | 'ENGINE_FAILED'
   /** a device is not there, or not ready for use */
-  | 'DEVICE_UNAVAILABLE';
+  | 'DEVICE_UNAVAILABLE'
+  /** a server cannot listen where it is to */
+  | 'LISTEN_FAILED';
 
 /**
  * An error that a user can cause and mend: its message is one line that says what was expected, what was found and

@@ -10,7 +10,8 @@ import { findModel } from './model.js';
 import { TraceRecorder, type Trace } from '../pipeline/trace.js';
 import { checkWritable, imagePath, writeFiles, type OutputFile } from './output.js';
 import { Progress, warn } from './progress.js';
-import { pngParameters, type ReportContext } from './report.js';
+import { pngParameters } from '../pipeline/pngParameters.js';
+import type { ReportContext } from './report.js';
 
 /** What to draw and where it goes. */
 export interface DrawOptions {

@@ -9,6 +9,7 @@ export const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
   ENGINE_FAILED: 6,
   DOWNLOAD_FAILED: 7,
   DEVICE_UNAVAILABLE: 8,
+  LISTEN_FAILED: 9,
 };
 
 /** A defect of this program. */

@@ -9,6 +9,7 @@ import {
   type SamplerName,
 } from '../pipeline/options.js';
 import type { SolverName, TimestepSpacing } from '../pipeline/options.js';
+import { asksToRefine } from '../pipeline/unused.js';
 import type { Partition } from '../plan/partition.js';
 import { draw } from './draw.js';
 import { differenceToSerial, jsonReport, summary } from './report.js';
@@ -128,7 +129,7 @@ export function generateCommand(signal: AbortSignal): Command {
       init,
       generate: {
         prompt,
-        sampler: ownOptions(flags) ? 'srds' : 'auto',
+        sampler: previews !== undefined || asksToRefine(flags) ? 'srds' : 'auto',
         // commander gives true where nothing was asked for.
         ...(pipelined === false && { pipelined }),
         ...options,
@@ -149,10 +150,4 @@ export function generateCommand(signal: AbortSignal): Command {
       process.stdout.write(`${context.files[i] ?? 'no file'}: ${summary(image)}${difference}\n`);
     });
   });
-}
-
-/** Whether an option is given that means nothing to the serial sampler. */
-function ownOptions({ correction, pipelined, blocks, tolerance, maxIterations, previews }: Flags): boolean {
-  const own = [correction, blocks, tolerance, maxIterations, previews].some((value) => value !== undefined);
-  return own || pipelined === false;
 }

@@ -7,16 +7,16 @@ import { EXIT_CODES, EXIT_INTERNAL, EXIT_SIGNALS } from './exitCodes.js';
 import { doctorCommand } from './doctor.js';
 import { generateCommand } from './generate.js';
 import { inspectCommand } from './inspect.js';
+import { serveCommand } from './serve.js';
+import type { Ending } from './ending.js';
 import { planCommand } from './plan.js';
 import { traceCommand } from './trace.js';
 import { version } from '../pipeline/version.js';
 
-/** How long a command may take to end in good order. */
-const GRACE_MS = 5000;
-
 /** Runs the command line. @returns the exit code */
 async function main(argv: readonly string[]): Promise<number> {
   const abort = new AbortController();
+  const ending: Ending = { signal: abort.signal, graceMs: 5000, asPlanned: false };
   let ended: keyof typeof EXIT_SIGNALS | undefined;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
@@ -24,7 +24,7 @@ async function main(argv: readonly string[]): Promise<number> {
       if (ended) process.exit(EXIT_SIGNALS[signal]);
       ended = signal;
       abort.abort();
-      setTimeout(() => process.exit(EXIT_SIGNALS[signal]), GRACE_MS).unref();
+      setTimeout(() => process.exit(EXIT_SIGNALS[signal]), ending.graceMs).unref();
     });
   }
   // Whoever reads the report may have gone away.
@@ -35,8 +35,8 @@ async function main(argv: readonly string[]): Promise<number> {
   });
 
   try {
-    await program(abort.signal).parseAsync(argv);
-    return ended ? EXIT_SIGNALS[ended] : 0;
+    await program(ending).parseAsync(argv);
+    return ended && !ending.asPlanned ? EXIT_SIGNALS[ended] : 0;
   } catch (error) {
     if (ended) return EXIT_SIGNALS[ended];
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
@@ -46,12 +46,14 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-function program(signal: AbortSignal): Command {
+function program(ending: Ending): Command {
+  const { signal } = ending;
   const program = new Command('srds')
     .description('Self-Refining Diffusion Samplers: draw images in parallel over time')
     .version(version(), '-V, --version', 'print the version')
     .addCommand(generateCommand(signal))
     .addCommand(demoCommand(signal))
+    .addCommand(serveCommand(ending))
     .addCommand(inspectCommand(signal))
     .addCommand(planCommand(signal))
     .addCommand(benchCommand(signal))

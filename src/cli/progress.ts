@@ -27,7 +27,7 @@ export class Progress {
   }
 
   show(event: GenerateEvent): void {
-    if (event.type === 'warning') return;
+    if (event.type === 'warning' || event.type === 'batch') return;
     if (event.type === 'image') {
       if (event.image === this.current()) this.iteration = '';
       this.done.add(event.image);

@@ -38,15 +38,19 @@ export function toValues({ width, height, data }: RgbImage): Float32Array {
   });
 }
 
+/** sharp's own limit. */
+const MAX_PIXELS = 0x3fff ** 2;
+
 /**
  * Reads an image of any kind that sharp knows: PNG, JPEG, WebP, AVIF, GIF, TIFF, SVG. It is turned upright; transparency is
  * left out.
  * @param source path or content
- * @throws SrdsError INVALID_OPTION if it is not there or no image
+ * @param maxPixels of an image that is read at all
+ * @throws SrdsError INVALID_OPTION if it is not there, no image or too large
  */
-export async function readImage(source: string | Uint8Array): Promise<RgbImage> {
+export async function readImage(source: string | Uint8Array, maxPixels = MAX_PIXELS): Promise<RgbImage> {
   try {
-    const { data, info } = await sharp(source)
+    const { data, info } = await sharp(source, { limitInputPixels: maxPixels })
       .rotate()
       .removeAlpha()
       .toColourspace('srgb')

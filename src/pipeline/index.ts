@@ -16,6 +16,7 @@ export { condition, zeroed, type Conditioning } from './conditioning.js';
 export { readTokenizer, type ClipTokenizer, type Tokens } from './tokenizer.js';
 export { readImage, toRgb, type RgbImage } from './image.js';
 export { encodePng } from './png.js';
+export { pngParameters } from './pngParameters.js';
 export { infotext, type Parameters } from './parameters.js';
 export {
   benchmark,

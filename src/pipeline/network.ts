@@ -172,3 +172,11 @@ function unusable(model: ModelFolder, graph: GraphName, expected: string, found:
     'export a Stable Diffusion 1.x, 2.x or SDXL model with Optimum',
   );
 }
+
+/** What it means that a UNet takes one timestep for a batch. @param why it does */
+export function sharedWarning(why: string): string {
+  return (
+    `this UNet takes one timestep for a whole batch (${why}), so evaluations at different timesteps take turns and SRDS, ` +
+    'which makes more of them, takes longer than the serial sampler; a UNet that optimum-cli export onnx writes is rewritten'
+  );
+}

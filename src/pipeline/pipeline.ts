@@ -20,7 +20,7 @@ import { stoppingMeasure } from './stopping.js';
 import { resized, type RgbImage } from './image.js';
 import { BUNDLED_MODEL, graphFiles, latentDims, type ModelFolder } from './modelFolder.js';
 import { openModel, type OpenModelOptions } from './openModel.js';
-import { Networks } from './network.js';
+import { Networks, sharedWarning } from './network.js';
 import { startSampler, stopsBelow } from './samplers.js';
 import { settingsOf, type GenerateOptions, type Settings } from './options.js';
 import { Residency } from './residency.js';
@@ -72,6 +72,8 @@ export class Pipeline {
   private readonly residency: Residency;
   private readonly loadSeconds: number;
   private readonly variant: string;
+  /** Of runs under way, by what their evaluations are asked for with. */
+  private readonly listeners = new WeakMap<object, Emit>();
   private batches = 0;
 
   /**
@@ -86,7 +88,7 @@ export class Pipeline {
     this.loadSeconds = loadSeconds;
     this.variant = variant;
     this.batcher = new Batcher(engine, (report) => {
-      if (report.graph === 'unet') this.batches++;
+      if (report.graph === 'unet') this.tellOf(report);
       onBatch?.(report);
     });
     this.networks = new Networks(model, engine, this.batcher);
@@ -152,6 +154,14 @@ export class Pipeline {
     });
   }
 
+  private tellOf({ wishes, device, begin, end, laneRows }: BatchReport): void {
+    this.batches++;
+    for (const requester of new Set(wishes.map((wish) => wish.requester))) {
+      const evaluations = wishes.filter((wish) => wish.requester === requester).map(({ priority }) => priority);
+      this.listeners.get(requester)?.({ type: 'batch', device, begin, end, rows: laneRows, evaluations });
+    }
+  }
+
   /** Ends the device processes. Runs under way fail. */
   close(): Promise<void> {
     return this.engine.close();
@@ -182,6 +192,7 @@ export class Pipeline {
         sampler: settings.sampler === 'auto' ? 'serial' : settings.sampler,
       };
       job = { ...job, settings, maxRows: choice?.maxRows };
+      this.listeners.set(job, emit);
       if (settings.unused !== undefined) emit({ type: 'warning', message: settings.unused });
       const begun = performance.now() - ready.initSeconds * 1000;
       if (timesteps.kind === 'shared' && settings.sampler !== 'serial') {
@@ -381,11 +392,4 @@ async function unlessAborted<Value>(promise: Promise<Value>, signal: AbortSignal
     if (signal.aborted) return undefined;
     throw error;
   });
-}
-
-function sharedWarning(why: string): string {
-  return (
-    `this UNet takes one timestep for a whole batch (${why}), so evaluations at different timesteps take turns and SRDS, ` +
-    'which makes more of them, takes longer than the serial sampler; a UNet that optimum-cli export onnx writes is rewritten'
-  );
 }

@@ -52,6 +52,17 @@ export interface GenerateResult {
 /** What happens while images are drawn. `image` is the index of the image, from 0. */
 export type GenerateEvent =
   | { readonly type: 'warning'; readonly message: string }
+  /** A batch that evaluated something for this run has come back; times are milliseconds on the clock of `performance.now`. */
+  | {
+      readonly type: 'batch';
+      readonly device: string;
+      readonly begin: number;
+      readonly end: number;
+      /** Rows of the whole batch, those that fill up its lane and those of other runs included. */
+      readonly rows: number;
+      /** Those of this run, each as iteration, block, step, stage, image. */
+      readonly evaluations: readonly (readonly number[])[];
+    }
   | (EvaluationEvent & { readonly image: number; readonly evaluations: ImageEvaluations })
   | {
       readonly type: 'iteration';

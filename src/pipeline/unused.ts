@@ -17,6 +17,14 @@ const TAKEN_BY = {
 /** What `auto` may choose. */
 const CHOSEN_BY_AUTO: readonly SamplerName[] = ['serial', 'srds', 'picard'];
 
+/** Whether an option is given that asks for a sampler that refines: where none is named it is srds. */
+export function asksToRefine(
+  options: Pick<GenerateOptions, 'correction' | 'pipelined' | 'blocks' | 'tolerance' | 'maxIterations'>,
+): boolean {
+  const { correction, pipelined, blocks, tolerance, maxIterations } = options;
+  return [correction, blocks, tolerance, maxIterations].some((value) => value !== undefined) || pipelined === false;
+}
+
 /** A warning for options that were given and that the sampler does nothing with; undefined if there are none. */
 export function unusedOptions(options: GenerateOptions, sampler: SamplerName | 'auto'): string | undefined {
   const able = sampler === 'auto' ? CHOSEN_BY_AUTO : [sampler];

@@ -1,0 +1,82 @@
+import { readFile } from 'node:fs/promises';
+import { Command } from 'commander';
+import { messageOf, SrdsError } from '../errors.js';
+import { fromText, parseConfig, SETTINGS, type Given, type SettingName } from '../server/config.js';
+import { createLog, startServer } from '../server/server.js';
+import type { Ending } from './ending.js';
+
+/** How settings that hold several values are given one at a time. */
+const SINGULAR: Readonly<Partial<Record<SettingName, string>>> = {
+  models: 'model',
+  apiKeys: 'api-key',
+  corsOrigins: 'cors-origin',
+};
+
+/** `srds serve`. */
+export function serveCommand(ending: Ending): Command {
+  const command = new Command('serve')
+    .description('serve the OpenAI images API, and a page, until it is ended')
+    .option('--config <file>', 'JSON file of settings; those of the environment and the command line count more');
+  for (const { name, kind, description, fallback, variable } of SETTINGS) {
+    const flag = `--${SINGULAR[name] ?? name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+    const usual = typeof fallback === 'string' || typeof fallback === 'number' ? ` (default: ${fallback})` : '';
+    const text = `${description}${usual} [${variable}]`;
+    if (kind === 'boolean') command.option(flag, text);
+    else if (kind === 'texts') command.option(`${flag} <value>`, `${text}; may be repeated`, collect);
+    else command.option(`${flag} <value>`, text, (value: string) => fromText(kind, value));
+  }
+  return command.action(async ({ config: file, ...flags }: Readonly<Record<string, unknown>>) => {
+    const config = parseConfig([
+      { name: 'the command line', settings: fromFlags(flags) },
+      { name: 'the environment', settings: fromEnvironment() },
+      ...(typeof file === 'string' ? [{ name: file, settings: await fromFile(file) }] : []),
+    ]);
+    ending.graceMs = (config.drain + 10) * 1000;
+    const server = await startServer(config, { log: createLog(config.logLevel), signal: ending.signal });
+    if (process.stderr.isTTY) process.stderr.write(`srds: listening at ${server.url}; Ctrl-C ends it\n`);
+    const restart = () => server.restart();
+    process.on('SIGHUP', restart);
+    await new Promise<void>((resolve) => {
+      if (ending.signal.aborted) resolve();
+      else ending.signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+    await server.close();
+    process.off('SIGHUP', restart);
+    ending.asPlanned = true;
+  });
+}
+
+function collect(value: string, before: readonly string[] = []): string[] {
+  return [...before, value];
+}
+
+function fromFlags(flags: Readonly<Record<string, unknown>>): Given {
+  const given = SETTINGS.map(({ name }) => [name, flags[camel(SINGULAR[name]) ?? name]] as const);
+  return Object.fromEntries(given.filter(([, value]) => value !== undefined));
+}
+
+function camel(flag: string | undefined): string | undefined {
+  return flag?.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
+}
+
+function fromEnvironment(): Given {
+  const given = SETTINGS.map(({ name, kind, variable }) => {
+    const text = process.env[variable];
+    return [name, text === undefined || text === '' ? undefined : fromText(kind, text)] as const;
+  });
+  return Object.fromEntries(given.filter(([, value]) => value !== undefined));
+}
+
+async function fromFile(file: string): Promise<Given> {
+  const fail = (found: string): never => {
+    throw new SrdsError('INVALID_OPTION', `settings of a server in ${file}`, found, 'give a JSON object');
+  };
+  const text = await readFile(file, 'utf8').catch((error: unknown) => fail(messageOf(error)));
+  try {
+    const content: unknown = JSON.parse(text);
+    return content !== null && typeof content === 'object' && !Array.isArray(content) ? content : fail('no object');
+  } catch (error) {
+    if (error instanceof SrdsError) throw error;
+    return fail('no JSON');
+  }
+}

@@ -1,0 +1,157 @@
+import { randomUUID } from 'node:crypto';
+import { Hono, type Context } from 'hono';
+import { bodyLimit } from 'hono/body-limit';
+import { cors } from 'hono/cors';
+import { routePath } from 'hono/route';
+import { secureHeaders } from 'hono/secure-headers';
+import { ApiError, describe, toApiError } from './apiError.js';
+import { ANONYMOUS, authorize, namesLoopback } from './auth.js';
+import { isLoopback } from './config.js';
+import { checked, jsonOf, type Endpoint } from './endpoint.js';
+import { formOf } from './form.js';
+import { openApi } from './openapi.js';
+import { imageEndpoints } from './openai/images.js';
+import { modelEndpoints } from './openai/models.js';
+import { now } from './openai/answers.js';
+import { operationEndpoints } from './operations.js';
+import { pageRoutes, type PageFile } from './page.js';
+import { sdapiEndpoints } from './sdapi/endpoints.js';
+import type { Services } from './services.js';
+
+const MAX_ID = /^[\w.:-]{1,64}$/;
+
+/** What is known of a request. */
+interface Variables {
+  readonly id: string;
+}
+
+export type App = Hono<{ Variables: Variables }>;
+
+/** All routes. @param page files of the web page by their paths */
+export function createApp(services: Services, page: ReadonlyMap<string, PageFile>): App {
+  const { config, log, metrics } = services;
+  const app: App = new Hono();
+
+  app.use(async (context, next) => {
+    const given = context.req.header('x-request-id') ?? '';
+    const id = MAX_ID.test(given) ? given : randomUUID();
+    context.set('id', id);
+    const start = performance.now();
+    await next();
+    context.res.headers.set('x-request-id', id);
+    const { method } = context.req;
+    const { status } = context.res;
+    const route = routeOf(context);
+    metrics.requests.inc({ route, status });
+    log.info({ id, method, route, status, ms: Math.round(performance.now() - start) }, 'request');
+  });
+  app.use(
+    secureHeaders({
+      contentSecurityPolicy: {
+        defaultSrc: ["'self'"],
+        imgSrc: ["'self'", 'data:', 'blob:'],
+        styleSrc: ["'self'", "'unsafe-inline'"],
+        frameAncestors: ["'none'"],
+        baseUri: ["'none'"],
+        formAction: ["'self'"],
+      },
+      referrerPolicy: 'no-referrer',
+      xFrameOptions: 'DENY',
+      strictTransportSecurity: false,
+      crossOriginResourcePolicy: 'same-origin',
+    }),
+  );
+  if (config.corsOrigins.length > 0) {
+    const origin = config.corsOrigins.includes('*') ? '*' : [...config.corsOrigins];
+    app.use(cors({ origin, allowHeaders: ['authorization', 'content-type'], exposeHeaders: ['x-request-id'] }));
+  }
+  app.use(async (context, next) => {
+    // Without keys whoever can connect is served, so a page elsewhere must not be able to.
+    const open = config.apiKeys.length === 0 && isLoopback(config.host);
+    if (open && !namesLoopback(context.req.header('host'))) {
+      throw new ApiError(
+        403,
+        'unknown_host',
+        'expected a request to this machine by its own name, found another; use localhost',
+      );
+    }
+    await next();
+  });
+  app.use(
+    bodyLimit({
+      maxSize: config.maxBodyBytes,
+      onError: () => {
+        const most = (config.maxBodyBytes / 2 ** 20).toFixed(0);
+        throw new ApiError(413, 'request_too_large', `expected at most ${most} MiB, found more; send less`);
+      },
+    }),
+  );
+
+  const endpoints: Endpoint[] = [
+    ...imageEndpoints(services),
+    ...modelEndpoints(services, now()),
+    ...sdapiEndpoints(services),
+    ...operationEndpoints(services),
+  ];
+  for (const one of endpoints) {
+    const path = one.path.replace(/\{(\w+)\}/g, ':$1');
+    app.on(one.method.toUpperCase(), path, async (context) => {
+      const key = one.open ? ANONYMOUS : authorize(context.req.header('authorization'), config.apiKeys);
+      const content = one.body && (one.form ? await formOf(context, one.body) : await jsonOf(context));
+      const body = one.body && checked(one.body, content);
+      if (config.logPrompts) log.info({ id: context.get('id'), prompt: promptOf(body) }, 'prompt');
+      const base = config.publicUrl ?? new URL(context.req.url).origin;
+      const caller = { id: context.get('id'), key, signal: context.req.raw.signal, base: base.replace(/\/$/, '') };
+      return one.handle(body, caller, context);
+    });
+  }
+  const document = openApi(endpoints, config.apiKeys.length > 0);
+  app.get('/openapi.json', () => Response.json(document));
+  pageRoutes(app, page);
+
+  const known = new Map(endpoints.map(({ path, method }) => [path, method.toUpperCase()]));
+  app.notFound((context) => {
+    const method = known.get(context.req.path);
+    const error = method
+      ? new ApiError(
+          405,
+          'method_not_allowed',
+          `expected ${method} ${context.req.path}, found ${context.req.method}`,
+          null,
+          {
+            allow: method,
+          },
+        )
+      : new ApiError(
+          404,
+          'not_found',
+          `expected a route of /openapi.json, found ${context.req.method} ${context.req.path}`,
+        );
+    return errorAnswer(error, context);
+  });
+  app.onError((thrown, context) => {
+    const error = toApiError(thrown);
+    const { message, stack } = describe(thrown);
+    if (error.status >= 500) log.error({ id: context.get('id'), error: message, stack }, 'failed');
+    return errorAnswer(error, context);
+  });
+  return app;
+}
+
+/** In OpenAI's form, or, where web UIs' tools ask, in theirs. */
+export function errorAnswer(error: ApiError, { req }: Context): Response {
+  const body = req.path.startsWith('/sdapi/')
+    ? { error: error.type, detail: error.message, errors: error.message }
+    : error.body;
+  return Response.json(body, { status: error.status, headers: error.headers });
+}
+
+/** The path as it is registered: names that clients make up would each be counted apart. */
+function routeOf(context: Context): string {
+  const path = routePath(context, -1);
+  return path === '*' || path === '/*' ? 'none' : path;
+}
+
+function promptOf(body: unknown): unknown {
+  return body !== null && typeof body === 'object' && 'prompt' in body ? body.prompt : undefined;
+}

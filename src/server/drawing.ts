@@ -1,0 +1,148 @@
+import type { GeneratedImage, GenerateEvent, GenerateResult } from '../pipeline/result.js';
+import { settingsOf, type GenerateOptions } from '../pipeline/options.js';
+import type { ModelFolder } from '../pipeline/modelFolder.js';
+import { ApiError, deadlineExceeded, shuttingDown } from './apiError.js';
+import type { Progress, Services } from './services.js';
+
+/** Images that are asked for. */
+export interface Order {
+  /** Of the request, for the log. */
+  readonly id: string;
+  readonly model: string | undefined;
+  readonly options: GenerateOptions;
+  /** Who asks: the name of an API key. */
+  readonly key: string;
+  readonly priority: number;
+  /** After which the request is given up. */
+  readonly deadlineSeconds: number;
+  /** Aborted when the client goes away. */
+  readonly client: AbortSignal;
+}
+
+/** What happens to an order: it was taken, its turn has come, and what happens while it is drawn. */
+export type OrderEvent =
+  | { readonly type: 'queued'; readonly waiting: number }
+  | { readonly type: 'started'; readonly model: ModelFolder; readonly queueSeconds: number }
+  | GenerateEvent;
+
+/** What became of an order. */
+export interface Drawn {
+  readonly model: ModelFolder;
+  readonly result: GenerateResult;
+  /** Finished ones, each with its pixels. */
+  readonly images: readonly (GeneratedImage & { readonly rgb: NonNullable<GeneratedImage['rgb']> })[];
+}
+
+/**
+ * Draws in its turn. Whoever goes away, waits too long or asks a server that is being ended gives up its place, or what is being
+ * drawn, within an evaluation.
+ * @throws ApiError 400, 404, 429, 499, 503, 504; SrdsError as Pipeline.generate does
+ */
+export async function draw(services: Services, order: Order, onEvent: (event: OrderEvent) => void): Promise<Drawn> {
+  const { models, queue, metrics, config, log } = services;
+  if (services.draining()) throw shuttingDown();
+  const model = models.find(order.model);
+  // What cannot be drawn need not wait.
+  const { width, height } = settingsOf(order.options, model.folder);
+  if (width * height > config.maxPixels) {
+    throw new ApiError(
+      400,
+      'invalid_size',
+      `expected at most ${config.maxPixels} pixels, found ${width}x${height}; ask for a smaller image`,
+      'size',
+    );
+  }
+  const limit = new Limit(services.stop, order);
+  const { signal } = limit;
+  const arrived = performance.now();
+  try {
+    const turn = queue.enter({ key: order.key, priority: order.priority, signal });
+    onEvent({ type: 'queued', waiting: queue.waitingCount });
+    const leave = await turn;
+    const begun = performance.now();
+    const queueSeconds = (begun - arrived) / 1000;
+    metrics.queueSeconds.observe(queueSeconds);
+    const progress: Progress = { id: order.id, startedAt: Date.now(), critical: 0, serial: 0 };
+    services.underWay.add(progress);
+    try {
+      const result = await models.use(model, signal, async (pipeline) => {
+        onEvent({ type: 'started', model: model.folder, queueSeconds });
+        const run = pipeline.generate({ ...order.options, signal });
+        let first = true;
+        for await (const event of run) {
+          count(services, event, progress);
+          if (event.type === 'iteration' && first) {
+            first = false;
+            metrics.firstPreviewSeconds.observe((performance.now() - begun) / 1000);
+          }
+          onEvent(event);
+        }
+        return run.result;
+      });
+      signal.throwIfAborted();
+      const seconds = (performance.now() - begun) / 1000;
+      metrics.imageSeconds.observe(seconds);
+      const { sampler, steps } = result.settings;
+      log.info(
+        { id: order.id, model: model.name, sampler, steps, images: result.images.length, queueSeconds, seconds },
+        'drawn',
+      );
+      const images = result.images.flatMap(({ rgb, ...image }) => (rgb ? [{ ...image, rgb }] : []));
+      return { model: model.folder, result, images };
+    } finally {
+      services.underWay.delete(progress);
+      leave();
+    }
+  } finally {
+    limit.clear();
+  }
+}
+
+/** Aborts an order, with the answer as reason. */
+class Limit {
+  private readonly controller = new AbortController();
+  private readonly timer: NodeJS.Timeout;
+  private readonly gone = () =>
+    this.controller.abort(new ApiError(499, 'client_closed_request', 'the client went away'));
+  private readonly stopped = () => this.controller.abort(shuttingDown());
+
+  constructor(
+    private readonly stop: AbortSignal,
+    private readonly order: Pick<Order, 'client' | 'deadlineSeconds'>,
+  ) {
+    const { client, deadlineSeconds } = order;
+    this.timer = setTimeout(() => this.controller.abort(deadlineExceeded(deadlineSeconds)), deadlineSeconds * 1000);
+    client.addEventListener('abort', this.gone, { once: true });
+    stop.addEventListener('abort', this.stopped, { once: true });
+    if (client.aborted) this.gone();
+    if (stop.aborted) this.stopped();
+  }
+
+  get signal(): AbortSignal {
+    return this.controller.signal;
+  }
+
+  clear(): void {
+    clearTimeout(this.timer);
+    this.order.client.removeEventListener('abort', this.gone);
+    this.stop.removeEventListener('abort', this.stopped);
+  }
+}
+
+function count({ metrics }: Services, event: GenerateEvent, progress: Progress): void {
+  switch (event.type) {
+    case 'evaluation':
+      metrics.evaluations.inc({ kind: event.step === 0 ? 'coarse' : 'fine' });
+      progress.critical = Math.max(progress.critical, event.evaluations.critical);
+      progress.serial = event.evaluations.serial;
+      break;
+    case 'image': {
+      const { status, iterations, residuals } = event.result;
+      metrics.images.inc({ sampler: iterations > 0 ? 'parallel' : 'serial', status });
+      metrics.iterations.observe(iterations);
+      const last = residuals.at(-1);
+      if (last !== undefined) metrics.residual.observe(last);
+      break;
+    }
+  }
+}

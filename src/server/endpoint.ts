@@ -1,0 +1,80 @@
+import type { Context } from 'hono';
+import type { z } from 'zod';
+import { issueOf } from '../errors.js';
+import { ApiError } from './apiError.js';
+
+/** What a handler is given beside its input. */
+export interface Caller {
+  /** Of the request. */
+  readonly id: string;
+  /** Name of the API key. */
+  readonly key: string;
+  /** Aborted when the client goes away. */
+  readonly signal: AbortSignal;
+  /** Address of this server as the client may use it. */
+  readonly base: string;
+}
+
+/** A route, with the schemas that check it and that describe it at /openapi.json. */
+export interface Endpoint<Body = unknown> {
+  readonly method: 'get' | 'post';
+  /** As in OpenAPI: `/v1/models/{model}`. */
+  readonly path: string;
+  readonly summary: string;
+  /** Of the request's content, if it has any. */
+  readonly body?: z.ZodType<Body>;
+  /** Whether the content is a form rather than JSON. */
+  readonly form?: boolean;
+  /** What a good answer holds; the others are errors. */
+  readonly answer: z.ZodType;
+  /** What is streamed instead if it is asked for. */
+  readonly events?: z.ZodType;
+  /** Whether it is for everyone, key or not. */
+  readonly open?: boolean;
+  readonly handle: (body: Body, caller: Caller, context: Context) => Response | Promise<Response>;
+}
+
+/** Keeps the type of a body between its schema and its handler. */
+export function endpoint<Body>(given: Endpoint<Body>): Endpoint {
+  return given as unknown as Endpoint;
+}
+
+/**
+ * What a client sent, checked.
+ * @throws ApiError 400
+ */
+export function checked<Schema extends z.ZodType>(schema: Schema, content: unknown): z.output<Schema> {
+  const { success, data, error } = schema.safeParse(content);
+  if (success) return data;
+  const [issue] = error.issues;
+  const param = issue.path.length > 0 ? String(issue.path[0]) : null;
+  throw new ApiError(
+    400,
+    'invalid_parameter',
+    `expected a valid request, found ${issueOf(issue)}; see /openapi.json`,
+    param,
+  );
+}
+
+/** The JSON content of a request. @throws ApiError 400, 415 */
+export async function jsonOf(context: Context): Promise<unknown> {
+  const type = context.req.header('content-type') ?? '';
+  if (!/^application\/json\s*(;|$)/i.test(type)) {
+    const found = type === '' ? 'no type' : type;
+    throw new ApiError(
+      415,
+      'invalid_content_type',
+      `expected content of type application/json, found ${found}; say so`,
+    );
+  }
+  const text = await context.req.text();
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new ApiError(
+      400,
+      'invalid_json',
+      `expected JSON, found ${text.length} characters that are none; check the content`,
+    );
+  }
+}

@@ -1,0 +1,93 @@
+import { createServer, STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { getRequestListener } from '@hono/node-server';
+import { messageOf, SrdsError } from '../errors.js';
+import { ApiError } from './apiError.js';
+import type { App } from './app.js';
+
+/** Headers must have come by then, and a whole request. */
+const HEADERS_MS = 10_000;
+const REQUEST_MS = 60_000;
+const KEEP_ALIVE_MS = 5_000;
+const MAX_HEADER_BYTES = 16_384;
+
+/**
+ * Serves routes over HTTP. What Node's parser refuses is answered in the API's form too.
+ * @throws SrdsError LISTEN_FAILED
+ */
+export async function listen(app: App, host: string, port: number): Promise<{ server: Server; url: string }> {
+  const underWay = new WeakMap<Duplex, number>();
+  const handle = getRequestListener(app.fetch, {
+    overrideGlobalObjects: false,
+    errorHandler: () =>
+      Response.json(new ApiError(400, 'bad_request', 'expected a valid HTTP request').body, { status: 400 }),
+  });
+  const server = createServer(
+    {
+      headersTimeout: HEADERS_MS,
+      requestTimeout: REQUEST_MS,
+      keepAliveTimeout: KEEP_ALIVE_MS,
+      maxHeaderSize: MAX_HEADER_BYTES,
+      connectionsCheckingInterval: 1000,
+    },
+    (request: IncomingMessage, response: ServerResponse) => {
+      const { socket } = request;
+      underWay.set(socket, (underWay.get(socket) ?? 0) + 1);
+      response.once('close', () => underWay.set(socket, (underWay.get(socket) ?? 1) - 1));
+      void handle(request, response);
+    },
+  );
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    // Where an answer has begun there is no place for another.
+    if (!socket.writable || error.code === 'ECONNRESET' || (underWay.get(socket) ?? 0) > 0)
+      return void socket.destroy();
+    socket.end(rawAnswer(refusalOf(error)), () => socket.destroy());
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) =>
+      reject(
+        new SrdsError(
+          'LISTEN_FAILED',
+          `to listen on ${host}, port ${port}`,
+          messageOf(error),
+          'choose another --port or --host, or end what listens there',
+        ),
+      ),
+    );
+    server.listen(port, host, resolve);
+  });
+  const address = server.address();
+  const bound = address !== null && typeof address === 'object' ? address.port : port;
+  return { server, url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}` };
+}
+
+function refusalOf({ code }: NodeJS.ErrnoException): ApiError {
+  switch (code) {
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return new ApiError(
+        408,
+        'request_timeout',
+        `expected a whole request within ${REQUEST_MS / 1000} s, found a part; send it faster`,
+      );
+    case 'HPE_HEADER_OVERFLOW':
+      return new ApiError(
+        431,
+        'headers_too_large',
+        `expected at most ${MAX_HEADER_BYTES} bytes of headers, found more; send fewer`,
+      );
+    default:
+      return new ApiError(400, 'bad_request', 'expected a valid HTTP request, found something else');
+  }
+}
+
+function rawAnswer({ status, body }: ApiError): string {
+  const content = JSON.stringify(body);
+  return [
+    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    'Content-Type: application/json',
+    `Content-Length: ${Buffer.byteLength(content)}`,
+    'Connection: close',
+    '',
+    content,
+  ].join('\r\n');
+}

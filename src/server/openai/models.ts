@@ -1,0 +1,57 @@
+import { z } from 'zod';
+import { ApiError } from '../apiError.js';
+import { endpoint, type Endpoint } from '../endpoint.js';
+import type { ServedModel } from '../models.js';
+import type { Services } from '../services.js';
+
+const model = z.object({
+  id: z.string(),
+  object: z.literal('model'),
+  created: z.int(),
+  owned_by: z.string(),
+  srds: z.object({
+    kind: z.enum(['sd', 'sdxl']),
+    width: z.int(),
+    height: z.int(),
+    image_to_image: z.boolean(),
+    loaded: z.boolean(),
+  }),
+});
+
+/** OpenAI's API for models. */
+export function modelEndpoints({ models }: Services, started: number): Endpoint[] {
+  const describe = ({ name, folder }: ServedModel): z.output<typeof model> => ({
+    id: name,
+    object: 'model',
+    created: started,
+    owned_by: 'srds',
+    srds: {
+      kind: folder.kind,
+      ...folder.size,
+      image_to_image: folder.graphs.vae_encoder !== undefined,
+      loaded: models.loadedNames.includes(name),
+    },
+  });
+  return [
+    endpoint({
+      method: 'get',
+      path: '/v1/models',
+      summary: 'The models that are served, the default one first.',
+      answer: z.object({ object: z.literal('list'), data: z.array(model) }),
+      handle: () => Response.json({ object: 'list', data: models.served.map(describe) }),
+    }),
+    endpoint({
+      method: 'get',
+      path: '/v1/models/{model}',
+      summary: 'A model.',
+      answer: model,
+      handle: (_, __, context) => {
+        const name = context.req.param('model') ?? '';
+        const found = models.served.find((one) => one.name === name);
+        if (!found)
+          throw new ApiError(404, 'model_not_found', `expected a model that is served, found ${name}; see /v1/models`);
+        return Response.json(describe(found));
+      },
+    }),
+  ];
+}

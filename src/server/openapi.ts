@@ -1,0 +1,58 @@
+import { z } from 'zod';
+import { version } from '../pipeline/version.js';
+import type { Endpoint } from './endpoint.js';
+
+const errorBody = z.object({
+  error: z.object({ message: z.string(), type: z.string(), param: z.string().nullable(), code: z.string() }),
+});
+
+/** The OpenAPI document of the routes, made of the schemas that check them. */
+export function openApi(endpoints: readonly Endpoint[], keys: boolean): object {
+  const paths: Record<string, Record<string, object>> = {};
+  for (const one of endpoints) {
+    (paths[one.path] ??= {})[one.method] = operation(one, keys);
+  }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'srds',
+      version: version(),
+      description: 'Images from diffusion models, drawn in parallel over time: the OpenAI images API, and more.',
+    },
+    paths,
+    ...(keys && { components: { securitySchemes: { key: { type: 'http', scheme: 'bearer' } } } }),
+  };
+}
+
+function operation({ path, summary, body, form, answer, events, open }: Endpoint, keys: boolean): object {
+  const parameters = [...path.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
+    name,
+    in: 'path',
+    required: true,
+    schema: { type: 'string' },
+  }));
+  const json = (schema: z.ZodType, io: 'input' | 'output') => ({
+    schema: z.toJSONSchema(schema, { io, unrepresentable: 'any' }),
+  });
+  return {
+    summary,
+    ...(keys && open !== true && { security: [{ key: [] }] }),
+    ...(parameters.length > 0 && { parameters }),
+    ...(body && {
+      requestBody: {
+        required: true,
+        content: { [form ? 'multipart/form-data' : 'application/json']: json(body, 'input') },
+      },
+    }),
+    responses: {
+      200: {
+        description: 'done',
+        content: {
+          'application/json': json(answer, 'output'),
+          ...(events && { 'text/event-stream': json(events, 'output') }),
+        },
+      },
+      default: { description: 'an error', content: { 'application/json': json(errorBody, 'output') } },
+    },
+  };
+}

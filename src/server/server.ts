@@ -1,0 +1,138 @@
+import { setMaxListeners } from 'node:events';
+import type { Server } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
+import { pino, type Logger } from 'pino';
+import { SrdsError } from '../errors.js';
+import { parseDevices } from '../pipeline/devices.js';
+import { inspectModel } from '../pipeline/inspect.js';
+import { BUNDLED_MODEL } from '../pipeline/modelFolder.js';
+import { openModel } from '../pipeline/openModel.js';
+import { Pipeline } from '../pipeline/pipeline.js';
+import { describe } from './apiError.js';
+import { createApp } from './app.js';
+import type { ServerConfig } from './config.js';
+import { listen } from './listen.js';
+import { Metrics } from './metrics.js';
+import { Models, type ServedModel } from './models.js';
+import { readPage } from './page.js';
+import { Queue } from './queue.js';
+import type { Services } from './services.js';
+import { StoredImages } from './storedImages.js';
+
+const STORED_BYTES = 64 * 2 ** 20;
+const POLL_MS = 50;
+/** What answers are given to get through when the time for draining is over. */
+const LAST_ANSWERS_MS = 2000;
+const CONCURRENCY = { cpu: 2, gpu: 16 };
+
+/** A server under way. */
+export interface RunningServer {
+  readonly url: string;
+  /** Opens the models anew, with new device processes, for requests from now on. */
+  restart(): void;
+  /** Takes nothing new, lets what is under way and waits come to its end, for so long as is configured, and ends. */
+  close(): Promise<void>;
+}
+
+/** What a server is started with beside its configuration. */
+export interface StartOptions {
+  readonly log: Logger;
+  /** Gives up fetching models. */
+  readonly signal: AbortSignal;
+}
+
+/** A log of JSON lines on standard output. */
+export function createLog(level: ServerConfig['logLevel']): Logger {
+  return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime });
+}
+
+/**
+ * Starts a server; it listens at once and is ready when the first model is loaded.
+ * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID, DOWNLOAD_FAILED, INVALID_OPTION, LISTEN_FAILED
+ */
+export async function startServer(config: ServerConfig, { log, signal }: StartOptions): Promise<RunningServer> {
+  const served = await readModels(config, log, signal);
+  const devices = parseDevices(config.device);
+  const metrics: Metrics = new Metrics({
+    srds_queue_length: { help: 'Requests that wait for their turn', value: () => queue.waitingCount },
+    srds_running: { help: 'Requests that are drawn', value: () => queue.runningCount },
+    srds_models_loaded: { help: 'Models in memory', value: () => models.loadedNames.length },
+  });
+  const open = ({ folder }: ServedModel) =>
+    Pipeline.open(folder, {
+      devices,
+      precision: config.precision,
+      ...(config.lanes.length > 0 && { lanes: config.lanes }),
+      threads: config.threads,
+      workers: config.workers,
+      onBatch: (report) => metrics.batch(report),
+      onWarning: (message) => log.warn(message),
+    });
+  const models = new Models(served, open, config.memoryBytes);
+  const usual = devices !== 'auto' && devices.every(({ kind }) => kind === 'cpu') ? CONCURRENCY.cpu : CONCURRENCY.gpu;
+  const queue = new Queue(config.concurrency ?? usual, config.queue);
+  const stop = new AbortController();
+  // Each request listens.
+  setMaxListeners(0, stop.signal);
+  let draining = false;
+  const services: Services = {
+    config,
+    models,
+    queue,
+    metrics,
+    stored: new StoredImages(STORED_BYTES),
+    log,
+    stop: stop.signal,
+    draining: () => draining,
+    underWay: new Set(),
+  };
+  const { server, url } = await listen(createApp(services, await readPage()), config.host, config.port);
+  log.info({ url, models: served.map(({ name }) => name), device: config.device }, 'listening');
+  models.warm(stop.signal).then(
+    () => log.info('ready'),
+    (error: unknown) => log.error({ error: describe(error).message }, 'the first model cannot be loaded'),
+  );
+  return {
+    url,
+    restart: () => {
+      log.info('opening the models anew');
+      models.restart();
+    },
+    close: async () => {
+      draining = true;
+      log.info({ running: queue.runningCount, waiting: queue.waitingCount }, 'draining');
+      const end = performance.now() + config.drain * 1000;
+      while (queue.runningCount + queue.waitingCount > 0 && performance.now() < end) await delay(POLL_MS);
+      stop.abort();
+      await ended(server);
+      await models.close();
+      log.info('ended');
+    },
+  };
+}
+
+async function readModels(
+  { models, memoryBytes }: ServerConfig,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<ServedModel[]> {
+  const served: ServedModel[] = [];
+  for (const name of models.length > 0 ? models : [BUNDLED_MODEL]) {
+    const folder = await openModel(name, { signal, onWarning: (message) => log.warn(message) });
+    if (served.some((other) => other.name === folder.name)) {
+      throw new SrdsError('INVALID_OPTION', 'models of different names', `${folder.name} twice`, 'rename a folder');
+    }
+    // Graphs are only looked into where their size matters.
+    const weights = Number.isFinite(memoryBytes) ? (await inspectModel(folder)).weights : { all: 0, vaeEncoder: 0 };
+    served.push({ name: folder.name, folder, bytes: weights.all + weights.vaeEncoder });
+  }
+  return served;
+}
+
+async function ended(server: Server): Promise<void> {
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+  server.closeIdleConnections();
+  await Promise.race([closed, delay(LAST_ANSWERS_MS, undefined, { ref: false })]);
+  server.closeAllConnections();
+  await closed;
+}
