@@ -1,6 +1,6 @@
 // Evaluations of SRDS and its error against the serial sample over 12 prompts, with the default blocks and as many even ones.
 // `npm run bench:convergence [-- N ...]`
-import { Pipeline, type GenerateOptions } from 'srds';
+import { Pipeline, type GenerateOptions, type GenerateResult } from 'srds';
 import { defaultPartition, evenPartition } from 'srds/plan';
 import { maxAbsoluteDifference, meanAbsoluteDifference } from 'srds/tensor';
 
@@ -40,10 +40,12 @@ try {
     for (const [seed, prompt] of PROMPTS.entries()) {
       const draw = (options: Partial<GenerateOptions>) =>
         pipeline.generate({ prompt, steps, seed, previews: false, ...options }).result;
-      const reference = (await draw({ sampler: 'serial' })).images[0].rgb!.data;
+      const reference = pixelsOf(await draw({ sampler: 'serial' }));
       for (const kind of ['default', 'even'] as const) {
-        const { rgb, iterations, evaluations } = (await draw({ blocks: partitions[kind] })).images[0];
-        const [mean, max] = [meanAbsoluteDifference(rgb!.data, reference), maxAbsoluteDifference(rgb!.data, reference)];
+        const result = await draw({ blocks: partitions[kind] });
+        const { iterations, evaluations } = result.images[0];
+        const pixels = pixelsOf(result);
+        const [mean, max] = [meanAbsoluteDifference(pixels, reference), maxAbsoluteDifference(pixels, reference)];
         runs[kind].push({ iterations, ...evaluations, mean, max });
       }
     }
@@ -64,6 +66,11 @@ try {
   }
 } finally {
   await pipeline.close();
+}
+
+function pixelsOf({ images: [{ rgb }] }: GenerateResult): Uint8Array {
+  if (!rgb) throw new Error('an image was not finished');
+  return rgb.data;
 }
 
 /** What a run came to, its error in grey levels. */

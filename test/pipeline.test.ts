@@ -387,25 +387,3 @@ test('options that cannot be used are refused at once', async () => {
     }
   });
 });
-
-test('options that a sampler does nothing with are a warning, of the others nothing is said', async () => {
-  await withPipeline(fixture('models/sd15'), async (pipeline) => {
-    const warningsOf = async (options: Partial<GenerateOptions>) => {
-      const run = pipeline.generate({ prompt: '', steps: 4, previews: false, ...options });
-      const warnings: string[] = [];
-      for await (const event of run) if (event.type === 'warning') warnings.push(event.message);
-      await run.result;
-      return warnings;
-    };
-    const all = { blocks: 2, correction: 'secant', tolerance: 1, window: 3, history: 2 } as const;
-    assert.deepEqual(await warningsOf({ ...all, sampler: 'parataa' }), [
-      'sampler parataa does nothing with blocks (for srds) and correction (for srds)',
-    ]);
-    assert.deepEqual(await warningsOf({ ...all, sampler: 'auto' }), [
-      'sampler auto does nothing with history (for parataa)',
-    ]);
-    assert.equal((await warningsOf({ ...all, sampler: 'serial' }))[0].split(' and ').length, 5);
-    assert.deepEqual(await warningsOf({ blocks: 2, tolerance: 1, sampler: 'srds' }), []);
-    assert.deepEqual(await warningsOf({ sampler: 'serial' }), []);
-  });
-});

@@ -10,6 +10,7 @@ import { isLoopback } from './config.js';
 import { checked, jsonOf, type Endpoint } from './endpoint.js';
 import { formOf } from './form.js';
 import { openApi } from './openapi.js';
+import { liveEndpoints } from './live.js';
 import { imageEndpoints } from './openai/images.js';
 import { modelEndpoints } from './openai/models.js';
 import { now } from './openai/answers.js';
@@ -91,6 +92,7 @@ export function createApp(services: Services, page: ReadonlyMap<string, PageFile
     ...imageEndpoints(services),
     ...modelEndpoints(services, now()),
     ...sdapiEndpoints(services),
+    ...liveEndpoints(services),
     ...operationEndpoints(services),
   ];
   for (const one of endpoints) {

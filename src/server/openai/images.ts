@@ -17,6 +17,7 @@ import {
   imagesAnswer as imagesAnswerSchema,
   type EditRequest,
   type GenerationRequest,
+  type LiveRequest,
 } from './schemas.js';
 
 type Kind = 'image_generation' | 'image_edit';
@@ -53,7 +54,9 @@ export function imageEndpoints(services: Services): Endpoint[] {
 }
 
 /** The options of a pipeline that a request means. */
-export function optionsOf(body: Wanted): GenerateOptions {
+export function optionsOf(
+  body: LiveRequest & Pick<GenerationRequest, 'n' | 'stream' | 'partial_images'>,
+): GenerateOptions {
   const { prompt, n, steps, guidance, tolerance, blocks, solver, window, size } = body;
   const [width, height] = size === 'auto' ? [] : size.split('x').map(Number);
   const previews = body.stream && body.partial_images > 0;

@@ -11,22 +11,12 @@ const withDefault = <Value extends string | number | boolean>(schema: z.ZodType<
 
 const MAX_SEED = Number.MAX_SAFE_INTEGER;
 
-/** What all requests for images have: OpenAI's fields first, then those of this server. */
-function fields({ maxImages, maxSteps, deadline }: ServerConfig) {
+/** What images are asked for. */
+function wishes({ maxSteps, deadline }: ServerConfig) {
   return {
     prompt: z.string().max(32_000).describe('what to draw'),
     model: optional(z.string().max(200)).describe('default: the first that is served'),
-    n: withDefault(z.int().min(1).max(maxImages), 1).describe('images'),
     size: withDefault(z.string().regex(/^(auto|\d{1,5}x\d{1,5})$/, 'expected auto or WIDTHxHEIGHT'), 'auto'),
-    output_format: withDefault(z.enum(IMAGE_FORMATS), 'png'),
-    output_compression: withDefault(z.int().min(0).max(100), 100).describe('quality of JPEG and WebP'),
-    response_format: withDefault(z.enum(['b64_json', 'url']), 'b64_json'),
-    stream: withDefault(z.boolean(), false),
-    partial_images: withDefault(z.int().min(0).max(3), 0).describe('of a stream: the coarse image, then refinements'),
-    user: optional(z.string().max(512)),
-    quality: optional(z.string().max(32)).describe('of no effect'),
-    moderation: optional(z.string().max(32)).describe('of no effect'),
-    background: optional(z.enum(['auto', 'opaque'])),
     seed: optional(z.int().min(0).max(MAX_SEED)).describe('of the first image; default: a random one'),
     steps: withDefault(z.int().min(1).max(maxSteps), 25),
     guidance: withDefault(z.number().min(0).max(100), 5),
@@ -44,17 +34,44 @@ function fields({ maxImages, maxSteps, deadline }: ServerConfig) {
   };
 }
 
+/** OpenAI's fields beside those. */
+function openAiFields({ maxImages }: ServerConfig) {
+  return {
+    n: withDefault(z.int().min(1).max(maxImages), 1).describe('images'),
+    output_format: withDefault(z.enum(IMAGE_FORMATS), 'png'),
+    output_compression: withDefault(z.int().min(0).max(100), 100).describe('quality of JPEG and WebP'),
+    response_format: withDefault(z.enum(['b64_json', 'url']), 'b64_json'),
+    stream: withDefault(z.boolean(), false),
+    partial_images: withDefault(z.int().min(0).max(3), 0).describe('of a stream: the coarse image, then refinements'),
+    user: optional(z.string().max(512)),
+    quality: optional(z.string().max(32)).describe('of no effect'),
+    moderation: optional(z.string().max(32)).describe('of no effect'),
+    background: optional(z.enum(['auto', 'opaque'])),
+  };
+}
+
 export function generationRequest(config: ServerConfig) {
-  return z.strictObject({ ...fields(config), style: optional(z.string().max(32)).describe('of no effect') });
+  return z.strictObject({
+    ...wishes(config),
+    ...openAiFields(config),
+    style: optional(z.string().max(32)).describe('of no effect'),
+  });
 }
 
 export type GenerationRequest = z.output<ReturnType<typeof generationRequest>>;
 
+/** What the page asks for. */
+export function liveRequest(config: ServerConfig) {
+  return z.strictObject(wishes(config));
+}
+
+export type LiveRequest = z.output<ReturnType<typeof liveRequest>>;
+
 /** A form has text only; what is read as numbers is checked as JSON is. */
 export function editRequest(config: ServerConfig) {
-  const json = fields(config);
   return z.strictObject({
-    ...json,
+    ...wishes(config),
+    ...openAiFields(config),
     image: z.instanceof(Uint8Array).describe('PNG, JPEG or WebP').meta({ type: 'string', format: 'binary' }),
     strength: withDefault(z.number().positive().max(1), 0.8).describe(
       'share of the steps that are taken from the image on',
@@ -65,7 +82,7 @@ export function editRequest(config: ServerConfig) {
 
 export type EditRequest = z.output<ReturnType<typeof editRequest>>;
 
-const counts = z.object({ critical: z.int(), total: z.int(), serial: z.int() });
+export const counts = z.object({ critical: z.int(), total: z.int(), serial: z.int() });
 
 /** How an image came about; beside OpenAI's fields. */
 export const srdsInfo = z.object({

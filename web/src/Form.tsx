@@ -1,0 +1,157 @@
+import type { Signal } from '@preact/signals';
+import type { Info } from './api.js';
+import type { Parameters } from './parameters.js';
+
+interface Props {
+  readonly parameters: Signal<Parameters>;
+  readonly race: Signal<boolean>;
+  readonly info: Info | undefined;
+  readonly busy: boolean;
+  readonly onDraw: () => void;
+  readonly onCancel: () => void;
+}
+
+const SAMPLER_NAMES: Readonly<Record<string, string>> = {
+  auto: 'auto: the fastest here',
+  serial: 'serial',
+  srds: 'SRDS',
+  picard: 'Picard',
+  paradigms: 'ParaDiGMS',
+  parataa: 'ParaTAA',
+};
+
+/** What is to be drawn. Ctrl-Enter draws, Escape cancels. */
+export function Form({ parameters, race, info, busy, onDraw, onCancel }: Props) {
+  const value = parameters.value;
+  const set = (change: Partial<Parameters>) => (parameters.value = { ...value, ...change });
+  const number = (name: 'steps' | 'tolerance' | 'guidance') => ({
+    value: value[name],
+    onInput: (event: { readonly currentTarget: HTMLInputElement }) => {
+      const { valueAsNumber } = event.currentTarget;
+      if (Number.isFinite(valueAsNumber)) set({ [name]: valueAsNumber });
+    },
+  });
+  const sizes = sizesOf(info, value);
+  return (
+    <form
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (!busy) onDraw();
+      }}
+    >
+      <label class="wide">
+        Prompt
+        <textarea
+          name="prompt"
+          rows={3}
+          maxLength={32000}
+          value={value.prompt}
+          onInput={(event) => set({ prompt: event.currentTarget.value })}
+          onKeyDown={(event) => {
+            if (event.key === 'Enter' && (event.ctrlKey || event.metaKey) && !busy) onDraw();
+          }}
+        />
+      </label>
+      <label>
+        Steps
+        <input name="steps" type="number" min={1} max={info?.limits.steps ?? 1000} required {...number('steps')} />
+      </label>
+      <label>
+        Sampler
+        <select name="sampler" value={value.sampler} onChange={(event) => set({ sampler: event.currentTarget.value })}>
+          {(info?.samplers ?? [value.sampler]).map((name) => (
+            <option key={name} value={name}>
+              {SAMPLER_NAMES[name] ?? name}
+            </option>
+          ))}
+        </select>
+      </label>
+      <label>
+        Tolerance
+        <input name="tolerance" type="number" min={0} max={255} step="any" required {...number('tolerance')} />
+      </label>
+      <label>
+        Seed
+        <input
+          name="seed"
+          inputMode="numeric"
+          pattern="\d{0,15}"
+          placeholder="random"
+          value={value.seed}
+          onInput={(event) => set({ seed: event.currentTarget.value })}
+        />
+      </label>
+      <label>
+        Size
+        <select name="size" value={value.size} onChange={(event) => set({ size: event.currentTarget.value })}>
+          {sizes.map((size) => (
+            <option key={size} value={size}>
+              {size === 'auto' ? "the model's" : size}
+            </option>
+          ))}
+        </select>
+      </label>
+      <label>
+        Guidance
+        <input name="guidance" type="number" min={0} max={100} step="any" required {...number('guidance')} />
+      </label>
+      {info && info.models.length > 1 && (
+        <label>
+          Model
+          <select name="model" value={value.model} onChange={(event) => set({ model: event.currentTarget.value })}>
+            {info.models.map(({ name }, i) => (
+              <option key={name} value={i === 0 ? '' : name}>
+                {name}
+              </option>
+            ))}
+          </select>
+        </label>
+      )}
+      <label class="wide">
+        Negative prompt
+        <input
+          name="negative"
+          maxLength={32000}
+          value={value.negativePrompt}
+          onInput={(event) => set({ negativePrompt: event.currentTarget.value })}
+        />
+      </label>
+      <label class="wide check">
+        <input
+          type="checkbox"
+          name="race"
+          checked={race}
+          onChange={(event) => (race.value = event.currentTarget.checked)}
+        />
+        Race the serial sampler, side by side
+      </label>
+      <p class="wide actions">
+        <button type="submit" disabled={busy || !info}>
+          Draw
+        </button>
+        <button type="button" onClick={onCancel} disabled={!busy}>
+          Cancel
+        </button>
+        <span class="hint">Ctrl-Enter draws, Escape cancels</span>
+      </p>
+    </form>
+  );
+}
+
+/** The model's own, and others of its shape and half and twice as large, as far as they are allowed. */
+function sizesOf(info: Info | undefined, { model, size }: Parameters): string[] {
+  const chosen = info?.models.find(({ name }) => name === model) ?? info?.models[0];
+  const most = info?.limits.pixels ?? 0;
+  const { width = 0, height = 0 } = chosen ?? {};
+  const pairs = [
+    [width / 2, height / 2],
+    [width, height],
+    [width * 1.5, height],
+    [width, height * 1.5],
+    [width * 2, height * 2],
+  ];
+  const sizes = pairs
+    .filter(([w, h]) => w > 0 && w * h <= most && w % 8 === 0 && h % 8 === 0)
+    .map(([w, h]) => `${w}x${h}`);
+  return [...new Set(['auto', size, ...sizes])];
+}

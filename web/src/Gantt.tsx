@@ -1,0 +1,53 @@
+import type { Batch } from './api.js';
+
+const WIDTH = 600;
+const ROW = 9;
+const GAP = 2;
+/** More are drawn on top of each other: the picture says little beyond that. */
+const MAX_ROWS = 40;
+
+interface Bar {
+  readonly x: number;
+  readonly width: number;
+  readonly row: number;
+  readonly iteration: number;
+}
+
+/** Evaluations over time, those of a batch above each other, each in the colour of its iteration. */
+export function Gantt({ batches }: { readonly batches: readonly Batch[] }) {
+  if (batches.length === 0) return null;
+  const end = Math.max(...batches.map((batch) => batch.end));
+  const bars = batches.flatMap((batch): Bar[] =>
+    batch.evaluations.map(([iteration], i) => ({
+      x: (batch.begin / end) * WIDTH,
+      width: Math.max(1, ((batch.end - batch.begin) / end) * WIDTH - 0.5),
+      row: i % MAX_ROWS,
+      iteration,
+    })),
+  );
+  const rows = Math.max(...bars.map(({ row }) => row)) + 1;
+  const height = rows * (ROW + GAP);
+  const iterations = Math.max(...bars.map(({ iteration }) => iteration));
+  const label = `${bars.length} evaluations in ${batches.length} batches over ${seconds(end)}, up to iteration ${iterations}`;
+  return (
+    <figure class="gantt">
+      <svg viewBox={`0 0 ${WIDTH} ${height}`} role="img" aria-label={label} preserveAspectRatio="none">
+        {bars.map(({ x, width, row, iteration }, i) => (
+          <rect key={i} x={x} y={row * (ROW + GAP)} width={width} height={ROW} class={`iteration-${iteration % 6}`} />
+        ))}
+      </svg>
+      <figcaption>
+        Evaluations over {seconds(end)}: a column is a batch, a colour an iteration
+        {Array.from({ length: Math.min(6, iterations + 1) }, (_, i) => (
+          <span key={i} class={`key iteration-${i}`}>
+            {i === 0 ? 'coarse' : i}
+          </span>
+        ))}
+      </figcaption>
+    </figure>
+  );
+}
+
+export function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(ms < 10_000 ? 2 : 1)} s`;
+}

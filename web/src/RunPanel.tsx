@@ -1,0 +1,62 @@
+import { useComputed } from '@preact/signals';
+import { ErrorBar } from './ErrorBar.js';
+import { Gantt, seconds } from './Gantt.js';
+import type { Parameters } from './parameters.js';
+import { serialEstimate, type LiveRun } from './run.js';
+
+/** An image while it is drawn, and after. */
+export function RunPanel({ run, parameters }: { readonly run: LiveRun; readonly parameters: Parameters }) {
+  const state = run.state.value;
+  const estimate = useComputed(() => serialEstimate(run.state.value));
+  const { title, phase, message, image, iterations, batches, evaluations, done, warnings } = state;
+  const spent = done ? done.seconds * 1000 : (batches.at(-1)?.end ?? 0);
+  const isSerial = parameters.sampler === 'serial' || done?.sampler === 'serial';
+  return (
+    <section class={`run ${phase}`} aria-label={title} aria-busy={phase !== 'done' && phase !== 'failed'}>
+      <h2>{title}</h2>
+      <div class="picture">
+        {image === undefined ? (
+          <div class="empty" />
+        ) : (
+          <img src={image} alt={`${parameters.prompt}${phase === 'done' ? '' : ', so far'}`} draggable={false} />
+        )}
+      </div>
+      <p class="message" role="status">
+        {message}
+      </p>
+      {!isSerial && <ErrorBar iterations={iterations} tolerance={parameters.tolerance} />}
+      <p class="numbers">
+        {evaluations && (
+          <span>
+            {evaluations.critical} sequential evaluations, serial {evaluations.serial}, {evaluations.total} in all
+          </span>
+        )}
+        {spent > 0 && <span>{seconds(spent)}</span>}
+        {estimate.value !== undefined && !isSerial && <span>serial: about {seconds(estimate.value)}</span>}
+        {done?.reason && <span>{done.reason}</span>}
+      </p>
+      {warnings.map((warning) => (
+        <p key={warning} class="warning">
+          {warning}
+        </p>
+      ))}
+      <Gantt batches={batches} />
+      {done && image !== undefined && (
+        <p class="actions">
+          <a class="button" href={image} download={fileName(parameters.prompt, done.seed)}>
+            Download PNG
+          </a>
+          <span>seed {done.seed}</span>
+        </p>
+      )}
+    </section>
+  );
+}
+
+function fileName(prompt: string, seed: number | string): string {
+  const words = prompt
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, '-')
+    .replace(/^-|-$/g, '');
+  return `${words.slice(0, 40) || 'image'}-seed${seed}.png`;
+}

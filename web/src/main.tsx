@@ -1,0 +1,239 @@
+import { effect, signal, useSignal } from '@preact/signals';
+import { render } from 'preact';
+import { useEffect } from 'preact/hooks';
+import { getInfo, isReady, ServerError, type Info } from './api.js';
+import { Form } from './Form.js';
+import { forget, history, remember } from './history.js';
+import { DEFAULTS, fromHash, fromInfotext, toHash, type Parameters } from './parameters.js';
+import { parametersIn } from './png.js';
+import { startRun, type LiveRun } from './run.js';
+import { RunPanel } from './RunPanel.js';
+
+const KEY = 'srds.key';
+const RETRY_MS = 2000;
+
+const parameters = signal<Parameters>({ ...DEFAULTS, ...fromHash(location.hash) });
+const race = signal(false);
+const key = signal(sessionStorage.getItem(KEY) ?? '');
+const info = signal<Info | undefined>(undefined);
+/** What is wrong with the server, in words. */
+const trouble = signal<string | undefined>(undefined);
+const needsKey = signal(false);
+const runs = signal<readonly { readonly run: LiveRun; readonly parameters: Parameters }[]>([]);
+const busy = signal(false);
+
+async function connect(): Promise<void> {
+  try {
+    info.value = await getInfo(key.value);
+    trouble.value = undefined;
+    needsKey.value = false;
+  } catch (error) {
+    needsKey.value = error instanceof ServerError && error.status === 401;
+    trouble.value = error instanceof Error ? error.message : String(error);
+    if (!needsKey.value) setTimeout(() => void reconnect(), RETRY_MS);
+  }
+}
+
+/** A server that is started again is found again. */
+async function reconnect(): Promise<void> {
+  if (await isReady()) await connect();
+  else setTimeout(() => void reconnect(), RETRY_MS);
+}
+
+async function drawNow(): Promise<void> {
+  const asked = { ...parameters.value };
+  busy.value = true;
+  const titles = race.value ? (['serial', asked.sampler] as const) : ([asked.sampler] as const);
+  const seed = asked.seed === '' && race.value ? String(Math.floor(Math.random() * 2 ** 32)) : asked.seed;
+  const started: { run: LiveRun; parameters: Parameters }[] = [];
+  runs.value = started;
+  // One after the other: each has the devices for itself, and the times can be compared.
+  for (const sampler of titles) {
+    const own = { ...asked, seed, sampler };
+    const run = startRun(titles.length > 1 ? sampler : 'Image', own, key.value);
+    started.push({ run, parameters: own });
+    runs.value = [...started];
+    const { phase, done, image, message } = await run.ended;
+    if (phase === 'done' && done && image !== undefined && sampler === asked.sampler) {
+      await remember({ ...own, seed: String(done.seed) }, image).catch(() => undefined);
+    }
+    if (phase === 'failed' && message.startsWith('The server cannot be reached')) {
+      trouble.value = message;
+      void reconnect();
+    }
+    if (phase !== 'done') break;
+  }
+  busy.value = false;
+}
+
+function cancel(): void {
+  runs.value.at(-1)?.run.cancel();
+}
+
+async function restore(file: File | undefined): Promise<void> {
+  const text = file && parametersIn(await file.arrayBuffer());
+  if (text === undefined) trouble.value = 'That file is no PNG with parameters in it.';
+  else {
+    trouble.value = undefined;
+    const found = fromInfotext(text);
+    const known = info.value?.models.findIndex(({ name }) => name === found.model) ?? 0;
+    parameters.value = { ...DEFAULTS, ...found, model: known > 0 ? (found.model ?? '') : '' };
+  }
+}
+
+function App() {
+  const dragged = useSignal(false);
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent) => {
+      if (event.key === 'Escape' && busy.value) cancel();
+    };
+    const over = (event: DragEvent) => {
+      event.preventDefault();
+      dragged.value = true;
+    };
+    const leave = (event: DragEvent) => {
+      if (event.relatedTarget === null) dragged.value = false;
+    };
+    const drop = (event: DragEvent) => {
+      event.preventDefault();
+      dragged.value = false;
+      void restore(event.dataTransfer?.files[0]);
+    };
+    addEventListener('keydown', onKey);
+    addEventListener('dragover', over);
+    addEventListener('dragleave', leave);
+    addEventListener('drop', drop);
+    return () => {
+      removeEventListener('keydown', onKey);
+      removeEventListener('dragover', over);
+      removeEventListener('dragleave', leave);
+      removeEventListener('drop', drop);
+    };
+  }, []);
+  return (
+    <>
+      <header>
+        <h1>srds</h1>
+        <p>Self-Refining Diffusion Samplers: a coarse image at once, then refinements</p>
+      </header>
+      <main class={dragged.value ? 'dragged' : ''}>
+        <div class="ask">
+          {trouble.value !== undefined && (
+            <p class="trouble" role="alert">
+              {trouble.value}
+            </p>
+          )}
+          {needsKey.value && <KeyForm />}
+          <Form
+            parameters={parameters}
+            race={race}
+            info={info.value}
+            busy={busy.value}
+            onDraw={() => void drawNow()}
+            onCancel={cancel}
+          />
+          <p class="actions">
+            <ShareButton />
+            <label class="button">
+              Restore from a PNG
+              <input
+                type="file"
+                name="restore"
+                accept="image/png"
+                class="unseen"
+                onChange={(event) => void restore(event.currentTarget.files?.[0])}
+              />
+            </label>
+            <span class="hint">or drop one on the page</span>
+          </p>
+        </div>
+        <div class="runs">
+          {runs.value.map(({ run, parameters }, i) => (
+            <RunPanel key={i} run={run} parameters={parameters} />
+          ))}
+          {runs.value.length === 0 && <p class="hint">The image appears here, and sharpens.</p>}
+        </div>
+        <History />
+      </main>
+      <footer>
+        srds {info.value?.version} · <a href="/openapi.json">API</a>
+      </footer>
+    </>
+  );
+}
+
+function KeyForm() {
+  const typed = useSignal('');
+  return (
+    <form
+      onSubmit={(event) => {
+        event.preventDefault();
+        key.value = typed.value;
+        sessionStorage.setItem(KEY, typed.value);
+        void connect();
+      }}
+    >
+      <label class="wide">
+        API key
+        <input
+          type="password"
+          name="key"
+          autocomplete="current-password"
+          value={typed}
+          onInput={(event) => (typed.value = event.currentTarget.value)}
+        />
+      </label>
+      <p class="wide actions">
+        <button type="submit">Use it</button>
+      </p>
+    </form>
+  );
+}
+
+function ShareButton() {
+  const said = useSignal('Copy link');
+  const share = async () => {
+    const link = `${location.origin}${location.pathname}#${toHash(parameters.value)}`;
+    location.hash = toHash(parameters.value);
+    said.value = await navigator.clipboard.writeText(link).then(
+      () => 'Copied',
+      () => 'The link is in the address bar',
+    );
+    setTimeout(() => (said.value = 'Copy link'), RETRY_MS);
+  };
+  return (
+    <button type="button" onClick={() => void share()}>
+      {said.value}
+    </button>
+  );
+}
+
+function History() {
+  if (history.value.length === 0) return null;
+  return (
+    <section class="history" aria-label="Drawn in this browser">
+      <h2>Drawn in this browser</h2>
+      <ul>
+        {history.value.map(({ id, parameters: used, thumbnail }) => (
+          <li key={id}>
+            <button type="button" title={`Use again: ${used.prompt}`} onClick={() => (parameters.value = used)}>
+              <img src={thumbnail} alt={used.prompt} />
+            </button>
+          </li>
+        ))}
+      </ul>
+      <button type="button" onClick={forget}>
+        Forget all
+      </button>
+    </section>
+  );
+}
+
+addEventListener('hashchange', () => {
+  parameters.value = { ...DEFAULTS, ...fromHash(location.hash) };
+});
+effect(() => {
+  document.title = busy.value ? 'drawing · srds' : 'srds';
+});
+render(<App />, document.getElementById('app') as HTMLElement);
+void connect();

@@ -1,0 +1,98 @@
+/** What the form holds: what a request for an image says. */
+export interface Parameters {
+  readonly prompt: string;
+  readonly negativePrompt: string;
+  readonly model: string;
+  readonly steps: number;
+  readonly sampler: string;
+  readonly tolerance: number;
+  readonly guidance: number;
+  /** Empty: a random one. */
+  readonly seed: string;
+  /** WIDTHxHEIGHT, or auto. */
+  readonly size: string;
+}
+
+export const DEFAULTS: Parameters = {
+  prompt: 'a metal sphere and a small red torus on a wooden floor at night',
+  negativePrompt: '',
+  model: '',
+  steps: 50,
+  sampler: 'srds',
+  tolerance: 0.5,
+  guidance: 5,
+  seed: '',
+  size: 'auto',
+};
+
+const NAMES = Object.keys(DEFAULTS) as (keyof Parameters)[];
+
+/** The content of a request. */
+export function requestOf(parameters: Parameters): object {
+  const { prompt, negativePrompt, model, steps, sampler, tolerance, guidance, seed, size } = parameters;
+  const refines = sampler !== 'serial' && sampler !== 'auto';
+  return {
+    prompt,
+    steps,
+    sampler,
+    guidance,
+    size,
+    ...(refines && sampler !== 'paradigms' && { tolerance }),
+    ...(negativePrompt !== '' && { negative_prompt: negativePrompt }),
+    ...(model !== '' && { model }),
+    ...(seed !== '' && { seed: Number(seed) }),
+  };
+}
+
+/** Parameters as a link carries them: those that are not the default. */
+export function toHash(parameters: Parameters): string {
+  const given = NAMES.filter((name) => parameters[name] !== DEFAULTS[name]);
+  return new URLSearchParams(given.map((name) => [name, String(parameters[name])])).toString();
+}
+
+/** Parameters from a link; what makes no sense is left out. */
+export function fromHash(hash: string): Partial<Parameters> {
+  const given = new URLSearchParams(hash.replace(/^#/, ''));
+  return fromTexts(Object.fromEntries(given));
+}
+
+/** Names that web UIs give solvers are read past: the page has the model's own. */
+const INFOTEXT: Readonly<Record<string, keyof Parameters | undefined>> = {
+  Steps: 'steps',
+  'CFG scale': 'guidance',
+  Seed: 'seed',
+  Size: 'size',
+  Model: 'model',
+  'Parallel sampler': 'sampler',
+  'SRDS tolerance': 'tolerance',
+  Tolerance: 'tolerance',
+};
+
+/**
+ * Parameters from the text that a PNG carries.
+ * Source: AUTOMATIC1111 stable-diffusion-webui, infotext_utils; written by pipeline/parameters.ts.
+ */
+export function fromInfotext(text: string): Partial<Parameters> {
+  const lines = text.split('\n');
+  const last = lines.length > 1 ? (lines.pop() ?? '') : '';
+  const negativeAt = lines.findIndex((line) => line.startsWith('Negative prompt: '));
+  const prompt = (negativeAt < 0 ? lines : lines.slice(0, negativeAt)).join('\n');
+  const negativePrompt = negativeAt < 0 ? '' : lines.slice(negativeAt).join('\n').replace('Negative prompt: ', '');
+  const texts: Record<string, string | undefined> = {};
+  for (const match of last.matchAll(/([^:,]+): (?:"((?:[^"\\]|\\.)*)"|([^,]*))(?:, |$)/g)) {
+    const [, name, quoted, plain] = match as unknown as [string, string, string | undefined, string | undefined];
+    const known = INFOTEXT[name.trim()];
+    if (known) texts[known] = quoted ?? plain;
+  }
+  return { ...fromTexts(texts), prompt, negativePrompt };
+}
+
+function fromTexts(texts: Readonly<Record<string, string | undefined>>): Partial<Parameters> {
+  const entries = NAMES.flatMap((name): [string, string | number][] => {
+    const text = texts[name];
+    if (text === undefined) return [];
+    if (typeof DEFAULTS[name] === 'string') return [[name, text]];
+    return text.trim() !== '' && Number.isFinite(Number(text)) ? [[name, Number(text)]] : [];
+  });
+  return Object.fromEntries(entries);
+}

@@ -1,0 +1,115 @@
+import { signal, type Signal } from '@preact/signals';
+import { generate, type Batch, type Counts, type Done, type LiveEvent } from './api.js';
+import { requestOf, type Parameters } from './parameters.js';
+
+/** A refinement that is complete. */
+export interface Iteration {
+  readonly iteration: number;
+  readonly residual: number | null;
+  readonly ms: number;
+}
+
+/** An image that is being drawn, or was. */
+export interface RunState {
+  readonly title: string;
+  readonly phase: 'asking' | 'queued' | 'drawing' | 'done' | 'cancelled' | 'failed';
+  readonly message: string;
+  /** Address of the image so far. */
+  readonly image: string | undefined;
+  readonly iterations: readonly Iteration[];
+  readonly batches: readonly Batch[];
+  readonly evaluations: Counts | undefined;
+  readonly startedAt: number | undefined;
+  readonly done: Done | undefined;
+  readonly warnings: readonly string[];
+}
+
+/** Something under way, to be watched and cancelled. */
+export interface LiveRun {
+  readonly state: Signal<RunState>;
+  readonly ended: Promise<RunState>;
+  cancel(): void;
+}
+
+const BEGUN: Omit<RunState, 'title'> = {
+  phase: 'asking',
+  message: 'asking the server',
+  image: undefined,
+  iterations: [],
+  batches: [],
+  evaluations: undefined,
+  startedAt: undefined,
+  done: undefined,
+  warnings: [],
+};
+
+/** Draws, and keeps what happened. */
+export function startRun(title: string, parameters: Parameters, key: string): LiveRun {
+  const controller = new AbortController();
+  const state = signal<RunState>({ title, ...BEGUN });
+  const follow = async (): Promise<RunState> => {
+    try {
+      for await (const event of generate(requestOf(parameters), key, controller.signal)) {
+        state.value = after(state.value, event);
+      }
+    } catch (error) {
+      const phase = controller.signal.aborted ? 'cancelled' : 'failed';
+      const message = phase === 'cancelled' ? 'cancelled' : error instanceof Error ? error.message : String(error);
+      state.value = { ...state.value, phase, message };
+    }
+    return state.value;
+  };
+  return { state, ended: follow(), cancel: () => controller.abort() };
+}
+
+/** The state after an event. */
+export function after(state: RunState, event: LiveEvent): RunState {
+  switch (event.type) {
+    case 'queued':
+      return {
+        ...state,
+        phase: 'queued',
+        message: event.waiting > 0 ? `waiting, ${event.waiting} in the queue` : 'waiting',
+      };
+    case 'started':
+      return { ...state, phase: 'drawing', message: 'reading the prompt' };
+    case 'warning':
+      return { ...state, warnings: [...state.warnings, event.message] };
+    case 'batch':
+      return { ...state, startedAt: state.startedAt ?? performance.now(), batches: [...state.batches, event] };
+    case 'iteration': {
+      const { iteration, residual, evaluations, ms } = event;
+      const change =
+        residual === null ? 'coarse image' : `iteration ${iteration} changed it by ${residual.toFixed(2)} grey levels`;
+      return { ...state, message: change, evaluations, iterations: [...state.iterations, { iteration, residual, ms }] };
+    }
+    case 'preview':
+      return { ...state, image: `data:image/webp;base64,${event.image}` };
+    case 'done':
+      return {
+        ...state,
+        phase: 'done',
+        message: ENDINGS[event.status] ?? event.status,
+        image: `data:image/png;base64,${event.image}`,
+        evaluations: event.evaluations,
+        done: event,
+      };
+  }
+}
+
+const ENDINGS: Readonly<Record<string, string>> = {
+  converged: 'converged',
+  exact: 'the serial image, exactly',
+  maxIterations: 'stopped before it converged',
+};
+
+/**
+ * Milliseconds that the serial sampler should take: what an evaluation by itself took here, so many times. Undefined while no
+ * evaluation ran by itself.
+ */
+export function serialEstimate({ batches, evaluations }: RunState): number | undefined {
+  const alone = batches.filter((batch) => batch.evaluations.length === 1).map(({ begin, end }) => end - begin);
+  if (alone.length === 0 || !evaluations) return undefined;
+  const [middle] = alone.sort((a, b) => a - b).slice(Math.floor(alone.length / 2));
+  return middle * evaluations.serial;
+}
