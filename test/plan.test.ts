@@ -37,9 +37,9 @@ test('pipelined, no partition and no number of iterations costs more than serial
   );
 });
 
-test('blocks default to 1.3 sqrt(N) + 4, as many as there are steps at most, the first ones shorter', () => {
+test('blocks default to 1.3 sqrt(N) + 4, of 2.2 steps at least, the first ones shorter', () => {
   const counts = [1, 2, 5, 25, 100, 961].map((steps) => defaultPartition(steps).length);
-  assert.deepEqual(counts, [1, 2, 5, 11, 17, 44]);
+  assert.deepEqual(counts, [1, 1, 3, 11, 17, 44]);
   assert.deepEqual(defaultPartition(25), [1, 1, 2, 2, 3, 2, 3, 3, 3, 2, 3]);
 });
 

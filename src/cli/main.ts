@@ -1,16 +1,8 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
 import { messageOf, oneLine, SrdsError, systemCode } from '../errors.js';
-import { benchCommand } from './bench.js';
-import { demoCommand } from './demo.js';
 import { EXIT_CODES, EXIT_INTERNAL, EXIT_SIGNALS } from './exitCodes.js';
-import { doctorCommand } from './doctor.js';
-import { generateCommand } from './generate.js';
-import { inspectCommand } from './inspect.js';
-import { serveCommand } from './serve.js';
 import type { Ending } from './ending.js';
-import { planCommand } from './plan.js';
-import { traceCommand } from './trace.js';
 import { version } from '../pipeline/version.js';
 
 /** Runs the command line. @returns the exit code */
@@ -35,7 +27,7 @@ async function main(argv: readonly string[]): Promise<number> {
   });
 
   try {
-    await program(ending).parseAsync(argv);
+    await (await program(ending, argv[2])).parseAsync(argv);
     return ended && !ending.asPlanned ? EXIT_SIGNALS[ended] : 0;
   } catch (error) {
     if (ended) return EXIT_SIGNALS[ended];
@@ -46,20 +38,26 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-function program(ending: Ending): Command {
-  const { signal } = ending;
+/** Each loads what only it needs. */
+const COMMANDS: Readonly<Record<string, (ending: Ending) => Promise<Command>>> = {
+  generate: async ({ signal }) => (await import('./generate.js')).generateCommand(signal),
+  demo: async ({ signal }) => (await import('./demo.js')).demoCommand(signal),
+  serve: async (ending) => (await import('./serve.js')).serveCommand(ending),
+  inspect: async ({ signal }) => (await import('./inspect.js')).inspectCommand(signal),
+  plan: async ({ signal }) => (await import('./plan.js')).planCommand(signal),
+  bench: async ({ signal }) => (await import('./bench.js')).benchCommand(signal),
+  trace: async () => (await import('./trace.js')).traceCommand(),
+  doctor: async () => (await import('./doctor.js')).doctorCommand(),
+};
+
+/** @param name of the command that is wanted; if it is none, all are there for the help to list */
+async function program(ending: Ending, name: string | undefined): Promise<Command> {
+  const wanted = name !== undefined && Object.hasOwn(COMMANDS, name) ? [name] : Object.keys(COMMANDS);
   const program = new Command('srds')
     .description('Self-Refining Diffusion Samplers: draw images in parallel over time')
     .version(version(), '-V, --version', 'print the version')
-    .addCommand(generateCommand(signal))
-    .addCommand(demoCommand(signal))
-    .addCommand(serveCommand(ending))
-    .addCommand(inspectCommand(signal))
-    .addCommand(planCommand(signal))
-    .addCommand(benchCommand(signal))
-    .addCommand(traceCommand())
-    .addCommand(doctorCommand())
     .addHelpText('after', '\nSet SRDS_DEBUG=1 to see the stack trace of an error.');
+  for (const one of wanted) program.addCommand(await COMMANDS[one](ending));
   for (const command of [program, ...program.commands]) {
     command.exitOverride((error) => {
       throw Object.assign(error, { help: command === program ? 'srds --help' : `srds ${command.name()} --help` });

@@ -9,7 +9,8 @@ import { HubApiError } from '@huggingface/hub';
 import { messageOf, SrdsError, systemCode } from '../errors.js';
 import { locked } from './lock.js';
 import { makeFolder } from './makeFolder.js';
-import { authorization, explained, type RemoteFile, type Repository } from './repository.js';
+import { authorization, explained, type RemoteFile } from './repository.js';
+import type { Repository } from './name.js';
 import type { HubSettings } from './settings.js';
 
 /** Times that a connection that breaks is taken up again. */

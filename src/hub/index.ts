@@ -1,3 +1,3 @@
 export { hubSettings, type HubSettings } from './settings.js';
-export { parseRepository, type Repository } from './repository.js';
+export { parseRepository, type Repository } from './name.js';
 export { snapshot, type HubProgress, type SnapshotOptions } from './snapshot.js';

@@ -1,14 +1,7 @@
 import { HubApiError, listFiles, modelInfo } from '@huggingface/hub';
 import { messageOf, SrdsError } from '../errors.js';
+import type { Repository } from './name.js';
 import type { HubSettings } from './settings.js';
-
-/** A model on the hub. */
-export interface Repository {
-  /** `owner/name` */
-  readonly name: string;
-  /** Branch, tag or commit. */
-  readonly revision: string;
-}
 
 /** A file of a repository at a commit. */
 export interface RemoteFile {
@@ -18,12 +11,6 @@ export interface RemoteFile {
   /** Hash that names its content in the cache: SHA-256 of large files, git's of others. */
   readonly hash: string;
   readonly large: boolean;
-}
-
-/** `owner/name` or `owner/name@revision`; undefined if it is neither. */
-export function parseRepository(text: string): Repository | undefined {
-  const [, name, revision = 'main'] = /^([\w-][\w.-]*\/[\w-][\w.-]*)(?:@([\w-][\w./-]*))?$/.exec(text) ?? [];
-  return name && !text.includes('..') ? { name, revision } : undefined;
 }
 
 /**

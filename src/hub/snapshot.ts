@@ -5,7 +5,8 @@ import { getRepoFolderName } from '@huggingface/hub';
 import { SrdsError, systemCode } from '../errors.js';
 import { download, sizeOf, unwritable } from './download.js';
 import { makeFolder } from './makeFolder.js';
-import { lookUp, type RemoteFile, type Repository } from './repository.js';
+import { lookUp, type RemoteFile } from './repository.js';
+import type { Repository } from './name.js';
 import type { HubSettings } from './settings.js';
 
 /** Progress of a snapshot: bytes of all files that are fetched in this run. */

@@ -5,11 +5,11 @@ export type Partition = readonly number[];
 
 /**
  * The blocks that SRDS takes unless told otherwise: 1.3 sqrt(N) + 4 of them, that is, 2.2 sqrt(N) for 25 steps and 1.7 sqrt(N)
- * for 100, shorter ones first. Where evaluations are pipelined and reused, more blocks than the paper's sqrt(N) make the
- * critical path shorter.
+ * for 100, shorter ones first, and of 2.2 steps at least on average. Where evaluations are pipelined and reused, more blocks than
+ * the paper's sqrt(N) make the critical path shorter.
  */
 export function defaultPartition(steps: number): Partition {
-  return rampedPartition(steps, Math.min(steps, Math.round(1.3 * Math.sqrt(steps) + 4)));
+  return rampedPartition(steps, Math.min(Math.ceil(steps / 2.2), Math.round(1.3 * Math.sqrt(steps) + 4)));
 }
 
 /**

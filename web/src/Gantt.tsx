@@ -37,12 +37,13 @@ export function Gantt({ batches }: { readonly batches: readonly Batch[] }) {
         ))}
       </svg>
       <figcaption>
-        Evaluations over {seconds(end)}: a column is a batch, a colour an iteration
-        {Array.from({ length: Math.min(6, iterations + 1) }, (_, i) => (
-          <span key={i} class={`key iteration-${i}`}>
-            {i === 0 ? 'coarse' : i}
-          </span>
-        ))}
+        Evaluations over {seconds(end)}: a column is a batch{iterations > 0 && ', a colour an iteration'}
+        {iterations > 0 &&
+          Array.from({ length: Math.min(6, iterations + 1) }, (_, i) => (
+            <span key={i} class={`key iteration-${i}`}>
+              {i === 0 ? 'coarse' : i}
+            </span>
+          ))}
       </figcaption>
     </figure>
   );

@@ -22,13 +22,15 @@ export function RunPanel({ run, parameters }: { readonly run: LiveRun; readonly 
         )}
       </div>
       <p class="message" role="status">
-        {message}
+        {isSerial && phase === 'done' ? 'done' : message}
       </p>
       {!isSerial && <ErrorBar iterations={iterations} tolerance={parameters.tolerance} />}
       <p class="numbers">
         {evaluations && (
           <span>
-            {evaluations.critical} sequential evaluations, serial {evaluations.serial}, {evaluations.total} in all
+            {isSerial
+              ? `${evaluations.critical} of ${evaluations.serial} evaluations, one after the other`
+              : `${evaluations.critical} sequential evaluations, serial ${evaluations.serial}, ${evaluations.total} in all`}
           </span>
         )}
         {spent > 0 && <span>{seconds(spent)}</span>}
