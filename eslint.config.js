@@ -62,7 +62,7 @@ const directions = LAYERS.flatMap((layer, i) =>
         'no-restricted-syntax': [
           'error',
           {
-            selector: String.raw`ImportExpression:not([source.value=/^(\.\.\/chart\/.*|\.\.\/server\/server\.js|\.\/modelFromHub\.js)$/])`,
+            selector: String.raw`ImportExpression:not([source.value=/^(\.\.\/chart\/.*|\.\.\/server\/server\.js|\.\/modelFromHub\.js|sharp)$/])`,
             message: 'Import statically.',
           },
         ],

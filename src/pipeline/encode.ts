@@ -1,4 +1,4 @@
-import sharp from 'sharp';
+import { codec } from './codec.js';
 import type { RgbImage } from './image.js';
 import { encodePng } from './png.js';
 
@@ -18,6 +18,7 @@ export async function encodeImage(
 ): Promise<Buffer> {
   const { data, width, height } = image;
   if (format === 'png') return encodePng(image, parameters === undefined ? {} : { parameters });
+  const sharp = await codec();
   const raw = sharp(data, { raw: { width, height, channels: 3 } });
   // sharp has no quality 0.
   const options = { quality: Math.max(1, quality) };

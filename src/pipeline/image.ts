@@ -1,5 +1,5 @@
-import sharp from 'sharp';
 import { messageOf, SrdsError } from '../errors.js';
+import { codec } from './codec.js';
 
 /** An 8-bit colour image, [height, width, 3]. */
 export interface RgbImage {
@@ -49,6 +49,7 @@ const MAX_PIXELS = 0x3fff ** 2;
  * @throws SrdsError INVALID_OPTION if it is not there, no image or too large
  */
 export async function readImage(source: string | Uint8Array, maxPixels = MAX_PIXELS): Promise<RgbImage> {
+  const sharp = await codec();
   try {
     const { data, info } = await sharp(source, { limitInputPixels: maxPixels })
       .rotate()
@@ -73,6 +74,7 @@ export async function readImage(source: string | Uint8Array, maxPixels = MAX_PIX
 /** The image at another size, by Lanczos' method, as diffusers resizes. */
 export async function resized(image: RgbImage, width: number, height: number): Promise<RgbImage> {
   if (image.width === width && image.height === height) return image;
+  const sharp = await codec();
   const raw = { width: image.width, height: image.height, channels: 3 } as const;
   const data = await sharp(image.data, { raw })
     .resize(width, height, { fit: 'fill', kernel: 'lanczos3' })

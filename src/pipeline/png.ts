@@ -1,5 +1,5 @@
 import { crc32 } from 'node:zlib';
-import sharp from 'sharp';
+import { codec } from './codec.js';
 import type { RgbImage } from './image.js';
 
 /** Length of a PNG's signature and IHDR chunk, which must come first. */
@@ -11,6 +11,7 @@ const HEAD = 8 + 25;
  */
 export async function encodePng(image: RgbImage, texts: Readonly<Record<string, string>> = {}): Promise<Buffer> {
   const { data, width, height } = image;
+  const sharp = await codec();
   const png = await sharp(data, { raw: { width, height, channels: 3 } })
     .png({ compressionLevel: 6 })
     .toBuffer();

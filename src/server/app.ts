@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { Hono, type Context } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
 import { cors } from 'hono/cors';
 import { routePath } from 'hono/route';
 import { secureHeaders } from 'hono/secure-headers';
@@ -78,16 +77,6 @@ export function createApp(services: Services, page: ReadonlyMap<string, PageFile
     }
     await next();
   });
-  app.use(
-    bodyLimit({
-      maxSize: config.maxBodyBytes,
-      onError: () => {
-        const most = (config.maxBodyBytes / 2 ** 20).toFixed(0);
-        throw new ApiError(413, 'request_too_large', `expected at most ${most} MiB, found more; send less`);
-      },
-    }),
-  );
-
   const endpoints: Endpoint[] = [
     ...imageEndpoints(services),
     ...modelEndpoints(services, now()),
@@ -99,7 +88,9 @@ export function createApp(services: Services, page: ReadonlyMap<string, PageFile
     const path = one.path.replace(/\{(\w+)\}/g, ':$1');
     app.on(one.method.toUpperCase(), path, async (context) => {
       const key = one.open ? ANONYMOUS : authorize(context.req.header('authorization'), config.apiKeys);
-      const content = one.body && (one.form ? await formOf(context, one.body) : await jsonOf(context));
+      const content =
+        one.body &&
+        (one.form ? await formOf(context, one.body, config.maxBodyBytes) : await jsonOf(context, config.maxBodyBytes));
       const body = one.body && checked(one.body, content);
       if (config.logPrompts) log.info({ id: context.get('id'), prompt: promptOf(body) }, 'prompt');
       const base = config.publicUrl ?? new URL(context.req.url).origin;

@@ -56,25 +56,42 @@ export function checked<Schema extends z.ZodType>(schema: Schema, content: unkno
   );
 }
 
-/** The JSON content of a request. @throws ApiError 400, 415 */
-export async function jsonOf(context: Context): Promise<unknown> {
-  const type = context.req.header('content-type') ?? '';
-  if (!/^application\/json\s*(;|$)/i.test(type)) {
-    const found = type === '' ? 'no type' : type;
-    throw new ApiError(
-      415,
-      'invalid_content_type',
-      `expected content of type application/json, found ${found}; say so`,
-    );
+/**
+ * The content of a request, read no further than is allowed.
+ * @throws ApiError 413
+ */
+export async function contentOf({ req }: Context, maxBytes: number): Promise<Buffer> {
+  const tooLarge = () => {
+    const most = maxBytes / 2 ** 20;
+    return new ApiError(413, 'request_too_large', `expected at most ${most} MiB, found more; send less`);
+  };
+  if (Number(req.header('content-length') ?? 0) > maxBytes) throw tooLarge();
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  for await (const part of req.raw.body ?? []) {
+    size += part.length;
+    if (size > maxBytes) throw tooLarge();
+    parts.push(part);
   }
-  const text = await context.req.text();
+  return Buffer.concat(parts);
+}
+
+/** The JSON content of a request. @throws ApiError 400, 413, 415 */
+export async function jsonOf(context: Context, maxBytes: number): Promise<unknown> {
+  requireType(context, 'application/json');
+  const text = (await contentOf(context, maxBytes)).toString();
   try {
     return JSON.parse(text);
   } catch {
-    throw new ApiError(
-      400,
-      'invalid_json',
-      `expected JSON, found ${text.length} characters that are none; check the content`,
-    );
+    const found = `${text.length} characters that are none`;
+    throw new ApiError(400, 'invalid_json', `expected JSON, found ${found}; check the content`);
   }
+}
+
+/** @throws ApiError 415 */
+export function requireType({ req }: Context, type: string): void {
+  const given = req.header('content-type') ?? '';
+  if (given.split(';')[0].trim().toLowerCase() === type) return;
+  const found = given === '' ? 'no type' : given;
+  throw new ApiError(415, 'invalid_content_type', `expected content of type ${type}, found ${found}; say so`);
 }

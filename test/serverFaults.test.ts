@@ -1,0 +1,359 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { after, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { createLog, parseConfig, startServer, type RunningServer } from 'srds/server';
+import { start } from './support/cli.js';
+import { post, ready, SD15, SD21V, startTiny } from './support/server.js';
+
+const servers: RunningServer[] = [];
+after(() => Promise.all(servers.map((server) => server.close())));
+
+async function serve(settings: Parameters<typeof startTiny>[0] = {}): Promise<RunningServer> {
+  const server = await startTiny(settings);
+  servers.push(server);
+  return server;
+}
+
+const GENERATE = '/v1/images/generations';
+const { url } = await serve({ maxBody: 1 });
+const { port } = new URL(url);
+
+/** That the next request is served as if nothing had been. */
+async function works(base = url): Promise<void> {
+  const { status, body } = await post(base, GENERATE, { prompt: 'a', steps: 1 });
+  assert.equal(status, 200, JSON.stringify(body));
+}
+
+/** A metric's value. */
+async function metric(base: string, name: string): Promise<number> {
+  const text = await (await fetch(`${base}/metrics`)).text();
+  return Number(new RegExp(`^${name} (.*)$`, 'm').exec(text)?.[1]);
+}
+
+/** Waits until something holds. */
+async function until(what: () => Promise<boolean> | boolean): Promise<void> {
+  for (let k = 0; !(await what()); k++) {
+    assert.ok(k < 500, 'it never came to that');
+    await delay(20);
+  }
+}
+
+/** Writes bytes as they are and reads all that comes back until the connection ends. */
+async function raw(bytes: string, { end = true } = {}): Promise<string> {
+  const socket = connect(Number(port), '127.0.0.1');
+  let answer = '';
+  socket.setEncoding('utf8').on('data', (text: string) => (answer += text));
+  socket.on('error', () => undefined);
+  if (end) socket.end(bytes);
+  else socket.write(bytes);
+  await new Promise((resolve) => socket.once('close', resolve));
+  return answer;
+}
+
+const head = (length: number | string, more = '') =>
+  `POST ${GENERATE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n${more}\r\n`;
+
+function assertError(body: unknown, what: unknown): void {
+  const { error } = body as { error: Record<string, unknown> };
+  assert.deepEqual(Object.keys(error), ['message', 'type', 'param', 'code'], JSON.stringify([what, body]));
+  assert.equal(typeof error.message, 'string');
+}
+
+/** A client that sends a header line now and then, and never comes to an end; begun here, since it takes its time. */
+const slow = drip();
+
+function drip(): Promise<string> {
+  const socket = connect(Number(port), '127.0.0.1');
+  let answer = '';
+  socket.setEncoding('utf8').on('data', (text: string) => (answer += text));
+  socket.on('error', () => undefined);
+  socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n');
+  const timer = setInterval(() => socket.write('X: y\r\n'), 500);
+  return new Promise((resolve) =>
+    socket.once('close', () => {
+      clearInterval(timer);
+      resolve(answer);
+    }),
+  );
+}
+
+test('content that makes no sense is a 400 in the form of the API, and the next request works', async () => {
+  const cases: [unknown, RegExp][] = [
+    ['', /expected JSON/],
+    ['{"prompt": "a"', /expected JSON/],
+    ['{"prompt": NaN}', /expected JSON/],
+    ['[]', /expected object, received array/],
+    ['null', /expected object/],
+    ['"a"', /expected object/],
+    [{}, /prompt: expected string/],
+    [{ prompt: 1 }, /prompt/],
+    [{ prompt: 'a'.repeat(40_000) }, /prompt/],
+    ['{"prompt": "a", "steps": 1e999}', /steps/],
+    [{ prompt: 'a', steps: 1.5 }, /steps/],
+    [{ prompt: 'a', steps: 1e6 }, /steps/],
+    [{ prompt: 'a', steps: '25' }, /steps/],
+    [{ prompt: 'a', n: 0 }, /n: /],
+    [{ prompt: 'a', n: 1e300 }, /n: /],
+    [{ prompt: 'a', size: '9999x99999' }, /size|pixels|expected/],
+    [{ prompt: 'a', size: '../../etc' }, /size/],
+    [{ prompt: 'a', seed: -1 }, /seed/],
+    [{ prompt: 'a', seed: 2 ** 60 }, /seed/],
+    [{ prompt: 'a', guidance: -1 }, /guidance/],
+    [{ prompt: 'a', sampler: 'euler' }, /sampler/],
+    [{ prompt: 'a', blocks: [1, 2] }, /add up to the 25 steps/],
+    [{ prompt: 'a', blocks: 100 }, /blocks/],
+    [{ prompt: 'a', stream: 'yes' }, /stream/],
+    [{ prompt: 'a', partial_images: 4 }, /partial_images/],
+    [{ prompt: 'a', other: 1 }, /other/],
+    ['{"prompt": "a", "__proto__": {"n": 3}}', /__proto__|unrecognized/i],
+  ];
+  for (const [content, pattern] of cases) {
+    const { status, body } = await post(url, GENERATE, content);
+    assert.equal(status, 400, JSON.stringify(content));
+    assertError(body, content);
+    assert.match((body as { error: { message: string } }).error.message, pattern);
+  }
+  await works();
+});
+
+test('routes, methods, types and sizes that there are not', async () => {
+  const get = async (path: string, init: RequestInit = {}) => {
+    const response = await fetch(url + path, init);
+    assertError(await response.json(), path);
+    return response;
+  };
+  assert.equal((await get('/nothing')).status, 404);
+  assert.equal((await get('/files/..%2f..%2fpackage.json')).status, 404);
+  assert.equal((await get('/assets/..%2findex.html')).status, 404);
+  assert.equal((await get('/v1/models/%00')).status, 404);
+  const wrong = await get(GENERATE);
+  assert.deepEqual([wrong.status, wrong.headers.get('allow')], [405, 'POST']);
+  assert.equal((await get(GENERATE, { method: 'DELETE' })).status, 405);
+  assert.equal((await get(GENERATE, { method: 'POST', body: 'a=b' })).status, 415);
+  assert.equal((await get('/v1/images/edits', { method: 'POST', body: '{}' })).status, 415);
+  const form = { method: 'POST', headers: { 'content-type': 'multipart/form-data; boundary=x' }, body: 'nothing' };
+  assert.equal((await get('/v1/images/edits', form)).status, 400);
+  const large = JSON.stringify({ prompt: 'a'.repeat(10 * 2 ** 20) });
+  const { status, body } = await post(url, GENERATE, large);
+  assert.equal(status, 413);
+  assertError(body, 'a large one');
+  await works();
+});
+
+test('what is no HTTP, headers without end, pipelined requests', async () => {
+  assert.match(await raw('nonsense\r\n\r\n'), /^HTTP\/1\.1 400 [^]*"code":"bad_request"/);
+  assert.match(await raw(`GET / HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`), /^HTTP\/1\.1 431 /);
+  assert.match(await raw(head('many')), /^HTTP\/1\.1 400 /);
+  const one = `GET /healthz/live HTTP/1.1\r\nHost: localhost\r\n\r\n`;
+  const answers = await raw(one + one + one.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'));
+  assert.equal(answers.match(/HTTP\/1\.1 200 OK/g)?.length, 3);
+  const content = '{"prompt": "a", "steps": 1}';
+  const chunked = `${head('').replace(/Content-Length: \r\n/, 'Transfer-Encoding: chunked\r\nConnection: close\r\n')}`;
+  assert.match(
+    await raw(`${chunked}${content.length.toString(16)}\r\n${content}\r\n0\r\n\r\n`, { end: false }),
+    /^HTTP\/1\.1 200 /,
+  );
+  const large = 'x'.repeat(2 ** 20 + 1);
+  assert.match(
+    await raw(`${chunked}${large.length.toString(16)}\r\n${large}\r\n0\r\n\r\n`, { end: false }),
+    /^HTTP\/1\.1 413 /,
+  );
+  await works();
+});
+
+test('half a request that goes away harms nobody', async () => {
+  const socket = connect(Number(port), '127.0.0.1');
+  socket.write(`${head(1000)}{"prompt":`);
+  await delay(50);
+  socket.destroy();
+  await works();
+});
+
+test('a client that goes away frees its place within an evaluation, in every phase', async () => {
+  const server = await serve({ concurrency: 1, models: [SD15, SD21V] });
+  const busy = async () => (await metric(server.url, 'srds_running')) === 1;
+  const idle = async () =>
+    (await metric(server.url, 'srds_running')) === 0 && (await metric(server.url, 'srds_queue_length')) === 0;
+  const long = { prompt: 'a', steps: 250, sampler: 'serial' };
+  const leaving = async (request: object, when: () => Promise<boolean> | boolean, beforeHand = false) => {
+    const controller = new AbortController();
+    const asked = fetch(server.url + GENERATE, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(request),
+      signal: controller.signal,
+    });
+    const ended = asked.then((response) => response.text()).catch((error: unknown) => String(error));
+    if (!beforeHand) await until(when);
+    controller.abort();
+    assert.match(await ended, /Abort/);
+  };
+  // While it is sent, while the model is loaded, while it is drawn, while it is streamed.
+  await leaving(long, busy, true);
+  await until(idle);
+  await leaving({ ...long, model: 'sd21v' }, busy);
+  await until(idle);
+  await leaving(
+    long,
+    async () => (await metric(server.url, 'srds_evaluations_total{kind="fine"}'.replace(/[{}]/g, '\\$&'))) > 3,
+  );
+  await until(idle);
+  await leaving({ ...long, sampler: 'srds', stream: true, partial_images: 3 }, busy);
+  await until(idle);
+  // While it waits for its turn: the one before it is drawn on.
+  const first = post(server.url, GENERATE, { prompt: 'a', steps: 60, sampler: 'serial' });
+  await until(busy);
+  await leaving(long, async () => (await metric(server.url, 'srds_queue_length')) === 1);
+  await until(async () => (await metric(server.url, 'srds_queue_length')) === 0);
+  assert.equal((await first).status, 200);
+  await works(server.url);
+});
+
+test('a full queue says when to ask again, a deadline ends what lasts longer', async () => {
+  const server = await serve({ concurrency: 1, queue: 1 });
+  const long = { prompt: 'a', steps: 100, sampler: 'serial' };
+  const all = await Promise.all(Array.from({ length: 4 }, () => post(server.url, GENERATE, long)));
+  assert.deepEqual(all.map(({ status }) => status).sort(), [200, 200, 429, 429]);
+  const refused = all.find(({ status }) => status === 429)!;
+  assert.ok(Number(refused.headers.get('retry-after')) >= 1);
+  assertError(refused.body, 'a full queue');
+  const late = await post(server.url, GENERATE, { ...long, steps: 250, deadline: 0.2 });
+  assert.equal(late.status, 504);
+  assertError(late.body, 'a deadline');
+  const [, waited] = await Promise.all([
+    post(server.url, GENERATE, long),
+    delay(30).then(() => post(server.url, GENERATE, { prompt: 'a', deadline: 0.1 })),
+  ]);
+  assert.equal(waited.status, 504);
+  await works(server.url);
+});
+
+test('a device process that is killed while it draws is replaced, and the image is the same', async () => {
+  const { child } = start(['serve', '--port', '0', '--model', SD15, '--threads', '1']);
+  const base = await addressOf(child);
+  await ready(base);
+  const wish = { prompt: 'a red ball', seed: 3, steps: 200, sampler: 'serial' };
+  const imageOf = ({ body }: { body: unknown }) => (body as { data: { b64_json: string }[] }).data[0].b64_json;
+  const expected = imageOf(await post(base, GENERATE, wish));
+  const again = post(base, GENERATE, wish);
+  await until(async () => (await metric(base, 'srds_running')) === 1);
+  for (const pid of await childrenOf(child.pid!)) process.kill(pid, 'SIGKILL');
+  assert.equal(imageOf(await again), expected);
+  // A hang-up opens the models anew; whoever asks meanwhile does not notice.
+  const before = await childrenOf(child.pid!);
+  const meanwhile = post(base, GENERATE, wish);
+  child.kill('SIGHUP');
+  assert.equal(imageOf(await meanwhile), expected);
+  assert.equal(imageOf(await post(base, GENERATE, wish)), expected);
+  const now = await childrenOf(child.pid!);
+  assert.ok(now.length > 0 && now.every((pid) => !before.includes(pid)));
+  child.kill('SIGTERM');
+  await new Promise((resolve) => child.once('close', resolve));
+});
+
+test('SIGTERM lets those who run and wait come to their end, refuses others, and leaves nothing', async () => {
+  const { child, ended } = start(['serve', '--port', '0', '--model', SD15, '--threads', '1', '--concurrency', '1']);
+  const base = await addressOf(child);
+  await ready(base);
+  const ask = () => post(base, GENERATE, { prompt: 'a', steps: 100, sampler: 'serial' });
+  const two = [ask(), ask()];
+  await until(async () => (await metric(base, 'srds_queue_length')) === 1);
+  const pids = await childrenOf(child.pid!);
+  child.kill('SIGTERM');
+  await until(async () => (await fetch(`${base}/healthz/ready`)).status === 503);
+  const late = await ask();
+  assert.equal(late.status, 503);
+  assertError(late.body, 'a server that ends');
+  assert.deepEqual(
+    (await Promise.all(two)).map(({ status }) => status),
+    [200, 200],
+  );
+  const { code, stdout } = await ended;
+  assert.equal(code, 0);
+  assert.match(stdout, /"msg":"ended"\}\n$/);
+  for (const pid of pids) assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
+});
+
+test('SIGTERM gives up what does not end in time: an answer for each, then the end', async () => {
+  const { child, ended } = start([
+    'serve',
+    '--port',
+    '0',
+    '--model',
+    SD15,
+    '--threads',
+    '1',
+    '--concurrency',
+    '1',
+    '--drain',
+    '0.2',
+  ]);
+  const base = await addressOf(child);
+  await ready(base);
+  const ask = (more: object) => post(base, GENERATE, { prompt: 'a', steps: 250, n: 5, sampler: 'serial', ...more });
+  const two = [ask({}), ask({})];
+  await until(async () => (await metric(base, 'srds_queue_length')) === 1);
+  child.kill('SIGTERM');
+  for (const { status, body } of await Promise.all(two)) {
+    assert.equal(status, 503);
+    assertError(body, 'a server that ends');
+  }
+  assert.equal((await ended).code, 0);
+});
+
+test('what a server cannot start with is one line, with an exit code of its own', async () => {
+  const cases: [string[], number, RegExp][] = [
+    [['--port', port], 9, /expected to listen on 127\.0\.0\.1, port \d+, found .*EADDRINUSE/],
+    [['--host', '0.0.0.0'], 2, /API keys to listen on 0\.0\.0\.0/],
+    [['--port', 'x'], 2, /settings of a server in the command line, found port/],
+    [['--model', '/nowhere'], 3, /nowhere/],
+    [['--model', SD15, '--model', SD15], 2, /different names, found sd15 twice/],
+    [['--config', '/nowhere'], 2, /settings of a server in \/nowhere, found ENOENT/],
+  ];
+  for (const [args, exit, pattern] of cases) {
+    const { code, stderr } = await start(['serve', ...args, '--log-level', 'silent']).ended;
+    assert.equal(code, exit, stderr);
+    assert.match(stderr, /^srds: expected [^\n]+, found [^\n]+; [^\n]+\n$/);
+    assert.match(stderr, pattern);
+  }
+});
+
+test('a model that cannot be loaded is an error of each request, not the end of the server', async () => {
+  const config = parseConfig([
+    { name: 'the test', settings: { port: 0, models: [SD15], device: 'cuda:7', logLevel: 'silent' } },
+  ]);
+  const server = await startServer(config, { log: createLog('silent'), signal: new AbortController().signal });
+  servers.push(server);
+  for (let k = 0; k < 2; k++) {
+    const { status, body } = await post(server.url, GENERATE, { prompt: 'a' });
+    assert.equal(status, 503);
+    assert.match((body as { error: { message: string } }).error.message, /cuda:7/);
+  }
+  assert.equal((await fetch(`${server.url}/healthz/ready`)).status, 503);
+  assert.equal((await fetch(`${server.url}/healthz/live`)).status, 200);
+});
+
+test('a client that only drips is cut off when the time for headers is over', async () => {
+  assert.match(await slow, /^HTTP\/1\.1 408 [^]*"code":"request_timeout"/);
+  await works();
+});
+
+/** Where a server that was started as a command listens, from its log. */
+function addressOf(child: ReturnType<typeof start>['child']): Promise<string> {
+  let log = '';
+  return new Promise((resolve, reject) => {
+    child.stdout!.on('data', (text: string) => {
+      log += text;
+      const found = /"url":"([^"]+)"/.exec(log)?.[1];
+      if (found !== undefined) resolve(found);
+    });
+    child.once('close', () => reject(new Error(`it does not listen: ${log}`)));
+  });
+}
+
+async function childrenOf(pid: number): Promise<number[]> {
+  const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
+  return text.trim().split(' ').filter(Boolean).map(Number);
+}
