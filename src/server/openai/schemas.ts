@@ -30,7 +30,7 @@ function wishes({ maxSteps, deadline }: ServerConfig) {
     max_iterations: optional(z.int().min(1)),
     window: optional(z.int().min(1)),
     priority: withDefault(z.int().min(-10).max(10), 0).describe('higher goes first'),
-    deadline: withDefault(z.number().positive().max(deadline), deadline).describe('seconds after which to give up'),
+    deadline: withDefault(z.number().min(0.1).max(deadline), deadline).describe('seconds after which to give up'),
   };
 }
 

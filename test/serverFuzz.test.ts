@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { post, startTiny } from './support/server.js';
+
+const SEED = 20241210;
+
+const ROUTES: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  '/v1/images/generations': {
+    prompt: 'a red ball',
+    n: 1,
+    size: '64x64',
+    output_format: 'png',
+    output_compression: 90,
+    response_format: 'b64_json',
+    stream: false,
+    partial_images: 0,
+    user: 'me',
+    seed: 1,
+    steps: 2,
+    guidance: 2,
+    negative_prompt: 'b',
+    sampler: 'srds',
+    tolerance: 0.5,
+    blocks: [1, 1],
+    priority: 0,
+    deadline: 20,
+  },
+  '/sdapi/v1/txt2img': {
+    prompt: 'a red ball',
+    negative_prompt: 'b',
+    seed: -1,
+    steps: 2,
+    cfg_scale: 2,
+    width: 64,
+    height: 64,
+    batch_size: 1,
+    n_iter: 1,
+    sampler_name: 'DDIM',
+    eta: 0,
+    override_settings: { sd_model_checkpoint: 'sd15' },
+  },
+  '/srds/v1/generate': { prompt: 'a', steps: 2, sampler: 'serial', size: '64x64', solver: 'euler', window: 2 },
+};
+
+const odd = fc.oneof(
+  fc.constantFrom<unknown>(
+    null,
+    '',
+    ' ',
+    0,
+    -0,
+    -1,
+    1,
+    1.5,
+    1e308,
+    2 ** 53,
+    [],
+    {},
+    [[]],
+    true,
+    'NaN',
+    '\u0000',
+    '\ud800',
+  ),
+  fc.constantFrom(
+    '__proto__',
+    'constructor',
+    '../..',
+    '1'.repeat(5000),
+    '64x0',
+    '0x64',
+    '72x88',
+    'auto',
+    'picard',
+    'heun',
+  ),
+  fc.integer(),
+  fc.double(),
+  fc.string({ unit: 'binary' }),
+  fc.jsonValue({ maxDepth: 2 }),
+);
+
+/** A request with something changed: its fields, or its bytes. */
+const mutation = fc.constantFrom(...Object.keys(ROUTES)).chain((route) => {
+  const names = Object.keys(ROUTES[route]);
+  const fields = fc.array(fc.tuple(fc.oneof(fc.constantFrom(...names), fc.string()), fc.option(odd)), {
+    maxLength: 2,
+  });
+  const bytes = fc.array(fc.tuple(fc.nat(), fc.nat(3), fc.string({ minLength: 1, maxLength: 3 })), { maxLength: 2 });
+  return fc.record({ route: fc.constant(route), fields, bytes });
+});
+
+function contentOf(
+  route: string,
+  fields: readonly (readonly [string, unknown])[],
+  bytes: readonly (readonly [number, number, string])[],
+) {
+  const request: Record<string, unknown> = { ...ROUTES[route] };
+  for (const [name, value] of fields) {
+    if (value === null && name in request) delete request[name];
+    else Object.defineProperty(request, name, { value, enumerable: true, configurable: true });
+  }
+  let text = JSON.stringify(request);
+  for (const [at, length, replacement] of bytes) {
+    const start = at % (text.length + 1);
+    text = text.slice(0, start) + replacement + text.slice(start + length);
+  }
+  return text;
+}
+
+test('a thousand requests with something wrong: no answer is a fault of the server, and it goes on', async () => {
+  const server = await startTiny({ maxSteps: 4, maxPixels: 64 * 64, maxImages: 2, concurrency: 4, deadline: 30 });
+  const statuses = new Map<number, number>();
+  try {
+    const cases = fc.sample(mutation, { numRuns: 1000, seed: SEED });
+    const ask = async ({ route, fields, bytes }: (typeof cases)[number]) => {
+      const content = contentOf(route, fields, bytes);
+      const response = await fetch(server.url + route, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: content,
+      });
+      const text = await response.text();
+      const { status } = response;
+      statuses.set(status, (statuses.get(status) ?? 0) + 1);
+      assert.ok(status < 500, `${status} for ${content}: ${text}`);
+      if (status !== 200) assert.match(text, /^\{"error":/, content);
+      else if (!text.startsWith('{')) assert.match(text, /event: (done|image_generation\.completed)\n/, content);
+    };
+    for (let k = 0; k < cases.length; k += 4) await Promise.all(cases.slice(k, k + 4).map(ask));
+    // Neither all are refused nor all are taken.
+    assert.ok((statuses.get(200) ?? 0) > 100 && (statuses.get(400) ?? 0) > 100, JSON.stringify([...statuses]));
+    const { status } = await post(server.url, '/v1/images/generations', { prompt: 'a', steps: 1 });
+    assert.equal(status, 200);
+  } finally {
+    await server.close();
+  }
+});
