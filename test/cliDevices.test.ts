@@ -103,9 +103,16 @@ test('auto measures once, keeps the curve, says why it chose, and draws what tha
   assert.equal(report.parse(exact).sampler, 'serial');
   // A machine on which batches cost nothing more.
   const points = [2, 4, 8].map((rows) => ({ rows, seconds: 0.01 }));
-  writeFileSync(curve, JSON.stringify({ ...(JSON.parse(written) as object), points }));
+  writeFileSync(curve, JSON.stringify({ points, hostSeconds: 0 }));
   assert.notEqual(report.parse(JSON.parse((await srds(...args, '--steps', '25')).stdout)).sampler, 'serial');
-  assert.equal(report.parse(JSON.parse((await srds(...args, '--steps', '60')).stdout)).sampler, 'picard');
+  const plain = [...args, '--guidance', '1'];
+  await srds(...plain);
+  for (const name of readdirSync(join(env.XDG_CACHE_HOME, 'srds/curves'))) {
+    const free = [1, 8].map((rows) => ({ rows, seconds: 0.01 }));
+    if (name !== curves[0])
+      writeFileSync(join(env.XDG_CACHE_HOME, 'srds/curves', name), JSON.stringify({ points: free }));
+  }
+  assert.equal(report.parse(JSON.parse((await srds(...plain, '--steps', '120')).stdout)).sampler, 'picard');
   // One that is broken is in no one's way, and measured again by who needs it.
   writeFileSync(curve, '{"points": []}');
   assert.equal((await srds(...args, '--sampler', 'srds')).code, 0);

@@ -74,7 +74,7 @@ test('formats and their quality, a size and seeds that are random unless given',
     bytes.push(data![0].b64_json!.length);
   }
   assert.ok(bytes[0] < bytes[1]);
-  const { data } = await openai.images.generate({ prompt: 'a', size: '64x32' as '256x256', output_format: 'webp' });
+  const { data } = await openai.images.generate({ prompt: 'a', size: '64x32', output_format: 'webp' });
   const { format, width, height } = await pixelsOf(data![0].b64_json!);
   assert.deepEqual([format, width, height], ['webp', 64, 32]);
   const seeds = await Promise.all(
@@ -118,10 +118,11 @@ test('everything that happens can be followed; the coarse image comes before the
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ prompt: 'a red ball', steps: 36, tolerance: 0, seed: 3 }),
   });
-  const events = [...(await response.text()).matchAll(/event: (\w+)\ndata: (.*)\n/g)].map(
-    ([, type, data]) =>
-      ({ type, ...(JSON.parse(data) as object) }) as { type: string; iteration?: number; evaluations?: number[][] },
-  );
+  const event = z.object({ iteration: z.int().optional(), evaluations: z.unknown().optional() });
+  const events = [...(await response.text()).matchAll(/event: (\w+)\ndata: (.*)\n/g)].map(([, type, data]) => {
+    const { iteration, evaluations } = event.parse(JSON.parse(data));
+    return { type, iteration, evaluations: type === 'batch' ? (evaluations as number[][]) : [] };
+  });
   assert.deepEqual(
     events.slice(0, 2).map(({ type }) => type),
     ['queued', 'started'],
@@ -131,10 +132,10 @@ test('everything that happens can be followed; the coarse image comes before the
   const first = events.findIndex(({ type, iteration }) => type === 'iteration' && iteration === 1);
   assert.ok(coarse > 0 && events.findIndex(({ type }) => type === 'preview') < first);
   const refining = events.findLastIndex(
-    ({ type, evaluations }) => type === 'batch' && evaluations!.some(([k]) => k === 1),
+    ({ type, evaluations }) => type === 'batch' && evaluations.some(([k]) => k === 1),
   );
   assert.ok(coarse < refining);
-  const counted = events.filter(({ type }) => type === 'batch').flatMap(({ evaluations }) => evaluations!);
+  const counted = events.filter(({ type }) => type === 'batch').flatMap(({ evaluations }) => evaluations);
   assert.equal(new Set(counted.map(String)).size, counted.length);
 });
 

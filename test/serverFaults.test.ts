@@ -150,7 +150,7 @@ test('what is no HTTP, headers without end, pipelined requests', async () => {
   const answers = await raw(one + one + one.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'));
   assert.equal(answers.match(/HTTP\/1\.1 200 OK/g)?.length, 3);
   const content = '{"prompt": "a", "steps": 1}';
-  const chunked = `${head('').replace(/Content-Length: \r\n/, 'Transfer-Encoding: chunked\r\nConnection: close\r\n')}`;
+  const chunked = head('').replace(/Content-Length: \r\n/, 'Transfer-Encoding: chunked\r\nConnection: close\r\n');
   assert.match(
     await raw(`${chunked}${content.length.toString(16)}\r\n${content}\r\n0\r\n\r\n`, { end: false }),
     /^HTTP\/1\.1 200 /,

@@ -98,7 +98,7 @@ function contentOf(
 ) {
   const request: Record<string, unknown> = { ...ROUTES[route] };
   for (const [name, value] of fields) {
-    if (value === null && name in request) delete request[name];
+    if (value === null && name in request) Reflect.deleteProperty(request, name);
     else Object.defineProperty(request, name, { value, enumerable: true, configurable: true });
   }
   let text = JSON.stringify(request);

@@ -68,7 +68,7 @@ export async function contentOf({ req }: Context, maxBytes: number): Promise<Buf
   if (Number(req.header('content-length') ?? 0) > maxBytes) throw tooLarge();
   const parts: Uint8Array[] = [];
   let size = 0;
-  for await (const part of req.raw.body ?? []) {
+  for await (const part of (req.raw.body ?? []) as AsyncIterable<Uint8Array>) {
     size += part.length;
     if (size > maxBytes) throw tooLarge();
     parts.push(part);

@@ -1,31 +1,56 @@
+import { Busboy } from '@fastify/busboy';
 import type { Context } from 'hono';
 import { z } from 'zod';
 import { ApiError } from './apiError.js';
 import { contentOf, requireType } from './endpoint.js';
 
+const LIMITS = { fields: 50, files: 4, fieldSize: 256 * 1024, headerPairs: 20 };
+
 /**
  * A form's content as JSON would have it, for one schema to check both: numbers and booleans are read where the schema has
- * them, files are bytes, and of `image` and `image[]` the first is taken.
+ * them, and files are bytes. `image[]` is the same as `image`.
  * @throws ApiError 400, 413, 415
  */
 export async function formOf(context: Context, schema: z.ZodType, maxBytes: number): Promise<unknown> {
   requireType(context, 'multipart/form-data');
-  const content = await contentOf(context, maxBytes);
-  const headers = { 'content-type': context.req.header('content-type') ?? '' };
-  const form = await new Response(new Uint8Array(content), { headers }).formData().catch(() => {
-    throw new ApiError(400, 'invalid_form', 'expected a form, found content that is none; check its boundary');
-  });
   const kinds = kindsOf(schema);
+  const parts = await partsOf(context.req.header('content-type') ?? '', await contentOf(context, maxBytes));
   const fields: Record<string, unknown> = {};
-  for (const [given, value] of form.entries()) {
+  for (const { name: given, value } of parts) {
     const name = given.replace(/\[\]$/, '');
     if (Object.hasOwn(fields, name)) {
       throw new ApiError(400, 'invalid_parameter', `expected ${name} once, found it again; leave one away`, name);
     }
-    fields[name] =
-      typeof value === 'string' ? fromText(value, kinds.get(name)) : new Uint8Array(await value.arrayBuffer());
+    fields[name] = typeof value === 'string' ? fromText(value, kinds.get(name)) : value;
   }
   return fields;
+}
+
+interface Part {
+  readonly name: string;
+  readonly value: string | Uint8Array;
+}
+
+function partsOf(type: string, content: Buffer): Promise<Part[]> {
+  return new Promise((resolve, reject) => {
+    const refuse = () =>
+      reject(new ApiError(400, 'invalid_form', 'expected a form, found content that is none; check its boundary'));
+    const parts: Part[] = [];
+    try {
+      const parser = new Busboy({ headers: { 'content-type': type }, limits: LIMITS });
+      parser.on('field', (name, value) => parts.push({ name, value }));
+      parser.on('file', (name, stream) => {
+        const chunks: Buffer[] = [];
+        stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+        stream.on('end', () => parts.push({ name, value: new Uint8Array(Buffer.concat(chunks)) }));
+      });
+      parser.on('error', refuse);
+      parser.on('finish', () => resolve(parts));
+      parser.end(content);
+    } catch {
+      refuse();
+    }
+  });
 }
 
 /** What the fields of a schema are in JSON. */
