@@ -82,20 +82,56 @@ test('the most urgent evaluations share the next batch, up to the rows that pay'
   );
 });
 
-test('requesters share batches fairly, whatever the priorities, and what is speculative takes what is left', async () => {
-  const engine = new ManualEngine(['batch'], 1, 4);
+test('requesters share batches fairly, whatever the priorities; where they fill it, what is speculative takes what is left', async () => {
+  for (const [rows, expected] of [
+    [
+      4,
+      [
+        [10, 11, 20, 30],
+        [12, 13, 14, 21],
+      ],
+    ],
+    [
+      3,
+      [
+        [10, 20, 30],
+        [11, 12, 21],
+        [13, 14],
+      ],
+    ],
+  ] as const) {
+    const engine = new ManualEngine(['batch'], 1, rows);
+    const batcher = new Batcher(engine);
+    const [a, b, c] = [{}, {}, {}];
+    const ask = (t: number, priority: number, requester: object, speculative = false) =>
+      batcher.evaluate(at(t), { priority: [priority], requester, speculative });
+    const first = [0, 1, 2, 3, 4].map((k) => ask(10 + k, k, a, k > 0));
+    const results = [...first, ask(20, 9, b), ask(21, 9, b), ask(30, 0, c, true)];
+    for (const batch of expected) {
+      await engine.answer();
+      assert.ok(batch.length <= rows);
+    }
+    assert.deepEqual(
+      timesOf(engine.batches).map((times) => times.sort()),
+      expected,
+    );
+    await Promise.all(results);
+  }
+});
+
+test('in a full engine an evaluation that is certain goes before more urgent ones that are not', async () => {
+  const engine = new ManualEngine(['batch'], 1, 2);
   const batcher = new Batcher(engine);
-  const [a, b, c] = [{}, {}, {}];
-  const ask = (t: number, priority: number, requester: object, speculative = false) =>
+  const [a, b] = [{}, {}];
+  const ask = (t: number, priority: number, requester: object, speculative: boolean) =>
     batcher.evaluate(at(t), { priority: [priority], requester, speculative });
-  const first = [0, 1, 2, 3, 4].map((k) => ask(10 + k, k, a, k > 0));
-  const results = [...first, ask(20, 9, b), ask(21, 9, b), ask(30, 0, c, true)];
+  const results = [ask(10, 0, a, true), ask(11, 5, a, false), ask(20, 0, b, true), ask(21, 5, b, false)];
   for (let k = 0; k < 2; k++) await engine.answer();
   assert.deepEqual(
     timesOf(engine.batches).map((times) => times.sort()),
     [
-      [10, 20, 21, 30],
-      [11, 12, 13, 14],
+      [11, 21],
+      [10, 20],
     ],
   );
   await Promise.all(results);

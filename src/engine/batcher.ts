@@ -57,9 +57,9 @@ interface Account {
 
 /**
  * Runs evaluations from all who ask, as batches, on one engine. Whenever the engine has a free slot, the requester that
- * was given least is served first, with its most urgent evaluation and as many like it, of all requesters, as fit. Speculative
- * ones take what is left of a batch: the more requesters there are the less, and none where the others fill it, so that
- * samplers that speculate take their serial course under load.
+ * was given least is served first, with its most urgent evaluation and as many like it, of all requesters, as fit: one of each, then
+ * more of each in turn. Where the requesters fill the engine, those that speculate are given only what is certain to be needed,
+ * and take their serial course; speculation takes what is left then.
  */
 export class Batcher {
   private readonly accounts = new Map<Requester, Account>();
@@ -153,8 +153,11 @@ export class Batcher {
     const accounts = [...this.accounts.values()].filter(({ waiting }) => waiting.length > 0);
     if (accounts.length === 0) return [];
     for (const { waiting } of accounts) waiting.sort(moreUrgent);
+    const contended = accounts.length > 1 && this.full;
+    const able = accounts.filter((account) => leading(account, contended) !== undefined);
     // Among equals the newest: texts and images are asked for by requesters of their own.
-    const first = accounts.reduce((a, b) => (b.rows <= a.rows ? b : a)).waiting[0];
+    const next = (able.length > 0 ? able : accounts).reduce((a, b) => (b.rows <= a.rows ? b : a));
+    const first = leading(next, contended) ?? next.waiting[0];
     const queues = accounts.map((account) => ({
       account,
       entries: account.waiting.filter(({ key }) => key === first.key),
@@ -168,14 +171,16 @@ export class Batcher {
     for (const speculative of [false, true]) {
       const wanted = queues.map(({ account, entries }) => ({
         account,
-        // The most urgent one of each is never left out, or a sampler that speculates would never get on.
-        entries: entries.filter(({ wish }, k) => (k > 0 && (wish.speculative ?? false)) === speculative),
+        entries: entries.filter((entry) => {
+          const certain = contended && !isSpeculative(entry);
+          return (certain || entry === leading(account, contended)) !== speculative;
+        }),
         next: 0,
       }));
       for (;;) {
-        const able = wanted.filter(({ entries, next }) => next < entries.length);
-        if (able.length === 0) break;
-        const queue = able.reduce((a, b) => (b.account.rows < a.account.rows ? b : a));
+        const left = wanted.filter(({ entries, next }) => next < entries.length);
+        if (left.length === 0) break;
+        const queue = left.reduce((a, b) => (b.account.rows < a.account.rows ? b : a));
         const entry = queue.entries[queue.next];
         if (batch.length > 0 && rows + entry.rows > room) break;
         queue.next++;
@@ -239,6 +244,20 @@ function reportOf(batch: readonly Waiting[], result: BatchResult, begin: number,
     end,
     seconds: result.seconds,
   };
+}
+
+function isSpeculative({ wish }: Waiting): boolean {
+  return wish.speculative ?? false;
+}
+
+/**
+ * The evaluation of a requester that is never left out, or it would never get on: the most urgent one. Where the engine is full it
+ * is one that is certain to be needed, so that what speculates takes its serial course; a requester that has none of those waits
+ * for none under way.
+ */
+function leading({ waiting, underWay }: Account, contended: boolean): Waiting | undefined {
+  if (!contended) return waiting[0];
+  return waiting.find((entry) => !isSpeculative(entry)) ?? (underWay === 0 ? waiting[0] : undefined);
 }
 
 function moreUrgent({ wish: { priority: a } }: Waiting, { wish: { priority: b } }: Waiting): number {

@@ -13,13 +13,21 @@ export class Block {
   private readonly coarseSolves = new WeakMap<Boundary, Promise<State>>();
   private readonly fineSolves = new WeakMap<Boundary, Promise<State>>();
 
+  private readonly fineSteps: readonly SolverStep[];
+  private readonly coarseStep: SolverStep;
+  /** Iteration from which on the state at its start is the serial sampler's, whatever the model. */
+  readonly certain: number;
+
   constructor(
     readonly index: number,
-    private readonly fineSteps: readonly SolverStep[],
-    private readonly coarseStep: SolverStep,
+    steps: { readonly fine: readonly SolverStep[]; readonly coarse: SolverStep; readonly certain: number },
     private readonly solver: Solver,
     private readonly evaluator: Evaluator,
-  ) {}
+  ) {
+    this.fineSteps = steps.fine;
+    this.coarseStep = steps.coarse;
+    this.certain = steps.certain;
+  }
 
   /** Whether the block has one step, so that both solvers are the same. */
   get single(): boolean {
@@ -67,7 +75,7 @@ export class Block {
 
   /** Whether a state at the start of the block is certain to be the serial sampler's: its iteration has come this far. */
   private isExact({ iteration }: Boundary): boolean {
-    return iteration >= this.index;
+    return iteration >= this.certain;
   }
 }
 

@@ -23,6 +23,9 @@ export type Iteration = readonly Promise<Known>[];
  */
 export class Recurrence {
   private readonly start: Known;
+  /** What was last found at each boundary, and the serial sampler's states as far as they are known. */
+  private readonly latest: Boundary[] = [];
+  private readonly settled: Boundary[] = [];
 
   /** @param x the initial noise */
   constructor(
@@ -35,30 +38,64 @@ export class Recurrence {
 
   /** Iteration 0. */
   coarseSweep(): Iteration {
-    return this.fromStart(async (block, now) => {
+    return this.from([this.start], async (block, now) => {
       const { x, depth } = await block.coarse((await now).boundary);
-      return { boundary: { x, depth, iteration: 0 }, depth };
+      return this.found({ x, depth, iteration: 0 }, block);
     });
+  }
+
+  /**
+   * The serial sampler's states, by fine solves alone: x[p][p] of every iteration, and never in vain.
+   * @param count of blocks that are crossed
+   */
+  serial(count: number): Iteration {
+    const cross = async (block: Block, now: Promise<Known>): Promise<Known> => {
+      const { boundary } = await now;
+      const { x, depth } = block.single ? await block.coarse(boundary) : await block.fine(boundary, 0);
+      const iteration = block.certain + (block.single ? 0 : 1);
+      const known = this.found({ x, depth, iteration }, block);
+      this.settled[block.index + 1] = known.boundary;
+      return known;
+    };
+    return this.from([this.start], cross, count);
   }
 
   /**
    * Iteration p from the two before it.
    * @param older iteration p - 2; undefined for p = 1
+   * @param serial the serial sampler's states, with which it begins, if they are found by themselves
    * @param gate depth before which no fine solve may go on
    */
-  refine(p: number, before: Iteration, older: Iteration | undefined, gate: number): Iteration {
-    return this.fromStart(async (block, now) => {
+  refine(
+    p: number,
+    before: Iteration,
+    older: Iteration | undefined,
+    { serial, gate }: { readonly serial?: Iteration | undefined; readonly gate: number },
+  ): Iteration {
+    return this.from(serial?.slice(0, p + 1) ?? [this.start], async (block, now) => {
       const i = block.index;
       const { x, depth, unchanged } = await this.cross(block, now, before[i], older?.[i], gate);
       const end = await before[i + 1];
-      if (unchanged) return end;
-      return { boundary: identical(x, end.boundary.x) ? end.boundary : { x, depth, iteration: p }, depth };
+      return unchanged ? end : this.found({ x, depth, iteration: p }, block, end.boundary);
     });
   }
 
-  private fromStart(next: (block: Block, now: Promise<Known>) => Promise<Known>): Iteration {
-    const row = [Promise.resolve(this.start)];
-    for (const block of this.blocks) {
+  /** A state at the end of a block, as the object that it was before if it is that. */
+  private found(boundary: Boundary, { index }: Block, before?: Boundary): Known {
+    const known = [before, this.settled.at(index + 1), this.latest.at(index + 1)];
+    const same = known.find((other) => other !== undefined && identical(boundary.x, other.x)) ?? boundary;
+    this.latest[index + 1] = same;
+    return { boundary: same, depth: boundary.depth };
+  }
+
+  /** A row whose first states are known, across so many blocks. */
+  private from(
+    known: readonly (Known | Promise<Known>)[],
+    next: (block: Block, now: Promise<Known>) => Promise<Known>,
+    count = this.blocks.length,
+  ): Iteration {
+    const row = known.map((state) => Promise.resolve(state));
+    for (const block of this.blocks.slice(known.length - 1, count)) {
       const end = next(block, row[block.index]);
       end.catch(() => undefined);
       row.push(end);

@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events';
+import { setImmediate } from 'node:timers/promises';
 import type { Denoiser } from '../denoiser/denoiser.js';
 import { nonNegative, wholeNumber } from '../errors.js';
 import { iterationsToExact } from '../plan/criticalPath.js';
@@ -23,7 +24,7 @@ export interface SrdsOptions {
   readonly denoiser: Denoiser;
   /** One that starts itself. */
   readonly solver: AnySolver;
-  /** Fine steps of each block; default: about 1.6 sqrt(N) even ones. */
+  /** Fine steps of each block; default: about 1.6 sqrt(N) blocks, shorter ones first. */
   readonly partition?: Partition;
   /** Default `secant`. */
   readonly correction?: Correction;
@@ -71,14 +72,23 @@ export function srds(options: SrdsOptions): Run<SamplerEvent, SampleResult> {
     const edges = boundaries(partition);
     const blocks = partition.map((_, i) => {
       const fine = steps.slice(edges[i], edges[i + 1]);
-      return new Block(i, fine, span(fine), solver, evaluator);
+      const certain = partition.slice(0, i).filter((length) => length > 1).length;
+      return new Block(i, { fine, coarse: span(fine), certain }, solver, evaluator);
     });
 
     const recurrence = new Recurrence(blocks, correction, options.x);
     const rows: Iteration[] = [recurrence.coarseSweep()];
+    // The fine solves from one exact state to the next need no iteration: under load they alone get on.
+    const serial = pipelined ? recurrence.serial(maxIterations === toExact ? last : maxIterations) : undefined;
+    const exact = serial?.length === last + 1 ? Promise.all(serial) : undefined;
+    let exactStates: readonly Known[] | undefined;
+    exact?.then(
+      (states) => (exactStates = states),
+      () => undefined,
+    );
     const extend = (gate: number): void => {
       const p = rows.length;
-      rows.push(recurrence.refine(p, rows[p - 1], rows[p - 2], gate));
+      rows.push(recurrence.refine(p, rows[p - 1], rows[p - 2], { serial, gate }));
       if (!pipelined || p === maxIterations) return;
       // The next iteration can begin when this one has found its first new state, x[p][p].
       rows[p][p].then(
@@ -111,15 +121,23 @@ export function srds(options: SrdsOptions): Run<SamplerEvent, SampleResult> {
       return { status, x, iterations, residuals, evaluations: await evaluator.finalCount(depthOf(iterate)) };
     };
 
+    /** An iteration, or all exact states if they are there first, which is so where speculation waits for others. */
+    const complete = (row: Iteration): Promise<readonly Known[]> => {
+      const ways = [Promise.all(row), abort];
+      return Promise.race(exact ? [...ways, exact.then(setImmediate<readonly Known[]>)] : ways);
+    };
+
     try {
-      iterate = await Promise.race([Promise.all(rows[0]), abort]);
+      iterate = await complete(rows[0]);
       report();
+      if (iterate === exactStates) return await end('exact');
       for (;;) {
         if (iterations === maxIterations) return await end('maxIterations');
         const before = iterate;
         if (!pipelined) extend(depthOf(before));
-        const row = await Promise.race([Promise.all(rows[iterations + 1]), abort]);
-        const exact = iterations + 1 === toExact || row.every(({ boundary }, i) => boundary === before[i].boundary);
+        const row = await complete(rows[iterations + 1]);
+        const unchanged = row.every(({ boundary }, i) => boundary === before[i].boundary);
+        const done = iterations + 1 === toExact || unchanged || row === exactStates;
         const change = residual(row[last].boundary.x, before[last].boundary.x, iterations + 1);
         residuals.push(await Promise.race([change, abort]));
         iterations++;
@@ -127,7 +145,7 @@ export function srds(options: SrdsOptions): Run<SamplerEvent, SampleResult> {
         // States that no later iteration refers to need not be kept.
         if (iterations >= 2) rows[iterations - 2] = [];
         report();
-        if (exact) return await end('exact');
+        if (done) return await end('exact');
         if (residuals[iterations - 1] < tolerance) return await end('converged');
       }
     } catch (error) {
