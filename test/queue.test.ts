@@ -35,19 +35,20 @@ test('so many run at once, the others wait in the order of arrival', async () =>
   assert.deepEqual(order, ['1', '2', '3', '4']);
 });
 
-test('keys have turns alike however much one asks for, and a higher priority goes first', async () => {
+test('keys have turns alike however much and however urgently one asks, and its higher priorities go first', async () => {
   const queue = new Queue(1, 20);
   const { order, enter, leave } = visitorsOf(queue);
   for (let k = 0; k < 6; k++) void enter(`a${k}`, 'a');
   void enter('b0', 'b');
   void enter('b1', 'b');
-  void enter('urgent', 'c', 5);
-  for (let k = 0; k < 8; k++) {
+  void enter('c0', 'c');
+  void enter('urgent', 'a', 5);
+  for (let k = 0; k < 9; k++) {
     await turn();
     leave(order[k]);
   }
   await turn();
-  assert.deepEqual(order, ['a0', 'urgent', 'b0', 'a1', 'b1', 'a2', 'a3', 'a4', 'a5']);
+  assert.deepEqual(order, ['a0', 'b0', 'c0', 'urgent', 'b1', 'a1', 'a2', 'a3', 'a4', 'a5']);
 });
 
 test('who gives up leaves its place, and what it ends with is what it was given up for', async () => {
@@ -80,6 +81,21 @@ test('when it is full it says when to ask again, and a key that waits most gives
   await last;
   assert.equal(queue.waitingCount, 3);
   assert.throws(() => queue.enter({ key: 'b', priority: 0, signal: never }), { status: 429 });
+});
+
+test('a full queue is no place for one key alone, whatever its priorities; its own lower ones make way for higher ones', async () => {
+  const queue = new Queue(1, 3);
+  const { enter } = visitorsOf(queue);
+  await enter('a0');
+  const waiting = [enter('a1', 'a', 10), enter('a2', 'a', 3), enter('a3', 'a', 10)];
+  const lowest = assert.rejects(waiting[1], { status: 429 });
+  void enter('b0', 'b', -10);
+  await lowest;
+  assert.throws(() => queue.enter({ key: 'a', priority: 10, signal: never }), { status: 429 });
+  const own = assert.rejects(waiting[2], { status: 429 });
+  void enter('a4', 'a', 11);
+  await own;
+  assert.equal(queue.waitingCount, 3);
 });
 
 test('whatever comes and goes, everyone who does not give up has a turn once and never more than allowed run', async () => {
@@ -153,6 +169,29 @@ test('models share the memory: the least recently used one makes way, one in use
   assert.deepEqual([...open].sort(), ['a', 'b']);
   end();
   await long;
+});
+
+test('a model that needs room has it in its turn, however steadily another one is used', async () => {
+  const { use } = tinyModels(10);
+  let ended = false;
+  const steady = async () => {
+    while (!ended) await use('a', () => new Promise((resolve) => setTimeout(() => resolve(undefined), 3)));
+  };
+  const users = [steady(), new Promise((resolve) => setTimeout(resolve, 1)).then(steady)];
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  await use('b');
+  await use('c');
+  ended = true;
+  await Promise.all(users);
+});
+
+test('who gives up does not wait for a model to be loaded', async () => {
+  const slow = new Promise<Pipeline>(() => undefined);
+  const models = new Models([{ name: 'a', folder: {} as ModelFolder, bytes: 1 }], () => slow);
+  const controller = new AbortController();
+  const using = models.use(models.find('a'), controller.signal, async () => undefined);
+  controller.abort(new Error('gone'));
+  await assert.rejects(using, /gone/);
 });
 
 test('models that are opened anew serve what comes from then on; what is under way keeps what it has', async () => {

@@ -57,6 +57,7 @@ test("OpenAI's client draws what the library draws, as content and as an address
   assert.ok(address.startsWith(`${url}/files/`));
   const file = await fetch(address);
   assert.equal(file.headers.get('content-type'), 'image/png');
+  assert.equal(file.headers.get('cross-origin-resource-policy'), 'cross-origin');
   assert.deepEqual((await pixelsOf(new Uint8Array(await file.arrayBuffer()))).data, expected.data);
   assert.equal((await fetch(`${url}/files/${'0'.repeat(36)}`)).status, 404);
 });
@@ -172,6 +173,7 @@ test('models, and errors as OpenAI has them', async () => {
   for await (const { id } of client.models.list()) names.push(id);
   assert.deepEqual(names, ['sd15', 'sd21v']);
   assert.equal((await client.models.retrieve('sd21v')).owned_by, 'srds');
+  assert.equal((await client.models.retrieve('dall-e-3')).id, 'sd15');
   const { model } = (await client.images.generate({ model: 'sd21v', prompt: 'a', ...{ steps: 2 } })) as unknown as {
     model: string;
   };
@@ -269,6 +271,14 @@ test('a page elsewhere cannot ask: by its own name for this machine, or from ano
   assert.equal(plain.headers.get('access-control-allow-origin'), null);
   const simple = await fetch(`${url}/v1/images/generations`, { method: 'POST', body: '{"prompt":"a"}' });
   assert.equal(simple.status, 415);
+  const form = new FormData();
+  form.set('prompt', 'a');
+  form.set('image', new Blob([new Uint8Array(await encodePng({ width: 1, height: 1, data: new Uint8Array(3) }))]));
+  const ask = (origin: string) =>
+    fetch(`${url}/v1/images/edits`, { method: 'POST', body: form, headers: { origin } }).then(({ status }) => status);
+  assert.equal(await ask('https://evil.example'), 403);
+  assert.equal(await ask('null'), 403);
+  assert.notEqual(await ask(url), 403);
   const open = await serve({ corsOrigins: ['https://good.example'] });
   const allowed = await fetch(`${open}/v1/models`, { headers: { origin: 'https://good.example' } });
   assert.equal(allowed.headers.get('access-control-allow-origin'), 'https://good.example');

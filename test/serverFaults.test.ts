@@ -135,6 +135,18 @@ test('routes, methods, types and sizes that there are not', async () => {
   assert.equal((await get('/v1/images/edits', { method: 'POST', body: '{}' })).status, 415);
   const form = { method: 'POST', headers: { 'content-type': 'multipart/form-data; boundary=x' }, body: 'nothing' };
   assert.equal((await get('/v1/images/edits', form)).status, 400);
+  // A file that ends early, a part without a name, one field twice.
+  const part = (head: string, content = 'abc') => `--x\r\nContent-Disposition: form-data${head}\r\n\r\n${content}`;
+  for (const body of [
+    part('; name="image"; filename="a.png"\r\nContent-Type: image/png'),
+    `${part('')}\r\n--x--\r\n`,
+    `${part('; filename="a.png"\r\nContent-Type: image/png')}\r\n--x--\r\n`,
+    `${part('; name="prompt"')}\r\n${part('; name="prompt"')}\r\n--x--\r\n`,
+    `${part('; name="prompt"')}\r\n${part('; name="image"; filename="a.png"')}\r\n--x--\r\n`,
+  ]) {
+    assert.equal((await get('/v1/images/edits', { ...form, body })).status, 400, body);
+  }
+  assert.equal((await get('/v1/models/sd15', { method: 'POST' })).status, 405);
   const large = JSON.stringify({ prompt: 'a'.repeat(10 * 2 ** 20) });
   const { status, body } = await post(url, GENERATE, large);
   assert.equal(status, 413);
@@ -146,6 +158,11 @@ test('what is no HTTP, headers without end, pipelined requests', async () => {
   assert.match(await raw('nonsense\r\n\r\n'), /^HTTP\/1\.1 400 [^]*"code":"bad_request"/);
   assert.match(await raw(`GET / HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`), /^HTTP\/1\.1 431 /);
   assert.match(await raw(head('many')), /^HTTP\/1\.1 400 /);
+  assert.match(
+    await raw('CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n'),
+    /^HTTP\/1\.1 405 [^]*"code":"method_not_allowed"/,
+  );
+  assert.match(await raw(head(2, 'Expect: miracles\r\n')), /^HTTP\/1\.1 417 [^]*"code":"expectation_failed"/);
   const one = `GET /healthz/live HTTP/1.1\r\nHost: localhost\r\n\r\n`;
   const answers = await raw(one + one + one.replace('\r\n\r\n', '\r\nConnection: close\r\n\r\n'));
   assert.equal(answers.match(/HTTP\/1\.1 200 OK/g)?.length, 3);
@@ -274,6 +291,23 @@ test('SIGTERM lets those who run and wait come to their end, refuses others, and
   assert.equal(code, 0);
   assert.match(stdout, /"msg":"ended"\}\n$/);
   for (const pid of pids) assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
+});
+
+test('an answer that is being read slowly is sent whole before the server ends', async () => {
+  const { child, ended } = start(['serve', '--port', '0', '--model', SD15, '--threads', '1', '--max-pixels', '300000']);
+  const base = await addressOf(child);
+  await ready(base);
+  const wish = { prompt: 'a', steps: 1, n: 10, size: '512x512', sampler: 'serial', guidance: 1 };
+  const response = await fetch(base + GENERATE, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(wish),
+  });
+  child.kill('SIGTERM');
+  await delay(1000);
+  const { data } = (await response.json()) as { data: unknown[] };
+  assert.equal(data.length, 10);
+  assert.equal((await ended).code, 0);
 });
 
 test('SIGTERM gives up what does not end in time: an answer for each, then the end', async () => {

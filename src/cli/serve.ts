@@ -32,16 +32,18 @@ export function serveCommand(ending: Ending): Command {
       ...(typeof file === 'string' ? [{ name: file, settings: await fromFile(file) }] : []),
     ]);
     ending.graceMs = (config.drain + 10) * 1000;
+    let restart = (): void => undefined;
+    const onHangUp = () => restart();
+    process.on('SIGHUP', onHangUp);
     const server = await startServer(config, { log: createLog(config.logLevel), signal: ending.signal });
     if (process.stderr.isTTY) process.stderr.write(`srds: listening at ${server.url}; Ctrl-C ends it\n`);
-    const restart = () => server.restart();
-    process.on('SIGHUP', restart);
+    restart = () => server.restart();
     await new Promise<void>((resolve) => {
       if (ending.signal.aborted) resolve();
       else ending.signal.addEventListener('abort', () => resolve(), { once: true });
     });
     await server.close();
-    process.off('SIGHUP', restart);
+    process.off('SIGHUP', onHangUp);
     ending.asPlanned = true;
   });
 }

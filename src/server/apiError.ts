@@ -1,3 +1,4 @@
+import type { Logger } from 'pino';
 import { messageOf, SrdsError, type ErrorCode } from '../errors.js';
 
 /** An answer that is an error: its status and what OpenAI's form of an error has (`{"error": {...}}`). */
@@ -50,6 +51,11 @@ export function deadlineExceeded(seconds: number): ApiError {
   return new ApiError(504, 'deadline_exceeded', `expected to be done within ${seconds} s, found no end; ask for less`);
 }
 
+/** Whoever asked is not there to be answered: this is for the metrics. */
+export function clientGone(): ApiError {
+  return new ApiError(499, 'client_closed_request', 'the client went away');
+}
+
 /** A server that takes nothing more. */
 export function shuttingDown(): ApiError {
   return new ApiError(503, 'shutting_down', 'the server is being shut down; ask again later', null, {
@@ -57,7 +63,12 @@ export function shuttingDown(): ApiError {
   });
 }
 
-/** For the log. */
-export function describe(thrown: unknown): { readonly message: string; readonly stack: string | undefined } {
-  return { message: messageOf(thrown), stack: thrown instanceof Error ? thrown.stack : undefined };
+/** What the server is to blame for, with all that is known of it. */
+export function logFailure(log: Logger, id: string, thrown: unknown): void {
+  const { status } = toApiError(thrown);
+  if (status < 500) return;
+  log.error(
+    { id, status, error: messageOf(thrown), stack: thrown instanceof Error ? thrown.stack : undefined },
+    'failed',
+  );
 }

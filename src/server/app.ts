@@ -3,7 +3,7 @@ import { Hono, type Context } from 'hono';
 import { cors } from 'hono/cors';
 import { routePath } from 'hono/route';
 import { secureHeaders } from 'hono/secure-headers';
-import { ApiError, describe, toApiError } from './apiError.js';
+import { ApiError, logFailure, toApiError } from './apiError.js';
 import { ANONYMOUS, authorize, namesLoopback } from './auth.js';
 import { isLoopback } from './config.js';
 import { checked, jsonOf, type Endpoint } from './endpoint.js';
@@ -39,6 +39,8 @@ export function createApp(services: Services, page: ReadonlyMap<string, PageFile
     const start = performance.now();
     await next();
     context.res.headers.set('x-request-id', id);
+    // Pages of clients show these.
+    if (context.req.path.startsWith('/files/')) context.res.headers.set('cross-origin-resource-policy', 'cross-origin');
     const { method } = context.req;
     const { status } = context.res;
     const route = routeOf(context);
@@ -75,8 +77,16 @@ export function createApp(services: Services, page: ReadonlyMap<string, PageFile
         'expected a request to this machine by its own name, found another; use localhost',
       );
     }
+    if (context.req.method === 'POST' && !isWelcome(context.req.header('origin'), context, config.corsOrigins)) {
+      throw new ApiError(
+        403,
+        'unknown_origin',
+        'expected a request of this page or of no page, found one of another origin; see --cors-origin',
+      );
+    }
     await next();
   });
+
   const endpoints: Endpoint[] = [
     ...imageEndpoints(services),
     ...modelEndpoints(services, now()),
@@ -102,9 +112,12 @@ export function createApp(services: Services, page: ReadonlyMap<string, PageFile
   app.get('/openapi.json', () => Response.json(document));
   pageRoutes(app, page);
 
-  const known = new Map(endpoints.map(({ path, method }) => [path, method.toUpperCase()]));
+  const known = endpoints.map(({ path, method }) => ({
+    pattern: new RegExp(`^${path.replace(/\{\w+\}/g, '[^/]+')}$`),
+    method: method.toUpperCase(),
+  }));
   app.notFound((context) => {
-    const method = known.get(context.req.path);
+    const method = known.find(({ pattern }) => pattern.test(context.req.path))?.method;
     const error = method
       ? new ApiError(
           405,
@@ -123,12 +136,16 @@ export function createApp(services: Services, page: ReadonlyMap<string, PageFile
     return errorAnswer(error, context);
   });
   app.onError((thrown, context) => {
-    const error = toApiError(thrown);
-    const { message, stack } = describe(thrown);
-    if (error.status >= 500) log.error({ id: context.get('id'), error: message, stack }, 'failed');
-    return errorAnswer(error, context);
+    logFailure(log, context.get('id'), thrown);
+    return errorAnswer(toApiError(thrown), context);
   });
   return app;
+}
+
+/** Whether a page may ask: this server's own, or one of an origin that is allowed. Forms of others need no leave of a browser. */
+function isWelcome(origin: string | undefined, { req }: Context, allowed: readonly string[]): boolean {
+  if (origin === undefined || allowed.includes('*') || allowed.includes(origin)) return true;
+  return URL.canParse(origin) && new URL(origin).host === req.header('host');
 }
 
 /** In OpenAI's form, or, where web UIs' tools ask, in theirs. */

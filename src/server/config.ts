@@ -26,8 +26,8 @@ const schema = z.strictObject({
     .int()
     .min(64)
     .max(2 ** 24)
-    .default(1024 * 1024)
-    .describe('pixels of an image'),
+    .optional()
+    .describe("pixels of an image (default: four times the model's)"),
   maxImages: z.int().min(1).max(100).default(10).describe('images that a request may ask for'),
   maxBody: z.number().positive().max(1024).default(20).describe('MiB of a request'),
   memory: z.number().positive().optional().describe('GiB that the weights of all models may take (default: no bound)'),
@@ -38,7 +38,10 @@ const schema = z.strictObject({
     .default('info')
     .describe('what is logged, as JSON lines'),
   logPrompts: z.boolean().default(false).describe('log prompts too'),
-  corsOrigins: z.array(z.string()).default([]).describe('origins whose pages may ask; * for all'),
+  corsOrigins: z
+    .array(z.string().regex(/^(\*|https?:\/\/[^/]+)$/, 'expected * or an origin such as https://example.org'))
+    .default([])
+    .describe('origins whose pages may ask; * for all'),
   publicUrl: z.url().optional().describe('where clients find this server, for addresses of images'),
 });
 
@@ -84,7 +87,7 @@ export function fromText(kind: SettingKind, text: string): unknown {
     case 'text':
       return text;
     case 'number':
-      return text.trim() === '' ? text : Number(text);
+      return text.trim() === '' || Number.isNaN(Number(text)) ? text : Number(text);
     case 'boolean':
       return { true: true, '1': true, false: false, '0': false }[text] ?? text;
     case 'texts':

@@ -1,7 +1,7 @@
 import type { GeneratedImage, GenerateEvent, GenerateResult } from '../pipeline/result.js';
 import { settingsOf, type GenerateOptions } from '../pipeline/options.js';
 import type { ModelFolder } from '../pipeline/modelFolder.js';
-import { ApiError, deadlineExceeded, shuttingDown } from './apiError.js';
+import { ApiError, clientGone, deadlineExceeded, shuttingDown } from './apiError.js';
 import type { Progress, Services } from './services.js';
 
 /** Images that are asked for. */
@@ -10,6 +10,8 @@ export interface Order {
   readonly id: string;
   readonly model: string | undefined;
   readonly options: GenerateOptions;
+  /** The image to start from: read when the turn has come, since pixels take much more memory than files. */
+  readonly init?: () => Promise<Pick<GenerateOptions, 'init' | 'strength'>>;
   /** Who asks: the name of an API key. */
   readonly key: string;
   readonly priority: number;
@@ -43,15 +45,7 @@ export async function draw(services: Services, order: Order, onEvent: (event: Or
   if (services.draining()) throw shuttingDown();
   const model = models.find(order.model);
   // What cannot be drawn need not wait.
-  const { width, height } = settingsOf(order.options, model.folder);
-  if (width * height > config.maxPixels) {
-    throw new ApiError(
-      400,
-      'invalid_size',
-      `expected at most ${config.maxPixels} pixels, found ${width}x${height}; ask for a smaller image`,
-      'size',
-    );
-  }
+  checkSize(order.options, model.folder, config.maxPixels);
   const limit = new Limit(services.stop, order);
   const { signal } = limit;
   const arrived = performance.now();
@@ -67,7 +61,9 @@ export async function draw(services: Services, order: Order, onEvent: (event: Or
     try {
       const result = await models.use(model, signal, async (pipeline) => {
         onEvent({ type: 'started', model: model.folder, queueSeconds });
-        const run = pipeline.generate({ ...order.options, signal });
+        const options = { ...order.options, ...(await order.init?.()) };
+        checkSize(options, model.folder, config.maxPixels);
+        const run = pipeline.generate({ ...options, signal });
         let first = true;
         for await (const event of run) {
           count(services, event, progress);
@@ -98,12 +94,32 @@ export async function draw(services: Services, order: Order, onEvent: (event: Or
   }
 }
 
+/** @throws ApiError, SrdsError for what cannot or must not be drawn */
+function checkSize(options: GenerateOptions, model: ModelFolder, maxPixels: number | undefined): void {
+  const { width, height } = settingsOf(options, model);
+  const most = pixelLimit(model, maxPixels);
+  if (width * height <= most) return;
+  throw new ApiError(
+    400,
+    'invalid_size',
+    `expected at most ${most} pixels, found ${width}x${height}; ask for a smaller image`,
+    'size',
+  );
+}
+
+/** Pixels of the largest image that may be asked for. */
+export function pixelLimit({ size }: ModelFolder, maxPixels: number | undefined): number {
+  return maxPixels ?? USUAL_AREA * size.width * size.height;
+}
+
+/** Memory grows with more than the area: without a bound of its own a model is asked for so many times its own. */
+const USUAL_AREA = 4;
+
 /** Aborts an order, with the answer as reason. */
 class Limit {
   private readonly controller = new AbortController();
   private readonly timer: NodeJS.Timeout;
-  private readonly gone = () =>
-    this.controller.abort(new ApiError(499, 'client_closed_request', 'the client went away'));
+  private readonly gone = () => this.controller.abort(clientGone());
   private readonly stopped = () => this.controller.abort(shuttingDown());
 
   constructor(

@@ -1,7 +1,7 @@
 import type { Context } from 'hono';
 import type { z } from 'zod';
 import { issueOf } from '../errors.js';
-import { ApiError } from './apiError.js';
+import { ApiError, clientGone } from './apiError.js';
 
 /** What a handler is given beside its input. */
 export interface Caller {
@@ -58,7 +58,7 @@ export function checked<Schema extends z.ZodType>(schema: Schema, content: unkno
 
 /**
  * The content of a request, read no further than is allowed.
- * @throws ApiError 413
+ * @throws ApiError 413, 499
  */
 export async function contentOf({ req }: Context, maxBytes: number): Promise<Buffer> {
   const tooLarge = () => {
@@ -68,10 +68,15 @@ export async function contentOf({ req }: Context, maxBytes: number): Promise<Buf
   if (Number(req.header('content-length') ?? 0) > maxBytes) throw tooLarge();
   const parts: Uint8Array[] = [];
   let size = 0;
-  for await (const part of (req.raw.body ?? []) as AsyncIterable<Uint8Array>) {
-    size += part.length;
-    if (size > maxBytes) throw tooLarge();
-    parts.push(part);
+  try {
+    for await (const part of (req.raw.body ?? []) as AsyncIterable<Uint8Array>) {
+      size += part.length;
+      if (size > maxBytes) throw tooLarge();
+      parts.push(part);
+    }
+  } catch (error) {
+    if (error instanceof ApiError) throw error;
+    throw clientGone();
   }
   return Buffer.concat(parts);
 }

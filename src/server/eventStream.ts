@@ -2,6 +2,8 @@
 const HEARTBEAT_MS = 15_000;
 /** A reader that takes nothing for as long is given up. */
 const STALL_MS = 60_000;
+/** Bytes that are handed over at a time, so that a slow reader is seen to get on. */
+const PIECE_BYTES = 16_384;
 
 interface Message {
   readonly text: string;
@@ -44,18 +46,25 @@ export class EventStream {
   }
 
   response(): Response {
+    let rest = new Uint8Array();
     const body = new ReadableStream<Uint8Array>(
       {
+        start: (controller) => {
+          this.closed.addEventListener('abort', () => controller.error(new Error('the reader is gone')), {
+            once: true,
+          });
+        },
         pull: async (controller) => {
           clearTimeout(this.stall);
-          while (this.messages.length === 0 && !this.ended) await new Promise<void>((resolve) => (this.wake = resolve));
-          const message = this.messages.shift();
-          if (message) {
-            controller.enqueue(this.encoder.encode(message.text));
-            this.stall = setTimeout(() => this.giveUp(), STALL_MS).unref();
-          } else {
-            controller.close();
+          while (rest.length === 0 && this.messages.length === 0 && !this.ended) {
+            await new Promise<void>((resolve) => (this.wake = resolve));
           }
+          if (rest.length === 0) rest = this.encoder.encode(this.messages.shift()?.text ?? '');
+          if (this.closed.aborted) return;
+          if (rest.length === 0) return controller.close();
+          controller.enqueue(rest.subarray(0, PIECE_BYTES));
+          rest = rest.subarray(PIECE_BYTES);
+          this.stall = setTimeout(() => this.giveUp(), STALL_MS).unref();
         },
         cancel: () => this.giveUp(),
       },
@@ -78,7 +87,7 @@ export class EventStream {
   private giveUp(): void {
     clearTimeout(this.stall);
     this.messages.length = 0;
-    this.end();
     this.gone.abort();
+    this.end();
   }
 }

@@ -38,11 +38,15 @@ function partsOf(type: string, content: Buffer): Promise<Part[]> {
     const parts: Part[] = [];
     try {
       const parser = new Busboy({ headers: { 'content-type': type }, limits: LIMITS });
-      parser.on('field', (name, value) => parts.push({ name, value }));
+      // A part may have no name, whatever the types say.
+      const add = (name: string | undefined, value: string | Uint8Array) =>
+        name === undefined ? refuse() : parts.push({ name, value });
+      parser.on('field', add);
       parser.on('file', (name, stream) => {
         const chunks: Buffer[] = [];
+        stream.on('error', refuse);
         stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-        stream.on('end', () => parts.push({ name, value: new Uint8Array(Buffer.concat(chunks)) }));
+        stream.on('end', () => add(name, new Uint8Array(Buffer.concat(chunks))));
       });
       parser.on('error', refuse);
       parser.on('finish', () => resolve(parts));

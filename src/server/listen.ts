@@ -11,11 +11,20 @@ const REQUEST_MS = 60_000;
 const KEEP_ALIVE_MS = 5_000;
 const MAX_HEADER_BYTES = 16_384;
 
+/** A server that listens. */
+export interface Listening {
+  readonly server: Server;
+  readonly url: string;
+  /** Requests whose answer has not been taken whole. */
+  readonly answering: () => number;
+}
+
 /**
  * Serves routes over HTTP. What Node's parser refuses is answered in the API's form too.
  * @throws SrdsError LISTEN_FAILED
  */
-export async function listen(app: App, host: string, port: number): Promise<{ server: Server; url: string }> {
+export async function listen(app: App, host: string, port: number): Promise<Listening> {
+  let answering = 0;
   const underWay = new WeakMap<Duplex, number>();
   const handle = getRequestListener(app.fetch, {
     overrideGlobalObjects: false,
@@ -33,9 +42,25 @@ export async function listen(app: App, host: string, port: number): Promise<{ se
     (request: IncomingMessage, response: ServerResponse) => {
       const { socket } = request;
       underWay.set(socket, (underWay.get(socket) ?? 0) + 1);
-      response.once('close', () => underWay.set(socket, (underWay.get(socket) ?? 1) - 1));
+      answering++;
+      response.once('close', () => {
+        underWay.set(socket, (underWay.get(socket) ?? 1) - 1);
+        answering--;
+      });
       void handle(request, response);
     },
+  );
+  // What is seldom asked for is refused in the same form.
+  server.on('checkExpectation', (_: IncomingMessage, response: ServerResponse) => {
+    const { body } = new ApiError(
+      417,
+      'expectation_failed',
+      'expected no Expect header but 100-continue, found another',
+    );
+    response.writeHead(417, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+  });
+  server.on('connect', (_, socket) =>
+    socket.end(rawAnswer(new ApiError(405, 'method_not_allowed', 'expected no CONNECT, since this is no proxy'))),
   );
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     // Where an answer has begun there is no place for another.
@@ -58,7 +83,7 @@ export async function listen(app: App, host: string, port: number): Promise<{ se
   });
   const address = server.address();
   const bound = address !== null && typeof address === 'object' ? address.port : port;
-  return { server, url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}` };
+  return { server, answering: () => answering, url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}` };
 }
 
 function refusalOf({ code }: NodeJS.ErrnoException): ApiError {

@@ -4,8 +4,8 @@ import { encodeImage } from '../pipeline/encode.js';
 import { pngParameters } from '../pipeline/pngParameters.js';
 import { SAMPLER_CHOICES, SOLVERS } from '../pipeline/options.js';
 import { version } from '../pipeline/version.js';
-import { toApiError } from './apiError.js';
-import { draw, type Drawn, type Order, type OrderEvent } from './drawing.js';
+import { logFailure, toApiError } from './apiError.js';
+import { draw, pixelLimit, type Drawn, type Order, type OrderEvent } from './drawing.js';
 import { endpoint, type Endpoint } from './endpoint.js';
 import { EventStream } from './eventStream.js';
 import { fileOf, jsonSeed, srdsOf } from './openai/answers.js';
@@ -39,10 +39,10 @@ const liveEvents = z.union([
 
 const info = z.object({
   version: z.string(),
-  models: z.array(z.object({ name: z.string(), width: z.int(), height: z.int() })),
+  models: z.array(z.object({ name: z.string(), width: z.int(), height: z.int(), pixels: z.int() })),
   samplers: z.array(z.string()),
   solvers: z.array(z.string()),
-  limits: z.object({ steps: z.int(), pixels: z.int() }),
+  limits: z.object({ steps: z.int() }),
 });
 
 /** What the page uses: all that happens to an image while it is drawn. */
@@ -78,10 +78,14 @@ export function liveEndpoints(services: Services): Endpoint[] {
       handle: () => {
         const answer: z.output<typeof info> = {
           version: version(),
-          models: models.served.map(({ name, folder }) => ({ name, ...folder.size })),
+          models: models.served.map(({ name, folder }) => ({
+            name,
+            ...folder.size,
+            pixels: pixelLimit(folder, config.maxPixels),
+          })),
           samplers: [...SAMPLER_CHOICES],
           solvers: [...SOLVERS],
-          limits: { steps: config.maxSteps, pixels: config.maxPixels },
+          limits: { steps: config.maxSteps },
         };
         return Response.json(answer);
       },
@@ -102,6 +106,7 @@ async function stream(services: Services, body: LiveRequest, order: Order): Prom
       .then((drawn) => teller.done(drawn))
       .catch((error: unknown) => {
         refused(error);
+        logFailure(services.log, order.id, error);
         events.send('error', toApiError(error).body);
       })
       .finally(() => events.end());

@@ -28,6 +28,7 @@ export class Models {
   private readonly current = new Map<string, Loaded>();
   private readonly all = new Set<Loaded>();
   private freed: () => void = () => undefined;
+  private loading: Promise<void> = Promise.resolve();
 
   /** @param memoryBytes that weights may take together; at least one model is loaded in any case */
   constructor(
@@ -53,10 +54,8 @@ export class Models {
   ready = false;
 
   /** Loads the default model. */
-  async warm(signal: AbortSignal): Promise<void> {
-    await this.use(this.served[0], signal, async () => {
-      this.ready = true;
-    });
+  warm(signal: AbortSignal): Promise<void> {
+    return this.use(this.served[0], signal, () => Promise.resolve());
   }
 
   /** Does something with a model, which is not unloaded meanwhile. */
@@ -67,7 +66,9 @@ export class Models {
   ): Promise<Value> {
     const loaded = await this.load(model, signal);
     try {
-      return await work(await loaded.pipeline);
+      const pipeline = await unlessAborted(loaded.pipeline, signal);
+      if (model === this.served[0]) this.ready = true;
+      return await work(pipeline);
     } catch (error) {
       // Its processes will not recover by themselves; the next request finds new ones.
       if (error instanceof SrdsError && error.code === 'ENGINE_FAILED') this.retire(loaded);
@@ -94,23 +95,39 @@ export class Models {
   }
 
   private async load(model: ServedModel, signal: AbortSignal): Promise<Loaded> {
-    for (;;) {
+    const known = this.take(model);
+    if (known) return known;
+    // Those who need room have it in the order in which they came.
+    const turn = this.loading;
+    let done: () => void = () => undefined;
+    this.loading = new Promise((resolve) => (done = resolve));
+    try {
+      await unlessAborted(turn, signal);
+      return this.take(model) ?? (await this.begin(model, signal));
+    } finally {
+      void turn.then(done);
+    }
+  }
+
+  private take({ name }: ServedModel): Loaded | undefined {
+    const known = this.current.get(name);
+    if (!known) return undefined;
+    this.current.delete(name);
+    this.current.set(name, known);
+    known.users++;
+    return known;
+  }
+
+  /** Loads a model when there is room. Those that must make way are used no more, and closed when the last user is done. */
+  private async begin(model: ServedModel, signal: AbortSignal): Promise<Loaded> {
+    while (!this.fits(model)) {
       signal.throwIfAborted();
-      const known = this.current.get(model.name);
-      if (known) {
-        this.current.delete(model.name);
-        this.current.set(model.name, known);
-        known.users++;
-        return known;
-      }
-      if (this.fits(model)) break;
       const idle = [...this.current.values()].find(({ users }) => users === 0);
-      if (idle) {
-        this.retire(idle);
-        await this.closeIfIdle(idle);
-      } else {
-        await this.someone(signal);
-      }
+      const closing = [...this.all].some(({ retired }) => retired);
+      const victim = idle ?? (closing ? undefined : [...this.current.values()].at(0));
+      if (victim) this.retire(victim);
+      if (idle) await this.closeIfIdle(idle);
+      else await this.someone(signal);
     }
     const loaded: Loaded = { model, pipeline: this.open(model), users: 1, retired: false };
     this.current.set(model.name, loaded);
@@ -118,6 +135,7 @@ export class Models {
     loaded.pipeline.catch(() => {
       this.retire(loaded);
       this.all.delete(loaded);
+      this.freed();
     });
     return loaded;
   }
@@ -157,4 +175,14 @@ export class Models {
     this.all.delete(loaded);
     this.freed();
   }
+}
+
+/** Waits no longer than someone is there to wait. */
+function unlessAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason);
+    if (signal.aborted) return abort();
+    signal.addEventListener('abort', abort, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+  });
 }

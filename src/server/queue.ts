@@ -4,7 +4,7 @@ import { ApiError } from './apiError.js';
 export interface Visitor {
   /** Whose turns are shared fairly with those of others: an API key. */
   readonly key: string;
-  /** Higher goes first. */
+  /** Higher goes first among those of a key. */
   readonly priority: number;
   readonly signal: AbortSignal;
 }
@@ -16,8 +16,9 @@ interface Waiting {
 }
 
 /**
- * Lets so many run at once and so many wait. Who is next: of the highest priority, whose key has the fewest running and was
- * served longest ago, in the order of arrival. When it is full, the key that waits most gives a place to one that waits less.
+ * Lets so many run at once and so many wait. Who is next: of the key that has the fewest running and was served
+ * longest ago, the one of the highest priority, in the order of arrival. When it is full, the key that waits most gives a place to
+ * one that waits less, and a key's own lower priorities to higher ones.
  */
 export class Queue {
   private readonly waiting: Waiting[] = [];
@@ -91,7 +92,7 @@ export class Queue {
   }
 
   private before(a: Visitor, b: Visitor): boolean {
-    if (a.priority !== b.priority) return a.priority > b.priority;
+    if (a.key === b.key) return a.priority > b.priority;
     const [runningA, runningB] = [this.running.get(a.key) ?? 0, this.running.get(b.key) ?? 0];
     if (runningA !== runningB) return runningA < runningB;
     return (this.served.get(a.key) ?? 0) < (this.served.get(b.key) ?? 0);
@@ -111,12 +112,17 @@ export class Queue {
     if (at >= 0) this.waiting.splice(at, 1);
   }
 
+  /** @throws ApiError 429 if no one who waits has less of a claim */
   private makeRoom({ key, priority }: Visitor): void {
     const counts = new Map<string, number>();
     for (const { visitor } of this.waiting) counts.set(visitor.key, (counts.get(visitor.key) ?? 0) + 1);
     const [greediest, most] = [...counts].reduce((a, b) => (b[1] > a[1] ? b : a), ['', 0]);
-    const last = this.waiting.findLast(({ visitor }) => visitor.key === greediest && visitor.priority <= priority);
-    if (!last || most <= (counts.get(key) ?? 0) + 1) throw this.full();
+    const ofAnother = greediest !== key && most > (counts.get(key) ?? 0) + 1;
+    const candidates = this.waiting.filter(({ visitor }) =>
+      ofAnother ? visitor.key === greediest : visitor.key === key && visitor.priority < priority,
+    );
+    if (candidates.length === 0) throw this.full();
+    const last = candidates.reduce((a, b) => (b.visitor.priority <= a.visitor.priority ? b : a));
     this.remove(last);
     last.refuse(this.full());
   }

@@ -1,14 +1,12 @@
 import { setMaxListeners } from 'node:events';
-import type { Server } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pino, type Logger } from 'pino';
-import { SrdsError } from '../errors.js';
+import { messageOf, SrdsError } from '../errors.js';
 import { parseDevices } from '../pipeline/devices.js';
 import { inspectModel } from '../pipeline/inspect.js';
 import { BUNDLED_MODEL } from '../pipeline/modelFolder.js';
 import { openModel } from '../pipeline/openModel.js';
 import { Pipeline } from '../pipeline/pipeline.js';
-import { describe } from './apiError.js';
 import { createApp } from './app.js';
 import type { ServerConfig } from './config.js';
 import { listen } from './listen.js';
@@ -21,6 +19,7 @@ import { StoredImages } from './storedImages.js';
 
 const STORED_BYTES = 64 * 2 ** 20;
 const POLL_MS = 50;
+const RETRY_MS = 10_000;
 /** What answers are given to get through when the time for draining is over. */
 const LAST_ANSWERS_MS = 2000;
 const CONCURRENCY = { cpu: 2, gpu: 16 };
@@ -86,12 +85,9 @@ export async function startServer(config: ServerConfig, { log, signal }: StartOp
     draining: () => draining,
     underWay: new Set(),
   };
-  const { server, url } = await listen(createApp(services, await readPage()), config.host, config.port);
+  const { server, url, answering } = await listen(createApp(services, await readPage()), config.host, config.port);
   log.info({ url, models: served.map(({ name }) => name), device: config.device }, 'listening');
-  models.warm(stop.signal).then(
-    () => log.info('ready'),
-    (error: unknown) => log.error({ error: describe(error).message }, 'the first model cannot be loaded'),
-  );
+  void warm(models, stop.signal, log);
   return {
     url,
     restart: () => {
@@ -102,9 +98,15 @@ export async function startServer(config: ServerConfig, { log, signal }: StartOp
       draining = true;
       log.info({ running: queue.runningCount, waiting: queue.waitingCount }, 'draining');
       const end = performance.now() + config.drain * 1000;
-      while (queue.runningCount + queue.waitingCount > 0 && performance.now() < end) await delay(POLL_MS);
+      const busy = () => queue.runningCount + queue.waitingCount + answering() > 0;
+      while (busy() && performance.now() < end) await delay(POLL_MS);
       stop.abort();
-      await ended(server);
+      const lastEnd = performance.now() + LAST_ANSWERS_MS;
+      while (busy() && performance.now() < lastEnd) await delay(POLL_MS);
+      await new Promise((resolve) => {
+        server.close(resolve);
+        server.closeAllConnections();
+      });
       await models.close();
       log.info('ended');
     },
@@ -129,10 +131,16 @@ async function readModels(
   return served;
 }
 
-async function ended(server: Server): Promise<void> {
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  server.closeIdleConnections();
-  await Promise.race([closed, delay(LAST_ANSWERS_MS, undefined, { ref: false })]);
-  server.closeAllConnections();
-  await closed;
+/** Loads the first model; one that cannot be loaded, such as for want of a device, is tried again. */
+async function warm(models: Models, signal: AbortSignal, log: Logger): Promise<void> {
+  for (;;) {
+    try {
+      await models.warm(signal);
+      return log.info('ready');
+    } catch (error) {
+      if (signal.aborted) return;
+      log.error({ error: messageOf(error) }, 'the first model cannot be loaded; it is tried again');
+      await delay(RETRY_MS, undefined, { signal, ref: false }).catch(() => undefined);
+    }
+  }
 }

@@ -22,10 +22,10 @@ export function ErrorBar({
         aria-label="Change of the last refinement"
         aria-valuemin={0}
         aria-valuemax={FULL}
-        aria-valuenow={last ?? FULL}
+        aria-valuenow={Math.min(FULL, last ?? 0)}
         aria-valuetext={text}
       >
-        <div class="level" style={{ width: `${100 * share(last ?? FULL)}%` }} />
+        {last !== undefined && <div class="level" style={{ width: `${100 * share(last)}%` }} />}
         {tolerance > EMPTY && <div class="mark" style={{ left: `${100 * share(tolerance)}%` }} title="tolerance" />}
       </div>
       <span aria-hidden="true">change: {text}</span>

@@ -141,8 +141,7 @@ export function Form({ parameters, race, info, busy, onDraw, onCancel }: Props) 
 /** The model's own, and others of its shape and half and twice as large, as far as they are allowed. */
 function sizesOf(info: Info | undefined, { model, size }: Parameters): string[] {
   const chosen = info?.models.find(({ name }) => name === model) ?? info?.models[0];
-  const most = info?.limits.pixels ?? 0;
-  const { width = 0, height = 0 } = chosen ?? {};
+  const { width = 0, height = 0, pixels: most = 0 } = chosen ?? {};
   const pairs = [
     [width / 2, height / 2],
     [width, height],

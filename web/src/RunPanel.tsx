@@ -1,4 +1,3 @@
-import { useComputed } from '@preact/signals';
 import { ErrorBar } from './ErrorBar.js';
 import { Gantt, seconds } from './Gantt.js';
 import type { Parameters } from './parameters.js';
@@ -7,7 +6,7 @@ import { serialEstimate, type LiveRun } from './run.js';
 /** An image while it is drawn, and after. */
 export function RunPanel({ run, parameters }: { readonly run: LiveRun; readonly parameters: Parameters }) {
   const state = run.state.value;
-  const estimate = useComputed(() => serialEstimate(run.state.value));
+  const estimate = serialEstimate(state);
   const { title, phase, message, image, iterations, batches, evaluations, done, warnings } = state;
   const spent = done ? done.seconds * 1000 : (batches.at(-1)?.end ?? 0);
   const isSerial = parameters.sampler === 'serial' || done?.sampler === 'serial';
@@ -24,7 +23,9 @@ export function RunPanel({ run, parameters }: { readonly run: LiveRun; readonly 
       <p class="message" role="status">
         {isSerial && phase === 'done' ? 'done' : message}
       </p>
-      {!isSerial && <ErrorBar iterations={iterations} tolerance={parameters.tolerance} />}
+      {!isSerial && phase !== 'failed' && phase !== 'cancelled' && (
+        <ErrorBar iterations={iterations} tolerance={parameters.tolerance} />
+      )}
       <p class="numbers">
         {evaluations && (
           <span>
@@ -34,7 +35,7 @@ export function RunPanel({ run, parameters }: { readonly run: LiveRun; readonly 
           </span>
         )}
         {spent > 0 && <span>{seconds(spent)}</span>}
-        {estimate.value !== undefined && !isSerial && <span>serial: about {seconds(estimate.value)}</span>}
+        {estimate !== undefined && !isSerial && <span>serial: about {seconds(estimate)}</span>}
         {done?.reason && <span>{done.reason}</span>}
       </p>
       {warnings.map((warning) => (

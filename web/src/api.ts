@@ -46,9 +46,14 @@ export type LiveEvent =
 
 export interface Info {
   readonly version: string;
-  readonly models: readonly { readonly name: string; readonly width: number; readonly height: number }[];
+  readonly models: readonly {
+    readonly name: string;
+    readonly width: number;
+    readonly height: number;
+    readonly pixels: number;
+  }[];
   readonly samplers: readonly string[];
-  readonly limits: { readonly steps: number; readonly pixels: number };
+  readonly limits: { readonly steps: number };
 }
 
 /** An answer of the server that is an error, or, without a status, no answer. */

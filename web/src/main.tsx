@@ -4,7 +4,7 @@ import { useEffect } from 'preact/hooks';
 import { getInfo, isReady, ServerError, type Info } from './api.js';
 import { Form } from './Form.js';
 import { forget, history, remember } from './history.js';
-import { DEFAULTS, fromHash, fromInfotext, toHash, type Parameters } from './parameters.js';
+import { DEFAULTS, fromHash, fromInfotext, leftOut, toHash, type Parameters } from './parameters.js';
 import { parametersIn } from './png.js';
 import { startRun, type LiveRun } from './run.js';
 import { RunPanel } from './RunPanel.js';
@@ -24,8 +24,23 @@ const busy = signal(false);
 
 async function connect(): Promise<void> {
   try {
-    info.value = await getInfo(key.value);
+    const found = await getInfo(key.value);
+    info.value = found;
     trouble.value = undefined;
+    const { sampler, model } = parameters.value;
+    const unknown = [
+      ...(found.samplers.includes(sampler) ? [] : [`the sampler ${sampler}`]),
+      ...(model === '' || found.models.some(({ name }) => name === model) ? [] : [`the model ${model}`]),
+    ];
+    if (unknown.length > 0) {
+      trouble.value = `The link asks for ${unknown.join(' and ')}, which this server does not have; its own are taken instead.`;
+      const sampled = found.samplers.includes(sampler) ? sampler : DEFAULTS.sampler;
+      parameters.value = {
+        ...parameters.value,
+        sampler: sampled,
+        model: found.models.some(({ name }) => name === model) ? model : '',
+      };
+    }
     needsKey.value = false;
   } catch (error) {
     needsKey.value = error instanceof ServerError && error.status === 401;
@@ -78,6 +93,8 @@ async function restore(file: File | undefined): Promise<void> {
     const found = fromInfotext(text);
     const known = info.value?.models.findIndex(({ name }) => name === found.model) ?? 0;
     parameters.value = { ...DEFAULTS, ...found, model: known > 0 ? (found.model ?? '') : '' };
+    const own = leftOut(text);
+    if (own.length > 0) trouble.value = `Restored but for what this page cannot ask for: ${own.join(', ')}.`;
   }
 }
 
@@ -193,8 +210,12 @@ function KeyForm() {
 function ShareButton() {
   const said = useSignal('Copy link');
   const share = async () => {
-    const link = `${location.origin}${location.pathname}#${toHash(parameters.value)}`;
-    location.hash = toHash(parameters.value);
+    // A random seed is the one that was drawn.
+    const drawn = runs.value.at(-1)?.run.state.value.done?.seed;
+    const { seed } = parameters.value;
+    const hash = toHash({ ...parameters.value, seed: seed === '' && drawn !== undefined ? String(drawn) : seed });
+    const link = `${location.origin}${location.pathname}#${hash}`;
+    location.hash = hash;
     said.value = await navigator.clipboard.writeText(link).then(
       () => 'Copied',
       () => 'The link is in the address bar',

@@ -44,9 +44,9 @@ export function requestOf(parameters: Parameters): object {
   };
 }
 
-/** Parameters as a link carries them: those that are not the default. */
+/** Parameters as a link carries them: all, since defaults may differ where it leads. */
 export function toHash(parameters: Parameters): string {
-  const given = NAMES.filter((name) => parameters[name] !== DEFAULTS[name]);
+  const given = NAMES.filter((name) => parameters[name] !== '');
   return new URLSearchParams(given.map((name) => [name, String(parameters[name])])).toString();
 }
 
@@ -85,6 +85,14 @@ export function fromInfotext(text: string): Partial<Parameters> {
     if (known) texts[known] = quoted ?? plain;
   }
   return { ...fromTexts(texts), prompt, negativePrompt };
+}
+
+/** What a PNG's text says that the page has no place for, where it is not how this server draws by itself. */
+export function leftOut(text: string): string[] {
+  const solver = /, ?Sampler: ([^,]+)/.exec(text)?.[1];
+  const names = ['Eta', 'Denoising strength', 'Guidance rescale', 'Spacing', 'Prediction', 'Window'];
+  const given = names.filter((name) => text.includes(`, ${name}: `));
+  return [...(solver !== undefined && solver !== 'DDIM' ? [`Sampler ${solver}`] : []), ...given];
 }
 
 function fromTexts(texts: Readonly<Record<string, string | undefined>>): Partial<Parameters> {

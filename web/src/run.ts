@@ -19,7 +19,6 @@ export interface RunState {
   readonly iterations: readonly Iteration[];
   readonly batches: readonly Batch[];
   readonly evaluations: Counts | undefined;
-  readonly startedAt: number | undefined;
   readonly done: Done | undefined;
   readonly warnings: readonly string[];
 }
@@ -38,7 +37,6 @@ const BEGUN: Omit<RunState, 'title'> = {
   iterations: [],
   batches: [],
   evaluations: undefined,
-  startedAt: undefined,
   done: undefined,
   warnings: [],
 };
@@ -76,7 +74,7 @@ export function after(state: RunState, event: LiveEvent): RunState {
     case 'warning':
       return { ...state, warnings: [...state.warnings, event.message] };
     case 'batch':
-      return { ...state, startedAt: state.startedAt ?? performance.now(), batches: [...state.batches, event] };
+      return { ...state, message: progressOf(state, event), batches: [...state.batches, event] };
     case 'iteration': {
       const { iteration, residual, evaluations, ms } = event;
       const change =
@@ -95,6 +93,13 @@ export function after(state: RunState, event: LiveEvent): RunState {
         done: event,
       };
   }
+}
+
+/** Until there is a first image, how much has been evaluated. */
+function progressOf({ message, batches, iterations }: RunState, last: Batch): string {
+  if (iterations.length > 0) return message;
+  const count = [...batches, last].reduce((sum, { evaluations }) => sum + evaluations.length, 0);
+  return count === 1 ? '1 evaluation so far' : `${count} evaluations so far`;
 }
 
 const ENDINGS: Readonly<Record<string, string>> = {

@@ -109,7 +109,7 @@ export class LocalDevice {
       } catch (error) {
         if (!this.process.death || this.lost) throw error;
         if (++this.deaths >= MAX_DEATHS) throw this.givenUp(this.process.death);
-        this.onWarning(`${this.process.death.found}; another takes its place`);
+        this.onWarning(`the ${this.name} process failed, found ${this.process.death.found}; another takes its place`);
       }
     }
   }

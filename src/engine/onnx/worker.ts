@@ -109,5 +109,5 @@ process.on('message', (request: Numbered<Question> | Notice | Knock) => {
   }
 });
 process.on('disconnect', () => process.exit());
-// Ctrl-C reaches the whole process group; the parent decides what it means.
-process.on('SIGINT', () => undefined);
+// These may reach a whole group of processes; the parent decides what they mean, and this one ends when it does.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined);

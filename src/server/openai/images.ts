@@ -3,7 +3,7 @@ import { encodeImage } from '../../pipeline/encode.js';
 import { readImage, type RgbImage } from '../../pipeline/image.js';
 import type { GenerateOptions } from '../../pipeline/options.js';
 import { asksToRefine } from '../../pipeline/unused.js';
-import { ApiError, toApiError } from '../apiError.js';
+import { ApiError, logFailure, toApiError } from '../apiError.js';
 import { draw, type Drawn, type Order, type OrderEvent } from '../drawing.js';
 import type { Caller, Endpoint } from '../endpoint.js';
 import { endpoint } from '../endpoint.js';
@@ -35,7 +35,7 @@ export function imageEndpoints(services: Services): Endpoint[] {
       body: generationRequest(services.config),
       answer: imagesAnswerSchema,
       events: imageEvents('image_generation'),
-      handle: (body, caller) => answer(services, 'image_generation', body, optionsOf(body), caller),
+      handle: (body, caller) => answer(services, 'image_generation', body, { options: optionsOf(body) }, caller),
     }),
     endpoint({
       method: 'post',
@@ -45,9 +45,10 @@ export function imageEndpoints(services: Services): Endpoint[] {
       form: true,
       answer: imagesAnswerSchema,
       events: imageEvents('image_edit'),
-      handle: async (body, caller) => {
-        const init = await initOf(body.image);
-        return answer(services, 'image_edit', body, { ...optionsOf(body), init, strength: body.strength }, caller);
+      handle: (body, caller) => {
+        checkImage(body.image);
+        const init = async () => ({ init: await initOf(body.image), strength: body.strength });
+        return answer(services, 'image_edit', body, { options: optionsOf(body), init }, caller);
       },
     }),
   ];
@@ -79,11 +80,11 @@ export function optionsOf(
 }
 
 /** What no camera takes is not decoded. */
-const MAX_INPUT_PIXELS = 50e6;
+const MAX_INPUT_PIXELS = 25e6;
 const SIGNATURES = [/^\x89PNG\r\n/, /^\xff\xd8\xff/, /^RIFF....WEBP/s];
 
 /** Other formats that could be decoded have parsers which are not for strangers' files. */
-async function initOf(image: Uint8Array): Promise<RgbImage> {
+function checkImage(image: Uint8Array): void {
   const head = Buffer.from(image.subarray(0, 12)).toString('latin1');
   if (!SIGNATURES.some((signature) => signature.test(head))) {
     throw new ApiError(
@@ -93,6 +94,9 @@ async function initOf(image: Uint8Array): Promise<RgbImage> {
       'image',
     );
   }
+}
+
+async function initOf(image: Uint8Array): Promise<RgbImage> {
   try {
     return await readImage(image, MAX_INPUT_PIXELS);
   } catch (error) {
@@ -104,13 +108,13 @@ async function answer(
   services: Services,
   kind: Kind,
   body: Wanted,
-  options: GenerateOptions,
+  what: Pick<Order, 'options' | 'init'>,
   caller: Caller,
 ): Promise<Response> {
   const order: Order = {
     id: caller.id,
     model: body.model,
-    options,
+    ...what,
     key: caller.key,
     priority: body.priority,
     deadlineSeconds: body.deadline,
@@ -135,7 +139,7 @@ async function streamed(services: Services, kind: Kind, body: Wanted, order: Ord
       .then((drawn) => partials.complete(drawn))
       .catch((error: unknown) => {
         refused(error);
-        if (!client.aborted) services.log.warn({ id: order.id, error: toApiError(error).message }, 'stream failed');
+        logFailure(services.log, order.id, error);
         stream.send('error', toApiError(error).body);
       })
       .finally(() => stream.end());

@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { ApiError } from '../apiError.js';
 import { endpoint, type Endpoint } from '../endpoint.js';
 import type { ServedModel } from '../models.js';
 import type { Services } from '../services.js';
@@ -45,13 +44,7 @@ export function modelEndpoints({ models }: Services, started: number): Endpoint[
       path: '/v1/models/{model}',
       summary: 'A model.',
       answer: model,
-      handle: (_, __, context) => {
-        const name = context.req.param('model') ?? '';
-        const found = models.served.find((one) => one.name === name);
-        if (!found)
-          throw new ApiError(404, 'model_not_found', `expected a model that is served, found ${name}; see /v1/models`);
-        return Response.json(describe(found));
-      },
+      handle: (_, __, context) => Response.json(describe(models.find(context.req.param('model')))),
     }),
   ];
 }

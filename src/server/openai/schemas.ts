@@ -18,7 +18,7 @@ function wishes({ maxSteps, deadline }: ServerConfig) {
     model: optional(z.string().max(200)).describe('default: the first that is served'),
     size: withDefault(z.string().regex(/^(auto|\d{1,5}x\d{1,5})$/, 'expected auto or WIDTHxHEIGHT'), 'auto'),
     seed: optional(z.int().min(0).max(MAX_SEED)).describe('of the first image; default: a random one'),
-    steps: withDefault(z.int().min(1).max(maxSteps), 25),
+    steps: withDefault(z.int().min(1).max(maxSteps), Math.min(25, maxSteps)),
     guidance: withDefault(z.number().min(0).max(100), 5),
     negative_prompt: optional(z.string().max(32_000)),
     sampler: optional(z.enum(SAMPLER_CHOICES)).describe(

@@ -65,7 +65,7 @@ export function sdapiEndpoints(services: Services): Endpoint[] {
 }
 
 async function txt2img(services: Services, body: Txt2imgRequest, caller: Caller): Promise<Response> {
-  const { maxImages, deadline } = services.config;
+  const { maxImages, maxSteps, deadline } = services.config;
   const n = (body.batch_size ?? 1) * (body.n_iter ?? 1);
   if (n > maxImages) {
     throw new ApiError(
@@ -86,7 +86,7 @@ async function txt2img(services: Services, body: Txt2imgRequest, caller: Caller)
         negativePrompt: body.negative_prompt,
         seed,
         n,
-        steps: body.steps ?? 25,
+        steps: body.steps ?? Math.min(25, maxSteps),
         guidance: body.cfg_scale ?? 5,
         width: body.width,
         height: body.height,

@@ -27,7 +27,7 @@ export function txt2imgRequest({ maxSteps, maxImages }: ServerConfig) {
     sampler_name: optional(z.string().max(100)).describe('one of /sdapi/v1/samplers'),
     sampler_index: optional(z.string().max(100)).describe('the same, of old'),
     eta: optional(z.number().min(0).max(1)),
-    override_settings: optional(z.looseObject({ sd_model_checkpoint: optional(z.string().max(200)) })),
+    override_settings: optional(z.object({ sd_model_checkpoint: optional(z.string().max(200)) })),
     send_images: optional(z.boolean()),
   });
 }
