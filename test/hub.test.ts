@@ -281,8 +281,10 @@ test('every failure is one line that says what was found and what would work', a
     ['no-folder', {}, 3, /nothing at no-folder.*owner\/name/],
     ['./no/folder', {}, 3, /nothing at \.\/no\/folder/],
   ];
-  for (const [model, more, code, message] of cases) {
-    const ended = await draw(model, more);
+  // Several at once: some wait before they ask again.
+  const all = await Promise.all(cases.map(([model, more]) => draw(model, more)));
+  for (const [i, [model, , code, message]] of cases.entries()) {
+    const ended = all[i];
     assert.match(ended.stderr, message, model);
     assert.match(ended.stderr, /^srds: [^\n]*\n$/);
     assert.equal(ended.code, code, ended.stderr);

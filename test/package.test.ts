@@ -22,7 +22,9 @@ test('the package as packed and installed in an empty folder draws, from its com
     await run('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--prefer-offline', `./${filename}`], {
       cwd,
     });
-    const { stdout } = await run('npx', ['srds', 'generate', 'a red ball', '--steps', '2', '--json'], { cwd });
+    const { stdout } = await run('node_modules/.bin/srds', ['generate', 'a red ball', '--steps', '2', '--json'], {
+      cwd,
+    });
     assert.equal((JSON.parse(stdout) as { model: string }).model, 'scenes-128');
 
     const modules = [
@@ -36,6 +38,7 @@ test('the package as packed and installed in an empty folder draws, from its com
       '/plan',
       '/sampler',
       '/pipeline',
+      '/server',
     ];
     const script = `${modules.map((name, k) => `import * as m${k} from 'srds${name}';`).join('\n')}
       console.log([${modules.map((_, k) => `Object.keys(m${k}).length > 0`).join()}].every(Boolean));`;

@@ -166,7 +166,7 @@ test('at --low-memory a run that is aborted at any moment leaves the next one as
   const pipeline = await Pipeline.open(fixture('models/sdxl'), { lowMemory: true });
   try {
     const expected = await image(pipeline, { prompt: 'a red ball', steps: 3 });
-    for (let ms = 0; ms < 200; ms += 8) {
+    for (let ms = 0; ms < 200; ms += 20) {
       const given = pipeline.generate({ prompt: 'a', steps: 10, signal: AbortSignal.timeout(ms) }).result;
       const next = image(pipeline, { prompt: 'a red ball', steps: 3 });
       await given;
@@ -191,10 +191,10 @@ test('an image to start from is brought to the size, and decides it if none is g
 
 test('the bundled model: at tolerance 0 every form of SRDS is === serial', async () => {
   await withPipeline(undefined, async (pipeline) => {
-    const common = { prompt: 'a red ball', negativePrompt: 'night', steps: 10, n: 2, seed: 3 };
+    const common = { prompt: 'a red ball', negativePrompt: 'night', steps: 6, n: 2, seed: 3 };
     const { images: expected } = await pipeline.generate({ ...common, sampler: 'serial' }).result;
     for (const form of [
-      { correction: 'secant', blocks: [1, 4, 2, 3] },
+      { correction: 'secant', blocks: [1, 2, 1, 2] },
       { correction: 'parareal', pipelined: false },
     ] as const) {
       const { images } = await pipeline.generate({ ...common, tolerance: 0, ...form }).result;
@@ -240,7 +240,7 @@ test('without guidance, where batches may be odd, SRDS is === serial, with noise
         const alone = await image(pipeline, { ...common, sampler: 'serial' });
         const { images } = await pipeline.generate({ ...common, sampler: 'serial', n: 3 }).result;
         assert.deepEqual(images[0].latents, alone.latents);
-        for (const blocks of model ? [1, 3, 4, 6, 7] : [2, 3]) {
+        for (const blocks of model ? [1, 3, 6] : [3]) {
           const drawn = await image(pipeline, { ...common, blocks, tolerance: 0 });
           assert.deepEqual(drawn.latents, alone.latents, `${model} ${solver} ${blocks}`);
         }

@@ -18,8 +18,9 @@ test("OpenAI's Python client, from PyPI, draws, streams, edits, and knows the er
   try {
     const python = join(folder, 'bin/python');
     const support = (name: string) => join(ROOT, 'test/support', name);
-    await run('python3', ['-m', 'venv', folder]);
-    await run(python, ['-m', 'pip', 'install', '-q', '--no-deps', '-r', support('openai-requirements.txt')]);
+    await run('python3', ['-m', 'venv', '--without-pip', folder]);
+    const install = ['install', '-q', '--no-deps', '--no-compile', '-r', support('openai-requirements.txt')];
+    await run('python3', ['-m', 'pip', '--python', python, ...install]);
     const { stdout } = await run(python, [support('openai_client.py'), server.url, KEY], { maxBuffer: 2 ** 24 });
     const seen = z
       .object({
