@@ -307,6 +307,18 @@ test('metrics count what was drawn; health says ok', async () => {
   assert.deepEqual(await (await fetch(`${own}/healthz/ready`)).json(), { status: 'ok' });
 });
 
+test('requests for a model share batches', async () => {
+  const own = await serve({ concurrency: 4 });
+  const ask = (seed: number) =>
+    post(own, '/v1/images/generations', { prompt: 'a', steps: 20, seed, sampler: 'serial' });
+  await ask(0);
+  await Promise.all([1, 2, 3, 4].map(ask));
+  const text = await (await fetch(`${own}/metrics`)).text();
+  const value = (name: string) => Number(new RegExp(`^${name} (.*)$`, 'm').exec(text)?.[1]);
+  assert.equal(value('srds_batch_rows_sum'), 2 * 20 * 5);
+  assert.ok(value('srds_batch_rows_count') < 20 * 5 * 0.7, text);
+});
+
 test('the OpenAPI document has every route with the schemas that check it', async () => {
   const document = z.object({
     openapi: z.literal('3.1.0'),

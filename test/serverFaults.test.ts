@@ -1,11 +1,9 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { after, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createLog, parseConfig, startServer, type RunningServer } from 'srds/server';
-import { start } from './support/cli.js';
-import { post, ready, SD15, SD21V, startTiny } from './support/server.js';
+import { assertError, metric, post, SD15, SD21V, startTiny, until } from './support/server.js';
 
 const servers: RunningServer[] = [];
 after(() => Promise.all(servers.map((server) => server.close())));
@@ -26,20 +24,6 @@ async function works(base = url): Promise<void> {
   assert.equal(status, 200, JSON.stringify(body));
 }
 
-/** A metric's value. */
-async function metric(base: string, name: string): Promise<number> {
-  const text = await (await fetch(`${base}/metrics`)).text();
-  return Number(new RegExp(`^${name} (.*)$`, 'm').exec(text)?.[1]);
-}
-
-/** Waits until something holds. */
-async function until(what: () => Promise<boolean> | boolean): Promise<void> {
-  for (let k = 0; !(await what()); k++) {
-    assert.ok(k < 500, 'it never came to that');
-    await delay(20);
-  }
-}
-
 /** Writes bytes as they are and reads all that comes back until the connection ends. */
 async function raw(bytes: string, { end = true } = {}): Promise<string> {
   const socket = connect(Number(port), '127.0.0.1');
@@ -54,12 +38,6 @@ async function raw(bytes: string, { end = true } = {}): Promise<string> {
 
 const head = (length: number | string, more = '') =>
   `POST ${GENERATE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n${more}\r\n`;
-
-function assertError(body: unknown, what: unknown): void {
-  const { error } = body as { error: Record<string, unknown> };
-  assert.deepEqual(Object.keys(error), ['message', 'type', 'param', 'code'], JSON.stringify([what, body]));
-  assert.equal(typeof error.message, 'string');
-}
 
 /** A client that sends a header line now and then, and never comes to an end; begun here, since it takes its time. */
 const slow = drip();
@@ -219,6 +197,11 @@ test('a client that goes away frees its place within an evaluation, in every pha
   await until(idle);
   await leaving({ ...long, sampler: 'srds', stream: true, partial_images: 3 }, busy);
   await until(idle);
+  // Nothing is evaluated for those who have gone.
+  const spent = await metric(server.url, 'srds_device_busy_seconds_total\\{device="cpu"\\}');
+  await delay(300);
+  assert.ok(spent > 0);
+  assert.equal(await metric(server.url, 'srds_device_busy_seconds_total\\{device="cpu"\\}'), spent);
   // While it waits for its turn: the one before it is drawn on.
   const first = post(server.url, GENERATE, { prompt: 'a', steps: 60, sampler: 'serial' });
   await until(busy);
@@ -247,113 +230,6 @@ test('a full queue says when to ask again, a deadline ends what lasts longer', a
   await works(server.url);
 });
 
-test('a device process that is killed while it draws is replaced, and the image is the same', async () => {
-  const { child } = start(['serve', '--port', '0', '--model', SD15, '--threads', '1']);
-  const base = await addressOf(child);
-  await ready(base);
-  const wish = { prompt: 'a red ball', seed: 3, steps: 200, sampler: 'serial' };
-  const imageOf = ({ body }: { body: unknown }) => (body as { data: { b64_json: string }[] }).data[0].b64_json;
-  const expected = imageOf(await post(base, GENERATE, wish));
-  const again = post(base, GENERATE, wish);
-  await until(async () => (await metric(base, 'srds_running')) === 1);
-  for (const pid of await childrenOf(child.pid!)) process.kill(pid, 'SIGKILL');
-  assert.equal(imageOf(await again), expected);
-  // A hang-up opens the models anew; whoever asks meanwhile does not notice.
-  const before = await childrenOf(child.pid!);
-  const meanwhile = post(base, GENERATE, wish);
-  child.kill('SIGHUP');
-  assert.equal(imageOf(await meanwhile), expected);
-  assert.equal(imageOf(await post(base, GENERATE, wish)), expected);
-  const now = await childrenOf(child.pid!);
-  assert.ok(now.length > 0 && now.every((pid) => !before.includes(pid)));
-  child.kill('SIGTERM');
-  await new Promise((resolve) => child.once('close', resolve));
-});
-
-test('SIGTERM lets those who run and wait come to their end, refuses others, and leaves nothing', async () => {
-  const { child, ended } = start(['serve', '--port', '0', '--model', SD15, '--threads', '1', '--concurrency', '1']);
-  const base = await addressOf(child);
-  await ready(base);
-  const ask = () => post(base, GENERATE, { prompt: 'a', steps: 100, sampler: 'serial' });
-  const two = [ask(), ask()];
-  await until(async () => (await metric(base, 'srds_queue_length')) === 1);
-  const pids = await childrenOf(child.pid!);
-  child.kill('SIGTERM');
-  await until(async () => (await fetch(`${base}/healthz/ready`)).status === 503);
-  const late = await ask();
-  assert.equal(late.status, 503);
-  assertError(late.body, 'a server that ends');
-  assert.deepEqual(
-    (await Promise.all(two)).map(({ status }) => status),
-    [200, 200],
-  );
-  const { code, stdout } = await ended;
-  assert.equal(code, 0);
-  assert.match(stdout, /"msg":"ended"\}\n$/);
-  for (const pid of pids) assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
-});
-
-test('an answer that is being read slowly is sent whole before the server ends', async () => {
-  const { child, ended } = start(['serve', '--port', '0', '--model', SD15, '--threads', '1', '--max-pixels', '300000']);
-  const base = await addressOf(child);
-  await ready(base);
-  const wish = { prompt: 'a', steps: 1, n: 6, size: '512x512', sampler: 'serial', guidance: 1 };
-  const response = await fetch(base + GENERATE, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(wish),
-  });
-  child.kill('SIGTERM');
-  await delay(1000);
-  const { data } = (await response.json()) as { data: unknown[] };
-  assert.equal(data.length, 6);
-  assert.equal((await ended).code, 0);
-});
-
-test('SIGTERM gives up what does not end in time: an answer for each, then the end', async () => {
-  const { child, ended } = start([
-    'serve',
-    '--port',
-    '0',
-    '--model',
-    SD15,
-    '--threads',
-    '1',
-    '--concurrency',
-    '1',
-    '--drain',
-    '0.2',
-  ]);
-  const base = await addressOf(child);
-  await ready(base);
-  const ask = (more: object) => post(base, GENERATE, { prompt: 'a', steps: 250, n: 5, sampler: 'serial', ...more });
-  const two = [ask({}), ask({})];
-  await until(async () => (await metric(base, 'srds_queue_length')) === 1);
-  child.kill('SIGTERM');
-  for (const { status, body } of await Promise.all(two)) {
-    assert.equal(status, 503);
-    assertError(body, 'a server that ends');
-  }
-  assert.equal((await ended).code, 0);
-});
-
-test('what a server cannot start with is one line, with an exit code of its own', async () => {
-  const cases: [string[], number, RegExp][] = [
-    [['--port', port], 9, /expected to listen on 127\.0\.0\.1, port \d+, found .*EADDRINUSE/],
-    [['--host', '0.0.0.0'], 2, /API keys to listen on 0\.0\.0\.0/],
-    [['--port', 'x'], 2, /settings of a server in the command line, found port/],
-    [['--model', '/nowhere'], 3, /nowhere/],
-    [['--model', SD15, '--model', SD15], 2, /different names, found sd15 twice/],
-    [['--config', '/nowhere'], 2, /settings of a server in \/nowhere, found ENOENT/],
-  ];
-  for (const [args, exit, pattern] of cases) {
-    const { code, stderr } = await start(['serve', ...args, '--log-level', 'silent']).ended;
-    assert.equal(code, exit, stderr);
-    assert.match(stderr, /^srds: expected [^\n]+, found [^\n]+; [^\n]+\n$/);
-    assert.match(stderr, pattern);
-  }
-});
-
 test('a model that cannot be loaded is an error of each request, not the end of the server', async () => {
   const config = parseConfig([
     { name: 'the test', settings: { port: 0, models: [SD15], device: 'cuda:7', logLevel: 'silent' } },
@@ -373,21 +249,3 @@ test('a client that only drips is cut off when the time for headers is over', as
   assert.match(await slow, /^HTTP\/1\.1 408 [^]*"code":"request_timeout"/);
   await works();
 });
-
-/** Where a server that was started as a command listens, from its log. */
-function addressOf(child: ReturnType<typeof start>['child']): Promise<string> {
-  let log = '';
-  return new Promise((resolve, reject) => {
-    child.stdout!.on('data', (text: string) => {
-      log += text;
-      const found = /"url":"([^"]+)"/.exec(log)?.[1];
-      if (found !== undefined) resolve(found);
-    });
-    child.once('close', () => reject(new Error(`it does not listen: ${log}`)));
-  });
-}
-
-async function childrenOf(pid: number): Promise<number[]> {
-  const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
-  return text.trim().split(' ').filter(Boolean).map(Number);
-}

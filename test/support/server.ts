@@ -1,3 +1,7 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { start } from './cli.js';
 import { createLog, parseConfig, startServer, type Given, type RunningServer } from 'srds/server';
 import { fixture } from './fixtures.js';
 
@@ -42,4 +46,43 @@ export async function post(
     body: typeof body === 'string' ? body : JSON.stringify(body),
   });
   return { status: response.status, headers: response.headers, body: await response.json() };
+}
+
+/** A metric's value. */
+export async function metric(base: string, name: string): Promise<number> {
+  const text = await (await fetch(`${base}/metrics`)).text();
+  return Number(new RegExp(`^${name} (.*)$`, 'm').exec(text)?.[1]);
+}
+
+/** Waits until something holds. */
+export async function until(what: () => Promise<boolean> | boolean): Promise<void> {
+  for (let k = 0; !(await what()); k++) {
+    assert.ok(k < 500, 'it never came to that');
+    await delay(20);
+  }
+}
+
+/** That an answer has the form of OpenAI's errors. @param what for the message */
+export function assertError(body: unknown, what: unknown): void {
+  const { error } = body as { error: Record<string, unknown> };
+  assert.deepEqual(Object.keys(error), ['message', 'type', 'param', 'code'], JSON.stringify([what, body]));
+  assert.equal(typeof error.message, 'string');
+}
+
+/** Where a server that was started as a command listens, from its log. */
+export function addressOf(child: ReturnType<typeof start>['child']): Promise<string> {
+  let log = '';
+  return new Promise((resolve, reject) => {
+    child.stdout!.on('data', (text: string) => {
+      log += text;
+      const found = /"url":"([^"]+)"/.exec(log)?.[1];
+      if (found !== undefined) resolve(found);
+    });
+    child.once('close', () => reject(new Error(`it does not listen: ${log}`)));
+  });
+}
+
+export async function childrenOf(pid: number): Promise<number[]> {
+  const text = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
+  return text.trim().split(' ').filter(Boolean).map(Number);
 }
