@@ -11,9 +11,10 @@ import { float32, sizeOf } from '../tensor/tensor.js';
 import { version } from './version.js';
 import { latentDims, type ModelFolder } from './modelFolder.js';
 
-/** How long a size is measured, and in how many runs at most. */
-const MEASURE_SECONDS = 0.3;
-const MOST_RUNS = 15;
+/** How long a size is measured in a round, and in how many runs at most; a machine just woken takes its time to get up to speed. */
+const ROUNDS = 3;
+const MEASURE_SECONDS = 0.15;
+const MOST_RUNS = 12;
 /** A batch that takes as long is run once. */
 const SLOW_SECONDS = 2;
 /** A row of twice the rows costs at least this share of what it did. */
@@ -99,33 +100,45 @@ async function measure(input: CalibrationInput): Promise<LatencyCurve> {
   const each = conditioning.length;
   // An evaluation that no lane holds runs all the same.
   const sizes = engine.lanes.length === 0 ? [each, 2 * each, 4 * each] : lanes.length > 0 ? lanes : [each];
-  const points: { rows: number; seconds: number }[] = [];
+  const timed: { readonly rows: number; readonly times: number[]; readonly batch: Batch }[] = [];
+  const once = async (batch: Batch): Promise<number> => {
+    const start = performance.now();
+    await Promise.all(Array.from({ length: engine.slots }, () => engine.run(batch)));
+    return (performance.now() - start) / 1000;
+  };
+  const round = async (batch: Batch): Promise<number[]> => {
+    const times = [await once(batch)];
+    const runs = Math.min(MOST_RUNS, Math.ceil(MEASURE_SECONDS / times[0]));
+    while (times.length < runs) times.push(await once(batch));
+    return times;
+  };
   let dear = 0;
   for (const rows of sizes) {
     const batch = batchOf(input, Math.floor(rows / conditioning.length));
-    const once = async (): Promise<number> => {
-      const start = performance.now();
-      await Promise.all(Array.from({ length: engine.slots }, () => engine.run(batch)));
-      return (performance.now() - start) / 1000;
-    };
     // The first run opens the lane; where there is nothing to open and it takes long by itself, it counts.
-    const first = await once();
+    const first = await once(batch);
     const slow = engine.lanes.length === 0 && first > SLOW_SECONDS;
-    const times = [slow ? first : await once()];
-    const runs = slow ? 0 : Math.min(MOST_RUNS, Math.ceil(MEASURE_SECONDS / times[0]));
-    for (let k = 0; k < runs; k++) times.push(await once());
+    const times = slow ? [first] : await round(batch);
     // Memory may not have sufficed.
-    if (points.length > 0 && engine.lanes.length > 0 && !engine.lanes.includes(rows)) break;
-    // Whatever else the machine does only makes it slower.
-    const seconds = times.sort((a, b) => a - b)[Math.floor(times.length / 4)];
-    const before = points.at(-1);
-    points.push({ rows, seconds });
+    if (timed.length > 0 && engine.lanes.length > 0 && !engine.lanes.includes(rows)) break;
+    const before = timed.at(-1);
+    timed.push({ rows, times, batch });
     // Where rows take turns, larger batches have nothing more to tell, and a lane costs memory; one may have had bad luck.
-    dear = before && seconds / rows > PROPORTIONAL * (before.seconds / before.rows) ? dear + 1 : 0;
+    const isDear = before && usual(times) / rows > (PROPORTIONAL * usual(before.times)) / before.rows;
+    dear = isDear ? dear + 1 : 0;
     if (dear === (engine.lanes.length > 0 ? 2 : 1)) break;
   }
+  for (let k = 1; k < ROUNDS; k++) {
+    for (const { times, batch } of timed) if (times[0] <= SLOW_SECONDS) times.push(...(await round(batch)));
+  }
+  const points = timed.map(({ rows, times }) => ({ rows, seconds: usual(times) }));
   const size = sizeOf(latentDims(input.model, input));
   return { points, lanes: engine.lanes.length > 0, hostSeconds: hostSeconds(size) };
+}
+
+/** Whatever else the machine does only makes it slower. */
+function usual(times: readonly number[]): number {
+  return times.toSorted((a, b) => a - b)[Math.floor(times.length / 4)];
 }
 
 function batchOf({ model, width, height, unetOutput, conditioning }: CalibrationInput, count: number): Batch {

@@ -8,7 +8,7 @@ import type { Partition } from './partition.js';
 export function expectedIterations(partition: Partition): number {
   const blocks = partition.length;
   const first = partition[0] / Math.max(...partition);
-  return Math.min(blocks, 1 + (17 * first) / blocks);
+  return Math.min(blocks, 1 + (32 * first ** 0.7) / blocks ** 1.4);
 }
 
 /**

@@ -1,6 +1,6 @@
 import { rowsThatPay } from './curve.js';
 import { expectedIterations, expectedPasses } from './convergence.js';
-import { defaultPartition, rampedPartition, type Partition } from './partition.js';
+import { defaultPartition, evenPartition, rampedPartition, type Partition } from './partition.js';
 import { simulatePasses, simulateSerial, simulateSrds, type Forecast, type Machine } from './simulate.js';
 
 /** One way to draw a sample, and what it should take. */
@@ -48,7 +48,7 @@ export function plan(request: PlanRequest, machine: Machine): Plan {
   const candidates: Candidate[] = [serial];
   const partitions = request.partition
     ? [request.partition]
-    : counts(steps).map((blocks) => rampedPartition(steps, blocks));
+    : counts(steps).map((blocks) => partitionOf(steps, blocks));
   for (const partition of steps > 1 ? partitions : []) {
     const forecast = forecastSrds(partition, evaluationsPerStep, machine);
     candidates.push({ sampler: 'srds', partition, ...forecast, speedUp: faster(forecast.seconds) });
@@ -101,6 +101,14 @@ function counts(steps: number): number[] {
   const spread = Array.from({ length: MAX_COUNTS }, (_, k) => Math.round(low * factor ** k));
   const all = [...spread, Math.round(Math.sqrt(steps)), defaultPartition(steps).length];
   return [...new Set(all.filter((count) => count >= 2 && count <= steps))].sort((a, b) => a - b);
+}
+
+/**
+ * Fewer blocks than the default are even: with longer steps of the coarse solver a ramp seems to converge at once for one prompt
+ * in ten, grey levels away (docs/benchmarks.md).
+ */
+function partitionOf(steps: number, blocks: number): Partition {
+  return blocks < defaultPartition(steps).length ? evenPartition(steps, blocks) : rampedPartition(steps, blocks);
 }
 
 /** Windows that fill a lane of all devices together, and one of all steps. */
