@@ -36,6 +36,8 @@ export interface PlanRequest {
 
 /** A parallel sampler must promise to be faster by this share: forecasts are not better than that. */
 const MARGIN = 0.05;
+/** Likewise other blocks against the default ones: how many iterations they take is known less well. */
+const BLOCKS_MARGIN = 0.2;
 const MAX_COUNTS = 12;
 /** With fewer steps picard's images are further from the serial sampler's than those of SRDS (docs/benchmarks.md). */
 const LEAST_FOR_PICARD = 50;
@@ -62,10 +64,18 @@ export function plan(request: PlanRequest, machine: Machine): Plan {
   }
   const able = candidates.slice(1).filter((candidate) => mayBeChosen(candidate, steps));
   if (able.length === 0) return { candidates, chosen: serial, reason: 'there is one step only' };
-  const fastest = able.reduce((a, b) => (b.seconds < a.seconds ? b : a));
-  const best = able.find((candidate) => isUsual(candidate, steps) && near(candidate, fastest)) ?? fastest;
+  const best = bestOf(able, serial, steps);
   const chosen = best.seconds <= (1 - MARGIN) * serial.seconds ? best : serial;
   return { candidates, chosen, reason: reasonFor(chosen, best, machine) };
+}
+
+/** The fastest, or SRDS with its default blocks where that gains, and forecasts cannot tell that another is faster. */
+function bestOf(able: readonly Candidate[], serial: Candidate, steps: number): Candidate {
+  const fastest = able.reduce((a, b) => (b.seconds < a.seconds ? b : a));
+  const usual = able.find((candidate) => isUsual(candidate, steps));
+  if (!usual || usual.seconds > (1 - MARGIN) * serial.seconds) return fastest;
+  const margin = fastest.sampler === 'srds' ? BLOCKS_MARGIN : MARGIN;
+  return usual.seconds <= fastest.seconds / (1 - margin) ? usual : fastest;
 }
 
 /** Whether the planner takes it, should it be the fastest. */
@@ -76,11 +86,6 @@ export function mayBeChosen({ sampler }: Candidate, steps: number): boolean {
 /** Whether it has the default blocks, of which most is known. */
 function isUsual(candidate: Candidate, steps: number): boolean {
   return candidate.sampler === 'srds' && candidate.partition.length === defaultPartition(steps).length;
-}
-
-/** Whether forecasts cannot tell that it is the slower one. */
-function near(candidate: Candidate, fastest: Candidate): boolean {
-  return candidate.seconds <= fastest.seconds / (1 - MARGIN);
 }
 
 /** SRDS with as many iterations as it takes on average. */
