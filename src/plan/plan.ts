@@ -37,7 +37,7 @@ export interface PlanRequest {
 /** A parallel sampler must promise to be faster by this share: forecasts are not better than that. */
 const MARGIN = 0.05;
 /** Likewise other blocks against the default ones: how many iterations they take is known less well. */
-const BLOCKS_MARGIN = 0.2;
+const BLOCKS_MARGIN = 0.25;
 const MAX_COUNTS = 12;
 /** With fewer steps picard's images are further from the serial sampler's than those of SRDS (docs/benchmarks.md). */
 const LEAST_FOR_PICARD = 50;
