@@ -34,7 +34,9 @@ test('a device process that is killed while it draws is replaced, and the image 
 });
 
 test('SIGTERM lets those who run and wait come to their end, refuses others, and leaves nothing', async () => {
-  const { child, ended } = start(['serve', '--port', '0', '--model', SD15, '--threads', '1', '--concurrency', '1']);
+  const { child, ended } = start(['serve', '--port', '0', '--model', SD15, '--threads', '1'], {
+    env: { SRDS_CONCURRENCY: '1', SRDS_API_KEY: 'a-variable-that-is-not-read' },
+  });
   const base = await addressOf(child);
   await ready(base);
   const ask = () => post(base, GENERATE, { prompt: 'a', steps: 100, sampler: 'serial' });
@@ -53,6 +55,7 @@ test('SIGTERM lets those who run and wait come to their end, refuses others, and
   const { code, stdout } = await ended;
   assert.equal(code, 0);
   assert.match(stdout, /"msg":"ended"\}\n$/);
+  assert.match(stdout, /"variable":"SRDS_API_KEY","msg":"no setting has this variable"/);
   assert.doesNotMatch(stdout, /prompt/);
   for (const pid of pids) assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
 });

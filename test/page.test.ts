@@ -52,6 +52,9 @@ test('from typing to the file: it sharpens, says what it took, and the file has 
     await page.getByLabel('Steps').fill('36');
     await page.getByLabel('Tolerance').fill('0');
     await page.getByLabel('Seed').fill('7');
+    await page.getByText('More', { exact: true }).click();
+    await page.getByLabel('Solver').selectOption('Euler');
+    await page.getByLabel('Blocks').fill('6');
     await page.keyboard.press('Tab');
     await page.getByLabel('Prompt', { exact: true }).press('Control+Enter');
     const status = page.getByRole('region', { name: 'Image' }).getByRole('status');
@@ -71,26 +74,55 @@ test('from typing to the file: it sharpens, says what it took, and the file has 
     const file = join(folder, 'a.png');
     await saved.saveAs(file);
     const pipeline = await Pipeline.open(SD15, { threads: 1 });
-    const { images } = await pipeline.generate({ prompt: 'a red ball', steps: 36, seed: 7, sampler: 'serial' }).result;
+    const { images } = await pipeline.generate({
+      prompt: 'a red ball',
+      steps: 36,
+      seed: 7,
+      solver: 'euler',
+      sampler: 'serial',
+    }).result;
     await pipeline.close();
     assert.deepEqual(new Uint8Array(await sharp(file).raw().toBuffer()), images[0].rgb!.data);
 
     // What is in the file, in the history and in a link is what was asked for.
     const again = await openPage(server);
-    await again.page.getByLabel('Restore from a PNG').setInputFiles(file);
     const values = (on: Page) =>
       Promise.all(
-        ['Prompt', 'Steps', 'Seed', 'Tolerance'].map((label) => on.getByLabel(label, { exact: true }).inputValue()),
+        ['Prompt', 'Steps', 'Seed', 'Tolerance', 'Solver', 'Blocks of SRDS'].map((label) =>
+          on.getByLabel(label, { exact: true }).inputValue(),
+        ),
       );
-    await again.page.waitForFunction(() => document.querySelector<HTMLInputElement>('input[name=seed]')?.value === '7');
-    assert.deepEqual(await values(again.page), ['a red ball', '36', '7', '0']);
+    const restored = (on: Page) =>
+      on.waitForFunction(() => document.querySelector<HTMLInputElement>('input[name=seed]')?.value === '7');
+    const asked = ['a red ball', '36', '7', '0', 'euler', '6'];
+    const inFile = asked.with(5, '6 6 6 6 6 6');
+    await again.page.getByLabel('Restore from a PNG').setInputFiles(file);
+    await restored(again.page);
+    assert.deepEqual(await values(again.page), inFile);
+    assert.equal(await again.page.getByRole('alert').count(), 0);
+    await again.page.getByLabel('Steps').fill('20');
+    assert.equal((await values(again.page))[5], '');
+    await again.page.reload();
+    await again.page.evaluate(
+      (content) => {
+        const files = new DataTransfer();
+        files.items.add(new File([Uint8Array.from(content)], 'a.png', { type: 'image/png' }));
+        const drag = (type: string) =>
+          document.body.dispatchEvent(new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer: files }));
+        drag('dragover');
+        drag('drop');
+      },
+      [...readFileSync(file)],
+    );
+    await restored(again.page);
+    assert.deepEqual(await values(again.page), inFile);
     await page.getByLabel('Prompt', { exact: true }).fill('another');
     await page.getByRole('button', { name: 'a red ball' }).click();
-    assert.deepEqual(await values(page), ['a red ball', '36', '7', '0']);
+    assert.deepEqual(await values(page), asked);
     await page.getByRole('button', { name: /Copy link/ }).click();
     await page.waitForFunction(() => location.hash.includes('seed=7'));
     const linked = await openPage(server, `/${new URL(page.url()).hash}`);
-    assert.deepEqual(await values(linked.page), ['a red ball', '36', '7', '0']);
+    assert.deepEqual(await values(linked.page), asked);
     assert.deepEqual([troubles, again.troubles, linked.troubles], [[], [], []]);
   } finally {
     await server.close();

@@ -5,6 +5,7 @@ import { smoothGrid } from 'srds/conformance';
 import { Batcher } from 'srds/engine';
 import {
   criticalPath,
+  defaultPartition,
   evenPartition,
   expectedIterations,
   expectedPasses,
@@ -152,6 +153,32 @@ test('where rows take turns the serial sampler is chosen, where they are free an
   assert.equal(plan({ steps: 100 }, machineOf(STEPPED)).chosen.sampler, 'picard');
   assert.equal(plan({ steps: 100, partition: evenPartition(100, 17) }, machineOf(STEPPED)).chosen.sampler, 'srds');
   assert.equal(plan({ steps: 100, evaluationsPerStep: 2 }, machineOf(STEPPED)).chosen.sampler, 'srds');
+});
+
+test('evaluations of the default blocks are forecast, and so is the time', async () => {
+  for (const [curve, maxRows] of [
+    [LINEAR, 2],
+    [FLAT, 4096],
+    [STEPPED, 128],
+  ] as const) {
+    const machine = machineOf(curve, 1, maxRows);
+    for (const steps of [7, 25, 50, 100]) {
+      const partition = defaultPartition(steps);
+      for (const iterations of [1, 2, 3]) {
+        const engine = new VirtualEngine(machine);
+        const denoiser = denoiserOn(engine);
+        const residual = (_: Float32Array, __: Float32Array, iteration: number) => (iteration >= iterations ? 0 : 1);
+        const given = { x: Float32Array.of(0.7), steps: smoothGrid(steps), denoiser, solver: ddim };
+        const { evaluations } = await engine.until(srds({ ...given, partition, residual, tolerance: 0.5 }).result);
+        const { critical, total, seconds } = simulateSrds(partition, iterations, machine);
+        const what = `${steps} steps, ${iterations} iterations, ${maxRows} rows`;
+        assert.equal(critical, evaluations.critical, what);
+        // A state that comes out as it was the iteration before is not refined again, which no forecast sees.
+        assert.ok(total >= evaluations.total && total <= 1.06 * evaluations.total, `${what}: ${total}`);
+        assert.ok(seconds / engine.now > 1 - 1e-9 && seconds / engine.now < 1.03, what);
+      }
+    }
+  }
 });
 
 test('more devices are never slower, by forecast', () => {

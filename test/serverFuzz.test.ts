@@ -1,9 +1,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import sharp from 'sharp';
 import { post, startTiny } from './support/server.js';
 
 const SEED = 20241210;
+
+const FORM = '/v1/images/edits';
+const BOUNDARY = 'boundary';
+const PNG = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#a03020' } })
+  .png()
+  .toBuffer();
 
 const ROUTES: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   '/v1/images/generations': {
@@ -40,6 +47,7 @@ const ROUTES: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
     eta: 0,
     override_settings: { sd_model_checkpoint: 'sd15' },
   },
+  [FORM]: { prompt: 'a red ball', image: PNG, n: 1, steps: 2, strength: 0.5, size: '64x64', stream: false, seed: 3 },
   '/srds/v1/generate': { prompt: 'a', steps: 2, sampler: 'serial', size: '64x64', solver: 'euler', window: 2 },
 };
 
@@ -101,36 +109,51 @@ function contentOf(
     if (value === null && name in request) Reflect.deleteProperty(request, name);
     else Object.defineProperty(request, name, { value, enumerable: true, configurable: true });
   }
-  let text = JSON.stringify(request);
+  // A character is a byte.
+  let text = route === FORM ? formOf(request) : Buffer.from(JSON.stringify(request)).toString('latin1');
   for (const [at, length, replacement] of bytes) {
     const start = at % (text.length + 1);
     text = text.slice(0, start) + replacement + text.slice(start + length);
   }
-  return text;
+  return Buffer.from(text, 'latin1');
+}
+
+function formOf(fields: Readonly<Record<string, unknown>>): string {
+  const parts = Object.entries(fields).map(([name, value]) => {
+    const isFile = value instanceof Uint8Array;
+    const head = `Content-Disposition: form-data; name="${name}"${isFile ? '; filename="a.png"' : ''}`;
+    const content = isFile ? value : Buffer.from(typeof value === 'string' ? value : JSON.stringify(value));
+    return `--${BOUNDARY}\r\n${head}\r\n\r\n${Buffer.from(content).toString('latin1')}\r\n`;
+  });
+  return `${parts.join('')}--${BOUNDARY}--\r\n`;
 }
 
 test('a thousand requests with something wrong: no answer is a fault of the server, and it goes on', async () => {
   const server = await startTiny({ maxSteps: 4, maxPixels: 64 * 64, maxImages: 2, concurrency: 4, deadline: 30 });
-  const statuses = new Map<number, number>();
+  const statuses = new Map<string, number>();
   try {
     const cases = fc.sample(mutation, { numRuns: 1000, seed: SEED });
     const ask = async ({ route, fields, bytes }: (typeof cases)[number]) => {
       const content = contentOf(route, fields, bytes);
       const response = await fetch(server.url + route, {
         method: 'POST',
-        headers: { 'content-type': 'application/json' },
+        headers: { 'content-type': route === FORM ? `multipart/form-data; boundary=${BOUNDARY}` : 'application/json' },
         body: content,
       });
       const text = await response.text();
       const { status } = response;
-      statuses.set(status, (statuses.get(status) ?? 0) + 1);
-      assert.ok(status < 500, `${status} for ${content}: ${text}`);
-      if (status !== 200) assert.match(text, /^\{"error":/, content);
-      else if (!text.startsWith('{')) assert.match(text, /event: (done|image_generation\.completed)\n/, content);
+      const kind = `${status} ${route === FORM ? 'form' : 'JSON'}`;
+      statuses.set(kind, (statuses.get(kind) ?? 0) + 1);
+      assert.ok(status < 500, `${status} for ${content.toString()}: ${text}`);
+      if (status !== 200) assert.match(text, /^\{"error":/, content.toString());
+      else if (!text.startsWith('{'))
+        assert.match(text, /event: (done|image_(generation|edit)\.completed)\n/, content.toString());
     };
     for (let k = 0; k < cases.length; k += 4) await Promise.all(cases.slice(k, k + 4).map(ask));
     // Neither all are refused nor all are taken.
-    assert.ok((statuses.get(200) ?? 0) > 100 && (statuses.get(400) ?? 0) > 100, JSON.stringify([...statuses]));
+    for (const kind of ['200 JSON', '400 JSON', '200 form', '400 form']) {
+      assert.ok((statuses.get(kind) ?? 0) > 40, JSON.stringify([...statuses]));
+    }
     const { status } = await post(server.url, '/v1/images/generations', { prompt: 'a', steps: 1 });
     assert.equal(status, 200);
   } finally {

@@ -35,7 +35,9 @@ export function serveCommand(ending: Ending): Command {
     let restart = (): void => undefined;
     const onHangUp = () => restart();
     process.on('SIGHUP', onHangUp);
-    const server = await startServer(config, { log: createLog(config.logLevel), signal: ending.signal });
+    const log = createLog(config.logLevel);
+    for (const variable of unknownVariables()) log.warn({ variable }, 'no setting has this variable');
+    const server = await startServer(config, { log, signal: ending.signal });
     if (process.stderr.isTTY) process.stderr.write(`srds: listening at ${server.url}; Ctrl-C ends it\n`);
     restart = () => server.restart();
     await new Promise<void>((resolve) => {
@@ -67,6 +69,11 @@ function fromEnvironment(): Given {
     return [name, text === undefined || text === '' ? undefined : fromText(kind, text)] as const;
   });
   return Object.fromEntries(given.filter(([, value]) => value !== undefined));
+}
+
+function unknownVariables(): string[] {
+  const known = new Set(['SRDS_DEBUG', ...SETTINGS.map(({ variable }) => variable)]);
+  return Object.keys(process.env).filter((name) => name.startsWith('SRDS_') && !known.has(name));
 }
 
 async function fromFile(file: string): Promise<Given> {

@@ -56,7 +56,7 @@ export function simulatePasses(window: number, passes: number, machine: Machine)
  * when the recurrence has its inputs (sampler/recurrence.ts):
  *
  *     x[0][i+1] after the evaluation at x[0][i]
- *     x[p][i+1] after block i's fine steps from x[p-1][i] and the evaluation at x[p][i]; x[p][p] after the fine steps alone
+ *     x[p][i+1] after block i's fine steps from x[p-1][i] and the evaluation at x[p][i]; the first that is exact after the fine steps alone
  *
  * @param iterations after which the run ends; a broken number stands for a mean over samples
  */
@@ -77,6 +77,8 @@ export function simulateSrds(partition: Partition, iterations: number, machine: 
 
 function simulateWhole(partition: Partition, iterations: number, machine: Machine): Forecast {
   const blocks = partition.length;
+  const exact = exactFronts(partition);
+  const last = Math.min(iterations, exact.length - 1);
   const depths = new Map<string, number>();
   const ready: Task[] = [];
   const key = (iteration: number, block: number, step: number) => `${iteration} ${block} ${step}`;
@@ -86,19 +88,19 @@ function simulateWhole(partition: Partition, iterations: number, machine: Machin
   /** x[p][i] is known. */
   const known = (p: number, i: number, depth: number): void => {
     if (i === blocks) {
-      if (p === Math.min(iterations, blocks)) end = depth;
+      if (p === last) end = depth;
     } else start({ iteration: p, block: i, step: 0 }, depth);
   };
   const start = (task: Task, depth: number): void => {
     ready.push(task);
     depths.set(`from ${key(task.iteration, task.block, task.step)}`, depth);
   };
-  /** x[p][i+1], if all that it needs has been evaluated. */
+  /** x[p][i+1], if all that it needs has been evaluated; a block of one step needs its coarse step only. */
   const cross = (p: number, i: number): void => {
-    const fine = partition[i] === 1 ? depthOf(p - 1, i, 0) : depthOf(p, i, partition[i] - 1);
-    if (fine === undefined || i < p - 1) return;
-    const coarse = i === p - 1 ? fine : depthOf(p, i, 0);
-    if (coarse !== undefined) known(p, i + 1, Math.max(fine, coarse));
+    if (i < exact[p - 1]) return;
+    const fine = partition[i] === 1 ? 0 : depthOf(p, i, partition[i] - 1);
+    const coarse = i === exact[p - 1] ? 0 : depthOf(p, i, 0);
+    if (fine !== undefined && coarse !== undefined) known(p, i + 1, Math.max(fine, coarse));
   };
   const finish = ({ iteration: p, block: i, step }: Task): void => {
     const depth = (depths.get(`from ${key(p, i, step)}`) ?? 0) + 1;
@@ -107,8 +109,7 @@ function simulateWhole(partition: Partition, iterations: number, machine: Machin
       if (p === 0) known(0, i + 1, depth);
       else cross(p, i);
       // Block i's fine steps of the next iteration go on from here.
-      if (partition[i] > 1) start({ iteration: p + 1, block: i, step: 1 }, depth);
-      else cross(p + 1, i);
+      if (partition[i] > 1 && i >= exact[p]) start({ iteration: p + 1, block: i, step: 1 }, depth);
     } else if (step < partition[i] - 1) start({ iteration: p, block: i, step: step + 1 }, depth);
     else cross(p, i);
   };
@@ -141,6 +142,16 @@ function simulateWhole(partition: Partition, iterations: number, machine: Machin
     }
   }
   return { seconds: now, critical: end, total, batches };
+}
+
+/** How many boundaries are those of the serial sampler after each iteration, to the end: the first p at least, and those behind blocks of one step. */
+function exactFronts(partition: Partition): number[] {
+  const fronts: number[] = [];
+  for (let front = 0; ; front++) {
+    while (front < partition.length && partition[front] === 1) front++;
+    fronts.push(Math.min(front, partition.length));
+    if (front >= partition.length) return fronts;
+  }
 }
 
 function fastest({ devices }: Machine, rows: number): LatencyCurve {

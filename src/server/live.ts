@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { z } from 'zod';
 import { encodeImage } from '../pipeline/encode.js';
-import { pngParameters } from '../pipeline/pngParameters.js';
+import { pngParameters, SAMPLER_NAMES } from '../pipeline/pngParameters.js';
 import { SAMPLER_CHOICES, SOLVERS } from '../pipeline/options.js';
 import { version } from '../pipeline/version.js';
 import { logFailure, toApiError } from './apiError.js';
@@ -41,7 +41,7 @@ const info = z.object({
   version: z.string(),
   models: z.array(z.object({ name: z.string(), width: z.int(), height: z.int(), pixels: z.int() })),
   samplers: z.array(z.string()),
-  solvers: z.array(z.string()),
+  solvers: z.array(z.object({ name: z.string(), title: z.string().describe('what Stable Diffusion web UIs call it') })),
   limits: z.object({ steps: z.int() }),
 });
 
@@ -84,7 +84,7 @@ export function liveEndpoints(services: Services): Endpoint[] {
             pixels: pixelLimit(folder, config.maxPixels),
           })),
           samplers: [...SAMPLER_CHOICES],
-          solvers: [...SOLVERS],
+          solvers: SOLVERS.map((name) => ({ name, title: SAMPLER_NAMES[name] })),
           limits: { steps: config.maxSteps },
         };
         return Response.json(answer);

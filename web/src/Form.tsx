@@ -24,7 +24,7 @@ const SAMPLER_NAMES: Readonly<Record<string, string>> = {
 export function Form({ parameters, race, info, busy, onDraw, onCancel }: Props) {
   const value = parameters.value;
   const set = (change: Partial<Parameters>) => (parameters.value = { ...value, ...change });
-  const number = (name: 'steps' | 'tolerance' | 'guidance') => ({
+  const number = (name: 'tolerance' | 'guidance') => ({
     value: value[name],
     onInput: (event: { readonly currentTarget: HTMLInputElement }) => {
       const { valueAsNumber } = event.currentTarget;
@@ -54,7 +54,19 @@ export function Form({ parameters, race, info, busy, onDraw, onCancel }: Props) 
       </label>
       <label>
         Steps
-        <input name="steps" type="number" min={1} max={info?.limits.steps ?? 1000} required {...number('steps')} />
+        <input
+          name="steps"
+          type="number"
+          min={1}
+          max={info?.limits.steps ?? 1000}
+          required
+          value={value.steps}
+          onInput={({ currentTarget: { valueAsNumber } }) => {
+            // The lengths of blocks add up to the steps they were given for.
+            const blocks = /\D/.test(value.blocks) ? '' : value.blocks;
+            if (Number.isFinite(valueAsNumber)) set({ steps: valueAsNumber, blocks });
+          }}
+        />
       </label>
       <label>
         Sampler
@@ -116,6 +128,45 @@ export function Form({ parameters, race, info, busy, onDraw, onCancel }: Props) 
           onInput={(event) => set({ negativePrompt: event.currentTarget.value })}
         />
       </label>
+      <details class="wide" open={value.solver + value.blocks + value.window !== ''}>
+        <summary>More</summary>
+        <label>
+          Solver
+          <select name="solver" value={value.solver} onChange={(event) => set({ solver: event.currentTarget.value })}>
+            <option value="">the model's</option>
+            {(info?.solvers ?? []).map(({ name, title }) => (
+              <option key={name} value={name}>
+                {title}
+              </option>
+            ))}
+          </select>
+        </label>
+        <label>
+          Blocks of SRDS
+          <input
+            name="blocks"
+            pattern="\d+([ ,]+\d+)*"
+            title="how many, or the steps of each"
+            placeholder="default"
+            disabled={value.sampler !== 'srds'}
+            value={value.blocks}
+            onInput={(event) => set({ blocks: event.currentTarget.value })}
+          />
+        </label>
+        <label>
+          Window of the others
+          <input
+            name="window"
+            inputMode="numeric"
+            pattern="\d{1,4}"
+            title="steps at a time"
+            placeholder="default"
+            disabled={['serial', 'srds', 'auto'].includes(value.sampler)}
+            value={value.window}
+            onInput={(event) => set({ window: event.currentTarget.value })}
+          />
+        </label>
+      </details>
       <label class="wide check">
         <input
           type="checkbox"

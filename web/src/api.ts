@@ -1,4 +1,5 @@
 import { createParser } from 'eventsource-parser';
+import type { SolverName } from './parameters.js';
 
 export interface Counts {
   readonly critical: number;
@@ -53,6 +54,7 @@ export interface Info {
     readonly pixels: number;
   }[];
   readonly samplers: readonly string[];
+  readonly solvers: readonly SolverName[];
   readonly limits: { readonly steps: number };
 }
 

@@ -27,9 +27,10 @@ async function connect(): Promise<void> {
     const found = await getInfo(key.value);
     info.value = found;
     trouble.value = undefined;
-    const { sampler, model } = parameters.value;
+    const { sampler, model, solver } = parameters.value;
     const unknown = [
       ...(found.samplers.includes(sampler) ? [] : [`the sampler ${sampler}`]),
+      ...(solver === '' || found.solvers.some(({ name }) => name === solver) ? [] : [`the solver ${solver}`]),
       ...(model === '' || found.models.some(({ name }) => name === model) ? [] : [`the model ${model}`]),
     ];
     if (unknown.length > 0) {
@@ -38,6 +39,7 @@ async function connect(): Promise<void> {
       parameters.value = {
         ...parameters.value,
         sampler: sampled,
+        solver: found.solvers.some(({ name }) => name === solver) ? solver : '',
         model: found.models.some(({ name }) => name === model) ? model : '',
       };
     }
@@ -90,10 +92,11 @@ async function restore(file: File | undefined): Promise<void> {
   if (text === undefined) trouble.value = 'That file is no PNG with parameters in it.';
   else {
     trouble.value = undefined;
-    const found = fromInfotext(text);
+    const solvers = info.value?.solvers ?? [];
+    const found = fromInfotext(text, solvers);
     const known = info.value?.models.findIndex(({ name }) => name === found.model) ?? 0;
     parameters.value = { ...DEFAULTS, ...found, model: known > 0 ? (found.model ?? '') : '' };
-    const own = leftOut(text);
+    const own = leftOut(text, solvers);
     if (own.length > 0) trouble.value = `Restored but for what this page cannot ask for: ${own.join(', ')}.`;
   }
 }
@@ -237,7 +240,11 @@ function History() {
       <ul>
         {history.value.map(({ id, parameters: used, thumbnail }) => (
           <li key={id}>
-            <button type="button" title={`Use again: ${used.prompt}`} onClick={() => (parameters.value = used)}>
+            <button
+              type="button"
+              title={`Use again: ${used.prompt}`}
+              onClick={() => (parameters.value = { ...DEFAULTS, ...used })}
+            >
               <img src={thumbnail} alt={used.prompt} />
             </button>
           </li>

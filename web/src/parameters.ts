@@ -11,6 +11,12 @@ export interface Parameters {
   readonly seed: string;
   /** WIDTHxHEIGHT, or auto. */
   readonly size: string;
+  /** Empty: the model's own. */
+  readonly solver: string;
+  /** Of SRDS: how many, or the steps of each; empty: the default ones. */
+  readonly blocks: string;
+  /** Steps at a time, of the other parallel samplers; empty: what suits the devices. */
+  readonly window: string;
 }
 
 export const DEFAULTS: Parameters = {
@@ -23,14 +29,18 @@ export const DEFAULTS: Parameters = {
   guidance: 5,
   seed: '',
   size: 'auto',
+  solver: '',
+  blocks: '',
+  window: '',
 };
 
 const NAMES = Object.keys(DEFAULTS) as (keyof Parameters)[];
 
 /** The content of a request. */
 export function requestOf(parameters: Parameters): object {
-  const { prompt, negativePrompt, model, steps, sampler, tolerance, guidance, seed, size } = parameters;
+  const { prompt, negativePrompt, model, steps, sampler, tolerance, guidance, seed, size, solver } = parameters;
   const refines = sampler !== 'serial' && sampler !== 'auto';
+  const blocks = [...parameters.blocks.matchAll(/\d+/g)].map(Number);
   return {
     prompt,
     steps,
@@ -41,6 +51,9 @@ export function requestOf(parameters: Parameters): object {
     ...(negativePrompt !== '' && { negative_prompt: negativePrompt }),
     ...(model !== '' && { model }),
     ...(seed !== '' && { seed: Number(seed) }),
+    ...(solver !== '' && { solver }),
+    ...(sampler === 'srds' && blocks.length > 0 && { blocks: blocks.length === 1 ? blocks[0] : blocks }),
+    ...(refines && sampler !== 'srds' && parameters.window !== '' && { window: Number(parameters.window) }),
   };
 }
 
@@ -56,7 +69,6 @@ export function fromHash(hash: string): Partial<Parameters> {
   return fromTexts(Object.fromEntries(given));
 }
 
-/** Names that web UIs give solvers are read past: the page has the model's own. */
 const INFOTEXT: Readonly<Record<string, keyof Parameters | undefined>> = {
   Steps: 'steps',
   'CFG scale': 'guidance',
@@ -66,13 +78,22 @@ const INFOTEXT: Readonly<Record<string, keyof Parameters | undefined>> = {
   'Parallel sampler': 'sampler',
   'SRDS tolerance': 'tolerance',
   Tolerance: 'tolerance',
+  Sampler: 'solver',
+  'SRDS blocks': 'blocks',
+  Window: 'window',
 };
+
+/** A solver, and what Stable Diffusion web UIs call it. */
+export interface SolverName {
+  readonly name: string;
+  readonly title: string;
+}
 
 /**
  * Parameters from the text that a PNG carries.
  * Source: AUTOMATIC1111 stable-diffusion-webui, infotext_utils; written by pipeline/parameters.ts.
  */
-export function fromInfotext(text: string): Partial<Parameters> {
+export function fromInfotext(text: string, solvers: readonly SolverName[]): Partial<Parameters> {
   const lines = text.split('\n');
   const last = lines.length > 1 ? (lines.pop() ?? '') : '';
   const negativeAt = lines.findIndex((line) => line.startsWith('Negative prompt: '));
@@ -84,16 +105,22 @@ export function fromInfotext(text: string): Partial<Parameters> {
     const known = INFOTEXT[name.trim()];
     if (known) texts[known] = quoted ?? plain;
   }
+  texts.solver = solvers.find(({ title }) => title === texts.solver)?.name;
   return { ...fromTexts(texts), prompt, negativePrompt };
 }
 
-/** What a PNG's text says that the page has no place for, where it is not how this server draws by itself. */
-export function leftOut(text: string): string[] {
+/** What a PNG's text says that the page has no place for. */
+export function leftOut(text: string, solvers: readonly SolverName[]): string[] {
   const solver = /, ?Sampler: ([^,]+)/.exec(text)?.[1];
-  const names = ['Eta', 'Denoising strength', 'Guidance rescale', 'Spacing', 'Prediction', 'Window'];
-  const given = names.filter((name) => text.includes(`, ${name}: `));
-  return [...(solver !== undefined && solver !== 'DDIM' ? [`Sampler ${solver}`] : []), ...given];
+  const known = solver === undefined || solvers.some(({ title }) => title === solver);
+  const given = UNKNOWN.filter((name) => text.includes(`, ${name}`));
+  return [...(known ? [] : [`Sampler ${solver}`]), ...given];
 }
+
+const UNKNOWN = [
+  ...['Eta', 'Denoising strength', 'Guidance rescale', 'Spacing', 'Prediction', 'Schedule type'],
+  ...['SRDS correction: parareal', 'SRDS pipelined: false'],
+];
 
 function fromTexts(texts: Readonly<Record<string, string | undefined>>): Partial<Parameters> {
   const entries = NAMES.flatMap((name): [string, string | number][] => {

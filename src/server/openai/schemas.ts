@@ -26,7 +26,11 @@ function wishes({ maxSteps, deadline }: ServerConfig) {
     ),
     solver: optional(z.enum(SOLVERS)),
     tolerance: optional(z.number().min(0).max(255)).describe('grey levels'),
-    blocks: optional(z.union([z.int().min(1).max(maxSteps), z.array(z.int().min(1)).min(1).max(maxSteps)])),
+    blocks: optional(
+      z.union([z.int().min(1).max(maxSteps), z.array(z.int().min(1)).min(1).max(maxSteps)], {
+        error: 'expected a number of blocks, or a list of the steps of each',
+      }),
+    ),
     max_iterations: optional(z.int().min(1)),
     window: optional(z.int().min(1)),
     priority: withDefault(z.int().min(-10).max(10), 0).describe('higher goes first'),
