@@ -174,7 +174,7 @@ test('evaluations of the default blocks are forecast, and so is the time', async
         const what = `${steps} steps, ${iterations} iterations, ${maxRows} rows`;
         assert.equal(critical, evaluations.critical, what);
         // A state that comes out as it was the iteration before is not refined again, which no forecast sees.
-        assert.ok(total >= evaluations.total && total <= 1.06 * evaluations.total, `${what}: ${total}`);
+        assert.ok(total >= evaluations.total && total <= 1.07 * evaluations.total, `${what}: ${total}, ${evaluations.total}`);
         assert.ok(seconds / engine.now > 1 - 1e-9 && seconds / engine.now < 1.03, what);
       }
     }
