@@ -88,8 +88,8 @@ test('from typing to the file: it sharpens, says what it took, and the file has 
     const again = await openPage(server);
     const values = (on: Page) =>
       Promise.all(
-        ['Prompt', 'Steps', 'Seed', 'Tolerance', 'Solver', 'Blocks of SRDS'].map((label) =>
-          on.getByLabel(label, { exact: true }).inputValue(),
+        ['prompt', 'steps', 'seed', 'tolerance', 'solver', 'blocks'].map((name) =>
+          on.locator(`[name=${name}]`).inputValue(),
         ),
       );
     const restored = (on: Page) =>

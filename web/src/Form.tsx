@@ -130,42 +130,44 @@ export function Form({ parameters, race, info, busy, onDraw, onCancel }: Props) 
       </label>
       <details class="wide" open={value.solver + value.blocks + value.window !== ''}>
         <summary>More</summary>
-        <label>
-          Solver
-          <select name="solver" value={value.solver} onChange={(event) => set({ solver: event.currentTarget.value })}>
-            <option value="">the model's</option>
-            {(info?.solvers ?? []).map(({ name, title }) => (
-              <option key={name} value={name}>
-                {title}
-              </option>
-            ))}
-          </select>
-        </label>
-        <label>
-          Blocks of SRDS
-          <input
-            name="blocks"
-            pattern="\d+([ ,]+\d+)*"
-            title="how many, or the steps of each"
-            placeholder="default"
-            disabled={value.sampler !== 'srds'}
-            value={value.blocks}
-            onInput={(event) => set({ blocks: event.currentTarget.value })}
-          />
-        </label>
-        <label>
-          Window of the others
-          <input
-            name="window"
-            inputMode="numeric"
-            pattern="\d{1,4}"
-            title="steps at a time"
-            placeholder="default"
-            disabled={['serial', 'srds', 'auto'].includes(value.sampler)}
-            value={value.window}
-            onInput={(event) => set({ window: event.currentTarget.value })}
-          />
-        </label>
+        <div class="more">
+          <label>
+            Solver
+            <select name="solver" value={value.solver} onChange={(event) => set({ solver: event.currentTarget.value })}>
+              <option value="">the model's</option>
+              {(info?.solvers ?? []).map(({ name, title }) => (
+                <option key={name} value={name}>
+                  {title}
+                </option>
+              ))}
+            </select>
+          </label>
+          <label>
+            Blocks of SRDS
+            <input
+              name="blocks"
+              pattern="\d+([ ,]+\d+)*"
+              title="how many, or the steps of each"
+              placeholder="default"
+              disabled={value.sampler !== 'srds'}
+              value={value.blocks}
+              onInput={(event) => set({ blocks: event.currentTarget.value })}
+            />
+          </label>
+          <label>
+            Window of the others
+            <input
+              name="window"
+              inputMode="numeric"
+              pattern="\d{1,4}"
+              title="steps at a time"
+              placeholder="default"
+              disabled={['serial', 'srds', 'auto'].includes(value.sampler)}
+              value={value.window}
+              onInput={(event) => set({ window: event.currentTarget.value })}
+            />
+          </label>
+        </div>
       </details>
       <label class="wide check">
         <input

@@ -70,6 +70,7 @@ async function drawNow(): Promise<void> {
     const run = startRun(titles.length > 1 ? sampler : 'Image', own, key.value);
     started.push({ run, parameters: own });
     runs.value = [...started];
+    requestAnimationFrame(showRuns);
     const { phase, done, image, message } = await run.ended;
     if (phase === 'done' && done && image !== undefined && sampler === asked.sampler) {
       await remember({ ...own, seed: String(done.seed) }, image).catch(() => undefined);
@@ -81,6 +82,11 @@ async function drawNow(): Promise<void> {
     if (phase !== 'done') break;
   }
   busy.value = false;
+}
+
+/** On a phone the image is below the form. */
+function showRuns(): void {
+  if (matchMedia('(max-width: 46rem)').matches) document.querySelector('.runs')?.scrollIntoView();
 }
 
 function cancel(): void {
