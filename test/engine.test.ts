@@ -294,6 +294,12 @@ test('a process that is killed is replaced, what it was told is told again, and 
       assert.equal(engine.pids.filter((pid) => !before.includes(pid)).length, 1);
       assert.equal(warnings.length, 1);
       assert.match(warnings[0], /SIGKILL; another takes its place/);
+      // One that nobody waits for any more is not.
+      const inVain = engine.run(batch, () => false);
+      await delay(50);
+      for (const pid of engine.pids) process.kill(pid, 'SIGKILL');
+      await assert.rejects(inVain, { code: 'ENGINE_FAILED', message: /SIGKILL/ });
+      assert.deepEqual((await engine.run(batch)).outputs, expected.outputs);
     } finally {
       await engine.close();
     }

@@ -203,7 +203,9 @@ export class Batcher {
     this.underWay++;
     const begin = performance.now();
     try {
-      const result = await this.engine.run(batch.map((entry) => entry.evaluation));
+      const isWanted = () => batch.some(({ wish }) => wish.signal?.aborted !== true);
+      const evaluations = batch.map((entry) => entry.evaluation);
+      const result = await this.engine.run(evaluations, isWanted);
       const end = performance.now();
       batch.forEach((entry, i) => entry.resolve(result.outputs[i]));
       if (this.onBatch) this.onBatch(reportOf(batch, result, begin, end));

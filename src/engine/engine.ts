@@ -112,8 +112,11 @@ export interface Engine {
   /** Registers inputs, each without the batch axis, until they are released. */
   register(inputs: Readonly<Record<string, Tensor>>): ConditioningId;
   release(id: ConditioningId): void;
-  /** @throws SrdsError ENGINE_FAILED if the device fails */
-  run(batch: Batch): Promise<BatchResult>;
+  /**
+   * @param isWanted asked before a batch whose device failed is run again; default: it is
+   * @throws SrdsError ENGINE_FAILED if the device fails
+   */
+  run(batch: Batch, isWanted?: () => boolean): Promise<BatchResult>;
   /** Ends the engine and its processes; batches under way reject. */
   close(): Promise<void>;
 }

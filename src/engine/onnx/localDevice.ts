@@ -76,13 +76,13 @@ export class LocalDevice {
   }
 
   /**
-   * Runs a batch, again if the process dies meanwhile.
+   * Runs a batch, again if the process dies meanwhile and the batch is still wanted.
    * @throws SrdsError ENGINE_FAILED if it cannot be run, or if process after process dies
    */
-  run(batch: Batch): Promise<BatchResult> {
+  run(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
     this.waiting++;
     // The mailbox holds one batch.
-    const result = this.turn.then(() => this.attempt(batch)).finally(() => this.waiting--);
+    const result = this.turn.then(() => this.attempt(batch, isWanted)).finally(() => this.waiting--);
     this.turn = result.catch(() => undefined);
     return result;
   }
@@ -97,7 +97,7 @@ export class LocalDevice {
     await this.process.close();
   }
 
-  private async attempt(batch: Batch): Promise<BatchResult> {
+  private async attempt(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
     for (;;) {
       try {
         await this.revive();
@@ -110,6 +110,7 @@ export class LocalDevice {
         if (!this.process.death || this.lost) throw error;
         if (++this.deaths >= MAX_DEATHS) throw this.givenUp(this.process.death);
         this.onWarning(`the ${this.name} process failed, found ${this.process.death.found}; another takes its place`);
+        if (!isWanted()) throw this.process.death;
       }
     }
   }

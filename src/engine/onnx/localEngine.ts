@@ -165,17 +165,17 @@ export class LocalEngine implements Engine {
     });
   }
 
-  async run(batch: Batch): Promise<BatchResult> {
+  async run(batch: Batch, isWanted = () => true): Promise<BatchResult> {
     const gone = batch.flatMap(({ conditioning = [] }) => conditioning).find((id) => !this.usable.has(id));
     if (gone !== undefined)
       throw new SrdsError('ENGINE_FAILED', 'conditioning that is registered', gone, 'report this as a defect');
     for (;;) {
       const idlest = this.devices.reduce((best, device) => (device.load < best.load ? device : best));
       try {
-        return await idlest.run(batch);
+        return await idlest.run(batch, isWanted);
       } catch (error) {
         // Another device takes over from one that is lost.
-        if (!idlest.lost || this.alive.length === 0) throw error;
+        if (!idlest.lost || this.alive.length === 0 || !isWanted()) throw error;
       }
     }
   }
