@@ -40,6 +40,9 @@ export function oneLine(text: string): string {
   return text.replace(/\s+/g, ' ').trim();
 }
 
+/** Characters of a message that may quote what it was given. */
+const MOST_OF_ISSUE = 300;
+
 /** What a schema found wrong, in one line: `points.0.rows: expected number, received string`. */
 export function issueOf({
   path,
@@ -48,7 +51,8 @@ export function issueOf({
   readonly path: readonly PropertyKey[];
   readonly message: string;
 }): string {
-  const what = oneLine(message.replace(/^Invalid input: /, ''));
+  const short = message.length > MOST_OF_ISSUE ? `${message.slice(0, MOST_OF_ISSUE)}...` : message;
+  const what = oneLine(short.replace(/^Invalid input: /, ''));
   return path.length === 0 ? what : `${path.join('.')}: ${what}`;
 }
 

@@ -174,11 +174,28 @@ test('evaluations of the default blocks are forecast, and so is the time', async
         const what = `${steps} steps, ${iterations} iterations, ${maxRows} rows`;
         assert.equal(critical, evaluations.critical, what);
         // A state that comes out as it was the iteration before is not refined again, which no forecast sees.
-        assert.ok(total >= evaluations.total && total <= 1.07 * evaluations.total, `${what}: ${total}, ${evaluations.total}`);
+        assert.ok(
+          total >= evaluations.total && total <= 1.07 * evaluations.total,
+          `${what}: ${total}, ${evaluations.total}`,
+        );
         assert.ok(seconds / engine.now > 1 - 1e-9 && seconds / engine.now < 1.03, what);
       }
     }
   }
+});
+
+test('images that are drawn at once are spread over the devices, serial ones too', () => {
+  const four = { ...machineOf(LINEAR, 4, 2), images: 4 };
+  assert.ok(Math.abs(simulateSerial(25, four).seconds - 25 * 0.02) < 1e-9);
+  assert.equal(plan({ steps: 25 }, four).chosen.sampler, 'serial');
+  assert.equal(plan({ steps: 25 }, { ...machineOf(STEPPED), images: 4 }).chosen.sampler, 'srds');
+});
+
+test('a smaller tolerance takes more iterations, and the serial sampler may be faster then', () => {
+  const machine = machineOf(STEPPED);
+  assert.equal(plan({ steps: 25, tolerance: 0.5 }, machine).chosen.sampler, 'srds');
+  assert.equal(plan({ steps: 25, tolerance: 1e-6 }, machine).chosen.sampler, 'serial');
+  assert.equal(plan({ steps: 25, tolerance: 1e-6, maxIterations: 1 }, machine).chosen.sampler, 'srds');
 });
 
 test('more devices are never slower, by forecast', () => {

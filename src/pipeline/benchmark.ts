@@ -118,7 +118,7 @@ export async function benchmark(
           prompt,
           seed,
           seconds: spent,
-          inside: watch.seconds / (seconds.sample + seconds.decode),
+          inside: watch.seconds / pipeline.engine.slots / (seconds.sample + seconds.decode),
           ...countsOf(image),
           error: differenceOf(image.rgb, reference),
           batches: watch.batches,
@@ -187,15 +187,16 @@ function differenceOf(a: RgbImage, b: RgbImage): { readonly mean: number; readon
 }
 
 /** Seconds of sampling as planned; null where the planner knows nothing of the sampler. */
-function predictionFor({ sampler, grid, method, partition, window }: Settings, machine: Machine): number | null {
+function predictionFor(settings: Settings, machine: Machine): number | null {
+  const { sampler, grid, method, partition, window, pipelined } = settings;
   const each = isMultistep(method) ? 1 : method.evaluationsPerStep;
   switch (sampler) {
     case 'serial':
       return simulateSerial(grid.length * each, machine).seconds;
     case 'srds':
-      return forecastSrds(partition, each, machine).seconds;
+      return pipelined ? forecastSrds(partition, each, machine, settings).seconds : null;
     case 'picard':
-      return forecastPicard(grid.length, window ?? grid.length, machine).seconds;
+      return forecastPicard(grid.length, window ?? grid.length, machine, settings).seconds;
     default:
       return null;
   }

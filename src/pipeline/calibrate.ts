@@ -15,6 +15,8 @@ import { latentDims, type ModelFolder } from './modelFolder.js';
 const ROUNDS = 3;
 const MEASURE_SECONDS = 0.15;
 const MOST_RUNS = 12;
+/** Where the last round takes so many times what the first did, or the other way around, the curve is not kept for later. */
+const STEADY = 1.3;
 /** A batch that takes as long is run once. */
 const SLOW_SECONDS = 2;
 /** A row of twice the rows costs at least this share of what it did. */
@@ -23,12 +25,17 @@ const PROPORTIONAL = 0.8;
 const HOST_PASSES = 4;
 const HOST_RUNS = 400;
 
+/** Curves by what they depend on. */
+export type Curves = Map<string, LatencyCurve>;
+
 /** What a measurement is made with. */
 export interface CalibrationInput {
   readonly model: ModelFolder;
   readonly engine: Engine;
   /** What tells engines of the same devices apart: threads, processes, precision. */
   readonly variant: string;
+  /** What was measured before, for those who cannot keep it in a file. */
+  readonly curves: Curves;
   readonly unetOutput: string;
   /** Of the image, in pixels. */
   readonly width: number;
@@ -43,25 +50,35 @@ export interface CalibrationInput {
  * The machine as the planner sees it: each device's latency by rows, measured once for a model, size of image, set of devices and
  * version of this package, and kept in the user's cache.
  * @param fresh whether to measure in any case
+ * @param signal gives up measuring
  */
-export async function calibrate(input: CalibrationInput, { fresh = false } = {}): Promise<Machine> {
+export async function calibrate(
+  input: CalibrationInput,
+  { fresh = false, signal }: { readonly fresh?: boolean; readonly signal?: AbortSignal } = {},
+): Promise<Machine> {
+  const known = fresh ? undefined : await calibrated(input);
+  if (known) return known;
+  const { curve, steady } = await measure(input, signal);
   // Of a network that is no file here nothing is kept.
-  const file = await fileOf(input).catch(() => undefined);
-  const known = fresh || file === undefined ? undefined : await curveIn(file);
-  if (known) return machineWith(known, input);
-  const curve = await measure(input);
-  if (file !== undefined) await keep(file, curve, input);
+  const key = await keyOf(input).catch(() => undefined);
+  if (key !== undefined) {
+    input.curves.set(key, curve);
+    if (steady) await keep(fileOf(key), curve, input);
+  }
   return machineWith(curve, input);
 }
 
 /** The machine, if it has been measured before; whatever keeps that from being found is no matter. */
 export async function calibrated(input: CalibrationInput): Promise<Machine | undefined> {
-  const curve = await fileOf(input).then(curveIn, () => undefined);
+  const key = await keyOf(input).catch(() => undefined);
+  if (key === undefined) return undefined;
+  const curve = input.curves.get(key) ?? (await curveIn(fileOf(key)));
+  if (curve) input.curves.set(key, curve);
   return curve && machineWith(curve, input);
 }
 
-async function fileOf(input: CalibrationInput): Promise<string> {
-  return join(cacheFolder(), `${await keyOf(input)}.json`);
+function fileOf(key: string): string {
+  return join(cacheFolder(), `${key}.json`);
 }
 
 /** A curve that was kept; one that is not there or cannot be read is measured again. */
@@ -73,10 +90,10 @@ function curveIn(file: string): Promise<LatencyCurve | undefined> {
 
 function machineWith(curve: LatencyCurve, input: CalibrationInput): Machine {
   const { engine, conditioning, images } = input;
-  const device = { ...curve, hostSeconds: images * (curve.hostSeconds ?? 0) };
   return {
-    devices: Array.from({ length: engine.slots }, () => device),
-    rowsPerEvaluation: conditioning.length * images,
+    devices: Array.from({ length: engine.slots }, () => curve),
+    rowsPerEvaluation: conditioning.length,
+    images,
     maxRows: Math.min(engine.maxRows, Math.max(conditioning.length, rowsThatPay(curve))),
   };
 }
@@ -93,8 +110,14 @@ function hostSeconds(size: number): number {
   return HOST_PASSES * times.sort((a, b) => a - b)[Math.floor(HOST_RUNS / 4)];
 }
 
-/** Measures all devices at once, as they will work; the slowest counts. */
-async function measure(input: CalibrationInput): Promise<LatencyCurve> {
+/**
+ * Measures all devices at once, as they will work; the slowest counts.
+ * @returns whether the first round and the last agree, too: else others were at work
+ */
+async function measure(
+  input: CalibrationInput,
+  signal: AbortSignal | undefined,
+): Promise<{ readonly curve: LatencyCurve; readonly steady: boolean }> {
   const { engine, conditioning } = input;
   const lanes = engine.lanes.filter((lane) => lane >= conditioning.length);
   const each = conditioning.length;
@@ -102,6 +125,7 @@ async function measure(input: CalibrationInput): Promise<LatencyCurve> {
   const sizes = engine.lanes.length === 0 ? [each, 2 * each, 4 * each] : lanes.length > 0 ? lanes : [each];
   const timed: { readonly rows: number; readonly times: number[]; readonly batch: Batch }[] = [];
   const once = async (batch: Batch): Promise<number> => {
+    signal?.throwIfAborted();
     const start = performance.now();
     await Promise.all(Array.from({ length: engine.slots }, () => engine.run(batch)));
     return (performance.now() - start) / 1000;
@@ -128,14 +152,23 @@ async function measure(input: CalibrationInput): Promise<LatencyCurve> {
     dear = isDear ? dear + 1 : 0;
     if (dear === (engine.lanes.length > 0 ? 2 : 1)) break;
   }
+  const firsts = timed.map(({ times }) => usual(times));
+  let lasts = firsts;
   for (let k = 1; k < ROUNDS; k++) {
-    for (const { times, batch } of timed) if (times[0] <= SLOW_SECONDS) times.push(...(await round(batch)));
+    lasts = [];
+    for (const { times, batch } of timed) {
+      const more = times[0] <= SLOW_SECONDS ? await round(batch) : times.slice();
+      lasts.push(usual(more));
+      times.push(...more);
+    }
   }
   const seconds = timed.map(({ times }) => usual(times));
   // A size that took longer than a larger one had bad luck.
   const points = timed.map(({ rows }, k) => ({ rows, seconds: Math.min(...seconds.slice(k)) }));
   const size = sizeOf(latentDims(input.model, input));
-  return { points, lanes: engine.lanes.length > 0, hostSeconds: hostSeconds(size) };
+  const curve = { points, lanes: engine.lanes.length > 0, hostSeconds: hostSeconds(size) };
+  const total = (each: readonly number[]) => each.reduce((sum, value) => sum + value, 0);
+  return { curve, steady: Math.abs(Math.log(total(lasts) / total(firsts))) < Math.log(STEADY) };
 }
 
 /** Whatever else the machine does only makes it slower. */

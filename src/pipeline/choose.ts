@@ -41,12 +41,14 @@ export async function choose(settings: Settings, busy: boolean, machine: () => P
 
 /** The planner's forecasts for settings. */
 function planFor(settings: Settings, machine: Machine): Plan {
-  const { method, grid, partition, partitionGiven, srdsGiven, window, solver, eta } = settings;
+  const { method, grid, partition, partitionGiven, srdsGiven, window, solver, eta, tolerance, maxIterations } =
+    settings;
   const evaluationsPerStep = isMultistep(method) ? 1 : method.evaluationsPerStep;
   const fixed = partitionGiven ? partition : undefined;
   // picard was compared with SRDS on trajectories without noise.
   const only = srdsGiven || addsNoise(solver, eta) ? [] : window === undefined ? undefined : [window];
-  return plan({ steps: grid.length, evaluationsPerStep, partition: fixed, windows: only }, machine);
+  const stopping = { tolerance, maxIterations };
+  return plan({ steps: grid.length, evaluationsPerStep, partition: fixed, windows: only, ...stopping }, machine);
 }
 
 function chosenBy({ chosen, reason }: Plan, settings: Settings): Chosen {

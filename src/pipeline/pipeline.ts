@@ -13,7 +13,7 @@ import type { Machine } from '../plan/simulate.js';
 import { serialEvaluations } from '../solver/solver.js';
 import { maxAbsoluteDifference, meanAbsoluteDifference } from '../tensor/operations.js';
 import { sizeOf } from '../tensor/tensor.js';
-import { calibrate, calibrated, type CalibrationInput } from './calibrate.js';
+import { calibrate, calibrated, type CalibrationInput, type Curves } from './calibrate.js';
 import { choose, type Chosen } from './choose.js';
 import { condition, zeroed, type Conditioning } from './conditioning.js';
 import { stoppingMeasure } from './stopping.js';
@@ -23,6 +23,8 @@ import { openModel, type OpenModelOptions } from './openModel.js';
 import { Networks, sharedWarning } from './network.js';
 import { startSampler, stopsBelow } from './samplers.js';
 import { settingsOf, type GenerateOptions, type Settings } from './options.js';
+import { all, unlessAborted } from './waiting.js';
+import { Shared } from './shared.js';
 import { Residency } from './residency.js';
 import type { GeneratedImage, GenerateEvent, GenerateResult, ImageEvaluations } from './result.js';
 import { drawStart } from './start.js';
@@ -72,6 +74,9 @@ export class Pipeline {
   private readonly residency: Residency;
   private readonly loadSeconds: number;
   private readonly variant: string;
+  /** Devices are measured while nothing is drawn. */
+  private readonly devices = new Shared();
+  private readonly curves: Curves = new Map();
   /** Of runs under way, by what their evaluations are asked for with. */
   private readonly listeners = new WeakMap<object, Emit>();
   private batches = 0;
@@ -144,10 +149,11 @@ export class Pipeline {
   ): Promise<Machine> {
     const settings = settingsOf(options, this.model);
     return this.residency.inTurn(async () => {
-      const { job } = await this.prepare(settings, () => undefined, new AbortController().signal);
+      const { signal } = new AbortController();
+      const { job } = await this.prepare(settings, () => undefined, signal);
       const ids = [job.conditional, job.unconditional].filter((id) => id !== undefined);
       try {
-        return await calibrate(this.calibration(settings, ids), { fresh });
+        return await this.devices.byItself(() => calibrate(this.calibration(settings, ids), { fresh, signal }));
       } finally {
         ids.forEach((id) => this.engine.release(id));
       }
@@ -186,7 +192,7 @@ export class Pipeline {
     let { job } = ready;
     try {
       const timesteps = this.networks.timestepBatching;
-      const choice = await unlessAborted(this.choose(job), signal);
+      const choice = await unlessAborted(Promise.race([this.choose(job), whenAborted(signal)]), signal);
       settings = choice?.settings ?? {
         ...settings,
         sampler: settings.sampler === 'auto' ? 'serial' : settings.sampler,
@@ -198,7 +204,9 @@ export class Pipeline {
       if (timesteps.kind === 'shared' && settings.sampler !== 'serial') {
         emit({ type: 'warning', message: sharedWarning(timesteps.why) });
       }
-      const drawn = await all(settings.seeds.map((seed, image) => this.drawOne(job, seed, image)));
+      const drawn = await this.devices.beside(() =>
+        all(settings.seeds.map((seed, image) => this.drawOne(job, seed, image))),
+      );
       const images = settings.compare
         ? await all(drawn.map(({ result }, image) => this.compared(job, result, image)))
         : drawn.map(({ result }) => result);
@@ -248,20 +256,25 @@ export class Pipeline {
   }
 
   /** Settles what was left to the planner. */
-  private async choose({ settings, conditional, unconditional }: Job): Promise<Chosen> {
+  private async choose({ settings, conditional, unconditional, signal }: Job): Promise<Chosen> {
     const conditioning = unconditional === undefined ? [conditional] : [conditional, unconditional];
     const calibration = this.calibration(settings, conditioning);
     if (settings.sampler === 'serial') return { settings };
     if (settings.sampler !== 'auto') return { settings, maxRows: (await calibrated(calibration))?.maxRows };
     const busy = this.batcher.full || this.networks.timestepBatching.kind === 'shared';
-    return choose(settings, busy, () => calibrate(calibration));
+    return choose(
+      settings,
+      busy,
+      async () =>
+        (await calibrated(calibration)) ?? (await this.devices.byItself(() => calibrate(calibration, { signal }))),
+    );
   }
 
   private calibration(settings: Settings, conditioning: readonly ConditioningId[]): CalibrationInput {
     const { width, height, seeds } = settings;
-    const { model, engine, variant, networks } = this;
+    const { model, engine, variant, networks, curves } = this;
     const unetOutput = networks.unetOutput;
-    return { model, engine, variant, unetOutput, width, height, conditioning, images: seeds.length };
+    return { model, engine, variant, curves, unetOutput, width, height, conditioning, images: seeds.length };
   }
 
   private async conditioningOf(
@@ -378,18 +391,4 @@ function aborted(seed: bigint, settings: Settings, size: number): GeneratedImage
   const evaluations = countingSerial(settings)({ critical: 0, total: 0 });
   const latents = new Float32Array(size);
   return { seed, status: 'aborted', iterations: 0, residuals: [], evaluations, latents, rgb: undefined };
-}
-
-/** Waits for all, whether or not one fails, and then fails with the first that did. */
-async function all<Value>(promises: readonly Promise<Value>[]): Promise<Value[]> {
-  await Promise.allSettled(promises);
-  return Promise.all(promises);
-}
-
-/** The value, or undefined if it failed because of an abort. */
-async function unlessAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value | undefined> {
-  return promise.catch((error: unknown) => {
-    if (signal.aborted) return undefined;
-    throw error;
-  });
 }

@@ -30,6 +30,10 @@ export interface PlanRequest {
   readonly evaluationsPerStep?: number;
   /** Only this partition for SRDS; default: several. */
   readonly partition?: Partition | undefined;
+  /** Grey levels at which iterations stop; default 0.5. */
+  readonly tolerance?: number | undefined;
+  /** Iterations after which they stop in any case. */
+  readonly maxIterations?: number | undefined;
   /** Only these windows for picard, or none; default: several. */
   readonly windows?: readonly number[] | undefined;
 }
@@ -52,13 +56,13 @@ export function plan(request: PlanRequest, machine: Machine): Plan {
     ? [request.partition]
     : counts(steps).map((blocks) => partitionOf(steps, blocks));
   for (const partition of steps > 1 ? partitions : []) {
-    const forecast = forecastSrds(partition, evaluationsPerStep, machine);
+    const forecast = forecastSrds(partition, evaluationsPerStep, machine, request);
     candidates.push({ sampler: 'srds', partition, ...forecast, speedUp: faster(forecast.seconds) });
   }
   if (evaluationsPerStep === 1 && steps > 1) {
     const asked = request.windows ?? (request.partition ? [] : windows(steps, machine));
     for (const window of asked) {
-      const forecast = forecastPicard(steps, window, machine);
+      const forecast = forecastPicard(steps, window, machine, request);
       candidates.push({ sampler: 'picard', window, ...forecast, speedUp: faster(forecast.seconds) });
     }
   }
@@ -88,14 +92,28 @@ function isUsual(candidate: Candidate, steps: number): boolean {
   return candidate.sampler === 'srds' && candidate.partition.length === defaultPartition(steps).length;
 }
 
+/** When iterations stop. */
+export type Stopping = Pick<PlanRequest, 'tolerance' | 'maxIterations'>;
+
 /** SRDS with as many iterations as it takes on average. */
-export function forecastSrds(partition: Partition, evaluationsPerStep: number, machine: Machine): Forecast {
-  return scaled(simulateSrds(partition, expectedIterations(partition), machine), evaluationsPerStep);
+export function forecastSrds(
+  partition: Partition,
+  evaluationsPerStep: number,
+  machine: Machine,
+  { tolerance, maxIterations = Infinity }: Stopping = {},
+): Forecast {
+  const iterations = Math.min(maxIterations, expectedIterations(partition, tolerance));
+  return scaled(simulateSrds(partition, iterations, machine), evaluationsPerStep);
 }
 
 /** picard with as many passes as it takes on average. */
-export function forecastPicard(steps: number, window: number, machine: Machine): Forecast {
-  return simulatePasses(window, expectedPasses(steps, window), machine);
+export function forecastPicard(
+  steps: number,
+  window: number,
+  machine: Machine,
+  { tolerance, maxIterations = Infinity }: Stopping = {},
+): Forecast {
+  return simulatePasses(window, Math.min(maxIterations, expectedPasses(steps, window, tolerance)), machine);
 }
 
 /** Block counts from half the square root of the steps to four times it. */

@@ -5,8 +5,10 @@ import type { Partition } from './partition.js';
 export interface Machine {
   /** Latency of a batch on each device. */
   readonly devices: readonly LatencyCurve[];
-  /** Rows that an evaluation takes: two with guidance, times the images that are drawn at once. */
+  /** Rows that an evaluation takes: two with guidance. */
   readonly rowsPerEvaluation: number;
+  /** Images that are drawn at once, their evaluations in batches with one another; default 1. */
+  readonly images?: number | undefined;
   /** Rows of the largest batch. */
   readonly maxRows: number;
 }
@@ -16,24 +18,30 @@ export interface Forecast {
   readonly seconds: number;
   /** Longest chain of evaluations in which each waits for the one before. */
   readonly critical: number;
-  /** All evaluations that are made, speculative ones included. */
+  /** All evaluations that are made for an image, speculative ones included. */
   readonly total: number;
   readonly batches: number;
 }
 
 /** An evaluation of SRDS, by where it stands in the recurrence: step 0 is the one at the block's start. */
 interface Task {
+  readonly image: number;
   readonly iteration: number;
   readonly block: number;
   readonly step: number;
 }
 
-/** The serial sampler: one evaluation after the other. */
+/** The serial sampler: one evaluation after the other, the images spread over the devices. */
 export function simulateSerial(evaluations: number, machine: Machine): Forecast {
-  const { rowsPerEvaluation } = machine;
-  const curve = fastest(machine, rowsPerEvaluation);
-  const seconds = evaluations * (latency(curve, rowsPerEvaluation) + (curve.hostSeconds ?? 0));
-  return { seconds, critical: evaluations, total: evaluations, batches: evaluations };
+  const { images = 1 } = machine;
+  const { hostSeconds = 0 } = machine.devices[0];
+  const { seconds, batches } = spread(images, machine);
+  return {
+    seconds: evaluations * (seconds + images * hostSeconds),
+    critical: evaluations,
+    total: evaluations,
+    batches: evaluations * batches,
+  };
 }
 
 /**
@@ -41,14 +49,16 @@ export function simulateSerial(evaluations: number, machine: Machine): Forecast 
  * @param passes after the first evaluation
  */
 export function simulatePasses(window: number, passes: number, machine: Machine): Forecast {
-  const { devices, rowsPerEvaluation } = machine;
-  const { hostSeconds = 0 } = devices[0];
-  const first = latency(fastest(machine, rowsPerEvaluation), rowsPerEvaluation);
-  const share = Math.ceil(window / devices.length) * rowsPerEvaluation;
-  const pass = Math.max(...devices.map((curve) => inParts(curve, share, machine))) + window * hostSeconds;
-  const total = 1 + Math.round(passes * window);
-  const batches = 1 + Math.round(passes * devices.length * Math.ceil(share / machine.maxRows));
-  return { seconds: first + passes * pass, critical: 1 + passes, total, batches };
+  const { images = 1 } = machine;
+  const { hostSeconds = 0 } = machine.devices[0];
+  const first = spread(images, machine);
+  const pass = spread(window * images, machine);
+  return {
+    seconds: first.seconds + passes * (pass.seconds + window * images * hostSeconds),
+    critical: 1 + passes,
+    total: 1 + Math.round(passes * window),
+    batches: first.batches + Math.round(passes * pass.batches),
+  };
 }
 
 /**
@@ -76,11 +86,51 @@ export function simulateSrds(partition: Partition, iterations: number, machine: 
 }
 
 function simulateWhole(partition: Partition, iterations: number, machine: Machine): Forecast {
+  const { rowsPerEvaluation, images = 1 } = machine;
+  const ready: Task[] = [];
+  const courses = Array.from({ length: images }, (_, image) => courseOf(image, partition, iterations, ready));
+  const free: LatencyCurve[] = [...machine.devices];
+  const running: { readonly at: number; readonly curve: LatencyCurve; readonly tasks: readonly Task[] }[] = [];
+  let now = 0;
+  let total = 0;
+  let batches = 0;
+  while (courses.some(({ end }) => end() === undefined)) {
+    while (free.length > 0 && ready.length > 0) {
+      ready.sort((a, b) => a.iteration - b.iteration || a.block - b.block || a.step - b.step || a.image - b.image);
+      const room = Math.min(machine.maxRows, Math.ceil((ready.length * rowsPerEvaluation) / free.length));
+      const tasks = ready.splice(0, Math.max(1, Math.floor(room / rowsPerEvaluation)));
+      const [curve] = free.splice(0, 1);
+      const seconds = latency(curve, tasks.length * rowsPerEvaluation) + tasks.length * (curve.hostSeconds ?? 0);
+      running.push({ at: now + seconds, curve, tasks });
+      total += tasks.length;
+      batches++;
+    }
+    running.sort((a, b) => a.at - b.at);
+    const [{ at }] = running;
+    now = at;
+    while (running.length > 0 && running[0].at === at) {
+      const [{ curve, tasks }] = running.splice(0, 1);
+      free.push(curve);
+      for (const task of tasks) courses[task.image].finish(task);
+    }
+  }
+  const critical = Math.max(...courses.map(({ end }) => end() ?? 0));
+  return { seconds: now, critical, total: Math.round(total / images), batches };
+}
+
+/** An image's way through the recurrence. */
+interface Course {
+  readonly finish: (task: Task) => void;
+  /** The depth at which its last iteration ended, once it has. */
+  readonly end: () => number | undefined;
+}
+
+/** @param ready takes the tasks that can be run */
+function courseOf(image: number, partition: Partition, iterations: number, ready: Task[]): Course {
   const blocks = partition.length;
   const exact = exactFronts(partition);
   const last = Math.min(iterations, exact.length - 1);
   const depths = new Map<string, number>();
-  const ready: Task[] = [];
   const key = (iteration: number, block: number, step: number) => `${iteration} ${block} ${step}`;
   const depthOf = (iteration: number, block: number, step: number) => depths.get(key(iteration, block, step));
   let end: number | undefined;
@@ -89,9 +139,10 @@ function simulateWhole(partition: Partition, iterations: number, machine: Machin
   const known = (p: number, i: number, depth: number): void => {
     if (i === blocks) {
       if (p === last) end = depth;
-    } else start({ iteration: p, block: i, step: 0 }, depth);
+    } else start({ image, iteration: p, block: i, step: 0 }, depth);
   };
   const start = (task: Task, depth: number): void => {
+    if (end !== undefined) return;
     ready.push(task);
     depths.set(`from ${key(task.iteration, task.block, task.step)}`, depth);
   };
@@ -109,39 +160,12 @@ function simulateWhole(partition: Partition, iterations: number, machine: Machin
       if (p === 0) known(0, i + 1, depth);
       else cross(p, i);
       // Block i's fine steps of the next iteration go on from here.
-      if (partition[i] > 1 && i >= exact[p]) start({ iteration: p + 1, block: i, step: 1 }, depth);
-    } else if (step < partition[i] - 1) start({ iteration: p, block: i, step: step + 1 }, depth);
+      if (partition[i] > 1 && i >= exact[p]) start({ image, iteration: p + 1, block: i, step: 1 }, depth);
+    } else if (step < partition[i] - 1) start({ image, iteration: p, block: i, step: step + 1 }, depth);
     else cross(p, i);
   };
-
   known(0, 0, 0);
-  const free: LatencyCurve[] = [...machine.devices];
-  const running: { readonly at: number; readonly curve: LatencyCurve; readonly tasks: readonly Task[] }[] = [];
-  let now = 0;
-  let total = 0;
-  let batches = 0;
-  while (end === undefined) {
-    while (free.length > 0 && ready.length > 0) {
-      ready.sort((a, b) => a.iteration - b.iteration || a.block - b.block || a.step - b.step);
-      const room = Math.min(machine.maxRows, Math.ceil((ready.length * machine.rowsPerEvaluation) / free.length));
-      const tasks = ready.splice(0, Math.max(1, Math.floor(room / machine.rowsPerEvaluation)));
-      const [curve] = free.splice(0, 1);
-      const seconds =
-        latency(curve, tasks.length * machine.rowsPerEvaluation) + tasks.length * (curve.hostSeconds ?? 0);
-      running.push({ at: now + seconds, curve, tasks });
-      total += tasks.length;
-      batches++;
-    }
-    running.sort((a, b) => a.at - b.at);
-    const [{ at }] = running;
-    now = at;
-    while (running.length > 0 && running[0].at === at) {
-      const [{ curve, tasks }] = running.splice(0, 1);
-      free.push(curve);
-      tasks.forEach(finish);
-    }
-  }
-  return { seconds: now, critical: end, total, batches };
+  return { finish, end: () => end };
 }
 
 /** How many boundaries are those of the serial sampler after each iteration, to the end: the first p at least, and those behind blocks of one step. */
@@ -154,12 +178,20 @@ function exactFronts(partition: Partition): number[] {
   }
 }
 
-function fastest({ devices }: Machine, rows: number): LatencyCurve {
-  return devices.reduce((a, b) => (latency(b, rows) < latency(a, rows) ? b : a));
+/** So many evaluations that wait for nothing, spread over the devices. */
+function spread(evaluations: number, machine: Machine): { readonly seconds: number; readonly batches: number } {
+  const { devices, rowsPerEvaluation, maxRows } = machine;
+  if (evaluations === 1) {
+    return { seconds: Math.min(...devices.map((curve) => latency(curve, rowsPerEvaluation))), batches: 1 };
+  }
+  const used = Math.min(devices.length, evaluations);
+  const share = Math.ceil(evaluations / used) * rowsPerEvaluation;
+  const seconds = Math.max(...devices.slice(0, used).map((curve) => inParts(curve, share, maxRows)));
+  return { seconds, batches: used * Math.ceil(share / maxRows) };
 }
 
-function inParts(curve: LatencyCurve, rows: number, { maxRows }: Machine): number {
+function inParts(curve: LatencyCurve, rows: number, maxRows: number): number {
   const whole = Math.floor(rows / maxRows);
-  const rest = rows - whole * maxRows;
-  return whole * latency(curve, maxRows) + (rest > 0 ? latency(curve, rest) : 0);
+  const rest = rows % maxRows;
+  return (whole > 0 ? whole * latency(curve, maxRows) : 0) + (rest > 0 ? latency(curve, rest) : 0);
 }

@@ -15,15 +15,16 @@ export async function formOf(context: Context, schema: z.ZodType, maxBytes: numb
   requireType(context, 'multipart/form-data');
   const kinds = kindsOf(schema);
   const parts = await partsOf(context.req.header('content-type') ?? '', await contentOf(context, maxBytes));
-  const fields: Record<string, unknown> = {};
+  const fields = new Map<string, unknown>();
   for (const { name: given, value } of parts) {
     const name = given.replace(/\[\]$/, '');
-    if (Object.hasOwn(fields, name)) {
+    if (fields.has(name)) {
       throw new ApiError(400, 'invalid_parameter', `expected ${name} once, found it again; leave one away`, name);
     }
-    fields[name] = typeof value === 'string' ? fromText(value, kinds.get(name)) : value;
+    fields.set(name, typeof value === 'string' ? fromText(value, kinds.get(name)) : value);
   }
-  return fields;
+  // Whatever a field is called, it becomes a property of its own.
+  return Object.fromEntries(fields);
 }
 
 interface Part {

@@ -171,7 +171,8 @@ export class Models {
 
   private async shut(loaded: Loaded): Promise<void> {
     const pipeline = await loaded.pipeline.catch(() => undefined);
-    await pipeline?.close();
+    // One that cannot be closed in order is gone all the same.
+    await pipeline?.close().catch(() => undefined);
     this.all.delete(loaded);
     this.freed();
   }

@@ -1,0 +1,30 @@
+/** Work that may run beside other work, and work that must run alone, in the order in which they are asked for. */
+export class Shared {
+  private readonly running = new Set<Promise<unknown>>();
+  /** Ends with the last that was asked to run alone. */
+  private alone: Promise<unknown> = Promise.resolve();
+
+  /** Runs beside others, after what was asked to run alone before. */
+  beside<Value>(work: () => Promise<Value>): Promise<Value> {
+    const result = this.alone.then(work);
+    this.note(result);
+    return result;
+  }
+
+  /** Runs when all that was asked for before has ended; what is asked for later waits. */
+  byItself<Value>(work: () => Promise<Value>): Promise<Value> {
+    const before = Promise.allSettled([this.alone, ...this.running]);
+    const result = before.then(work);
+    this.alone = result.catch(() => undefined);
+    return result;
+  }
+
+  private note(work: Promise<unknown>): void {
+    const settled = work.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.running.add(settled);
+    void settled.then(() => this.running.delete(settled));
+  }
+}
