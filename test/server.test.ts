@@ -164,6 +164,30 @@ test('image to image', async () => {
   assert.deepEqual(events, ['image_edit.partial_image', 'image_edit.completed']);
   const svg = await toFile(Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>'), 'a.svg');
   await assert.rejects(openai.images.edit({ image: svg, prompt: 'a' }), { status: 400, code: 'invalid_image' });
+  // A photo is brought to the model's size; its own name may be anything.
+  const photo = await sharp({ create: { width: 800, height: 400, channels: 3, background: '#406080' } })
+    .png()
+    .toBuffer();
+  const large = await openai.images.edit({ image: await toFile(photo, 'b.png'), prompt: 'a', ...extra });
+  assert.equal(large.size, '96x48');
+  const form = new FormData();
+  form.append('__proto__', new Blob([new Uint8Array(300_000)]), 'a.png');
+  form.append('prompt', 'a');
+  const response = await fetch(`${url}/v1/images/edits`, { method: 'POST', body: form });
+  assert.equal(response.status, 400);
+  assert.ok((await response.text()).length < 1000);
+});
+
+test('what is asked for in vain is said; seeds beyond 2^53 are text, both ways', async () => {
+  const wish = { prompt: 'a', steps: 2, sampler: 'serial' };
+  const vain = await post(url, '/v1/images/generations', { ...wish, blocks: 2 });
+  assert.match((vain.body as { warnings: string[] }).warnings.join(), /serial does nothing with blocks/);
+  const two = await post(url, '/v1/images/generations', { ...wish, n: 2, seed: Number.MAX_SAFE_INTEGER });
+  const [first, second] = (two.body as { data: { seed: number | string; b64_json: string }[] }).data;
+  assert.deepEqual([first.seed, second.seed], [Number.MAX_SAFE_INTEGER, '9007199254740992']);
+  const again = await post(url, '/v1/images/generations', { ...wish, seed: second.seed });
+  assert.equal((again.body as { data: { b64_json: string }[] }).data[0].b64_json, second.b64_json);
+  assert.equal('warnings' in (again.body as object), false);
 });
 
 test('models, and errors as OpenAI has them', async () => {
@@ -189,6 +213,7 @@ test('models, and errors as OpenAI has them', async () => {
     status: 400,
   });
   await assert.rejects(client.images.generate({ prompt: 'a', background: 'transparent' }), { status: 400 });
+  await assert.rejects(client.images.generate({ prompt: 'a', ...{ foo: 1 } }), { status: 400, param: 'foo' });
 });
 
 test("web UIs' tools: names, pictures and parameters are as they expect", async () => {
@@ -224,6 +249,7 @@ test("web UIs' tools: names, pictures and parameters are as they expect", async 
   ]);
   assert.equal(((await get('sd-models')) as { model_name: string }[])[0].model_name, 'sd15');
   assert.equal(((await get('progress')) as { progress: number }).progress, 0);
+  assert.deepEqual(await get('options'), { sd_model_checkpoint: 'sd15' });
   const wrong = await post(url, '/sdapi/v1/txt2img', { steps: 'many' });
   assert.equal(wrong.status, 400);
   assert.match((wrong.body as { detail: string }).detail, /steps: expected number/);
@@ -252,7 +278,7 @@ test('beyond this machine it listens with keys only, or when told to', () => {
   });
   assert.equal(parse({ host: '0.0.0.0', apiKeys: [KEY] }).host, '0.0.0.0');
   assert.equal(parse({ host: '0.0.0.0', allowAnonymous: true }).host, '0.0.0.0');
-  assert.throws(() => parse({ port: 70000 }), { message: /settings of a server in the test, found port/ });
+  assert.throws(() => parse({ port: 70000 }), { message: /a fitting port, found 70000 in the test/ });
   assert.throws(() => parse({ prot: 1 }), { message: /prot/ });
   const sources = [
     { name: 'first', settings: { port: 1 } },
@@ -332,6 +358,7 @@ test('the OpenAPI document has every route with the schemas that check it', asyn
     Object.keys(methods).map((method) => `${method} ${path}`),
   );
   assert.deepEqual(routes.filter((route) => route.includes('/v1/')).sort(), [
+    'get /sdapi/v1/options',
     'get /sdapi/v1/progress',
     'get /sdapi/v1/samplers',
     'get /sdapi/v1/sd-models',

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createLog, parseConfig, startServer, type RunningServer } from 'srds/server';
@@ -231,18 +234,20 @@ test('a full queue says when to ask again, a deadline ends what lasts longer', a
 });
 
 test('a model that cannot be loaded is an error of each request, not the end of the server', async () => {
-  const config = parseConfig([
-    { name: 'the test', settings: { port: 0, models: [SD15], device: 'cuda:7', logLevel: 'silent' } },
-  ]);
+  const folder = mkdtempSync(join(tmpdir(), 'srds-'));
+  cpSync(SD15, folder, { recursive: true });
+  writeFileSync(join(folder, 'unet/model.onnx'), 'no graph');
+  const config = parseConfig([{ name: 'the test', settings: { port: 0, models: [folder], logLevel: 'silent' } }]);
   const server = await startServer(config, { log: createLog('silent'), signal: new AbortController().signal });
   servers.push(server);
   for (let k = 0; k < 2; k++) {
     const { status, body } = await post(server.url, GENERATE, { prompt: 'a' });
-    assert.equal(status, 503);
-    assert.match((body as { error: { message: string } }).error.message, /cuda:7/);
+    assert.equal(status, 500);
+    assert.match((body as { error: { message: string } }).error.message, /unet/);
   }
   assert.equal((await fetch(`${server.url}/healthz/ready`)).status, 503);
   assert.equal((await fetch(`${server.url}/healthz/live`)).status, 200);
+  rmSync(folder, { recursive: true });
 });
 
 test('a client that only drips is cut off when the time for headers is over', async () => {

@@ -16,20 +16,24 @@ const SINGULAR: Readonly<Partial<Record<SettingName, string>>> = {
 export function serveCommand(ending: Ending): Command {
   const command = new Command('serve')
     .description('serve the OpenAI images API, and a page, until it is ended')
-    .option('--config <file>', 'JSON file of settings; those of the environment and the command line count more');
+    .option(
+      '--config <file>',
+      'JSON file of settings; those of the environment and the command line count more [SRDS_CONFIG]',
+    );
   for (const { name, kind, description, fallback, variable } of SETTINGS) {
-    const flag = `--${SINGULAR[name] ?? name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+    const flag = flagOf(name);
     const usual = typeof fallback === 'string' || typeof fallback === 'number' ? ` (default: ${fallback})` : '';
     const text = `${description}${usual} [${variable}]`;
     if (kind === 'boolean') command.option(flag, text);
     else if (kind === 'texts') command.option(`${flag} <value>`, `${text}; may be repeated`, collect);
     else command.option(`${flag} <value>`, text, (value: string) => fromText(kind, value));
   }
-  return command.action(async ({ config: file, ...flags }: Readonly<Record<string, unknown>>) => {
+  return command.action(async ({ config: given, ...flags }: Readonly<Record<string, unknown>>) => {
+    const file = given ?? process.env.SRDS_CONFIG;
     const config = parseConfig([
-      { name: 'the command line', settings: fromFlags(flags) },
-      { name: 'the environment', settings: fromEnvironment() },
-      ...(typeof file === 'string' ? [{ name: file, settings: await fromFile(file) }] : []),
+      { name: 'the command line', settings: fromFlags(flags), nameOf: flagOf },
+      { name: 'the environment', settings: fromEnvironment(), nameOf: variableOf },
+      ...(typeof file === 'string' && file !== '' ? [{ name: file, settings: await fromFile(file) }] : []),
     ]);
     ending.graceMs = (config.drain + 10) * 1000;
     let restart = (): void => undefined;
@@ -48,6 +52,14 @@ export function serveCommand(ending: Ending): Command {
     process.off('SIGHUP', onHangUp);
     ending.asPlanned = true;
   });
+}
+
+function flagOf(name: SettingName): string {
+  return `--${SINGULAR[name] ?? name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+function variableOf(name: SettingName): string {
+  return SETTINGS.find((setting) => setting.name === name)?.variable ?? name;
 }
 
 function collect(value: string, before: readonly string[] = []): string[] {
@@ -72,7 +84,7 @@ function fromEnvironment(): Given {
 }
 
 function unknownVariables(): string[] {
-  const known = new Set(['SRDS_DEBUG', ...SETTINGS.map(({ variable }) => variable)]);
+  const known = new Set(['SRDS_DEBUG', 'SRDS_CONFIG', ...SETTINGS.map(({ variable }) => variable)]);
   return Object.keys(process.env).filter((name) => name.startsWith('SRDS_') && !known.has(name));
 }
 
@@ -82,10 +94,10 @@ async function fromFile(file: string): Promise<Given> {
   };
   const text = await readFile(file, 'utf8').catch((error: unknown) => fail(messageOf(error)));
   try {
-    const content: unknown = JSON.parse(text);
+    const content: unknown = JSON.parse(text.replace(/^\uFEFF/, ''));
     return content !== null && typeof content === 'object' && !Array.isArray(content) ? content : fail('no object');
   } catch (error) {
     if (error instanceof SrdsError) throw error;
-    return fail('no JSON');
+    return fail(messageOf(error));
   }
 }

@@ -67,6 +67,8 @@ export function shuttingDown(): ApiError {
 export function logFailure(log: Logger, id: string, thrown: unknown): void {
   const { status } = toApiError(thrown);
   if (status < 500) return;
+  // A deadline, a server that is ending: nothing is wrong inside.
+  if (thrown instanceof ApiError) return log.warn({ id, status, error: thrown.message }, 'given up');
   log.error(
     { id, status, error: messageOf(thrown), stack: thrown instanceof Error ? thrown.stack : undefined },
     'failed',

@@ -97,15 +97,33 @@ export function fromText(kind: SettingKind, text: string): unknown {
   }
 }
 
+/** Where settings come from. */
+export interface Source {
+  /** What to call it in an error. */
+  readonly name: string;
+  readonly settings: Given;
+  /** What a setting is called there. */
+  readonly nameOf?: (setting: SettingName) => string;
+}
+
 /**
  * The configuration from its sources, those named first counting most.
- * @param sources each with what to call it in an error
  * @throws SrdsError INVALID_OPTION
  */
-export function parseConfig(sources: readonly { readonly name: string; readonly settings: Given }[]): ServerConfig {
-  for (const { name, settings } of sources) {
+export function parseConfig(sources: readonly Source[]): ServerConfig {
+  for (const { name, settings, nameOf = (setting: SettingName) => setting } of sources) {
     const { error } = schema.safeParse(settings);
-    if (error) throw invalid(`settings of a server in ${name}`, issueOf(error.issues[0]));
+    if (!error) continue;
+    const [issue] = error.issues;
+    const setting = issue.path[0] as SettingName | undefined;
+    if (setting === undefined) throw invalid(`settings of a server in ${name}`, issueOf(issue));
+    const words =
+      SETTINGS.find((one) => one.name === setting)?.kind === 'boolean'
+        ? 'true or false'
+        : issueOf({ ...issue, path: [] });
+    // Keys are no one's to read.
+    const found = setting === 'apiKeys' ? 'one' : JSON.stringify(settings[setting]);
+    throw invalid(`a fitting ${nameOf(setting)}`, `${found} in ${name}: ${words}`);
   }
   const merged = Object.assign({}, ...sources.map(({ settings }) => settings).reverse()) as Given;
   const { maxBody, memory, ...config } = schema.parse(merged);

@@ -1,5 +1,6 @@
 import type { GeneratedImage, GenerateEvent, GenerateResult } from '../pipeline/result.js';
-import { settingsOf, type GenerateOptions } from '../pipeline/options.js';
+import { SrdsError } from '../errors.js';
+import { settingsOf, SOLVERS, type GenerateOptions, type SolverName } from '../pipeline/options.js';
 import type { ModelFolder } from '../pipeline/modelFolder.js';
 import { ApiError, clientGone, deadlineExceeded, shuttingDown } from './apiError.js';
 import type { Progress, Services } from './services.js';
@@ -31,6 +32,8 @@ export type OrderEvent =
 export interface Drawn {
   readonly model: ModelFolder;
   readonly result: GenerateResult;
+  /** What was asked for in vain, and what else is to be known. */
+  readonly warnings: readonly string[];
   /** Finished ones, each with its pixels. */
   readonly images: readonly (GeneratedImage & { readonly rgb: NonNullable<GeneratedImage['rgb']> })[];
 }
@@ -58,10 +61,11 @@ export async function draw(services: Services, order: Order, onEvent: (event: Or
     metrics.queueSeconds.observe(queueSeconds);
     const progress: Progress = { id: order.id, startedAt: Date.now(), critical: 0, serial: 0 };
     services.underWay.add(progress);
+    const warnings: string[] = [];
     try {
       const result = await models.use(model, signal, async (pipeline) => {
         onEvent({ type: 'started', model: model.folder, queueSeconds });
-        const options = { ...order.options, ...(await order.init?.()) };
+        const options = fitted({ ...order.options, ...(await order.init?.()) }, model.folder, config.maxPixels);
         checkSize(options, model.folder, config.maxPixels);
         const run = pipeline.generate({ ...options, signal });
         let first = true;
@@ -71,6 +75,7 @@ export async function draw(services: Services, order: Order, onEvent: (event: Or
             first = false;
             metrics.firstPreviewSeconds.observe((performance.now() - begun) / 1000);
           }
+          if (event.type === 'warning') warnings.push(event.message);
           onEvent(event);
         }
         return run.result;
@@ -84,7 +89,7 @@ export async function draw(services: Services, order: Order, onEvent: (event: Or
         'drawn',
       );
       const images = result.images.flatMap(({ rgb, ...image }) => (rgb ? [{ ...image, rgb }] : []));
-      return { model: model.folder, result, images };
+      return { model: model.folder, result, warnings, images };
     } finally {
       services.underWay.delete(progress);
       leave();
@@ -96,7 +101,7 @@ export async function draw(services: Services, order: Order, onEvent: (event: Or
 
 /** @throws ApiError, SrdsError for what cannot or must not be drawn */
 function checkSize(options: GenerateOptions, model: ModelFolder, maxPixels: number | undefined): void {
-  const { width, height } = settingsOf(options, model);
+  const { width, height } = checkedSettings(options, model);
   const most = pixelLimit(model, maxPixels);
   if (width * height <= most) return;
   throw new ApiError(
@@ -105,6 +110,41 @@ function checkSize(options: GenerateOptions, model: ModelFolder, maxPixels: numb
     `expected at most ${most} pixels, found ${width}x${height}; ask for a smaller image`,
     'size',
   );
+}
+
+/** A solver that a model's own configuration does not allow is the client's mistake, not the server's. */
+function checkedSettings(options: GenerateOptions, model: ModelFolder) {
+  try {
+    return settingsOf(options, model);
+  } catch (error) {
+    const { solver } = options;
+    if (solver === undefined || !(error instanceof SrdsError) || error.code !== 'MODEL_INVALID') throw error;
+    const message = `expected a solver that ${model.name} can be drawn with, found ${solver}; leave it away or name another`;
+    throw new ApiError(400, 'invalid_parameter', message, 'solver');
+  }
+}
+
+/** Those that a model can be drawn with. */
+export function solversFor(model: ModelFolder): SolverName[] {
+  return SOLVERS.filter((solver) => {
+    try {
+      settingsOf({ prompt: '', solver, sampler: 'serial' }, model);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** Where an image to start from decides the size, and is too large, it is brought to about the area that the model is made for. */
+function fitted(options: GenerateOptions, model: ModelFolder, maxPixels: number | undefined): GenerateOptions {
+  const { init, width, height } = options;
+  if (!init || width !== undefined || height !== undefined) return options;
+  if (init.width * init.height <= pixelLimit(model, maxPixels)) return options;
+  const scale = Math.sqrt((model.size.width * model.size.height) / (init.width * init.height));
+  const { sizeStep } = model;
+  const side = (length: number) => Math.max(sizeStep, Math.round((length * scale) / sizeStep) * sizeStep);
+  return { ...options, width: side(init.width), height: side(init.height) };
 }
 
 /** Pixels of the largest image that may be asked for. */

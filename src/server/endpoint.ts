@@ -47,7 +47,8 @@ export function checked<Schema extends z.ZodType>(schema: Schema, content: unkno
   const { success, data, error } = schema.safeParse(content);
   if (success) return data;
   const [issue] = error.issues;
-  const param = issue.path.length > 0 ? String(issue.path[0]) : null;
+  const param =
+    issue.code === 'unrecognized_keys' ? issue.keys[0] : issue.path.length > 0 ? String(issue.path[0]) : null;
   throw new ApiError(
     400,
     'invalid_parameter',

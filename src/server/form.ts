@@ -19,7 +19,7 @@ export async function formOf(context: Context, schema: z.ZodType, maxBytes: numb
   for (const { name: given, value } of parts) {
     const name = given.replace(/\[\]$/, '');
     if (fields.has(name)) {
-      throw new ApiError(400, 'invalid_parameter', `expected ${name} once, found it again; leave one away`, name);
+      throw new ApiError(400, 'invalid_parameter', `expected ${name} once, found it again; give one only`, name);
     }
     fields.set(name, typeof value === 'string' ? fromText(value, kinds.get(name)) : value);
   }

@@ -5,7 +5,7 @@ import { pngParameters, SAMPLER_NAMES } from '../pipeline/pngParameters.js';
 import { SAMPLER_CHOICES, SOLVERS } from '../pipeline/options.js';
 import { version } from '../pipeline/version.js';
 import { logFailure, toApiError } from './apiError.js';
-import { draw, pixelLimit, type Drawn, type Order, type OrderEvent } from './drawing.js';
+import { draw, pixelLimit, solversFor, type Drawn, type Order, type OrderEvent } from './drawing.js';
 import { endpoint, type Endpoint } from './endpoint.js';
 import { EventStream } from './eventStream.js';
 import { fileOf, jsonSeed, srdsOf } from './openai/answers.js';
@@ -84,7 +84,9 @@ export function liveEndpoints(services: Services): Endpoint[] {
             pixels: pixelLimit(folder, config.maxPixels),
           })),
           samplers: [...SAMPLER_CHOICES],
-          solvers: SOLVERS.map((name) => ({ name, title: SAMPLER_NAMES[name] })),
+          solvers: SOLVERS.filter((name) => models.served.some(({ folder }) => solversFor(folder).includes(name))).map(
+            (name) => ({ name, title: SAMPLER_NAMES[name] }),
+          ),
           limits: { steps: config.maxSteps },
         };
         return Response.json(answer);
@@ -102,7 +104,15 @@ async function stream(services: Services, body: LiveRequest, order: Order): Prom
       if (event.type === 'queued') taken();
       teller.tell(event);
     };
-    draw(services, { ...order, options: { ...order.options, seed: body.seed ?? randomInt(2 ** 32) }, client }, onEvent)
+    draw(
+      services,
+      {
+        ...order,
+        options: { ...order.options, seed: body.seed === undefined ? randomInt(2 ** 32) : BigInt(body.seed) },
+        client,
+      },
+      onEvent,
+    )
       .then((drawn) => teller.done(drawn))
       .catch((error: unknown) => {
         refused(error);

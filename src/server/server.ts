@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pino, type Logger } from 'pino';
 import { messageOf, SrdsError } from '../errors.js';
-import { parseDevices } from '../pipeline/devices.js';
+import { findDevices, parseDevices } from '../pipeline/devices.js';
 import { inspectModel } from '../pipeline/inspect.js';
 import { BUNDLED_MODEL } from '../pipeline/modelFolder.js';
 import { openModel } from '../pipeline/openModel.js';
@@ -47,11 +47,12 @@ export function createLog(level: ServerConfig['logLevel']): Logger {
 
 /**
  * Starts a server; it listens at once and is ready when the first model is loaded.
- * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID, DOWNLOAD_FAILED, INVALID_OPTION, LISTEN_FAILED
+ * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID, DOWNLOAD_FAILED, INVALID_OPTION, DEVICE_UNAVAILABLE, LISTEN_FAILED
  */
 export async function startServer(config: ServerConfig, { log, signal }: StartOptions): Promise<RunningServer> {
   const served = await readModels(config, log, signal);
-  const devices = parseDevices(config.device);
+  const onWarning = (message: string) => log.warn(message);
+  const devices = await findDevices(parseDevices(config.device), onWarning);
   const metrics: Metrics = new Metrics({
     srds_queue_length: { help: 'Requests that wait for their turn', value: () => queue.waitingCount },
     srds_running: { help: 'Requests that are drawn', value: () => queue.runningCount },
@@ -65,10 +66,10 @@ export async function startServer(config: ServerConfig, { log, signal }: StartOp
       threads: config.threads,
       workers: config.workers,
       onBatch: (report) => metrics.batch(report),
-      onWarning: (message) => log.warn(message),
+      onWarning,
     });
   const models = new Models(served, open, config.memoryBytes);
-  const usual = devices !== 'auto' && devices.every(({ kind }) => kind === 'cpu') ? CONCURRENCY.cpu : CONCURRENCY.gpu;
+  const usual = devices.every(({ kind }) => kind === 'cpu') ? CONCURRENCY.cpu : CONCURRENCY.gpu;
   const queue = new Queue(config.concurrency ?? usual, config.queue);
   const stop = new AbortController();
   // Each request listens.
@@ -127,6 +128,10 @@ async function readModels(
     // Graphs are only looked into where their size matters.
     const weights = Number.isFinite(memoryBytes) ? (await inspectModel(folder)).weights : { all: 0, vaeEncoder: 0 };
     served.push({ name: folder.name, folder, bytes: weights.all + weights.vaeEncoder });
+  }
+  for (const { name, bytes } of served) {
+    if (bytes > memoryBytes)
+      log.warn({ model: name, bytes, memoryBytes }, 'this model takes more memory than allowed, even alone');
   }
   return served;
 }

@@ -1,6 +1,8 @@
 import type { Signal } from '@preact/signals';
 import type { Info } from './api.js';
-import type { Parameters } from './parameters.js';
+import { useSignal } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
+import { hasTolerance, type Parameters } from './parameters.js';
 
 interface Props {
   readonly parameters: Signal<Parameters>;
@@ -32,6 +34,12 @@ export function Form({ parameters, race, info, busy, onDraw, onCancel }: Props) 
     },
   });
   const sizes = sizesOf(info, value);
+  const more = useSignal(false);
+  const hasMore = value.solver + value.blocks + value.window !== '';
+  // What was restored is to be seen; what is emptied by hand stays where it is.
+  useEffect(() => {
+    if (hasMore) more.value = true;
+  }, [hasMore]);
   return (
     <form
       onSubmit={(event) => {
@@ -48,7 +56,7 @@ export function Form({ parameters, race, info, busy, onDraw, onCancel }: Props) 
           value={value.prompt}
           onInput={(event) => set({ prompt: event.currentTarget.value })}
           onKeyDown={(event) => {
-            if (event.key === 'Enter' && (event.ctrlKey || event.metaKey) && !busy) onDraw();
+            if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) event.currentTarget.form?.requestSubmit();
           }}
         />
       </label>
@@ -80,7 +88,16 @@ export function Form({ parameters, race, info, busy, onDraw, onCancel }: Props) 
       </label>
       <label>
         Tolerance
-        <input name="tolerance" type="number" min={0} max={255} step="any" required {...number('tolerance')} />
+        <input
+          name="tolerance"
+          type="number"
+          min={0}
+          max={255}
+          step="any"
+          required
+          disabled={!hasTolerance(value.sampler)}
+          {...number('tolerance')}
+        />
       </label>
       <label>
         Seed
@@ -128,7 +145,7 @@ export function Form({ parameters, race, info, busy, onDraw, onCancel }: Props) 
           onInput={(event) => set({ negativePrompt: event.currentTarget.value })}
         />
       </label>
-      <details class="wide" open={value.solver + value.blocks + value.window !== ''}>
+      <details class="wide" open={more.value} onToggle={(event) => (more.value = event.currentTarget.open)}>
         <summary>More</summary>
         <div class="more">
           <label>
@@ -148,7 +165,7 @@ export function Form({ parameters, race, info, busy, onDraw, onCancel }: Props) 
               name="blocks"
               pattern="\d+([ ,]+\d+)*"
               title="how many, or the steps of each"
-              placeholder="default"
+              placeholder="default; 8; 3 5 8 9"
               disabled={value.sampler !== 'srds'}
               value={value.blocks}
               onInput={(event) => set({ blocks: event.currentTarget.value })}
@@ -159,9 +176,9 @@ export function Form({ parameters, race, info, busy, onDraw, onCancel }: Props) 
             <input
               name="window"
               inputMode="numeric"
-              pattern="\d{1,4}"
+              pattern="[1-9]\d{0,3}"
               title="steps at a time"
-              placeholder="default"
+              placeholder="default; 16"
               disabled={['serial', 'srds', 'auto'].includes(value.sampler)}
               value={value.window}
               onInput={(event) => set({ window: event.currentTarget.value })}

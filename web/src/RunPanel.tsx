@@ -1,6 +1,6 @@
 import { ErrorBar } from './ErrorBar.js';
 import { Gantt, seconds } from './Gantt.js';
-import type { Parameters } from './parameters.js';
+import { hasTolerance, type Parameters } from './parameters.js';
 import { serialEstimate, type LiveRun } from './run.js';
 
 /** An image while it is drawn, and after. */
@@ -24,7 +24,7 @@ export function RunPanel({ run, parameters }: { readonly run: LiveRun; readonly 
         {isSerial && phase === 'done' ? 'done' : message}
       </p>
       {!isSerial && phase !== 'failed' && phase !== 'cancelled' && (
-        <ErrorBar iterations={iterations} tolerance={parameters.tolerance} />
+        <ErrorBar iterations={iterations} tolerance={hasTolerance(parameters.sampler) ? parameters.tolerance : 0} />
       )}
       <p class="numbers">
         {evaluations && (

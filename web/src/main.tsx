@@ -22,31 +22,40 @@ const needsKey = signal(false);
 const runs = signal<readonly { readonly run: LiveRun; readonly parameters: Parameters }[]>([]);
 const busy = signal(false);
 
+/** Takes parameters, but for what the server does not have. @param source for what is said of that */
+function adopt(found: Info, given: Parameters, source: string): void {
+  const { sampler, model, solver } = given;
+  const hasModel = model === '' || found.models.some(({ name }) => name === model);
+  const hasSolver = solver === '' || found.solvers.some(({ name }) => name === solver);
+  const hasSampler = found.samplers.includes(sampler);
+  const unknown = [
+    ...(hasSampler ? [] : [`the sampler ${sampler}`]),
+    ...(hasSolver ? [] : [`the solver ${solver}`]),
+    ...(hasModel ? [] : [`the model ${model}`]),
+  ];
+  if (unknown.length > 0) {
+    trouble.value = `${source} asks for ${unknown.join(' and ')}, which this server does not have; its own are taken instead.`;
+  }
+  parameters.value = {
+    ...given,
+    sampler: hasSampler ? sampler : DEFAULTS.sampler,
+    solver: hasSolver ? solver : '',
+    // The first is what is meant where none is named.
+    model: hasModel && model !== found.models[0]?.name ? model : '',
+  };
+}
+
 async function connect(): Promise<void> {
   try {
     const found = await getInfo(key.value);
     info.value = found;
     trouble.value = undefined;
-    const { sampler, model, solver } = parameters.value;
-    const unknown = [
-      ...(found.samplers.includes(sampler) ? [] : [`the sampler ${sampler}`]),
-      ...(solver === '' || found.solvers.some(({ name }) => name === solver) ? [] : [`the solver ${solver}`]),
-      ...(model === '' || found.models.some(({ name }) => name === model) ? [] : [`the model ${model}`]),
-    ];
-    if (unknown.length > 0) {
-      trouble.value = `The link asks for ${unknown.join(' and ')}, which this server does not have; its own are taken instead.`;
-      const sampled = found.samplers.includes(sampler) ? sampler : DEFAULTS.sampler;
-      parameters.value = {
-        ...parameters.value,
-        sampler: sampled,
-        solver: found.solvers.some(({ name }) => name === solver) ? solver : '',
-        model: found.models.some(({ name }) => name === model) ? model : '',
-      };
-    }
+    adopt(found, parameters.value, 'The link');
     needsKey.value = false;
   } catch (error) {
     needsKey.value = error instanceof ServerError && error.status === 401;
-    trouble.value = error instanceof Error ? error.message : String(error);
+    const said = error instanceof Error ? error.message : String(error);
+    trouble.value = needsKey.value && key.value === '' ? 'This server wants an API key.' : said;
     if (!needsKey.value) setTimeout(() => void reconnect(), RETRY_MS);
   }
 }
@@ -60,7 +69,7 @@ async function reconnect(): Promise<void> {
 async function drawNow(): Promise<void> {
   const asked = { ...parameters.value };
   busy.value = true;
-  const titles = race.value ? (['serial', asked.sampler] as const) : ([asked.sampler] as const);
+  const titles = [...new Set(race.value ? ['serial', asked.sampler] : [asked.sampler])];
   const seed = asked.seed === '' && race.value ? String(Math.floor(Math.random() * 2 ** 32)) : asked.seed;
   const started: { run: LiveRun; parameters: Parameters }[] = [];
   runs.value = started;
@@ -99,11 +108,15 @@ async function restore(file: File | undefined): Promise<void> {
   else {
     trouble.value = undefined;
     const solvers = info.value?.solvers ?? [];
-    const found = fromInfotext(text, solvers);
-    const known = info.value?.models.findIndex(({ name }) => name === found.model) ?? 0;
-    parameters.value = { ...DEFAULTS, ...found, model: known > 0 ? (found.model ?? '') : '' };
+    const restored = { ...DEFAULTS, ...fromInfotext(text, solvers) };
+    if (info.value) adopt(info.value, restored, 'The file');
+    else parameters.value = restored;
     const own = leftOut(text, solvers);
-    if (own.length > 0) trouble.value = `Restored but for what this page cannot ask for: ${own.join(', ')}.`;
+    if (own.length > 0) {
+      trouble.value = [trouble.value, `Restored but for what this page cannot ask for: ${own.join(', ')}.`]
+        .filter(Boolean)
+        .join(' ');
+    }
   }
 }
 
@@ -224,7 +237,8 @@ function ShareButton() {
     const { seed } = parameters.value;
     const hash = toHash({ ...parameters.value, seed: seed === '' && drawn !== undefined ? String(drawn) : seed });
     const link = `${location.origin}${location.pathname}#${hash}`;
-    location.hash = hash;
+    // Unlike another hash, this leaves the form as it is.
+    window.history.replaceState(undefined, '', `#${hash}`);
     said.value = await navigator.clipboard.writeText(link).then(
       () => 'Copied',
       () => 'The link is in the address bar',
@@ -264,7 +278,9 @@ function History() {
 }
 
 addEventListener('hashchange', () => {
-  parameters.value = { ...DEFAULTS, ...fromHash(location.hash) };
+  const given = { ...DEFAULTS, ...fromHash(location.hash) };
+  if (info.value) adopt(info.value, given, 'The link');
+  else parameters.value = given;
 });
 effect(() => {
   document.title = busy.value ? 'drawing · srds' : 'srds';

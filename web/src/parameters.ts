@@ -39,7 +39,7 @@ const NAMES = Object.keys(DEFAULTS) as (keyof Parameters)[];
 /** The content of a request. */
 export function requestOf(parameters: Parameters): object {
   const { prompt, negativePrompt, model, steps, sampler, tolerance, guidance, seed, size, solver } = parameters;
-  const refines = sampler !== 'serial' && sampler !== 'auto';
+  const windowed = !['serial', 'srds', 'auto'].includes(sampler);
   const blocks = [...parameters.blocks.matchAll(/\d+/g)].map(Number);
   return {
     prompt,
@@ -47,19 +47,24 @@ export function requestOf(parameters: Parameters): object {
     sampler,
     guidance,
     size,
-    ...(refines && sampler !== 'paradigms' && { tolerance }),
+    ...(hasTolerance(sampler) && { tolerance }),
     ...(negativePrompt !== '' && { negative_prompt: negativePrompt }),
     ...(model !== '' && { model }),
     ...(seed !== '' && { seed: Number(seed) }),
     ...(solver !== '' && { solver }),
     ...(sampler === 'srds' && blocks.length > 0 && { blocks: blocks.length === 1 ? blocks[0] : blocks }),
-    ...(refines && sampler !== 'srds' && parameters.window !== '' && { window: Number(parameters.window) }),
+    ...(windowed && parameters.window !== '' && { window: Number(parameters.window) }),
   };
+}
+
+/** Whether the tolerance of the page is this sampler's: ParaDiGMS has one of its own kind. */
+export function hasTolerance(sampler: string): boolean {
+  return sampler !== 'serial' && sampler !== 'paradigms';
 }
 
 /** Parameters as a link carries them: all, since defaults may differ where it leads. */
 export function toHash(parameters: Parameters): string {
-  const given = NAMES.filter((name) => parameters[name] !== '');
+  const given = NAMES.filter((name) => parameters[name] !== '' || DEFAULTS[name] !== '');
   return new URLSearchParams(given.map((name) => [name, String(parameters[name])])).toString();
 }
 
@@ -95,7 +100,7 @@ export interface SolverName {
  */
 export function fromInfotext(text: string, solvers: readonly SolverName[]): Partial<Parameters> {
   const lines = text.split('\n');
-  const last = lines.length > 1 ? (lines.pop() ?? '') : '';
+  const last = lines.length > 1 ? (lines.pop() ?? '').slice(0, MOST) : '';
   const negativeAt = lines.findIndex((line) => line.startsWith('Negative prompt: '));
   const prompt = (negativeAt < 0 ? lines : lines.slice(0, negativeAt)).join('\n');
   const negativePrompt = negativeAt < 0 ? '' : lines.slice(negativeAt).join('\n').replace('Negative prompt: ', '');
@@ -103,17 +108,37 @@ export function fromInfotext(text: string, solvers: readonly SolverName[]): Part
   for (const match of last.matchAll(/([^:,]+): (?:"((?:[^"\\]|\\.)*)"|([^,]*))(?:, |$)/g)) {
     const [, name, quoted, plain] = match as unknown as [string, string, string | undefined, string | undefined];
     const known = INFOTEXT[name.trim()];
-    if (known) texts[known] = quoted ?? plain;
+    if (known) texts[known] = quoted === undefined ? plain : unquoted(quoted);
   }
   texts.solver = solvers.find(({ title }) => title === texts.solver)?.name;
+  texts.blocks = blocksOf(texts.blocks, Number(texts.steps));
   return { ...fromTexts(texts), prompt, negativePrompt };
+}
+
+/** A hostile file must not keep the page busy. */
+const MOST = 10_000;
+
+function unquoted(text: string): string {
+  try {
+    return JSON.parse(`"${text}"`) as string;
+  } catch {
+    return text;
+  }
+}
+
+/** A file has the steps of each block, where a request with one number means how many; from an image on they are fewer steps. */
+function blocksOf(lengths: string | undefined, steps: number): string | undefined {
+  const sum = [...(lengths ?? '').matchAll(/\d+/g)].reduce((total, [length]) => total + Number(length), 0);
+  if (lengths === undefined || sum !== steps) return undefined;
+  return lengths.includes(' ') ? lengths : '1';
 }
 
 /** What a PNG's text says that the page has no place for. */
 export function leftOut(text: string, solvers: readonly SolverName[]): string[] {
-  const solver = /, ?Sampler: ([^,]+)/.exec(text)?.[1];
+  const last = text.slice(text.lastIndexOf('\n') + 1);
+  const solver = /, ?Sampler: ([^,]+)/.exec(last)?.[1];
   const known = solver === undefined || solvers.some(({ title }) => title === solver);
-  const given = UNKNOWN.filter((name) => text.includes(`, ${name}`));
+  const given = UNKNOWN.filter((name) => last.includes(`, ${name}`));
   return [...(known ? [] : [`Sampler ${solver}`]), ...given];
 }
 

@@ -109,7 +109,6 @@ export class LocalDevice {
       } catch (error) {
         if (!this.process.death || this.lost) throw error;
         if (++this.deaths >= MAX_DEATHS) throw this.givenUp(this.process.death);
-        this.onWarning(`the ${this.name} process failed, found ${this.process.death.found}; another takes its place`);
         if (!isWanted()) throw this.process.death;
       }
     }
@@ -125,6 +124,7 @@ export class LocalDevice {
   private async revive(): Promise<void> {
     if (!this.process.death) return;
     if (this.lost) throw this.process.death;
+    this.onWarning(`the ${this.name} process failed, found ${this.process.death.found}; another takes its place`);
     this.process = new DeviceProcess(this.settings);
     await this.open([...this.state.loaded.keys()]);
     for (const [id, inputs] of this.state.registered) this.register(id, inputs);

@@ -58,7 +58,12 @@ export async function imagesAnswer(
     data,
     ...aboutImages(wanted, settings),
     usage: usageOf(drawn),
+    ...warningsOf(drawn),
   };
+}
+
+export function warningsOf({ warnings }: Drawn): { readonly warnings?: string[] } {
+  return warnings.length > 0 ? { warnings: [...warnings] } : {};
 }
 
 export function usageOf({ result, model, images }: Drawn): Usage {

@@ -9,7 +9,7 @@ import type { Caller, Endpoint } from '../endpoint.js';
 import { endpoint } from '../endpoint.js';
 import { EventStream } from '../eventStream.js';
 import type { Services } from '../services.js';
-import { aboutImages, fileOf, imagesAnswer, jsonSeed, now, srdsOf, usageOf } from './answers.js';
+import { aboutImages, fileOf, imagesAnswer, jsonSeed, now, srdsOf, usageOf, warningsOf } from './answers.js';
 import {
   editRequest,
   generationRequest,
@@ -65,7 +65,7 @@ export function optionsOf(
   return {
     prompt,
     negativePrompt: body.negative_prompt,
-    seed: body.seed ?? randomInt(MAX_RANDOM_SEED),
+    seed: body.seed === undefined ? randomInt(MAX_RANDOM_SEED) : BigInt(body.seed),
     n,
     steps,
     guidance,
@@ -99,8 +99,10 @@ function checkImage(image: Uint8Array): void {
 async function initOf(image: Uint8Array): Promise<RgbImage> {
   try {
     return await readImage(image, MAX_INPUT_PIXELS);
-  } catch (error) {
-    throw new ApiError(400, 'invalid_image', toApiError(error).message, 'image');
+  } catch {
+    const most = MAX_INPUT_PIXELS / 1e6;
+    const message = `expected a whole image of at most ${most} megapixels, found one that is damaged or larger; give another`;
+    throw new ApiError(400, 'invalid_image', message, 'image');
   }
 }
 
@@ -192,6 +194,7 @@ class PartialImages {
           ...aboutImages(this.body, image.rgb),
           seed: jsonSeed(image.seed),
           usage: usageOf(drawn),
+          ...warningsOf(drawn),
           srds: srdsOf(image, drawn.result.settings),
         });
       });

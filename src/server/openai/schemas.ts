@@ -10,6 +10,7 @@ const withDefault = <Value extends string | number | boolean>(schema: z.ZodType<
   schema.nullish().transform((given) => given ?? value);
 
 const MAX_SEED = Number.MAX_SAFE_INTEGER;
+const SEED_ERROR = 'expected a whole number from 0 on, as text if it is larger than 2^53';
 
 /** What images are asked for. */
 function wishes({ maxSteps, deadline }: ServerConfig) {
@@ -17,7 +18,9 @@ function wishes({ maxSteps, deadline }: ServerConfig) {
     prompt: z.string().max(32_000).describe('what to draw'),
     model: optional(z.string().max(200)).describe('default: the first that is served'),
     size: withDefault(z.string().regex(/^(auto|\d{1,5}x\d{1,5})$/, 'expected auto or WIDTHxHEIGHT'), 'auto'),
-    seed: optional(z.int().min(0).max(MAX_SEED)).describe('of the first image; default: a random one'),
+    seed: optional(
+      z.union([z.int().min(0).max(MAX_SEED), z.string().regex(/^\d{1,19}$/)], { error: SEED_ERROR }),
+    ).describe('of the first image, text beyond 2^53; default: a random one'),
     steps: withDefault(z.int().min(1).max(maxSteps), Math.min(25, maxSteps)),
     guidance: withDefault(z.number().min(0).max(100), 5),
     negative_prompt: optional(z.string().max(32_000)),
@@ -76,7 +79,10 @@ export function editRequest(config: ServerConfig) {
   return z.strictObject({
     ...wishes(config),
     ...openAiFields(config),
-    image: z.instanceof(Uint8Array).describe('PNG, JPEG or WebP').meta({ type: 'string', format: 'binary' }),
+    image: z
+      .instanceof(Uint8Array, { error: 'expected a file' })
+      .describe('PNG, JPEG or WebP')
+      .meta({ type: 'string', format: 'binary' }),
     strength: withDefault(z.number().positive().max(1), 0.8).describe(
       'share of the steps that are taken from the image on',
     ),
@@ -105,6 +111,9 @@ const usage = z.object({
 });
 export type Usage = z.output<typeof usage>;
 
+/** Not there where there are none. */
+const warnings = z.array(z.string()).optional().describe('what was asked for in vain, for one');
+
 const about = {
   background: z.literal('opaque'),
   output_format: z.enum(IMAGE_FORMATS),
@@ -125,6 +134,7 @@ export const imagesAnswer = z.object({
   ),
   ...about,
   usage,
+  warnings,
 });
 export type ImagesAnswer = z.output<typeof imagesAnswer>;
 
@@ -144,6 +154,7 @@ export function imageEvents<Kind extends 'image_generation' | 'image_edit'>(kind
       ...event,
       seed: z.union([z.int(), z.string()]),
       usage,
+      warnings,
       srds: srdsInfo,
     }),
   ]);

@@ -3,11 +3,12 @@ import type { z } from 'zod';
 import { pngParameters, SAMPLER_NAMES } from '../../pipeline/pngParameters.js';
 import { SOLVERS, type SolverName } from '../../pipeline/options.js';
 import { ApiError } from '../apiError.js';
-import { draw, type Drawn } from '../drawing.js';
+import { draw, solversFor, type Drawn } from '../drawing.js';
 import { endpoint, type Caller, type Endpoint } from '../endpoint.js';
 import { fileOf, jsonSeed } from '../openai/answers.js';
 import type { Services } from '../services.js';
 import {
+  optionsAnswer,
   progressAnswer,
   samplersAnswer,
   sdModelsAnswer,
@@ -42,7 +43,21 @@ export function sdapiEndpoints(services: Services): Endpoint[] {
       summary: 'Solvers, by the names that web UIs give them.',
       answer: samplersAnswer,
       handle: () =>
-        Response.json(SOLVERS.map((solver) => ({ name: SAMPLER_NAMES[solver], aliases: [solver], options: {} }))),
+        Response.json(
+          SOLVERS.filter((solver) =>
+            services.models.served.some(({ folder }) => solversFor(folder).includes(solver)),
+          ).map((solver) => ({ name: SAMPLER_NAMES[solver], aliases: [solver], options: {} })),
+        ),
+    }),
+    endpoint({
+      method: 'get',
+      path: '/sdapi/v1/options',
+      summary: 'The model that is drawn with unless a request names another.',
+      answer: optionsAnswer,
+      handle: () => {
+        const [{ name }] = services.models.served;
+        return Response.json({ sd_model_checkpoint: name } satisfies z.output<typeof optionsAnswer>);
+      },
     }),
     endpoint({
       method: 'get',
@@ -107,7 +122,7 @@ async function txt2img(services: Services, body: Txt2imgRequest, caller: Caller)
   const answer: z.output<typeof txt2imgAnswer> = {
     images: files.map((file) => file.toString('base64')),
     parameters: body,
-    info: JSON.stringify(infoOf(drawn)),
+    info: JSON.stringify(infoOf(drawn, body.batch_size ?? 1)),
   };
   return Response.json(answer);
 }
@@ -122,7 +137,7 @@ function solverOf(name: string | undefined): SolverName | undefined {
   throw new ApiError(400, 'invalid_parameter', `expected one of ${known}, found ${name}; name one`, 'sampler_name');
 }
 
-function infoOf(drawn: Drawn): object {
+function infoOf(drawn: Drawn, batchSize: number): object {
   const { settings } = drawn.result;
   const seeds = drawn.images.map(({ seed }) => jsonSeed(seed));
   return {
@@ -135,7 +150,7 @@ function infoOf(drawn: Drawn): object {
     sampler_name: SAMPLER_NAMES[settings.solver],
     cfg_scale: settings.guidance,
     steps: settings.steps,
-    batch_size: seeds.length,
+    batch_size: batchSize,
     sd_model_name: drawn.model.name,
     infotexts: drawn.images.map((image) => pngParameters(image, settings, drawn.model.name)),
   };

@@ -60,6 +60,8 @@ export const samplersAnswer = z.array(
   z.object({ name: z.string(), aliases: z.array(z.string()), options: z.record(z.string(), z.string()) }),
 );
 
+export const optionsAnswer = z.object({ sd_model_checkpoint: z.string() });
+
 export const sdModelsAnswer = z.array(
   z.object({
     title: z.string(),

@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { Pipeline } from 'srds';
+import { fixture } from './support/fixtures.js';
+
+test('devices are measured while nothing is drawn', async () => {
+  const cache = mkdtempSync(join(tmpdir(), 'srds-cache-'));
+  process.env.XDG_CACHE_HOME = cache;
+  try {
+    const ends: string[] = [];
+    let begun: () => void = () => undefined;
+    const beginning = new Promise<void>((resolve) => (begun = resolve));
+    const pipeline = await Pipeline.open(fixture('models/sd15'));
+    try {
+      const draw = async (sampler: 'serial' | 'auto', steps: number) => {
+        const run = pipeline.generate({ prompt: 'a', steps, sampler, tolerance: 0.4 });
+        for await (const { type } of run) {
+          if (type === 'batch') ends.push(sampler);
+          if (ends.length === 1) begun();
+        }
+        return (await run.result).choice;
+      };
+      const long = draw('serial', 60);
+      await beginning;
+      const [, chosen] = await Promise.all([long, draw('auto', 20), draw('auto', 20)]);
+      assert.match(chosen?.reason ?? '', /serial sampler|gain|times/);
+    } finally {
+      await pipeline.close();
+    }
+    // A measurement is no one's batch, and whoever waits for one draws after those who drew.
+    assert.deepEqual(ends.slice(0, 60), Array(60).fill('serial'));
+    assert.ok(ends.length > 60 && ends.slice(60).every((sampler) => sampler === 'auto'));
+  } finally {
+    delete process.env.XDG_CACHE_HOME;
+    rmSync(cache, { recursive: true });
+  }
+});
