@@ -8,7 +8,7 @@ import { writeFiles } from './output.js';
 import { differenceToSerial, summary } from './report.js';
 import { seed, whole } from './values.js';
 
-const PROMPT = 'a metal sphere and a small red torus on a wooden floor at night';
+const PROMPT = 'a green cube beside a small black ball on the beach at sunset';
 const COLUMNS = ['iteration', 'sequential evaluations', 'change in grey levels'] as const;
 
 /** `srds demo`, which `npm start` calls: one image, and how it was reached. */
@@ -17,7 +17,7 @@ export function demoCommand(signal: AbortSignal): Command {
     .description('draw an image with SRDS and show how it got there')
     .argument('[prompt]', 'what to draw', PROMPT)
     .option('--steps <n>', 'steps of the fine grid', whole('--steps'), 50)
-    .option('--seed <n>', 'seed, as in PyTorch (default: 1)', seed)
+    .option('--seed <n>', 'seed, as in PyTorch (default: 11)', seed)
     .option('--out <folder>', 'where the images go', 'out/')
     .option('--compare', 'draw the serial sample too and measure the difference')
     .action(async (prompt: string, flags: { steps: number; seed?: bigint; out: string; compare?: boolean }) => {
@@ -38,7 +38,7 @@ export function demoCommand(signal: AbortSignal): Command {
           prompt,
           previews: true,
           steps: flags.steps,
-          seed: flags.seed ?? 1n,
+          seed: flags.seed ?? 11n,
           compare: flags.compare ?? false,
         },
         open: {},
