@@ -202,9 +202,9 @@ test("npm start's demo shows the iterations, where the images lie and what to do
   assert.match(stdout, /grey levels from the serial image on average/);
   assert.match(
     stdout,
-    /Image: {6}out\/a-red-ball-seed1\.png\nIterations: out\/a-red-ball-seed1-iterations\.png\n\nNext: /,
+    /Image: {6}out\/a-red-ball-seed11\.png\nIterations: out\/a-red-ball-seed11-iterations\.png\n\nNext: /,
   );
-  assert.deepEqual(readdirSync(join(cwd, 'out')).sort(), ['a-red-ball-seed1-iterations.png', 'a-red-ball-seed1.png']);
+  assert.deepEqual(readdirSync(join(cwd, 'out')).sort(), ['a-red-ball-seed11-iterations.png', 'a-red-ball-seed11.png']);
 });
 
 test('bad input is one line that says what was expected, with an exit code of its own, and leaves nothing', async () => {

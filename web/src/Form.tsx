@@ -104,7 +104,7 @@ export function Form({ parameters, race, info, busy, onDraw, onCancel }: Props) 
         <input
           name="seed"
           inputMode="numeric"
-          pattern="\d{0,15}"
+          pattern="\d{0,19}"
           placeholder="random"
           value={value.seed}
           onInput={(event) => set({ seed: event.currentTarget.value })}

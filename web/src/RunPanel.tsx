@@ -3,8 +3,15 @@ import { Gantt, seconds } from './Gantt.js';
 import { hasTolerance, type Parameters } from './parameters.js';
 import { serialEstimate, type LiveRun } from './run.js';
 
+interface Props {
+  readonly run: LiveRun;
+  readonly parameters: Parameters;
+  /** What the serial sampler took in the same race. */
+  readonly serialSeconds: number | undefined;
+}
+
 /** An image while it is drawn, and after. */
-export function RunPanel({ run, parameters }: { readonly run: LiveRun; readonly parameters: Parameters }) {
+export function RunPanel({ run, parameters, serialSeconds }: Props) {
   const state = run.state.value;
   const estimate = serialEstimate(state);
   const { title, phase, message, image, iterations, batches, evaluations, done, warnings } = state;
@@ -35,7 +42,10 @@ export function RunPanel({ run, parameters }: { readonly run: LiveRun; readonly 
           </span>
         )}
         {spent > 0 && <span>{seconds(spent)}</span>}
-        {estimate !== undefined && !isSerial && <span>serial: about {seconds(estimate)}</span>}
+        {!isSerial && serialSeconds !== undefined && <span>serial: {seconds(serialSeconds * 1000)}</span>}
+        {!isSerial && serialSeconds === undefined && estimate !== undefined && (
+          <span>serial: about {seconds(estimate)}</span>
+        )}
         {done?.reason && <span>{done.reason}</span>}
       </p>
       {warnings.map((warning) => (

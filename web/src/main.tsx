@@ -121,6 +121,9 @@ async function restore(file: File | undefined): Promise<void> {
 }
 
 function App() {
+  const raced =
+    runs.value.length > 1 ? runs.value.find(({ parameters }) => parameters.sampler === 'serial') : undefined;
+  const serialSeconds = raced?.run.state.value.done?.seconds;
   const dragged = useSignal(false);
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {
@@ -188,7 +191,7 @@ function App() {
         </div>
         <div class="runs">
           {runs.value.map(({ run, parameters }, i) => (
-            <RunPanel key={i} run={run} parameters={parameters} />
+            <RunPanel key={i} run={run} parameters={parameters} serialSeconds={serialSeconds} />
           ))}
           {runs.value.length === 0 && <p class="hint">The image appears here, and sharpens.</p>}
         </div>

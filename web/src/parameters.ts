@@ -50,7 +50,7 @@ export function requestOf(parameters: Parameters): object {
     ...(hasTolerance(sampler) && { tolerance }),
     ...(negativePrompt !== '' && { negative_prompt: negativePrompt }),
     ...(model !== '' && { model }),
-    ...(seed !== '' && { seed: Number(seed) }),
+    ...(seed !== '' && { seed: seed.length > 15 ? seed : Number(seed) }),
     ...(solver !== '' && { solver }),
     ...(sampler === 'srds' && blocks.length > 0 && { blocks: blocks.length === 1 ? blocks[0] : blocks }),
     ...(windowed && parameters.window !== '' && { window: Number(parameters.window) }),
