@@ -23,16 +23,23 @@ test('devices are measured while nothing is drawn', async () => {
         }
         return (await run.result).choice;
       };
-      const long = draw('serial', 60);
+      const long = draw('serial', 120);
       await beginning;
-      const [, chosen] = await Promise.all([long, draw('auto', 20), draw('auto', 20)]);
+      const measured = draw('auto', 20);
+      // Whoever waits for the measurement and goes away waits no longer.
+      const controller = new AbortController();
+      const given = pipeline.generate({ prompt: 'a', steps: 30, sampler: 'serial', signal: controller.signal }).result;
+      setTimeout(() => controller.abort(), 20);
+      assert.equal((await given).images[0].status, 'aborted');
+      assert.ok(ends.length < 120, 'the long one is not done');
+      const [, chosen] = await Promise.all([long, measured]);
       assert.match(chosen?.reason ?? '', /serial sampler|gain|times/);
     } finally {
       await pipeline.close();
     }
     // A measurement is no one's batch, and whoever waits for one draws after those who drew.
-    assert.deepEqual(ends.slice(0, 60), Array(60).fill('serial'));
-    assert.ok(ends.length > 60 && ends.slice(60).every((sampler) => sampler === 'auto'));
+    assert.deepEqual(ends.slice(0, 120), Array(120).fill('serial'));
+    assert.ok(ends.length > 120 && ends.slice(120).every((sampler) => sampler === 'auto'));
   } finally {
     delete process.env.XDG_CACHE_HOME;
     rmSync(cache, { recursive: true });

@@ -204,8 +204,9 @@ export class Pipeline {
       if (timesteps.kind === 'shared' && settings.sampler !== 'serial') {
         emit({ type: 'warning', message: sharedWarning(timesteps.why) });
       }
-      const drawn = await this.devices.beside(() =>
-        all(settings.seeds.map((seed, image) => this.drawOne(job, seed, image))),
+      const drawn = await this.devices.beside(
+        () => all(settings.seeds.map((seed, image) => this.drawOne(job, seed, image))),
+        signal,
       );
       const images = settings.compare
         ? await all(drawn.map(({ result }, image) => this.compared(job, result, image)))

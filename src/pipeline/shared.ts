@@ -1,12 +1,15 @@
+import { whenAborted } from '../sampler/evaluator.js';
+import { unlessAborted } from './waiting.js';
+
 /** Work that may run beside other work, and work that must run alone, in the order in which they are asked for. */
 export class Shared {
   private readonly running = new Set<Promise<unknown>>();
   /** Ends with the last that was asked to run alone. */
   private alone: Promise<unknown> = Promise.resolve();
 
-  /** Runs beside others, after what was asked to run alone before. */
-  beside<Value>(work: () => Promise<Value>): Promise<Value> {
-    const result = this.alone.then(work);
+  /** Runs beside others, after what was asked to run alone before. @param signal once it is aborted there is nothing to wait for */
+  beside<Value>(work: () => Promise<Value>, signal: AbortSignal): Promise<Value> {
+    const result = unlessAborted(Promise.race([this.alone, whenAborted(signal)]), signal).then(work);
     this.note(result);
     return result;
   }
