@@ -5,7 +5,6 @@ import type { ConditioningId, Engine, Precision } from '../engine/engine.js';
 import { findDevices } from '../engine/onnx/probe.js';
 import { LocalEngine, type LocalEngineOptions } from '../engine/onnx/localEngine.js';
 import type { EvaluationCount } from '../sampler/events.js';
-import { whenAborted } from '../sampler/evaluator.js';
 import { Run } from '../sampler/run.js';
 import { serial } from '../sampler/serial.js';
 import { finalScale } from '../schedule/grid.js';
@@ -23,7 +22,7 @@ import { openModel, type OpenModelOptions } from './openModel.js';
 import { Networks, sharedWarning } from './network.js';
 import { startSampler, stopsBelow } from './samplers.js';
 import { settingsOf, type GenerateOptions, type Settings } from './options.js';
-import { all, unlessAborted } from './waiting.js';
+import { all, unlessAborted, untilAborted } from './waiting.js';
 import { Shared } from './shared.js';
 import { Residency } from './residency.js';
 import type { GeneratedImage, GenerateEvent, GenerateResult, ImageEvaluations } from './result.js';
@@ -183,7 +182,7 @@ export class Pipeline {
     const seconds = { load: this.loadSeconds, encode: 0, sample: 0, decode: 0 };
     const preparing = this.prepare(settings, emit, signal);
     lastFor(preparing);
-    const ready = await unlessAborted(Promise.race([preparing, whenAborted(signal)]), signal);
+    const ready = await untilAborted(preparing, signal);
     if (!ready) {
       const images = settings.seeds.map((seed) => aborted(seed, settings, sizeOf(latentDims(this.model, settings))));
       return { images, settings, seconds, timesteps: undefined, choice: undefined, batches: 0 };
@@ -192,7 +191,7 @@ export class Pipeline {
     let { job } = ready;
     try {
       const timesteps = this.networks.timestepBatching;
-      const choice = await unlessAborted(Promise.race([this.choose(job), whenAborted(signal)]), signal);
+      const choice = await untilAborted(this.choose(job), signal);
       settings = choice?.settings ?? {
         ...settings,
         sampler: settings.sampler === 'auto' ? 'serial' : settings.sampler,

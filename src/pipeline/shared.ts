@@ -1,5 +1,4 @@
-import { whenAborted } from '../sampler/evaluator.js';
-import { unlessAborted } from './waiting.js';
+import { untilAborted } from './waiting.js';
 
 /** Work that may run beside other work, and work that must run alone, in the order in which they are asked for. */
 export class Shared {
@@ -9,8 +8,13 @@ export class Shared {
 
   /** Runs beside others, after what was asked to run alone before. @param signal once it is aborted there is nothing to wait for */
   beside<Value>(work: () => Promise<Value>, signal: AbortSignal): Promise<Value> {
-    const result = unlessAborted(Promise.race([this.alone, whenAborted(signal)]), signal).then(work);
-    this.note(result);
+    const result = untilAborted(this.alone, signal).then(work);
+    const settled = result.then(
+      () => undefined,
+      () => undefined,
+    );
+    this.running.add(settled);
+    void settled.then(() => this.running.delete(settled));
     return result;
   }
 
@@ -20,14 +24,5 @@ export class Shared {
     const result = before.then(work);
     this.alone = result.catch(() => undefined);
     return result;
-  }
-
-  private note(work: Promise<unknown>): void {
-    const settled = work.then(
-      () => undefined,
-      () => undefined,
-    );
-    this.running.add(settled);
-    void settled.then(() => this.running.delete(settled));
   }
 }

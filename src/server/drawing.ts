@@ -3,6 +3,7 @@ import { SrdsError } from '../errors.js';
 import { settingsOf, SOLVERS, type GenerateOptions, type SolverName } from '../pipeline/options.js';
 import type { ModelFolder } from '../pipeline/modelFolder.js';
 import { ApiError, clientGone, deadlineExceeded, shuttingDown } from './apiError.js';
+import type { Models, ServedModel } from './models.js';
 import type { Progress, Services } from './services.js';
 
 /** Images that are asked for. */
@@ -124,16 +125,17 @@ function checkedSettings(options: GenerateOptions, model: ModelFolder) {
   }
 }
 
-/** Those that a model can be drawn with. */
-export function solversFor(model: ModelFolder): SolverName[] {
-  return SOLVERS.filter((solver) => {
+/** Those that at least one of the models can be drawn with. */
+export function solversFor(models: Models): SolverName[] {
+  const allowed = (solver: SolverName, { folder }: ServedModel) => {
     try {
-      settingsOf({ prompt: '', solver, sampler: 'serial' }, model);
+      settingsOf({ prompt: '', solver, sampler: 'serial' }, folder);
       return true;
     } catch {
       return false;
     }
-  });
+  };
+  return SOLVERS.filter((solver) => models.served.some((model) => allowed(solver, model)));
 }
 
 /** Where an image to start from decides the size, and is too large, it is brought to about the area that the model is made for. */

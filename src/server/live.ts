@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import { z } from 'zod';
 import { encodeImage } from '../pipeline/encode.js';
 import { pngParameters, SAMPLER_NAMES } from '../pipeline/pngParameters.js';
-import { SAMPLER_CHOICES, SOLVERS } from '../pipeline/options.js';
+import { SAMPLER_CHOICES } from '../pipeline/options.js';
 import { version } from '../pipeline/version.js';
 import { logFailure, toApiError } from './apiError.js';
 import { draw, pixelLimit, solversFor, type Drawn, type Order, type OrderEvent } from './drawing.js';
@@ -84,9 +84,7 @@ export function liveEndpoints(services: Services): Endpoint[] {
             pixels: pixelLimit(folder, config.maxPixels),
           })),
           samplers: [...SAMPLER_CHOICES],
-          solvers: SOLVERS.filter((name) => models.served.some(({ folder }) => solversFor(folder).includes(name))).map(
-            (name) => ({ name, title: SAMPLER_NAMES[name] }),
-          ),
+          solvers: solversFor(models).map((name) => ({ name, title: SAMPLER_NAMES[name] })),
           limits: { steps: config.maxSteps },
         };
         return Response.json(answer);

@@ -2,7 +2,7 @@ import type { Signal } from '@preact/signals';
 import type { Info } from './api.js';
 import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
-import { hasTolerance, type Parameters } from './parameters.js';
+import { hasTolerance, hasWindow, type Parameters } from './parameters.js';
 
 interface Props {
   readonly parameters: Signal<Parameters>;
@@ -179,7 +179,7 @@ export function Form({ parameters, race, info, busy, onDraw, onCancel }: Props) 
               pattern="[1-9]\d{0,3}"
               title="steps at a time"
               placeholder="default; 16"
-              disabled={['serial', 'srds', 'auto'].includes(value.sampler)}
+              disabled={!hasWindow(value.sampler)}
               value={value.window}
               onInput={(event) => set({ window: event.currentTarget.value })}
             />

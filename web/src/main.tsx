@@ -22,8 +22,13 @@ const needsKey = signal(false);
 const runs = signal<readonly { readonly run: LiveRun; readonly parameters: Parameters }[]>([]);
 const busy = signal(false);
 
-/** Takes parameters, but for what the server does not have. @param source for what is said of that */
-function adopt(found: Info, given: Parameters, source: string): void {
+/** Takes parameters, but for what the server, once it is known, does not have. @param source for what is said of that */
+function adopt(given: Parameters, source: string): void {
+  const found = info.value;
+  if (!found) {
+    parameters.value = given;
+    return;
+  }
   const { sampler, model, solver } = given;
   const hasModel = model === '' || found.models.some(({ name }) => name === model);
   const hasSolver = solver === '' || found.solvers.some(({ name }) => name === solver);
@@ -47,10 +52,9 @@ function adopt(found: Info, given: Parameters, source: string): void {
 
 async function connect(): Promise<void> {
   try {
-    const found = await getInfo(key.value);
-    info.value = found;
+    info.value = await getInfo(key.value);
     trouble.value = undefined;
-    adopt(found, parameters.value, 'The link');
+    adopt(parameters.value, 'The link');
     needsKey.value = false;
   } catch (error) {
     needsKey.value = error instanceof ServerError && error.status === 401;
@@ -108,9 +112,7 @@ async function restore(file: File | undefined): Promise<void> {
   else {
     trouble.value = undefined;
     const solvers = info.value?.solvers ?? [];
-    const restored = { ...DEFAULTS, ...fromInfotext(text, solvers) };
-    if (info.value) adopt(info.value, restored, 'The file');
-    else parameters.value = restored;
+    adopt({ ...DEFAULTS, ...fromInfotext(text, solvers) }, 'The file');
     const own = leftOut(text, solvers);
     if (own.length > 0) {
       trouble.value = [trouble.value, `Restored but for what this page cannot ask for: ${own.join(', ')}.`]
@@ -281,9 +283,7 @@ function History() {
 }
 
 addEventListener('hashchange', () => {
-  const given = { ...DEFAULTS, ...fromHash(location.hash) };
-  if (info.value) adopt(info.value, given, 'The link');
-  else parameters.value = given;
+  adopt({ ...DEFAULTS, ...fromHash(location.hash) }, 'The link');
 });
 effect(() => {
   document.title = busy.value ? 'drawing · srds' : 'srds';

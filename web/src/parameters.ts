@@ -39,7 +39,6 @@ const NAMES = Object.keys(DEFAULTS) as (keyof Parameters)[];
 /** The content of a request. */
 export function requestOf(parameters: Parameters): object {
   const { prompt, negativePrompt, model, steps, sampler, tolerance, guidance, seed, size, solver } = parameters;
-  const windowed = !['serial', 'srds', 'auto'].includes(sampler);
   const blocks = [...parameters.blocks.matchAll(/\d+/g)].map(Number);
   return {
     prompt,
@@ -53,8 +52,13 @@ export function requestOf(parameters: Parameters): object {
     ...(seed !== '' && { seed: seed.length > 15 ? seed : Number(seed) }),
     ...(solver !== '' && { solver }),
     ...(sampler === 'srds' && blocks.length > 0 && { blocks: blocks.length === 1 ? blocks[0] : blocks }),
-    ...(windowed && parameters.window !== '' && { window: Number(parameters.window) }),
+    ...(hasWindow(sampler) && parameters.window !== '' && { window: Number(parameters.window) }),
   };
+}
+
+/** Whether a sampler works on a window of steps. */
+export function hasWindow(sampler: string): boolean {
+  return !['serial', 'srds', 'auto'].includes(sampler);
 }
 
 /** Whether the tolerance of the page is this sampler's: ParaDiGMS has one of its own kind. */

@@ -44,9 +44,11 @@ export function sdapiEndpoints(services: Services): Endpoint[] {
       answer: samplersAnswer,
       handle: () =>
         Response.json(
-          SOLVERS.filter((solver) =>
-            services.models.served.some(({ folder }) => solversFor(folder).includes(solver)),
-          ).map((solver) => ({ name: SAMPLER_NAMES[solver], aliases: [solver], options: {} })),
+          solversFor(services.models).map((solver) => ({
+            name: SAMPLER_NAMES[solver],
+            aliases: [solver],
+            options: {},
+          })),
         ),
     }),
     endpoint({
