@@ -96,9 +96,14 @@ test('auto measures once, keeps the curve, says why it chose, and draws what tha
   // ONNX Runtime would keep an identifier there and report to its makers.
   assert.deepEqual(readdirSync(env.XDG_CACHE_HOME), ['srds']);
   const curve = join(env.XDG_CACHE_HOME, 'srds/curves', curves[0]);
-  const written = readFileSync(curve, 'utf8');
+  // One that other work disturbed is written down, and measured again.
+  const written = JSON.stringify({ ...(JSON.parse(readFileSync(curve, 'utf8')) as object), steady: true });
+  writeFileSync(curve, written);
   assert.equal(report.parse(JSON.parse((await srds(...args)).stdout)).sampler, sampler);
   assert.equal(readFileSync(curve, 'utf8'), written);
+  writeFileSync(curve, JSON.stringify({ ...(JSON.parse(written) as object), steady: false, points: [{ rows: 2, seconds: 77 }] }));
+  assert.equal((await srds(...args)).code, 0);
+  assert.doesNotMatch(readFileSync(curve, 'utf8'), /77/);
   const exact = JSON.parse((await srds(...args, '--sampler', 'auto', '--tolerance', '0')).stdout) as object;
   assert.equal(report.parse(exact).sampler, 'serial');
   // A machine on which batches cost nothing more.

@@ -15,7 +15,7 @@ import { latentDims, type ModelFolder } from './modelFolder.js';
 const ROUNDS = 3;
 const MEASURE_SECONDS = 0.15;
 const MOST_RUNS = 12;
-/** Where the last round takes so many times what the first did, or the other way around, the curve is not kept for later. */
+/** Where the last round takes so many times what the first did, or the other way around, the next process measures again. */
 const STEADY = 1.3;
 /** A batch that takes as long is run once. */
 const SLOW_SECONDS = 2;
@@ -63,7 +63,7 @@ export async function calibrate(
   const key = await keyOf(input).catch(() => undefined);
   if (key !== undefined) {
     input.curves.set(key, curve);
-    if (steady) await keep(fileOf(key), curve, input);
+    await keep(fileOf(key), { steady, ...curve }, input);
   }
   return machineWith(curve, input);
 }
@@ -81,11 +81,14 @@ function fileOf(key: string): string {
   return join(cacheFolder(), `${key}.json`);
 }
 
-/** A curve that was kept; one that is not there or cannot be read is measured again. */
-function curveIn(file: string): Promise<LatencyCurve | undefined> {
-  return readFile(file, 'utf8')
-    .then((text) => parseCurve(JSON.parse(text), file))
-    .catch(() => undefined);
+/** A curve that was kept; one that is not there, cannot be read or was measured beside other work is measured again. */
+async function curveIn(file: string): Promise<LatencyCurve | undefined> {
+  try {
+    const content = JSON.parse(await readFile(file, 'utf8')) as { readonly steady?: boolean };
+    return content.steady === false ? undefined : parseCurve(content, file);
+  } catch {
+    return undefined;
+  }
 }
 
 function machineWith(curve: LatencyCurve, input: CalibrationInput): Machine {
@@ -189,8 +192,8 @@ function batchOf({ model, width, height, unetOutput, conditioning }: Calibration
 }
 
 /** Two runs may measure at the same time: a file is whole or not there. */
-async function keep(file: string, curve: LatencyCurve, { model, engine }: CalibrationInput): Promise<void> {
-  const content = { model: model.name, device: engine.device, version: version(), ...curve };
+async function keep(file: string, measured: object, { model, engine }: CalibrationInput): Promise<void> {
+  const content = { model: model.name, device: engine.device, version: version(), ...measured };
   const part = `${file}.${process.pid}`;
   try {
     await makeFolder(cacheFolder());

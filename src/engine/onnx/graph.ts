@@ -46,17 +46,17 @@ export class Graph {
   static async open(given: GraphFile, settings: ProcessSettings): Promise<Graph> {
     const file = fileFor(given, settings);
     if (settings.lanes.length > 0) {
-      const prepared = await prepareModel(file, true);
+      const prepared = await prepareModel(file, 'fused');
       if (prepared.values)
         return new Graph(prepared, settings, false, undefined, file.path === given.half, prepared.values);
     }
-    let prepared = await prepareModel(file, false);
+    let prepared = await prepareModel(file, 'given');
     let session = await openSession(prepared, settings);
     if (
       [...session.inputMetadata, ...session.outputMetadata].some((value) => value.isTensor && value.type === 'float16')
     ) {
       await session.release();
-      prepared = await prepareModel(file, true);
+      prepared = await prepareModel(file, 'inMemory');
       session = await openSession(prepared, settings);
     }
     const values = { inputs: session.inputMetadata.map(describe), outputs: session.outputMetadata.map(describe) };

@@ -11,6 +11,7 @@ import {
   type TensorProto,
   type ValueInfoProto,
 } from 'onnx-buf';
+import { valueOf } from './constants.js';
 
 const FLOAT: number = TensorProto_DataType.FLOAT;
 const HALF: number = TensorProto_DataType.FLOAT16;
@@ -152,10 +153,6 @@ function isPhase({ opType }: NodeProto): boolean {
 function narrow({ opType }: NodeProto, attribute: AttributeProto): void {
   const says = (opType === 'Cast' && attribute.name === 'to') || attribute.name === 'dtype';
   if (says && Number(attribute.i) === FLOAT) attribute.i = BigInt(HALF);
-}
-
-function valueOf({ attribute }: NodeProto): TensorProto | undefined {
-  return attribute.find(({ name }) => name === 'value')?.t;
 }
 
 function renamed(names: readonly string[], name: string): string[] {

@@ -14,6 +14,7 @@ import {
   type ValueInfoProto,
 } from 'onnx-buf';
 import type { GraphFile, GraphInfo, Precision, Rewrite, TensorInfo } from '../engine.js';
+import { fuse } from './fuse.js';
 import { computeInHalf, singleInterface, storedInHalf } from './half.js';
 import { rewriteInput } from './rewrite.js';
 
@@ -47,16 +48,16 @@ const INLINE_BYTES = 1024;
  * Prepares an ONNX file for sessions. What has to be changed (an input with one value for the whole batch where one a row
  * is wanted, precision, float16 inputs) is changed in memory; nothing is written, and no weight is copied: the new graph
  * refers to the weights in their files.
- * @param always whether to make a graph in memory even where the file could be opened as it is
+ * @param how `given` opens the file as it is if that will do, `inMemory` never does, `fused` writes the graph as GPUs run it best
  * @throws Error if the file is no ONNX model, or cannot be computed in the precision that is asked for
  */
-export async function prepareModel(file: GraphFile, always: boolean): Promise<PreparedModel> {
+export async function prepareModel(file: GraphFile, how: 'given' | 'inMemory' | 'fused'): Promise<PreparedModel> {
   const { path, perRow, precision } = file;
   const real = await realpath(path);
   // Weights beside a link are links too, and ONNX Runtime takes none that lie in another folder.
   const linked = dirname(real) !== (await realpath(dirname(path)));
   const asItIs = { source: () => path };
-  if (perRow === undefined && precision !== 'float16' && !linked && !always) return asItIs;
+  if (perRow === undefined && precision !== 'float16' && !linked && how === 'given') return asItIs;
   const bytes = await readWhole(real);
   const model = fromBinary(ModelProtoSchema, bytes);
   const { graph } = model;
@@ -64,12 +65,13 @@ export async function prepareModel(file: GraphFile, always: boolean): Promise<Pr
   const rewrite = perRow === undefined ? undefined : rewriteInput(graph, perRow);
   const half = precision === 'float16' || (precision === 'auto' && storedInHalf(graph));
   const changed = [singleInterface(graph), rewrite?.status === 'rewritten', half].includes(true);
-  if (!changed && !linked && !always) return { ...asItIs, rewrite };
+  if (!changed && !linked && how === 'given') return { ...asItIs, rewrite };
   const weights = await leaveWeights(model, bytes, path);
   if (weights === undefined) {
     if (precision === 'float16') throw new Error('its weights lie in several folders: give it as a float16 graph');
     return { ...asItIs, rewrite: rewrite && scattered(rewrite.input) };
   }
+  if (how === 'fused') fuse(model);
   const why = half ? computeInHalf(graph) : undefined;
   if (why !== undefined && precision === 'float16') throw new Error(`it cannot run in float16: ${why}`);
   const light = fromBinary(ModelProtoSchema, toBinary(ModelProtoSchema, model));

@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf';
-import { TensorProto_DataType, TensorShapeProto_DimensionSchema } from 'onnx-buf';
-import type { GraphProto, NodeProto, TensorProto } from 'onnx-buf';
+import { TensorShapeProto_DimensionSchema, type GraphProto, type NodeProto } from 'onnx-buf';
 import { isShared, type Rewrite } from '../engine.js';
+import { constantsOf, numbersOf, type Constants } from './constants.js';
 
 /**
  * Gives an input one value a row instead of one for the batch. Optimum's UNets take a scalar timestep, which is made a
@@ -41,17 +41,6 @@ export function rewriteInput(graph: GraphProto, name: string): Rewrite | undefin
   shape.dim = [create(TensorShapeProto_DimensionSchema, { value: { case: 'dimParam', value: 'batch_size' } })];
   graph.valueInfo = graph.valueInfo.filter((info) => !reached.has(info.name));
   return { status: 'rewritten', input: name };
-}
-
-type Constants = ReadonlyMap<string, TensorProto>;
-
-function constantsOf(graph: GraphProto): Constants {
-  const constants = new Map(graph.initializer.map((tensor) => [tensor.name, tensor]));
-  for (const { opType, attribute, output } of graph.node) {
-    const value = opType === 'Constant' ? attribute.find(({ name }) => name === 'value')?.t : undefined;
-    if (value) constants.set(output[0], value);
-  }
-  return constants;
 }
 
 /** Whether a node makes a vector of one of a scalar. */
@@ -101,13 +90,4 @@ function usedInside(graph: GraphProto, names: ReadonlySet<string>): boolean {
   return inner.some(
     (part) => part.node.some(({ input }) => input.some((value) => names.has(value))) || usedInside(part, names),
   );
-}
-
-/** The whole numbers in a small int64 tensor. */
-function numbersOf(tensor: TensorProto | undefined): number[] | undefined {
-  if (tensor?.dataType !== (TensorProto_DataType.INT64 as number)) return undefined;
-  const { rawData, int64Data } = tensor;
-  if (int64Data.length > 0) return int64Data.map(Number);
-  const view = new DataView(rawData.buffer, rawData.byteOffset, rawData.byteLength);
-  return Array.from({ length: rawData.byteLength / 8 }, (_, k) => Number(view.getBigInt64(8 * k, true)));
 }
