@@ -153,6 +153,20 @@ test('a batch is no larger than pays for those who ask, and the engine is full w
   await Promise.all(results);
 });
 
+test('a requester takes no more of a batch than it wants, and leaves the rest to others', async () => {
+  const engine = new ManualEngine(['batch'], 1, 8);
+  const batcher = new Batcher(engine);
+  const mine = [0, 1, 2, 3, 4].map((k) => batcher.evaluate(at(k), { priority: [k], requester: ME, ownRows: 2 }));
+  const other = {};
+  const theirs = [10, 11, 12].map((k) => batcher.evaluate(at(k), { priority: [k], requester: other }));
+  for (let batch = 0; batch < 3; batch++) await engine.answer();
+  assert.deepEqual(
+    timesOf(engine.batches).map((times) => times.toSorted((a, b) => a - b)),
+    [[0, 1, 10, 11, 12], [2, 3], [4]],
+  );
+  await Promise.all([...mine, ...theirs]);
+});
+
 test('what waits is spread over free slots', async () => {
   const engine = new ManualEngine(['batch'], 2, 8);
   const batcher = new Batcher(engine);

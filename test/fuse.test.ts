@@ -76,7 +76,7 @@ for (const [what, change] of Object.entries({
   'a softmax over the queries': (model: WholeModel) => {
     node(model, 'Softmax').attribute.find(({ name }) => name === 'axis')!.i = -2n;
   },
-  'scores that others read too': ({ graph }: WholeModel) => {
+  'a softmax that is squared': ({ graph }: WholeModel) => {
     const softmax = graph.node.find(({ opType }) => opType === 'Softmax')!;
     const after = graph.node.find(({ opType, input }) => opType === 'MatMul' && input[0] === softmax.output[0])!;
     // softmax(scores) v, with softmax(scores)^2 in its place

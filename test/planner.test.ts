@@ -36,8 +36,8 @@ function machineOf(curve: LatencyCurve, devices = 1, maxRows = 128): Machine {
   return { devices: Array.from({ length: devices }, () => curve), rowsPerEvaluation: 2, maxRows };
 }
 
-/** A denoiser on simulated devices. */
-const denoiserOn = (engine: VirtualEngine) =>
+/** A denoiser on simulated devices. @param ownRows of its largest batch; default: the engine's */
+const denoiserOn = (engine: VirtualEngine, ownRows?: number) =>
   engineDenoiser({
     batcher: new Batcher(engine),
     graph: 'unet',
@@ -49,6 +49,7 @@ const denoiserOn = (engine: VirtualEngine) =>
     guidance: 1,
     priority: [0],
     requester: {},
+    ownRows,
   });
 
 /** Seconds in virtual time that picard takes for so many passes. */
@@ -61,9 +62,15 @@ async function measuredPicard(machine: Machine, steps: number, window: number): 
 }
 
 /** Seconds in virtual time that a real sampler takes on a machine. */
-async function measured(machine: Machine, steps: number, partition?: Partition, iterations = 0): Promise<number> {
+async function measured(
+  machine: Machine,
+  steps: number,
+  partition?: Partition,
+  iterations = 0,
+  ownRows?: number,
+): Promise<number> {
   const engine = new VirtualEngine(machine);
-  const denoiser = denoiserOn(engine);
+  const denoiser = denoiserOn(engine, ownRows);
   const common = { x: Float32Array.of(0.7), steps: smoothGrid(steps), denoiser, solver: ddim };
   const residual = (_: Float32Array, __: Float32Array, iteration: number) => (iteration >= iterations ? 0 : 1);
   const run = partition ? srds({ ...common, partition, residual, tolerance: 0.5 }) : serial(common);
@@ -125,14 +132,14 @@ for (const [name, curve] of Object.entries({ FLAT, LINEAR, STEPPED, BENT })) {
       for (const steps of [1, 2, 10, 25, 100]) {
         const { chosen, reason } = plan({ steps }, machine);
         assert.ok(reason.length > 0);
-        const timeOf = (partition: Partition) =>
-          measured(machine, steps, partition, Math.round(expectedIterations(partition)));
+        const timeOf = (partition: Partition, rows?: number) =>
+          measured(machine, steps, partition, Math.round(expectedIterations(partition)), rows);
         const alone = await measured(machine, steps);
         const square = steps > 3 ? await timeOf(evenPartition(steps, Math.round(Math.sqrt(steps)))) : alone;
         const whole = steps >= 50 ? await measuredPicard(machine, steps, steps) : alone;
         const taken =
           chosen.sampler === 'srds'
-            ? await timeOf(chosen.partition)
+            ? await timeOf(chosen.partition, chosen.maxRows)
             : chosen.sampler === 'picard'
               ? await measuredPicard(machine, steps, chosen.window)
               : alone;
@@ -182,6 +189,25 @@ test('evaluations of the default blocks are forecast, and so is the time', async
       }
     }
   }
+});
+
+test('SRDS fills batches as far as makes it fastest, and is forecast and measured to be faster for it', async () => {
+  // Rows are nearly free up to 16, and cost more and more beyond.
+  const curve = { lanes: true, points: points([2, 0.004], [16, 0.0044], [32, 0.006], [64, 0.01], [128, 0.018]) };
+  const machine = machineOf(curve);
+  const partition = defaultPartition(196);
+  const { candidates } = plan({ steps: 196, partition }, machine);
+  const [, chosen] = candidates;
+  assert.ok(chosen.sampler === 'srds' && chosen.maxRows > 2 && chosen.maxRows < 64, JSON.stringify(chosen));
+  for (const iterations of [1, 2]) {
+    const forecast = simulateSrds(partition, iterations, { ...machine, maxRows: chosen.maxRows }).seconds;
+    const real = await measured(machine, 196, partition, iterations, chosen.maxRows);
+    assert.ok(Math.abs(forecast / real - 1) < 0.1, `${iterations} iterations: ${forecast} against ${real}`);
+    const whole = await measured(machine, 196, partition, iterations);
+    assert.ok(real < 0.95 * whole, `${iterations} iterations: ${real} against ${whole}`);
+  }
+  const [, free] = plan({ steps: 196, partition }, machineOf(FLAT)).candidates;
+  assert.ok(free.sampler === 'srds' && free.maxRows === 128);
 });
 
 test('images that are drawn at once are spread over the devices, serial ones too', () => {

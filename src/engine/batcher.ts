@@ -15,6 +15,8 @@ export interface Wish {
   readonly speculative?: boolean;
   /** Rows of the largest batch that pays; default: as many as the engine takes. */
   readonly maxRows?: number | undefined;
+  /** Rows that its requester takes of a batch at most, so that what is urgent for it is not delayed; default: all. */
+  readonly ownRows?: number | undefined;
   /** Drops the evaluation if it still waits when aborted; one under way is finished. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -50,9 +52,10 @@ interface Account {
   readonly waiting: Waiting[];
   rows: number;
   underWay: number;
-  /** Rows of its last evaluation, and of the largest batch that pays for it. */
+  /** Rows of its last evaluation, of the largest batch that pays for it, and that it takes of one. */
   each: number;
   maxRows: number;
+  ownRows: number;
 }
 
 /**
@@ -83,6 +86,7 @@ export class Batcher {
       const account = this.account(requester);
       account.each = rows;
       account.maxRows = wish.maxRows ?? Infinity;
+      account.ownRows = wish.ownRows ?? Infinity;
       account.waiting.push(entry);
       this.schedule();
     });
@@ -110,7 +114,8 @@ export class Batcher {
     const known = this.accounts.get(requester);
     if (known) return known;
     const least = Math.min(...[...this.accounts.values()].map(({ rows }) => rows));
-    const account = { waiting: [], rows: Number.isFinite(least) ? least : 0, underWay: 0, each: 0, maxRows: Infinity };
+    const rows = Number.isFinite(least) ? least : 0;
+    const account = { waiting: [], rows, underWay: 0, each: 0, maxRows: Infinity, ownRows: Infinity };
     this.accounts.set(requester, account);
     return account;
   }
@@ -162,11 +167,12 @@ export class Batcher {
       account,
       entries: account.waiting.filter(({ key }) => key === first.key),
     }));
-    const all = queues.flatMap(({ entries }) => entries).reduce((sum, { rows }) => sum + rows, 0);
+    const all = queues.reduce((sum, queue) => sum + Math.min(rowsOf(queue.entries), queue.account.ownRows * free), 0);
     const most = Math.min(this.engine.maxRows, first.wish.maxRows ?? Infinity);
     const room = Math.min(most, Math.max(first.rows, Math.ceil(all / free)));
 
     const batch: Waiting[] = [];
+    const taken = new Map<Account, number>();
     let rows = 0;
     for (const speculative of [false, true]) {
       const wanted = queues.map(({ account, entries }) => ({
@@ -178,20 +184,24 @@ export class Batcher {
         next: 0,
       }));
       for (;;) {
-        const left = wanted.filter(({ entries, next }) => next < entries.length);
+        const left = wanted.filter(({ account, entries, next }) => {
+          const own = taken.get(account) ?? 0;
+          return next < entries.length && (own === 0 || own + entries[next].rows <= account.ownRows);
+        });
         if (left.length === 0) break;
         const queue = left.reduce((a, b) => (b.account.rows < a.account.rows ? b : a));
         const entry = queue.entries[queue.next];
         if (batch.length > 0 && rows + entry.rows > room) break;
         queue.next++;
         queue.account.rows += entry.rows;
+        taken.set(queue.account, (taken.get(queue.account) ?? 0) + entry.rows);
         rows += entry.rows;
         batch.push(entry);
       }
     }
-    const taken = new Set(batch);
+    const chosen = new Set(batch);
     for (const { account } of queues) {
-      const left = account.waiting.filter((entry) => !taken.has(entry));
+      const left = account.waiting.filter((entry) => !chosen.has(entry));
       account.underWay += account.waiting.length - left.length;
       account.waiting.splice(0, account.waiting.length, ...left);
     }
@@ -240,12 +250,16 @@ function reportOf(batch: readonly Waiting[], result: BatchResult, begin: number,
     device: result.device,
     wishes: batch.map(({ wish }) => wish),
     evaluations: batch.length,
-    rows: batch.reduce((sum, { rows }) => sum + rows, 0),
+    rows: rowsOf(batch),
     laneRows: result.rows,
     begin,
     end,
     seconds: result.seconds,
   };
+}
+
+function rowsOf(entries: readonly Waiting[]): number {
+  return entries.reduce((sum, { rows }) => sum + rows, 0);
 }
 
 function isSpeculative({ wish }: Waiting): boolean {

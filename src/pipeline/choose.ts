@@ -1,4 +1,4 @@
-import { plan, type Candidate, type Plan } from '../plan/plan.js';
+import { forecastSrds, plan, type Candidate, type Plan } from '../plan/plan.js';
 import type { Machine } from '../plan/simulate.js';
 import { addsNoise } from '../solver/catalog.js';
 import { isMultistep } from '../solver/solver.js';
@@ -16,49 +16,100 @@ export interface Chosen {
   readonly settings: Settings;
   /** Not there if the sampler was given. */
   readonly choice?: Choice;
-  /** Rows of the largest batch that pays, if it was measured. */
-  readonly maxRows?: number | undefined;
+  /** How large batches should be, if the devices were measured. */
+  readonly room?: Room | undefined;
 }
 
-/**
- * Chooses the sampler for `auto`.
- * @param busy whether the devices have no room for more evaluations than a serial sampler makes
- * @param machine measures the devices, if need be
- */
-export async function choose(settings: Settings, busy: boolean, machine: () => Promise<Machine>): Promise<Chosen> {
-  const serial = (reason: string): Chosen => ({ settings: { ...settings, sampler: 'serial' }, choice: { reason } });
-  const { method, tolerance, grid } = settings;
-  if (isMultistep(method)) return serial(`${method.name} is for the serial sampler only`);
-  if (tolerance === 0)
-    return serial(
-      'with tolerance 0 the result is the serial sample, which the serial sampler finds with the least work',
+/** How large batches should be, in rows. */
+export interface Room {
+  /** Of the largest that pays. */
+  readonly maxRows: number;
+  /** That one call should take of it; undefined: all. */
+  readonly ownRows?: number | undefined;
+}
+
+/** Chooses samplers and sizes of batches. What it has planned it remembers: a plan takes as long as a batch or two. */
+export class Planner {
+  private readonly plans = new Map<string, Plan>();
+  private readonly sizes = new Map<string, number>();
+
+  /**
+   * Chooses the sampler for `auto`.
+   * @param busy whether the devices have no room for more evaluations than a serial sampler makes
+   * @param machine measures the devices, if need be
+   */
+  async choose(settings: Settings, busy: boolean, machine: () => Promise<Machine>): Promise<Chosen> {
+    const serial = (reason: string): Chosen => ({ settings: { ...settings, sampler: 'serial' }, choice: { reason } });
+    const { method, tolerance, grid } = settings;
+    if (isMultistep(method)) return serial(`${method.name} is for the serial sampler only`);
+    if (tolerance === 0)
+      return serial(
+        'with tolerance 0 the result is the serial sample, which the serial sampler finds with the least work',
+      );
+    if (grid.length === 1) return serial('there is one step only');
+    if (busy) return serial('the devices have no room for more than a serial sampler needs');
+    const measured = await machine();
+    return chosenBy(this.planFor(settings, measured), settings, measured);
+  }
+
+  /** How large batches should be for settings whose sampler is known. */
+  roomFor(settings: Settings, machine: Machine): Room {
+    const { sampler, pipelined, partition, method, tolerance, maxIterations } = settings;
+    const { maxRows } = machine;
+    if (sampler !== 'srds' || !pipelined || isMultistep(method)) return { maxRows };
+    const { evaluationsPerStep } = method;
+    const stopping = { tolerance, maxIterations };
+    const ownRows = remembered(
+      this.sizes,
+      [partition, evaluationsPerStep, stopping, machine],
+      () => forecastSrds(partition, evaluationsPerStep, machine, stopping).maxRows,
     );
-  if (grid.length === 1) return serial('there is one step only');
-  if (busy) return serial('the devices have no room for more than a serial sampler needs');
-  const measured = await machine();
-  return { ...chosenBy(planFor(settings, measured), settings), maxRows: measured.maxRows };
+    return { maxRows, ownRows };
+  }
+
+  /** The forecasts for settings. */
+  private planFor(settings: Settings, machine: Machine): Plan {
+    const { method, grid, partition, partitionGiven, srdsGiven, window, solver, eta, tolerance, maxIterations } =
+      settings;
+    const request = {
+      steps: grid.length,
+      evaluationsPerStep: isMultistep(method) ? 1 : method.evaluationsPerStep,
+      partition: partitionGiven ? partition : undefined,
+      // picard was compared with SRDS on trajectories without noise.
+      windows: srdsGiven || addsNoise(solver, eta) ? [] : window === undefined ? undefined : [window],
+      tolerance,
+      maxIterations,
+    };
+    return remembered(this.plans, [request, machine], () => plan(request, machine));
+  }
 }
 
-/** The planner's forecasts for settings. */
-function planFor(settings: Settings, machine: Machine): Plan {
-  const { method, grid, partition, partitionGiven, srdsGiven, window, solver, eta, tolerance, maxIterations } =
-    settings;
-  const evaluationsPerStep = isMultistep(method) ? 1 : method.evaluationsPerStep;
-  const fixed = partitionGiven ? partition : undefined;
-  // picard was compared with SRDS on trajectories without noise.
-  const only = srdsGiven || addsNoise(solver, eta) ? [] : window === undefined ? undefined : [window];
-  const stopping = { tolerance, maxIterations };
-  return plan({ steps: grid.length, evaluationsPerStep, partition: fixed, windows: only, ...stopping }, machine);
+const MOST_REMEMBERED = 1000;
+
+/** What was found for the same input before. */
+function remembered<Value>(values: Map<string, Value>, input: unknown, find: () => Value): Value {
+  const key = JSON.stringify(input);
+  const known = values.get(key);
+  if (known !== undefined) return known;
+  if (values.size >= MOST_REMEMBERED) values.clear();
+  const value = find();
+  values.set(key, value);
+  return value;
 }
 
-function chosenBy({ chosen, reason }: Plan, settings: Settings): Chosen {
+function chosenBy({ chosen, reason }: Plan, settings: Settings, { maxRows }: Machine): Chosen {
   const choice = { reason, chosen };
+  const room = { maxRows };
   switch (chosen.sampler) {
     case 'serial':
-      return { settings: { ...settings, sampler: 'serial' }, choice };
+      return { settings: { ...settings, sampler: 'serial' }, choice, room };
     case 'srds':
-      return { settings: { ...settings, sampler: 'srds', partition: chosen.partition }, choice };
+      return {
+        settings: { ...settings, sampler: 'srds', partition: chosen.partition },
+        choice,
+        room: { maxRows, ownRows: chosen.maxRows },
+      };
     case 'picard':
-      return { settings: { ...settings, sampler: 'picard', window: chosen.window }, choice };
+      return { settings: { ...settings, sampler: 'picard', window: chosen.window }, choice, room };
   }
 }

@@ -13,7 +13,7 @@ import { serialEvaluations } from '../solver/solver.js';
 import { maxAbsoluteDifference, meanAbsoluteDifference } from '../tensor/operations.js';
 import { sizeOf } from '../tensor/tensor.js';
 import { calibrate, calibrated, type CalibrationInput, type Curves } from './calibrate.js';
-import { choose, type Chosen } from './choose.js';
+import { Planner, type Chosen, type Room } from './choose.js';
 import { condition, zeroed, type Conditioning } from './conditioning.js';
 import { stoppingMeasure } from './stopping.js';
 import { resized, type RgbImage } from './image.js';
@@ -60,8 +60,8 @@ interface Job {
   readonly unconditional: ConditioningId | undefined;
   /** What the VAE encoder says of the initial image. */
   readonly encodedInit: Float32Array | undefined;
-  /** Rows of the largest batch that pays, where that is known. */
-  readonly maxRows?: number | undefined;
+  /** How large batches should be, where that is known. */
+  readonly room?: Room | undefined;
   readonly emit: Emit;
   readonly signal: AbortSignal;
 }
@@ -76,6 +76,7 @@ export class Pipeline {
   /** Devices are measured while nothing is drawn. */
   private readonly devices = new Shared();
   private readonly curves: Curves = new Map();
+  private readonly planner = new Planner();
   /** Of runs under way, by what their evaluations are asked for with. */
   private readonly listeners = new WeakMap<object, Emit>();
   private batches = 0;
@@ -196,7 +197,7 @@ export class Pipeline {
         ...settings,
         sampler: settings.sampler === 'auto' ? 'serial' : settings.sampler,
       };
-      job = { ...job, settings, maxRows: choice?.maxRows };
+      job = { ...job, settings, room: choice?.room };
       this.listeners.set(job, emit);
       if (settings.unused !== undefined) emit({ type: 'warning', message: settings.unused });
       const begun = performance.now() - ready.initSeconds * 1000;
@@ -260,9 +261,12 @@ export class Pipeline {
     const conditioning = unconditional === undefined ? [conditional] : [conditional, unconditional];
     const calibration = this.calibration(settings, conditioning);
     if (settings.sampler === 'serial') return { settings };
-    if (settings.sampler !== 'auto') return { settings, maxRows: (await calibrated(calibration))?.maxRows };
+    if (settings.sampler !== 'auto') {
+      const known = await calibrated(calibration);
+      return { settings, room: known && this.planner.roomFor(settings, known) };
+    }
     const busy = this.batcher.full || this.networks.timestepBatching.kind === 'shared';
-    return choose(
+    return this.planner.choose(
       settings,
       busy,
       async () =>
@@ -369,7 +373,7 @@ export class Pipeline {
       guidanceRescale,
       priority: [image],
       requester: job,
-      maxRows: job.maxRows,
+      ...job.room,
     });
     return { ...start, denoiser, solver: settings.method, signal };
   }

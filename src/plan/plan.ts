@@ -9,7 +9,7 @@ export type Candidate = Forecast & {
   readonly speedUp: number;
 } & (
     | { readonly sampler: 'serial' }
-    | { readonly sampler: 'srds'; readonly partition: Partition }
+    | { readonly sampler: 'srds'; readonly partition: Partition; readonly maxRows: number }
     | { readonly sampler: 'picard'; readonly window: number }
   );
 
@@ -95,15 +95,29 @@ function isUsual(candidate: Candidate, steps: number): boolean {
 /** When iterations stop. */
 export type Stopping = Pick<PlanRequest, 'tolerance' | 'maxIterations'>;
 
-/** SRDS with as many iterations as it takes on average. */
+/**
+ * SRDS with as many iterations as it takes on average, in batches of at most as many rows as make it fastest: in larger ones what
+ * is urgent waits for what is speculative, in smaller ones for its turn.
+ */
 export function forecastSrds(
   partition: Partition,
   evaluationsPerStep: number,
   machine: Machine,
   { tolerance, maxIterations = Infinity }: Stopping = {},
-): Forecast {
+): Forecast & { readonly maxRows: number } {
   const iterations = Math.min(maxIterations, expectedIterations(partition, tolerance));
-  return scaled(simulateSrds(partition, iterations, machine), evaluationsPerStep);
+  const within = (maxRows: number) => {
+    const forecast = simulateSrds(partition, iterations, { ...machine, maxRows });
+    return { ...scaled(forecast, evaluationsPerStep), maxRows };
+  };
+  let best = within(machine.maxRows);
+  for (const { rows } of machine.devices[0].points.toReversed()) {
+    if (rows >= machine.maxRows || rows < machine.rowsPerEvaluation) continue;
+    const next = within(rows);
+    if (next.seconds > best.seconds) break;
+    if (next.seconds < best.seconds) best = next;
+  }
+  return best;
 }
 
 /** picard with as many passes as it takes on average. */

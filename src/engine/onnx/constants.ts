@@ -17,6 +17,11 @@ export function constantsOf(graph: GraphProto): Constants {
   return constants;
 }
 
+/** Whether nodes have graphs of their own, which run on a condition or in a loop. */
+export function hasInnerGraphs({ node }: GraphProto): boolean {
+  return node.some(({ attribute }) => attribute.some(({ g, graphs }) => g !== undefined || graphs.length > 0));
+}
+
 /** The tensor that a node gives or is filled with. */
 export function valueOf({ attribute }: NodeProto): TensorProto | undefined {
   return attribute.find(({ name }) => name === 'value')?.t;

@@ -10,7 +10,7 @@ import {
   type ModelProto,
   type NodeProto,
 } from 'onnx-buf';
-import { constantsOf, numbersOf, type Constants } from './constants.js';
+import { constantsOf, hasInnerGraphs, numbersOf, type Constants } from './constants.js';
 
 /** ONNX Runtime's own operators. */
 const CONTRIB = 'com.microsoft';
@@ -27,7 +27,7 @@ const LAYER_NORM_OPSET = 17;
  */
 export function fuse(model: ModelProto): void {
   const { graph, opsetImport } = model;
-  if (!graph) return;
+  if (!graph || hasInnerGraphs(graph)) return;
   const opset = Number(opsetImport.find(({ domain }) => domain === '' || domain === 'ai.onnx')?.version ?? 0);
   if (opset >= LAYER_NORM_OPSET) normalizeByLayers(graph);
   if (!attendAtOnce(graph)) return;

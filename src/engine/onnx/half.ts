@@ -11,7 +11,7 @@ import {
   type TensorProto,
   type ValueInfoProto,
 } from 'onnx-buf';
-import { valueOf } from './constants.js';
+import { hasInnerGraphs, valueOf } from './constants.js';
 
 const FLOAT: number = TensorProto_DataType.FLOAT;
 const HALF: number = TensorProto_DataType.FLOAT16;
@@ -24,9 +24,7 @@ const HALF: number = TensorProto_DataType.FLOAT16;
  * @returns why it cannot be done, the graph then being as it was
  */
 export function computeInHalf(graph: GraphProto): string | undefined {
-  if (graph.node.some(({ attribute }) => attribute.some(({ g, graphs }) => g ?? graphs.length > 0))) {
-    return 'parts of it run on a condition or in a loop';
-  }
+  if (hasInnerGraphs(graph)) return 'parts of it run on a condition or in a loop';
   const constant = ofConstants(graph);
   const single = new Set([...leadingToPhases(graph), ...constant.nodes]);
   const nodes: NodeProto[] = [];
