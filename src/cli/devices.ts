@@ -25,7 +25,7 @@ export function addDeviceOptions(command: Command): Command {
     )
     .option(
       '--lanes <rows>',
-      'sizes that batches are filled up to, in rows, with commas (default: 1,2,8,16,32,64,128 on GPUs)',
+      'sizes that batches are filled up to, in rows, with commas (default: 1,2,8,16,24,32,48,64,96,128 on GPUs)',
       list('--lanes'),
     )
     .option('--threads <n>', 'threads of each process on the CPU (default: all processors)', whole('--threads'))

@@ -19,8 +19,8 @@ const MOST_RUNS = 12;
 const STEADY = 1.3;
 /** A batch that takes as long is run once. */
 const SLOW_SECONDS = 2;
-/** A row of twice the rows costs at least this share of what it did. */
-const PROPORTIONAL = 0.8;
+/** Further rows cost at least this share each of what those before did. */
+const PROPORTIONAL = 0.6;
 /** What an evaluation costs on the host, in passes over a sample: its step, the correction, copies. */
 const HOST_PASSES = 4;
 const HOST_RUNS = 400;
@@ -151,8 +151,8 @@ async function measure(
     const before = timed.at(-1);
     timed.push({ rows, times, batch });
     // Where rows take turns, larger batches have nothing more to tell, and a lane costs memory; one may have had bad luck.
-    const isDear = before && usual(times) / rows > (PROPORTIONAL * usual(before.times)) / before.rows;
-    dear = isDear ? dear + 1 : 0;
+    dear =
+      before && isDear({ rows, seconds: usual(times) }, { ...before, seconds: usual(before.times) }) ? dear + 1 : 0;
     if (dear === (engine.lanes.length > 0 ? 2 : 1)) break;
   }
   const firsts = timed.map(({ times }) => usual(times));
@@ -172,6 +172,12 @@ async function measure(
   const curve = { points, lanes: engine.lanes.length > 0, hostSeconds: hostSeconds(size) };
   const total = (each: readonly number[]) => each.reduce((sum, value) => sum + value, 0);
   return { curve, steady: Math.abs(Math.log(total(lasts) / total(firsts))) < Math.log(STEADY) };
+}
+
+/** Whether the rows that a larger batch has more cost nearly what those of the smaller one do. */
+function isDear(larger: LatencyCurve['points'][number], smaller: LatencyCurve['points'][number]): boolean {
+  const further = (larger.seconds - smaller.seconds) / (larger.rows - smaller.rows);
+  return further > (PROPORTIONAL * smaller.seconds) / smaller.rows;
 }
 
 /** Whatever else the machine does only makes it slower. */

@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import type { Combination, Prediction } from '../denoiser/prediction.js';
+import { toPrediction, type Combination, type Prediction } from '../denoiser/prediction.js';
 import { nonNegative, wholeNumber } from '../errors.js';
 import { span, type SolverStep } from '../schedule/grid.js';
 import { oneEvaluation } from '../solver/catalog.js';
@@ -223,8 +223,5 @@ export async function holding(
   x0: Float32Array,
   step: SolverStep,
 ): Promise<Float32Array> {
-  const [signal, noise] = [Math.sqrt(step.from.alphaBar), Math.sqrt(1 - step.from.alphaBar)];
-  const epsilon = new Float32Array(x.length);
-  for (let k = 0; k < epsilon.length; k++) epsilon[k] = (x[k] - signal * x0[k]) / noise;
-  return stepWith(solver, x, { x0, epsilon }, step);
+  return stepWith(solver, x, toPrediction('sample', x, x0, step.from.alphaBar), step);
 }

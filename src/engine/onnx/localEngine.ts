@@ -12,7 +12,7 @@ const MAX_THREADS = 1024;
 const MAX_LANE = 4096;
 
 /** Sizes of batches that GPUs keep sessions for, in rows, where nothing is known of the model on the GPU. */
-export const DEFAULT_LANES: readonly number[] = [1, 2, 8, 16, 32, 48, 64, 96, 128];
+export const DEFAULT_LANES: readonly number[] = [1, 2, 8, 16, 24, 32, 48, 64, 96, 128];
 
 /** How to run on the devices of this machine. */
 export interface LocalEngineOptions {
