@@ -47,6 +47,8 @@ export class LocalEngine implements Engine {
   /** Those that have not been released. */
   private readonly usable = new Set<ConditioningId>();
   private readonly devices: readonly LocalDevice[];
+  /** Lanes that all devices have opened or are about to. */
+  private readonly lanesOpen = new Set<string>();
   /** Of graphs that are being loaded or freed: one at a time. */
   private changes: Promise<void> = Promise.resolve();
 
@@ -133,6 +135,7 @@ export class LocalEngine implements Engine {
   unload(names: readonly string[]): Promise<void> {
     return this.change(async () => {
       for (const name of names) this.loaded.delete(name);
+      this.lanesOpen.clear();
       if (names.length > 0) await this.free(names);
     });
   }
@@ -172,11 +175,25 @@ export class LocalEngine implements Engine {
     for (;;) {
       const idlest = this.devices.reduce((best, device) => (device.load < best.load ? device : best));
       try {
-        return await idlest.run(batch, isWanted);
+        const result = await idlest.run(batch, isWanted);
+        this.openElsewhere(idlest, batch, result.rows);
+        return result;
       } catch (error) {
         // Another device takes over from one that is lost.
         if (!idlest.lost || this.alive.length === 0 || !isWanted()) throw error;
       }
+    }
+  }
+
+  /** A lane takes a second to open: once a device has opened it, the others do, before they need it in a hurry. */
+  private openElsewhere(by: LocalDevice, batch: Batch, rows: number): void {
+    const [{ graph, output, inputs }] = batch;
+    const lane = JSON.stringify([graph, output, rows, Object.values(inputs).map(({ dims }) => dims)]);
+    if (this.devices.length === 1 || this.lanesOpen.has(lane)) return;
+    this.lanesOpen.add(lane);
+    for (const other of this.alive) {
+      if (other === by || other.batchSizes.length === 0) continue;
+      other.run(batch, () => false).catch(() => undefined);
     }
   }
 
