@@ -187,9 +187,10 @@ export class LocalEngine implements Engine {
 
   /** A lane takes a second to open: once a device has opened it, the others do, before they need it in a hurry. */
   private openElsewhere(by: LocalDevice, batch: Batch, rows: number): void {
+    if (this.devices.length === 1) return;
     const [{ graph, output, inputs }] = batch;
     const lane = JSON.stringify([graph, output, rows, Object.values(inputs).map(({ dims }) => dims)]);
-    if (this.devices.length === 1 || this.lanesOpen.has(lane)) return;
+    if (this.lanesOpen.has(lane)) return;
     this.lanesOpen.add(lane);
     for (const other of this.alive) {
       if (other === by || other.batchSizes.length === 0) continue;
