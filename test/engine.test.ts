@@ -180,6 +180,16 @@ test('what waits is spread over free slots', async () => {
   await Promise.all(results);
 });
 
+test('a batch is filled up to what is not worth splitting before another device gets a share', async () => {
+  const engine = new ManualEngine(['batch'], 2, 8);
+  const batcher = new Batcher(engine);
+  const results = [0, 1, 2, 3].map((k) => batcher.evaluate(at(k), { priority: [k], requester: ME, leastRows: 3 }));
+  await engine.answer();
+  await engine.answer();
+  assert.deepEqual(timesOf(engine.batches), [[0, 1, 2], [3]]);
+  await Promise.all(results);
+});
+
 test('an aborted evaluation that waits is dropped; one under way is finished', async () => {
   const engine = new ManualEngine();
   const batcher = new Batcher(engine);

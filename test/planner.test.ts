@@ -12,6 +12,7 @@ import {
   latency,
   parseCurve,
   plan,
+  rowsNotWorthSplitting,
   rowsThatPay,
   simulateSerial,
   simulateSrds,
@@ -36,8 +37,8 @@ function machineOf(curve: LatencyCurve, devices = 1, maxRows = 128): Machine {
   return { devices: Array.from({ length: devices }, () => curve), rowsPerEvaluation: 2, maxRows };
 }
 
-/** A denoiser on simulated devices. @param ownRows of its largest batch; default: the engine's */
-const denoiserOn = (engine: VirtualEngine, ownRows?: number) =>
+/** A denoiser on simulated devices, with batches as the planner wants them. @param ownRows of its largest; default: the engine's */
+const denoiserOn = (engine: VirtualEngine, { devices }: Machine, ownRows?: number) =>
   engineDenoiser({
     batcher: new Batcher(engine),
     graph: 'unet',
@@ -50,13 +51,19 @@ const denoiserOn = (engine: VirtualEngine, ownRows?: number) =>
     priority: [0],
     requester: {},
     ownRows,
+    leastRows: rowsNotWorthSplitting(devices[0]),
   });
 
 /** Seconds in virtual time that picard takes for so many passes. */
 async function measuredPicard(machine: Machine, steps: number, window: number): Promise<number> {
   const engine = new VirtualEngine(machine);
   const maxIterations = Math.round(expectedPasses(steps, window));
-  const common = { x: Float32Array.of(0.7), steps: smoothGrid(steps), denoiser: denoiserOn(engine), solver: ddim };
+  const common = {
+    x: Float32Array.of(0.7),
+    steps: smoothGrid(steps),
+    denoiser: denoiserOn(engine, machine),
+    solver: ddim,
+  };
   await engine.until(picard({ ...common, window, maxIterations }).result);
   return engine.now;
 }
@@ -70,7 +77,7 @@ async function measured(
   ownRows?: number,
 ): Promise<number> {
   const engine = new VirtualEngine(machine);
-  const denoiser = denoiserOn(engine, ownRows);
+  const denoiser = denoiserOn(engine, machine, ownRows);
   const common = { x: Float32Array.of(0.7), steps: smoothGrid(steps), denoiser, solver: ddim };
   const residual = (_: Float32Array, __: Float32Array, iteration: number) => (iteration >= iterations ? 0 : 1);
   const run = partition ? srds({ ...common, partition, residual, tolerance: 0.5 }) : serial(common);
@@ -173,7 +180,7 @@ test('evaluations of the default blocks are forecast, and so is the time', async
       const partition = defaultPartition(steps);
       for (const iterations of [1, 2, 3]) {
         const engine = new VirtualEngine(machine);
-        const denoiser = denoiserOn(engine);
+        const denoiser = denoiserOn(engine, machine);
         const residual = (_: Float32Array, __: Float32Array, iteration: number) => (iteration >= iterations ? 0 : 1);
         const given = { x: Float32Array.of(0.7), steps: smoothGrid(steps), denoiser, solver: ddim };
         const { evaluations } = await engine.until(srds({ ...given, partition, residual, tolerance: 0.5 }).result);
@@ -236,8 +243,9 @@ test('more devices are never slower, by forecast', () => {
 test('picard keeps all devices busy: four of them make a pass over a window four times as fast where rows take turns', async () => {
   const times: number[] = [];
   for (const devices of [1, 4]) {
-    const engine = new VirtualEngine(machineOf(LINEAR, devices, 8));
-    const denoiser = denoiserOn(engine);
+    const machine = machineOf(LINEAR, devices, 8);
+    const engine = new VirtualEngine(machine);
+    const denoiser = denoiserOn(engine, machine);
     const run = picard({ x: Float32Array.of(0.7), steps: smoothGrid(33), denoiser, solver: ddim, maxIterations: 2 });
     await engine.until(run.result);
     times.push(engine.now);
@@ -263,4 +271,15 @@ test('a batch is as large as pays: all of a flat curve, up to where rows begin t
   assert.equal(rowsThatPay(curve(() => 0.01)), 64);
   assert.equal(rowsThatPay(curve((rows) => 0.01 * Math.max(1, rows / 16))), 16);
   assert.equal(rowsThatPay(curve((rows) => 0.01 * rows)), 2);
+});
+
+test('batches that take hardly longer than the smallest are not split over devices', async () => {
+  assert.deepEqual([STEPPED, LINEAR, FLAT].map(rowsNotWorthSplitting), [2, 2, 4096]);
+  const steps = 25;
+  const partition = defaultPartition(steps);
+  const [one, two] = [machineOf(FLAT), machineOf(FLAT, 2)];
+  const { batches, seconds } = simulateSrds(partition, 1, two);
+  assert.equal(seconds, simulateSrds(partition, 1, one).seconds);
+  assert.equal(batches, simulateSrds(partition, 1, one).batches);
+  assert.ok(Math.abs((await measured(two, steps, partition, 1)) / seconds - 1) < 0.1);
 });

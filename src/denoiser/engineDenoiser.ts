@@ -33,13 +33,15 @@ export interface EngineDenoiserOptions {
   readonly maxRows?: number | undefined;
   /** Rows that the requester takes of a batch at most; default: all. */
   readonly ownRows?: number | undefined;
+  /** Rows that a batch is filled up to before any go to another free device; default: they are spread. */
+  readonly leastRows?: number | undefined;
 }
 
 /** A denoiser over a network in an engine. With guidance an evaluation is two rows. */
 export function engineDenoiser(options: EngineDenoiserOptions): Denoiser {
   const { batcher, graph, output, dims, unconditional, conditional } = options;
   const conditioning = unconditional === undefined ? [conditional] : [unconditional, conditional];
-  const { requester, maxRows, ownRows, guidanceRescale: rescale = 0 } = options;
+  const { requester, maxRows, ownRows, leastRows, guidanceRescale: rescale = 0 } = options;
   // Rescaling needs the conditional row too.
   const combine = unconditional === undefined || rescale > 0 ? undefined : options.guidance;
   const sumsOf = (only: readonly Combination[] | undefined, { alphaBar }: NoiseLevel): Sums | undefined => {
@@ -52,7 +54,8 @@ export function engineDenoiser(options: EngineDenoiserOptions): Denoiser {
     const priority = [...request.priority, ...options.priority];
     const sums = sumsOf(only, level);
     const evaluation = { graph, output, inputs, conditioning, combine, sums };
-    const rows = await batcher.evaluate(evaluation, { priority, requester, speculative, maxRows, ownRows, signal });
+    const wish = { priority, requester, speculative, maxRows, ownRows, leastRows, signal };
+    const rows = await batcher.evaluate(evaluation, wish);
     if (only && sums) {
       if (rows.length !== only.length) throw new Error(`${only.length} sums were asked for, ${rows.length} came`);
       return new KnownSums(only, rows);

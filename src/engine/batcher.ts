@@ -17,6 +17,8 @@ export interface Wish {
   readonly maxRows?: number | undefined;
   /** Rows that its requester takes of a batch at most, so that what is urgent for it is not delayed; default: all. */
   readonly ownRows?: number | undefined;
+  /** Rows that a batch is filled up to before any go to another free device; default: what waits is spread over all. */
+  readonly leastRows?: number | undefined;
   /** Drops the evaluation if it still waits when aborted; one under way is finished. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -169,7 +171,7 @@ export class Batcher {
     }));
     const all = queues.reduce((sum, queue) => sum + Math.min(rowsOf(queue.entries), queue.account.ownRows * free), 0);
     const most = Math.min(this.engine.maxRows, first.wish.maxRows ?? Infinity);
-    const room = Math.min(most, Math.max(first.rows, Math.ceil(all / free)));
+    const room = Math.min(most, Math.max(first.rows, first.wish.leastRows ?? 0, Math.ceil(all / free)));
 
     const batch: Waiting[] = [];
     const taken = new Map<Account, number>();

@@ -1,3 +1,4 @@
+import { rowsNotWorthSplitting } from '../plan/curve.js';
 import { forecastSrds, plan, type Candidate, type Plan } from '../plan/plan.js';
 import type { Machine } from '../plan/simulate.js';
 import { addsNoise } from '../solver/catalog.js';
@@ -26,6 +27,8 @@ export interface Room {
   readonly maxRows: number;
   /** That one call should take of it; undefined: all. */
   readonly ownRows?: number | undefined;
+  /** Of one that is not worth splitting over devices. */
+  readonly leastRows: number;
 }
 
 /** Chooses samplers and sizes of batches. What it has planned it remembers: a plan takes as long as a batch or two. */
@@ -55,8 +58,8 @@ export class Planner {
   /** How large batches should be for settings whose sampler is known. */
   roomFor(settings: Settings, machine: Machine): Room {
     const { sampler, pipelined, partition, method, tolerance, maxIterations } = settings;
-    const { maxRows } = machine;
-    if (sampler !== 'srds' || !pipelined || isMultistep(method)) return { maxRows };
+    const room = roomOn(machine);
+    if (sampler !== 'srds' || !pipelined || isMultistep(method)) return room;
     const { evaluationsPerStep } = method;
     const stopping = { tolerance, maxIterations };
     const ownRows = remembered(
@@ -64,7 +67,7 @@ export class Planner {
       [partition, evaluationsPerStep, stopping, machine],
       () => forecastSrds(partition, evaluationsPerStep, machine, stopping).maxRows,
     );
-    return { maxRows, ownRows };
+    return { ...room, ownRows };
   }
 
   /** The forecasts for settings. */
@@ -97,9 +100,13 @@ function remembered<Value>(values: Map<string, Value>, input: unknown, find: () 
   return value;
 }
 
-function chosenBy({ chosen, reason }: Plan, settings: Settings, { maxRows }: Machine): Chosen {
+function roomOn({ maxRows, devices }: Machine): Room {
+  return { maxRows, leastRows: rowsNotWorthSplitting(devices[0]) };
+}
+
+function chosenBy({ chosen, reason }: Plan, settings: Settings, machine: Machine): Chosen {
   const choice = { reason, chosen };
-  const room = { maxRows };
+  const room = roomOn(machine);
   switch (chosen.sampler) {
     case 'serial':
       return { settings: { ...settings, sampler: 'serial' }, choice, room };
@@ -107,7 +114,7 @@ function chosenBy({ chosen, reason }: Plan, settings: Settings, { maxRows }: Mac
       return {
         settings: { ...settings, sampler: 'srds', partition: chosen.partition },
         choice,
-        room: { maxRows, ownRows: chosen.maxRows },
+        room: { ...room, ownRows: chosen.maxRows },
       };
     case 'picard':
       return { settings: { ...settings, sampler: 'picard', window: chosen.window }, choice, room };

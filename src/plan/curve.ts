@@ -66,3 +66,8 @@ export function rowsThatPay({ points }: LatencyCurve): number {
   const least = Math.min(...each);
   return points[each.findIndex((seconds) => seconds <= 1.05 * least)].rows;
 }
+
+/** Rows of the largest batch that takes hardly longer than the smallest: to split one as small over devices gains nothing. */
+export function rowsNotWorthSplitting({ points }: LatencyCurve): number {
+  return Math.max(...points.filter(({ seconds }) => seconds <= 1.1 * points[0].seconds).map(({ rows }) => rows));
+}

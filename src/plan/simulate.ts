@@ -1,4 +1,4 @@
-import { latency, type LatencyCurve } from './curve.js';
+import { latency, rowsNotWorthSplitting, type LatencyCurve } from './curve.js';
 import type { Partition } from './partition.js';
 
 /** Where a sample is drawn. */
@@ -87,6 +87,7 @@ export function simulateSrds(partition: Partition, iterations: number, machine: 
 
 function simulateWhole(partition: Partition, iterations: number, machine: Machine): Forecast {
   const { rowsPerEvaluation, images = 1 } = machine;
+  const least = rowsNotWorthSplitting(machine.devices[0]);
   const ready: Task[] = [];
   const courses = Array.from({ length: images }, (_, image) => courseOf(image, partition, iterations, ready));
   const free: LatencyCurve[] = [...machine.devices];
@@ -97,7 +98,8 @@ function simulateWhole(partition: Partition, iterations: number, machine: Machin
   while (courses.some(({ end }) => end() === undefined)) {
     while (free.length > 0 && ready.length > 0) {
       ready.sort((a, b) => a.iteration - b.iteration || a.block - b.block || a.step - b.step || a.image - b.image);
-      const room = Math.min(machine.maxRows, Math.ceil((ready.length * rowsPerEvaluation) / free.length));
+      const share = Math.ceil((ready.length * rowsPerEvaluation) / free.length);
+      const room = Math.min(machine.maxRows, Math.max(least, share));
       const tasks = ready.splice(0, Math.max(1, Math.floor(room / rowsPerEvaluation)));
       const [curve] = free.splice(0, 1);
       const seconds = latency(curve, tasks.length * rowsPerEvaluation) + tasks.length * (curve.hostSeconds ?? 0);
@@ -184,7 +186,8 @@ function spread(evaluations: number, machine: Machine): { readonly seconds: numb
   if (evaluations === 1) {
     return { seconds: Math.min(...devices.map((curve) => latency(curve, rowsPerEvaluation))), batches: 1 };
   }
-  const used = Math.min(devices.length, evaluations);
+  const parts = Math.ceil((evaluations * rowsPerEvaluation) / rowsNotWorthSplitting(devices[0]));
+  const used = Math.min(devices.length, evaluations, parts);
   const share = Math.ceil(evaluations / used) * rowsPerEvaluation;
   const seconds = Math.max(...devices.slice(0, used).map((curve) => inParts(curve, share, maxRows)));
   return { seconds, batches: used * Math.ceil(share / maxRows) };

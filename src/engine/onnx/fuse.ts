@@ -10,7 +10,8 @@ import {
   type ModelProto,
   type NodeProto,
 } from 'onnx-buf';
-import { constantsOf, hasInnerGraphs, numbersOf, type Constants } from './constants.js';
+import { hasInnerGraphs } from './constants.js';
+import { GraphView, permutation } from './graphView.js';
 
 /** ONNX Runtime's own operators. */
 const CONTRIB = 'com.microsoft';
@@ -50,7 +51,7 @@ function attendAtOnce(graph: GraphProto): boolean {
   for (const softmax of graph.node.filter(({ opType }) => opType === 'Softmax')) {
     const found = attentionAround(softmax, view);
     if (!found) continue;
-    const { q, k, v, heads, merged } = found;
+    const { q, k, v, merged } = found;
     const name = (part: string) => `${softmax.output[0]}/${part}`;
     const scales = [q.scale, k.scale].filter((scale) => scale !== undefined);
     const scale = scales.length === 2 ? name('scale') : scales.at(0);
@@ -60,7 +61,7 @@ function attendAtOnce(graph: GraphProto): boolean {
       ...(scale === undefined ? [] : [node('Mul', [q.whole, scale], query)]),
       node('MultiHeadAttention', [query, k.whole, v.whole], name('attended'), {
         domain: CONTRIB,
-        attribute: [integer('num_heads', heads), real('scale', 1)],
+        attribute: [integer('num_heads', q.heads), real('scale', 1)],
       }),
     ]);
     merged.input[0] = name('attended');
@@ -97,7 +98,6 @@ interface Attention {
   readonly q: Factor;
   readonly k: Factor;
   readonly v: Factor;
-  readonly heads: number;
   /** The Reshape that puts the heads together again. */
   readonly merged: NodeProto;
 }
@@ -106,7 +106,8 @@ function attentionAround(softmax: NodeProto, view: GraphView): Attention | undef
   const scores = view.maker(softmax.input[0]);
   const weighted = view.onlyUser(softmax.output[0]);
   if (scores?.opType !== 'MatMul' || weighted?.opType !== 'MatMul' || weighted.input[0] !== softmax.output[0]) return;
-  if (![-1, 3].includes(integerOf(softmax, 'axis') ?? -1)) return;
+  // Without one it depends on the opset.
+  if (![-1, 3].includes(integerOf(softmax, 'axis') ?? NaN)) return;
   const q = factor(scores.input[0], '0,2,1,3', view);
   const k = factor(scores.input[1], '0,2,3,1', view);
   const v = factor(weighted.input[1], '0,2,1,3', view);
@@ -114,7 +115,7 @@ function attentionAround(softmax: NodeProto, view: GraphView): Attention | undef
   if (!q || !k || !v || v.scale !== undefined || permutation(transposed) !== '0,2,1,3') return;
   const merged = transposed && view.onlyUser(transposed.output[0]);
   if (merged?.opType !== 'Reshape' || q.heads !== k.heads || q.heads !== v.heads) return;
-  return { q, k, v, heads: q.heads, merged };
+  return { q, k, v, merged };
 }
 
 /** Follows a factor back to where it is split. @param order of its axes, of [rows, length, heads, size] */
@@ -175,130 +176,6 @@ function normalizeByLayers(graph: GraphProto): void {
       }),
     ];
   });
-}
-
-/** What is asked of a graph's values. */
-class GraphView {
-  readonly constants: Constants;
-  private readonly makers: ReadonlyMap<string, NodeProto>;
-  private readonly users = new Map<string, NodeProto[]>();
-  private readonly declared: ReadonlyMap<string, number | undefined>;
-  private readonly ranks = new Map<string, number | undefined>();
-
-  constructor(graph: GraphProto) {
-    this.declared = new Map(
-      graph.input.map(({ name, type }) => [
-        name,
-        type?.value.case === 'tensorType' ? type.value.value.shape?.dim.length : undefined,
-      ]),
-    );
-    this.constants = constantsOf(graph);
-    this.makers = new Map(graph.node.flatMap((node) => node.output.map((name) => [name, node] as const)));
-    for (const node of graph.node) {
-      for (const name of new Set(node.input)) this.users.set(name, [...(this.users.get(name) ?? []), node]);
-    }
-  }
-
-  /** The node that a value comes from. */
-  maker(name: string): NodeProto | undefined {
-    return this.makers.get(name);
-  }
-
-  /** The node that uses a value, if it is one only. */
-  onlyUser(name: string): NodeProto | undefined {
-    const users = this.users.get(name) ?? [];
-    return users.length === 1 ? users[0] : undefined;
-  }
-
-  numbers(name: string): number[] | undefined {
-    return numbersOf(this.constants.get(name));
-  }
-
-  /** An entry of a shape of four, as far as the graph says it. */
-  shapeEntry(name: string, index: number): number | undefined {
-    const parts = this.partsOf(name);
-    const entry = parts ? this.numbers(parts[index])?.at(0) : this.numbers(name)?.at(index);
-    return this.lengthOf(name) === 4 && entry !== undefined && entry > 0 ? entry : undefined;
-  }
-
-  /** Number of a value's axes, as far as the graph says it. */
-  rank(name: string): number | undefined {
-    if (!this.ranks.has(name)) {
-      this.ranks.set(name, undefined);
-      this.ranks.set(name, this.findRank(name));
-    }
-    return this.ranks.get(name);
-  }
-
-  private findRank(name: string): number | undefined {
-    const constant = this.constants.get(name);
-    if (constant) return constant.dims.length;
-    const made = this.maker(name);
-    if (!made) return this.declared.get(name);
-    const [first, second] = made.input;
-    switch (made.opType) {
-      case 'Cast':
-      case 'Dropout':
-      case 'Erf':
-      case 'Gelu':
-      case 'Identity':
-      case 'LayerNormalization':
-      case 'Sigmoid':
-      case 'Slice':
-      case 'Split':
-        return this.rank(first);
-      case 'Add':
-      case 'Div':
-      case 'Mul': {
-        const [a, b] = [this.rank(first), this.rank(second)];
-        return a === undefined || b === undefined ? undefined : Math.max(a, b);
-      }
-      case 'MatMul':
-        return this.rank(second) === 2 ? this.rank(first) : undefined;
-      case 'Reshape':
-        return this.lengthOf(second);
-      case 'Transpose':
-        return permutation(made)?.split(',').length;
-      default:
-        return undefined;
-    }
-  }
-
-  /** Entries of a shape. */
-  private lengthOf(name: string): number | undefined {
-    return this.partsOf(name)?.length ?? this.numbers(name)?.length;
-  }
-
-  /** What a shape is put together of, an entry each. */
-  private partsOf(name: string): string[] | undefined {
-    const concat = this.maker(name);
-    const isEntry = (part: string) => this.numbers(part)?.length === 1 || this.maker(part)?.opType === 'Unsqueeze';
-    return concat?.opType === 'Concat' && concat.input.every(isEntry) ? concat.input : undefined;
-  }
-
-  /** Whether a value is one number, whatever it is, of no more than one axis. */
-  isSingle(name: string): boolean {
-    const constant = this.constants.get(name);
-    if (constant) return constant.dims.length === 0 || (constant.dims.length === 1 && constant.dims[0] === 1n);
-    const made = this.maker(name);
-    switch (made?.opType) {
-      case 'Cast':
-      case 'Sqrt':
-      case 'Div':
-      case 'Mul':
-        return made.input.every((input) => this.isSingle(input));
-      case 'Slice':
-        // The last entry of a shape, to whatever end.
-        return this.maker(made.input[0])?.opType === 'Shape' && this.numbers(made.input[1])?.join() === '-1';
-      default:
-        return false;
-    }
-  }
-}
-
-function permutation(node: NodeProto | undefined): string | undefined {
-  const ints = node?.opType === 'Transpose' ? node.attribute.find(({ name }) => name === 'perm')?.ints : undefined;
-  return ints?.join();
 }
 
 function integerOf({ attribute }: NodeProto, wanted: string): number | undefined {
