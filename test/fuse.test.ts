@@ -4,7 +4,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { LocalEngine } from 'srds/engine';
+import { create } from '@bufbuild/protobuf';
+import { NodeProtoSchema, TensorProtoSchema, ValueInfoProtoSchema, type NodeProto } from 'onnx-buf';
+import { LocalEngine, type Fused } from 'srds/engine';
 import { Generator } from 'srds/random';
 import { float32, sizeOf, type Tensor } from 'srds/tensor';
 import { fixture, ROOT } from './support/fixtures.js';
@@ -13,8 +15,8 @@ import { changeModel, type WholeModel } from './support/onnx.js';
 const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
 after(() => rmSync(scratch, { recursive: true }));
 
-/** Largest difference of two rows between a graph in a lane and as it is, as a share of the largest value. */
-async function difference(path: string, output: string, dims: Readonly<Record<string, readonly number[]>>) {
+/** Two rows of a graph in a lane and as it is: their largest difference, as a share of the largest value, and what was fused. */
+async function compared(path: string, output: string, dims: Readonly<Record<string, readonly number[]>>) {
   const random = new Generator(5);
   const row = (): Record<string, Tensor> =>
     Object.fromEntries(
@@ -25,9 +27,12 @@ async function difference(path: string, output: string, dims: Readonly<Record<st
     );
   const batch = [row(), row()].map((inputs) => ({ graph: 'g', output, inputs }));
   const outputs: Float32Array[] = [];
+  let fused: Fused | undefined;
   for (const lanes of [undefined, [2]]) {
     const engine = await LocalEngine.open({ g: { path, perRow: 'timestep' } }, { lanes });
     try {
+      fused = engine.graphs.get('g')?.fused;
+      assert.ok(lanes || !fused, 'graphs without lanes run as they are');
       const { outputs: rows } = await engine.run(batch);
       outputs.push(Float32Array.from(rows.flatMap(([values]) => [...values])));
     } finally {
@@ -36,67 +41,134 @@ async function difference(path: string, output: string, dims: Readonly<Record<st
   }
   const [plain, lane] = outputs;
   const worst = plain.reduce((most, value, k) => Math.max(most, Math.abs(value - lane[k])), 0);
-  return worst / plain.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  return { share: worst / plain.reduce((most, value) => Math.max(most, Math.abs(value)), 0), fused };
 }
 
 const UNET = (width: number) => ({ sample: [4, 8, 8], timestep: [], encoder_hidden_states: [7, width] });
 
-for (const [name, path, output, dims] of [
-  ['the bundled UNet', `${ROOT}models/scenes-128/unet`, 'out_sample', UNET(128)],
-  ['the bundled decoder', `${ROOT}models/scenes-128/vae_decoder`, 'sample', { latent_sample: [4, 8, 8] }],
-  ['SD 1.5', fixture('models/sd15/unet'), 'out_sample', UNET(32)],
-  ['SD 2.1', fixture('models/sd21v/unet'), 'out_sample', UNET(32)],
+for (const [name, path, output, dims, attentions, normalizations] of [
+  ['the bundled UNet', `${ROOT}models/scenes-128/unet`, 'out_sample', UNET(128), 14, 30],
+  ['the bundled decoder', `${ROOT}models/scenes-128/vae_decoder`, 'sample', { latent_sample: [4, 8, 8] }, 1, 18],
+  ['SD 1.5', fixture('models/sd15/unet'), 'out_sample', UNET(32), 8, 21],
+  ['SD 2.1', fixture('models/sd21v/unet'), 'out_sample', UNET(32), 8, 21],
   [
     'SDXL',
     fixture('models/sdxl/unet'),
     'out_sample',
     { ...UNET(64), text_embeds: [32], time_ids: [6] } as Record<string, readonly number[]>,
+    16,
+    21,
   ],
 ] as const) {
   test(`${name}: attention and group normalization in other operators give the same`, async () => {
-    const share = await difference(`${path}/model.onnx`, output, dims);
-    // Not bit by bit: they add in another order.
-    assert.ok(share > 0 && share < 5e-6, String(share));
-  });
-}
-
-const node = ({ graph }: WholeModel, type: string) => graph.node.find(({ opType }) => opType === type)!;
-const constant = ({ graph }: WholeModel, name: string) =>
-  graph.node.find(({ output }) => output.includes(name))!.attribute[0].t!;
-
-for (const [what, change] of Object.entries({
-  'a normalization with a scale of its own': (model: WholeModel) => {
-    const scale = constant(model, node(model, 'InstanceNormalization').input[1]);
-    scale.rawData = new Uint8Array(Float32Array.from({ length: Number(scale.dims[0]) }, (_, k) => 1 + k).buffer);
-  },
-  'a normalization with a shift of its own': (model: WholeModel) => {
-    const shift = constant(model, node(model, 'InstanceNormalization').input[2]);
-    shift.rawData = new Uint8Array(Float32Array.from({ length: Number(shift.dims[0]) }, (_, k) => k).buffer);
-  },
-  'a softmax over the queries': (model: WholeModel) => {
-    node(model, 'Softmax').attribute.find(({ name }) => name === 'axis')!.i = -2n;
-  },
-  'a softmax that is squared': ({ graph }: WholeModel) => {
-    const softmax = graph.node.find(({ opType }) => opType === 'Softmax')!;
-    const after = graph.node.find(({ opType, input }) => opType === 'MatMul' && input[0] === softmax.output[0])!;
-    // softmax(scores) v, with softmax(scores)^2 in its place
-    const at = graph.node.indexOf(after);
-    const squared = {
-      ...softmax,
-      opType: 'Mul',
-      name: 'squared',
-      attribute: [],
-      input: [softmax.output[0], softmax.output[0]],
-      output: ['squared'],
-    };
-    graph.node.splice(at, 0, squared);
-    after.input[0] = 'squared';
-  },
-} satisfies Record<string, (model: WholeModel) => void>)) {
-  test(`${what} is left as it is`, async () => {
-    const file = join(scratch, `${what}.onnx`);
-    changeModel(fixture('models/sd15/unet/model.onnx'), file, change);
-    const share = await difference(file, 'out_sample', UNET(32));
+    const { share, fused } = await compared(`${path}/model.onnx`, output, dims);
+    assert.deepEqual(fused, { attentions, normalizations });
     assert.ok(share < 5e-6, String(share));
   });
 }
+
+test('as exported, a graph in a lane is the one of its file', async () => {
+  const options = { lanes: [2], fused: false };
+  const engine = await LocalEngine.open({ g: { path: fixture('models/sd15/unet/model.onnx') } }, options);
+  assert.equal(engine.graphs.get('g')?.fused, undefined);
+  await engine.close();
+});
+
+const STOCK = fixture('models/sd15/unet/model.onnx');
+const nodeOf = ({ graph }: WholeModel, type: string) => graph.node.find(({ opType }) => opType === type)!;
+const maker = ({ graph }: WholeModel, name: string) => graph.node.find(({ output }) => output.includes(name))!;
+const constant = (model: WholeModel, name: string) => maker(model, name).attribute[0].t!;
+const floats = (values: Iterable<number>) => new Uint8Array(Float32Array.from(values).buffer);
+const integers = (values: number[]) => new Uint8Array(BigInt64Array.from(values.map(BigInt)).buffer);
+/** Gives a Reshape a shape of its own. */
+function reshape({ graph }: WholeModel, node: NodeProto, shape: number[]): void {
+  const name = `${node.name}/shape`;
+  const dims = [BigInt(shape.length)];
+  graph.initializer.push(create(TensorProtoSchema, { name, dataType: 7, dims, rawData: integers(shape) }));
+  node.input[1] = name;
+}
+
+const WHOLE = { attentions: 8, normalizations: 21 };
+for (const [what, change, fused] of [
+  [
+    'a normalization with a scale of its own',
+    (model) => {
+      const scale = constant(model, nodeOf(model, 'InstanceNormalization').input[1]);
+      scale.rawData = floats(Array.from({ length: Number(scale.dims[0]) }, (_, k) => 1 + k));
+    },
+    { ...WHOLE, normalizations: 20 },
+  ],
+  [
+    'a normalization with a shift of its own',
+    (model) => {
+      const shift = constant(model, nodeOf(model, 'InstanceNormalization').input[2]);
+      shift.rawData = floats(Array.from({ length: Number(shift.dims[0]) }, (_, k) => k));
+    },
+    { ...WHOLE, normalizations: 20 },
+  ],
+  [
+    'a softmax over the queries',
+    (model) => {
+      nodeOf(model, 'Softmax').attribute.find(({ name }) => name === 'axis')!.i = -2n;
+    },
+    { ...WHOLE, attentions: 7 },
+  ],
+  [
+    'weights that are changed before they are used',
+    (model) => {
+      const softmax = nodeOf(model, 'Softmax');
+      const after = model.graph.node.find(({ input }) => input[0] === softmax.output[0])!;
+      const input = [softmax.output[0], softmax.output[0]];
+      const squared = create(NodeProtoSchema, { opType: 'Mul', name: 'squared', input, output: ['squared'] });
+      model.graph.node.splice(model.graph.node.indexOf(after), 0, squared);
+      after.input[0] = 'squared';
+    },
+    { ...WHOLE, attentions: 7 },
+  ],
+  [
+    'attention over the rows of a batch together',
+    (model) => {
+      // 12 channels in 2 heads of 6, all rows one sequence
+      const softmax = nodeOf(model, 'Softmax');
+      const after = model.graph.node.find(({ input }) => input[0] === softmax.output[0])!;
+      const keys = maker(model, maker(model, softmax.input[0]).input[1]);
+      for (let made of [maker(model, maker(model, softmax.input[0]).input[0]), keys, maker(model, after.input[1])]) {
+        while (made.opType !== 'Reshape') made = maker(model, made.input[0]);
+        reshape(model, made, [1, -1, 2, 6]);
+      }
+      const transposed = model.graph.node.find(({ input }) => input[0] === after.output[0])!;
+      const merged = model.graph.node.find(({ input }) => input[0] === transposed.output[0])!;
+      reshape(model, merged, [2, -1, 12]);
+    },
+    { ...WHOLE, attentions: 7 },
+  ],
+] satisfies [string, (model: WholeModel) => void, Fused][]) {
+  test(`${what} is left as it is`, async () => {
+    const file = join(scratch, `${what}.onnx`);
+    changeModel(STOCK, file, change);
+    const result = await compared(file, 'out_sample', UNET(32));
+    assert.deepEqual(result.fused, fused);
+    assert.ok(result.share < 5e-6, String(result.share));
+  });
+}
+
+test('what an output of the graph or anyone else reads is still computed', async () => {
+  const file = join(scratch, 'outputs.onnx');
+  changeModel(STOCK, file, ({ graph }) => {
+    const softmax = graph.node.find(({ opType }) => opType === 'Softmax')!;
+    graph.output.push(create(ValueInfoProtoSchema, { ...graph.output[0], name: softmax.output[0] }));
+  });
+  const result = await compared(file, 'out_sample', UNET(32));
+  assert.deepEqual(result.fused, WHOLE);
+  assert.ok(result.share < 5e-6, String(result.share));
+});
+
+test('before LayerNormalization was an operator, only attention is fused', async () => {
+  const file = join(scratch, 'old.onnx');
+  changeModel(fixture('models/sd15/vae_decoder/model.onnx'), file, (model) => {
+    model.opsetImport[0].version = 14n;
+  });
+  const result = await compared(file, 'sample', { latent_sample: [4, 8, 8] });
+  assert.deepEqual(result.fused, { attentions: 1, normalizations: 0 });
+  assert.ok(result.share < 5e-6, String(result.share));
+});

@@ -136,13 +136,14 @@ async function traceOf(
 }
 
 async function describeMachine({ engine, model }: Pipeline): Promise<string> {
-  const precision = engine.graphs.get('unet')?.precision ?? 'as stored';
+  const { precision = 'as stored', fused } = engine.graphs.get('unet') ?? {};
   const processors = cpus();
   const gpus = await gpuNames();
   const parts = [
     `${model.name} on ${engine.device}`,
     `precision ${precision}`,
     ...(engine.lanes.length > 0 ? [`lanes ${engine.lanes.join(' ')}`] : []),
+    ...(fused ? [`${fused.attentions} attentions and ${fused.normalizations} normalizations fused`] : []),
     ...gpus,
     `${processors.length} x ${processors[0].model.trim()}`,
     `Node ${process.version}`,

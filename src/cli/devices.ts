@@ -8,6 +8,8 @@ export interface DeviceFlags {
   device?: readonly Device[] | 'auto';
   precision?: Precision | 'auto';
   lanes?: readonly number[];
+  /** Commander's own name for --no-fused. */
+  fused?: boolean;
   threads?: number;
   workers?: number;
 }
@@ -28,6 +30,7 @@ export function addDeviceOptions(command: Command): Command {
       'sizes that batches are filled up to, in rows, with commas (default: 1,2,8,16,24,32,48,64,96,128 on GPUs)',
       list('--lanes'),
     )
+    .option('--no-fused', 'run graphs in lanes as they were exported, which takes longer')
     .option('--threads <n>', 'threads of each process on the CPU (default: all processors)', whole('--threads'))
     .option('--workers <n>', 'processes on the CPU (default: 1)', whole('--workers'));
 }
@@ -39,6 +42,6 @@ export function splitDeviceFlags<Flags extends DeviceFlags>(
   readonly open: Pick<OpenOptions, 'devices' | (keyof DeviceFlags & keyof OpenOptions)>;
   readonly others: Omit<Flags, keyof DeviceFlags>;
 } {
-  const { device: devices, precision, lanes, threads, workers, ...others } = flags;
-  return { open: { devices, precision, lanes, threads, workers }, others };
+  const { device: devices, precision, lanes, fused, threads, workers, ...others } = flags;
+  return { open: { devices, precision, lanes, fused, threads, workers }, others };
 }

@@ -16,7 +16,7 @@ import type { ReportContext } from './report.js';
 /** What to draw and where it goes. */
 export interface DrawOptions {
   readonly model?: string | undefined;
-  readonly open: Pick<OpenOptions, 'devices' | 'precision' | 'lanes' | 'threads' | 'workers'>;
+  readonly open: Pick<OpenOptions, 'devices' | 'precision' | 'lanes' | 'fused' | 'threads' | 'workers'>;
   readonly lowMemory?: boolean | undefined;
   /** Path of the initial noise. */
   readonly noise?: string | undefined;

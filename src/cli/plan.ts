@@ -49,7 +49,8 @@ export function planCommand(signal: AbortSignal): Command {
 
 async function described({ devices = 1, guidance, ...others }: Flags, file: string): Promise<Machine> {
   const { model, fresh, device, precision, lanes, threads, workers } = others;
-  const given = Object.entries({ model, fresh, device, precision, lanes, threads, workers });
+  const inside = { 'no-fused': others.fused === false || undefined };
+  const given = Object.entries({ model, fresh, device, precision, lanes, threads, workers, ...inside });
   const [inVain] = given.find(([, value]) => value !== undefined) ?? [];
   if (inVain !== undefined) {
     throw new SrdsError('INVALID_OPTION', '--curve alone, since nothing is run', `--${inVain} too`, 'leave one away');

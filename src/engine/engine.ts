@@ -36,6 +36,12 @@ export type Rewrite =
   | { readonly status: 'rewritten'; readonly input: string }
   | { readonly status: 'impossible'; readonly input: string; readonly why: string };
 
+/** What was written in operators that are one kernel each. */
+export interface Fused {
+  readonly attentions: number;
+  readonly normalizations: number;
+}
+
 /** What a graph takes and gives. */
 export interface GraphInfo {
   readonly inputs: readonly TensorInfo[];
@@ -44,6 +50,8 @@ export interface GraphInfo {
   readonly rewrite?: Rewrite | undefined;
   /** What it was made to compute in; not there if that is as the file has it. */
   readonly precision?: Precision | undefined;
+  /** Not there if it runs as its file has it. */
+  readonly fused?: Fused | undefined;
 }
 
 /** Inputs that were registered with an engine, to be referred to and not sent again. */

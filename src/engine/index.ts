@@ -5,6 +5,7 @@ export {
   type ConditioningId,
   type Engine,
   type Evaluation,
+  type Fused,
   type GraphFile,
   type GraphInfo,
   type Precision,

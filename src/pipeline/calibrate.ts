@@ -63,7 +63,8 @@ export async function calibrate(
   const key = await keyOf(input).catch(() => undefined);
   if (key !== undefined) {
     input.curves.set(key, curve);
-    await keep(fileOf(key), { steady, ...curve }, input);
+    // One that was measured beside other work takes no steady one's place.
+    if (steady || !(await curveIn(fileOf(key)))) await keep(fileOf(key), { steady, ...curve }, input);
   }
   return machineWith(curve, input);
 }

@@ -31,7 +31,7 @@ export interface Room {
   readonly leastRows: number;
 }
 
-/** Chooses samplers and sizes of batches. What it has planned it remembers: a plan takes as long as a batch or two. */
+/** Chooses samplers and sizes of batches. What it has planned it remembers: a plan takes as long as some batches do. */
 export class Planner {
   private readonly plans = new Map<string, Plan>();
   private readonly sizes = new Map<string, number>();

@@ -117,8 +117,8 @@ export class Pipeline {
       graphs,
     });
     try {
-      const { threads, workers, precision } = options;
-      const variant = JSON.stringify([threads, workers, precision]);
+      const { threads, workers, precision, fused = true } = options;
+      const variant = JSON.stringify([threads, workers, precision, fused]);
       return new Pipeline(model, engine, { ...options, variant, loadSeconds: (performance.now() - start) / 1000 });
     } catch (error) {
       await engine.close();

@@ -55,9 +55,16 @@ export function plan(request: PlanRequest, machine: Machine): Plan {
   const partitions = request.partition
     ? [request.partition]
     : counts(steps).map((blocks) => partitionOf(steps, blocks));
-  for (const partition of steps > 1 ? partitions : []) {
-    const forecast = forecastSrds(partition, evaluationsPerStep, machine, request);
-    candidates.push({ sampler: 'srds', partition, ...forecast, speedUp: faster(forecast.seconds) });
+  if (steps > 1) {
+    // The best size depends little on the blocks: it is looked for with the usual ones, for others near it.
+    const usual = forecastSrds(request.partition ?? defaultPartition(steps), evaluationsPerStep, machine, request);
+    const sizes = batchSizes(machine);
+    const at = sizes.indexOf(usual.maxRows);
+    for (const partition of partitions) {
+      const near = sizes.slice(Math.max(0, at - 1), at + 2);
+      const forecast = forecastSrds(partition, evaluationsPerStep, machine, request, near);
+      candidates.push({ sampler: 'srds', partition, ...forecast, speedUp: faster(forecast.seconds) });
+    }
   }
   if (evaluationsPerStep === 1 && steps > 1) {
     const asked = request.windows ?? (request.partition ? [] : windows(steps, machine));
@@ -98,26 +105,27 @@ export type Stopping = Pick<PlanRequest, 'tolerance' | 'maxIterations'>;
 /**
  * SRDS with as many iterations as it takes on average, in batches of at most as many rows as make it fastest: in larger ones what
  * is urgent waits for what is speculative, in smaller ones for its turn.
+ * @param sizes of batches to choose from, in rows; default: those of the machine's curve
  */
 export function forecastSrds(
   partition: Partition,
   evaluationsPerStep: number,
   machine: Machine,
   { tolerance, maxIterations = Infinity }: Stopping = {},
+  sizes = batchSizes(machine),
 ): Forecast & { readonly maxRows: number } {
   const iterations = Math.min(maxIterations, expectedIterations(partition, tolerance));
-  const within = (maxRows: number) => {
+  const forecasts = sizes.map((maxRows) => {
     const forecast = simulateSrds(partition, iterations, { ...machine, maxRows });
     return { ...scaled(forecast, evaluationsPerStep), maxRows };
-  };
-  let best = within(machine.maxRows);
-  for (const { rows } of machine.devices[0].points.toReversed()) {
-    if (rows >= machine.maxRows || rows < machine.rowsPerEvaluation) continue;
-    const next = within(rows);
-    if (next.seconds > best.seconds) break;
-    if (next.seconds < best.seconds) best = next;
-  }
-  return best;
+  });
+  return forecasts.reduce((best, next) => (next.seconds < best.seconds ? next : best));
+}
+
+/** Rows that a batch may be given at most, the largest first. */
+function batchSizes({ devices: [{ points }], maxRows, rowsPerEvaluation }: Machine): number[] {
+  const smaller = points.map(({ rows }) => rows).filter((rows) => rows >= rowsPerEvaluation && rows < maxRows);
+  return [maxRows, ...smaller.reverse()];
 }
 
 /** picard with as many passes as it takes on average. */

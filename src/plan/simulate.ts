@@ -132,8 +132,11 @@ function courseOf(image: number, partition: Partition, iterations: number, ready
   const blocks = partition.length;
   const exact = exactFronts(partition);
   const last = Math.min(iterations, exact.length - 1);
-  const depths = new Map<string, number>();
-  const key = (iteration: number, block: number, step: number) => `${iteration} ${block} ${step}`;
+  /** Depths before the evaluations that were begun, and after those that have ended. */
+  const before = new Map<number, number>();
+  const depths = new Map<number, number>();
+  const most = Math.max(...partition);
+  const key = (iteration: number, block: number, step: number) => (iteration * blocks + block) * most + step;
   const depthOf = (iteration: number, block: number, step: number) => depths.get(key(iteration, block, step));
   let end: number | undefined;
 
@@ -146,7 +149,7 @@ function courseOf(image: number, partition: Partition, iterations: number, ready
   const start = (task: Task, depth: number): void => {
     if (end !== undefined) return;
     ready.push(task);
-    depths.set(`from ${key(task.iteration, task.block, task.step)}`, depth);
+    before.set(key(task.iteration, task.block, task.step), depth);
   };
   /** x[p][i+1], if all that it needs has been evaluated; a block of one step needs its coarse step only. */
   const cross = (p: number, i: number): void => {
@@ -156,7 +159,7 @@ function courseOf(image: number, partition: Partition, iterations: number, ready
     if (fine !== undefined && coarse !== undefined) known(p, i + 1, Math.max(fine, coarse));
   };
   const finish = ({ iteration: p, block: i, step }: Task): void => {
-    const depth = (depths.get(`from ${key(p, i, step)}`) ?? 0) + 1;
+    const depth = (before.get(key(p, i, step)) ?? 0) + 1;
     depths.set(key(p, i, step), depth);
     if (step === 0) {
       if (p === 0) known(0, i + 1, depth);

@@ -10,8 +10,9 @@ import {
   type ModelProto,
   type NodeProto,
 } from 'onnx-buf';
+import type { Fused } from '../engine.js';
 import { hasInnerGraphs } from './constants.js';
-import { GraphView, permutation } from './graphView.js';
+import { GraphView, integerOf, permutation } from './graphView.js';
 
 /** ONNX Runtime's own operators. */
 const CONTRIB = 'com.microsoft';
@@ -23,18 +24,18 @@ const LAYER_NORM_OPSET = 17;
 
 /**
  * Writes attention and group normalization with the operators that ONNX Runtime has fast kernels for; its own optimizer does
- * not see them in the UNets that torch exports. On an H100 a batch takes a fifth to a quarter less time. What does not look
- * as expected stays as it is.
+ * not see them in the UNets that torch exports. What is not seen to be one of them, whatever the sizes of the inputs, stays as it is.
  */
-export function fuse(model: ModelProto): void {
+export function fuse(model: ModelProto): Fused | undefined {
   const { graph, opsetImport } = model;
-  if (!graph || hasInnerGraphs(graph)) return;
+  if (!graph || hasInnerGraphs(graph)) return undefined;
   const opset = Number(opsetImport.find(({ domain }) => domain === '' || domain === 'ai.onnx')?.version ?? 0);
-  if (opset >= LAYER_NORM_OPSET) normalizeByLayers(graph);
-  if (!attendAtOnce(graph)) return;
-  if (!opsetImport.some(({ domain }) => domain === CONTRIB)) {
+  const normalizations = opset >= LAYER_NORM_OPSET ? normalizeByLayers(graph) : 0;
+  const attentions = attendAtOnce(graph);
+  if (attentions > 0 && !opsetImport.some(({ domain }) => domain === CONTRIB)) {
     opsetImport.push(create(OperatorSetIdProtoSchema, { domain: CONTRIB, version: 1n }));
   }
+  return attentions + normalizations > 0 ? { attentions, normalizations } : undefined;
 }
 
 /**
@@ -43,9 +44,9 @@ export function fuse(model: ModelProto): void {
  *     Softmax((s q) (s' k)^T) v  with q, k, v split into heads by Reshape and Transpose
  *
  * becomes MultiHeadAttention of s s' q, k and v. The nodes that split are left to whoever else needs their shapes.
- * @returns whether there was any
+ * @returns how many there were
  */
-function attendAtOnce(graph: GraphProto): boolean {
+function attendAtOnce(graph: GraphProto): number {
   const view = new GraphView(graph);
   const before = new Map<NodeProto, readonly NodeProto[]>();
   for (const softmax of graph.node.filter(({ opType }) => opType === 'Softmax')) {
@@ -64,13 +65,16 @@ function attendAtOnce(graph: GraphProto): boolean {
         attribute: [integer('num_heads', q.heads), real('scale', 1)],
       }),
     ]);
-    merged.input[0] = name('attended');
   }
   graph.node = withoutUnused(
     graph,
-    graph.node.flatMap((one) => [...(before.get(one) ?? []), one]),
+    graph.node.flatMap((one) => {
+      const attention = before.get(one);
+      if (attention) one.input[0] = attention[attention.length - 1].output[0];
+      return [...(attention ?? []), one];
+    }),
   );
-  return before.size > 0;
+  return before.size;
 }
 
 /** What is left of nodes in their order if those go that nothing depends on. */
@@ -115,6 +119,8 @@ function attentionAround(softmax: NodeProto, view: GraphView): Attention | undef
   if (!q || !k || !v || v.scale !== undefined || permutation(transposed) !== '0,2,1,3') return;
   const merged = transposed && view.onlyUser(transposed.output[0]);
   if (merged?.opType !== 'Reshape' || q.heads !== k.heads || q.heads !== v.heads) return;
+  // An entry of 0 there would mean the heads' number or size, which are one axis then.
+  if (view.entries(merged.input[1])?.slice(2).includes(0) !== false) return;
   return { q, k, v, merged };
 }
 
@@ -138,16 +144,21 @@ function factor(name: string, order: string, view: GraphView): Factor | undefine
   }
   if (made?.opType !== 'Reshape' || axes.join() !== order) return undefined;
   const [whole, shape] = made.input;
-  const heads = view.shapeEntry(shape, 2);
-  return heads === undefined || view.rank(whole) !== 3 ? undefined : { whole, heads, scale };
+  // [rows, length, width] -> [rows, length, heads, width / heads], and nothing else.
+  const [rows, length, heads, size, ...more] = view.entries(shape) ?? [];
+  const splits = heads !== undefined && size !== undefined && heads * size === view.width(whole);
+  const keeps = (rows === 0 || view.isLeading(shape, whole)) && (length === -1 || length === 0);
+  return splits && keeps && more.length === 0 && view.rank(whole) === 3 ? { whole, heads, scale } : undefined;
 }
 
 /**
  * Group normalization before its scale and shift, as torch exports it: InstanceNormalization of [rows, groups, rest] with ones and
  * zeros. LayerNormalization over the rest is the same in one kernel instead of several.
+ * @returns how many there were
  */
-function normalizeByLayers(graph: GraphProto): void {
+function normalizeByLayers(graph: GraphProto): number {
   const view = new GraphView(graph);
+  let count = 0;
   graph.node = graph.node.flatMap((one) => {
     const [x, scale, shift] = one.input;
     const reshape = one.opType === 'InstanceNormalization' ? view.maker(x) : undefined;
@@ -157,6 +168,7 @@ function normalizeByLayers(graph: GraphProto): void {
       return numbers !== undefined && numbers.length > 0 && numbers.every((number) => number === value);
     };
     if (!isAll(scale, 1) || !isAll(shift, 0)) return one;
+    count++;
     const name = (part: string) => `${one.output[0]}/${part}`;
     const dataType = view.constants.get(scale)?.dataType ?? FLOAT;
     const value = dataType === FLOAT ? { floatData: [1] } : { int32Data: [HALF_ONE] };
@@ -176,11 +188,7 @@ function normalizeByLayers(graph: GraphProto): void {
       }),
     ];
   });
-}
-
-function integerOf({ attribute }: NodeProto, wanted: string): number | undefined {
-  const found = attribute.find(({ name }) => name === wanted);
-  return found && Number(found.i);
+  return count;
 }
 
 function node(

@@ -17,7 +17,7 @@ interface Done extends Omit<Extract<Reply, { kind: 'done' }>, 'kind'> {
 }
 
 /** Sessions of shapes that have not been used for longest are closed when there are more. */
-const MAX_LANES = 16;
+const MAX_LANES = 24;
 
 /** A graph of an ONNX file, and the sessions that run it. */
 export class Graph {
@@ -37,16 +37,16 @@ export class Graph {
     values: Pick<GraphInfo, 'inputs' | 'outputs'>,
   ) {
     this.lanes = settings.lanes;
-    const { rewrite } = prepared;
+    const { rewrite, fused } = prepared;
     const precision = half ? 'float16' : prepared.precision;
-    this.info = { inputs: values.inputs, outputs: values.outputs, rewrite, precision };
+    this.info = { inputs: values.inputs, outputs: values.outputs, rewrite, precision, fused };
   }
 
   /** Opens an .onnx file; where there are lanes, sessions come with the first batch of a size. @throws whatever ONNX Runtime says of it */
   static async open(given: GraphFile, settings: ProcessSettings): Promise<Graph> {
     const file = fileFor(given, settings);
     if (settings.lanes.length > 0) {
-      const prepared = await prepareModel(file, 'fused');
+      const prepared = await prepareModel(file, settings.fused ? 'fused' : 'inMemory');
       if (prepared.values)
         return new Graph(prepared, settings, false, undefined, file.path === given.half, prepared.values);
     }

@@ -1,4 +1,4 @@
-import type { GraphProto, NodeProto } from 'onnx-buf';
+import type { GraphProto, NodeProto, TensorShapeProto_Dimension } from 'onnx-buf';
 import { constantsOf, numbersOf, type Constants } from './constants.js';
 
 /** What a graph says of its values: where they come from, who uses them, and what is known of their shapes. */
@@ -6,20 +6,27 @@ export class GraphView {
   readonly constants: Constants;
   private readonly makers: ReadonlyMap<string, NodeProto>;
   private readonly users = new Map<string, NodeProto[]>();
-  private readonly declared: ReadonlyMap<string, number | undefined>;
-  private readonly ranks = new Map<string, number | undefined>();
+  /** Axes of the inputs: a number, or the name of a free one. */
+  private readonly inputs = new Map<string, readonly (number | string | undefined)[]>();
+  readonly rank = remembered((name: string) => this.findRank(name));
+  /** Length of a value's last axis. */
+  readonly width = remembered((name: string) => this.findWidth(name));
+  /** Length of a value's first axis, or the name of the inputs' axis that it is. */
+  readonly leading = remembered((name: string) => this.findLeading(name));
 
   constructor(graph: GraphProto) {
-    this.declared = new Map(
-      graph.input.map(({ name, type }) => [
-        name,
-        type?.value.case === 'tensorType' ? type.value.value.shape?.dim.length : undefined,
-      ]),
-    );
+    for (const { name, type } of graph.input) {
+      const dims = type?.value.case === 'tensorType' ? type.value.value.shape?.dim : undefined;
+      if (dims) this.inputs.set(name, dims.map(sizeOf));
+    }
     this.constants = constantsOf(graph);
     this.makers = new Map(graph.node.flatMap((node) => node.output.map((name) => [name, node] as const)));
     for (const node of graph.node) {
-      for (const name of new Set(node.input)) this.users.set(name, [...(this.users.get(name) ?? []), node]);
+      for (const name of new Set(node.input)) {
+        const known = this.users.get(name);
+        if (known) known.push(node);
+        else this.users.set(name, [node]);
+      }
     }
   }
 
@@ -39,66 +46,15 @@ export class GraphView {
     return numbersOf(this.constants.get(name));
   }
 
-  /** An entry of a shape of four, as far as the graph says it. */
-  shapeEntry(name: string, index: number): number | undefined {
-    const parts = this.partsOf(name);
-    const entry = parts ? this.numbers(parts[index])?.at(0) : this.numbers(name)?.at(index);
-    return this.lengthOf(name) === 4 && entry !== undefined && entry > 0 ? entry : undefined;
+  /** The entries of a shape, each undefined where the graph does not say it; undefined if it is not known how many there are. */
+  entries(shape: string): (number | undefined)[] | undefined {
+    return this.numbers(shape) ?? this.parts(shape)?.map((part) => this.wholeNumber(part));
   }
 
-  /** Number of a value's axes, as far as the graph says it. */
-  rank(name: string): number | undefined {
-    if (!this.ranks.has(name)) {
-      this.ranks.set(name, undefined);
-      this.ranks.set(name, this.findRank(name));
-    }
-    return this.ranks.get(name);
-  }
-
-  private findRank(name: string): number | undefined {
-    const constant = this.constants.get(name);
-    if (constant) return constant.dims.length;
-    const made = this.maker(name);
-    if (!made) return this.declared.get(name);
-    const [first, second] = made.input;
-    switch (made.opType) {
-      case 'Cast':
-      case 'Dropout':
-      case 'Erf':
-      case 'Gelu':
-      case 'Identity':
-      case 'LayerNormalization':
-      case 'Sigmoid':
-      case 'Slice':
-      case 'Split':
-        return this.rank(first);
-      case 'Add':
-      case 'Div':
-      case 'Mul': {
-        const [a, b] = [this.rank(first), this.rank(second)];
-        return a === undefined || b === undefined ? undefined : Math.max(a, b);
-      }
-      case 'MatMul':
-        return this.rank(second) === 2 ? this.rank(first) : undefined;
-      case 'Reshape':
-        return this.lengthOf(second);
-      case 'Transpose':
-        return permutation(made)?.split(',').length;
-      default:
-        return undefined;
-    }
-  }
-
-  /** Entries of a shape. */
-  private lengthOf(name: string): number | undefined {
-    return this.partsOf(name)?.length ?? this.numbers(name)?.length;
-  }
-
-  /** What a shape is put together of, an entry each. */
-  private partsOf(name: string): string[] | undefined {
-    const concat = this.maker(name);
-    const isEntry = (part: string) => this.numbers(part)?.length === 1 || this.maker(part)?.opType === 'Unsqueeze';
-    return concat?.opType === 'Concat' && concat.input.every(isEntry) ? concat.input : undefined;
+  /** Whether the first entry of a shape is the length of a value's first axis, whatever that is. */
+  isLeading(shape: string, value: string): boolean {
+    const leading = this.leadingOfShape(shape);
+    return leading !== undefined && leading === this.leading(value);
   }
 
   /** Whether a value is one number, whatever it is, of no more than one axis. */
@@ -119,10 +75,179 @@ export class GraphView {
         return false;
     }
   }
+
+  /** What a shape is put together of, an entry each. */
+  private parts(shape: string): string[] | undefined {
+    const concat = this.maker(shape);
+    const isEntry = (part: string) => this.numbers(part)?.length === 1 || this.maker(part)?.opType === 'Unsqueeze';
+    return concat?.opType === 'Concat' && concat.input.every(isEntry) ? concat.input : undefined;
+  }
+
+  /** A whole number that is computed of constants and widths. */
+  private wholeNumber(name: string): number | undefined {
+    const constant = this.numbers(name);
+    if (constant) return constant.length === 1 ? constant[0] : undefined;
+    const made = this.maker(name);
+    switch (made?.opType) {
+      case 'Cast':
+      case 'Identity':
+      case 'Unsqueeze':
+        return this.wholeNumber(made.input[0]);
+      case 'Div': {
+        const [a, b] = made.input.map((input) => this.wholeNumber(input));
+        return a === undefined || b === undefined ? undefined : Math.floor(a / b);
+      }
+      case 'Gather': {
+        const of = this.shapeOf(made.input[0]);
+        const axis = this.numbers(made.input[1])?.at(0);
+        const isLast = of !== undefined && axis !== undefined && (axis === -1 || axis + 1 === this.rank(of));
+        return isLast ? this.width(of) : undefined;
+      }
+      default:
+        return undefined;
+    }
+  }
+
+  /** What is known of a shape's first entry, where that is the length of some value's first axis. */
+  private leadingOfShape(shape: string): number | string | undefined {
+    const entry = this.parts(shape)?.at(0);
+    let made = entry === undefined ? undefined : this.maker(entry);
+    while (made?.opType === 'Unsqueeze' || made?.opType === 'Cast') made = this.maker(made.input[0]);
+    if (made?.opType !== 'Gather' || this.numbers(made.input[1])?.join() !== '0') return undefined;
+    const of = this.shapeOf(made.input[0]);
+    return of === undefined ? undefined : this.leading(of);
+  }
+
+  /** The value whose whole shape another is. */
+  private shapeOf(name: string): string | undefined {
+    const made = this.maker(name);
+    return made?.opType === 'Shape' && made.attribute.length === 0 ? made.input[0] : undefined;
+  }
+
+  /** Whether a Slice or Split may leave out rows. */
+  private cutsRows(node: NodeProto): boolean {
+    if (node.opType === 'Split') return (integerOf(node, 'axis') ?? 0) <= 0;
+    return node.opType === 'Slice' && !(this.numbers(node.input[3] ?? '')?.every((axis) => axis > 0) ?? false);
+  }
+
+  private findRank(name: string): number | undefined {
+    const constant = this.constants.get(name);
+    if (constant) return constant.dims.length;
+    const made = this.maker(name);
+    if (!made) return this.inputs.get(name)?.length;
+    const [first, second] = made.input;
+    if (KEEPING.has(made.opType)) return this.rank(first);
+    switch (made.opType) {
+      case 'Add':
+      case 'Div':
+      case 'Mul': {
+        const [a, b] = [this.rank(first), this.rank(second)];
+        return a === undefined || b === undefined ? undefined : Math.max(a, b);
+      }
+      case 'MatMul':
+        return this.rank(second) === 2 ? this.rank(first) : undefined;
+      case 'Reshape':
+        return this.entries(second)?.length;
+      case 'Transpose':
+        return permutation(made)?.split(',').length;
+      default:
+        return undefined;
+    }
+  }
+
+  private findWidth(name: string): number | undefined {
+    const constant = this.constants.get(name);
+    if (constant) return constant.dims.length === 0 ? undefined : Number(constant.dims[constant.dims.length - 1]);
+    const made = this.maker(name);
+    if (!made) {
+      const last = this.inputs.get(name)?.at(-1);
+      return typeof last === 'number' ? last : undefined;
+    }
+    const [first, second] = made.input;
+    switch (made.opType) {
+      case 'Cast':
+      case 'Dropout':
+      case 'Identity':
+      case 'LayerNormalization':
+        return this.width(first);
+      case 'Add': {
+        // A bias is as wide as what it is added to, or a single number.
+        const widths = [this.width(first), this.width(second)].filter((width) => width !== undefined && width > 1);
+        return widths[0];
+      }
+      case 'MatMul':
+        return this.width(second);
+      case 'Reshape': {
+        const last = this.entries(second)?.at(-1);
+        return last !== undefined && last > 0 ? last : undefined;
+      }
+      default:
+        return undefined;
+    }
+  }
+
+  private findLeading(name: string): number | string | undefined {
+    const made = this.maker(name);
+    if (!made) return this.inputs.get(name)?.at(0);
+    const [first, second] = made.input;
+    if (KEEPING.has(made.opType)) return this.cutsRows(made) ? undefined : this.leading(first);
+    switch (made.opType) {
+      case 'Add':
+      case 'Div':
+      case 'Mul': {
+        // Where one is not known, it has as many rows as the other, or one.
+        const known = [first, second].map((input) => (this.constants.has(input) ? undefined : this.leading(input)));
+        const distinct = new Set(known.filter((leading) => leading !== undefined));
+        return distinct.size === 1 ? [...distinct][0] : undefined;
+      }
+      case 'Concat':
+        return integerOf(made, 'axis') === 0 ? undefined : this.leading(first);
+      case 'Conv':
+      case 'MatMul':
+      case 'Resize':
+        return this.leading(first);
+      case 'Reshape': {
+        const whole = this.shapeOf(second);
+        if (whole !== undefined) return this.leading(whole);
+        return this.entries(second)?.at(0) === 0 ? this.leading(first) : this.leadingOfShape(second);
+      }
+      case 'Transpose':
+        return permutation(made)?.startsWith('0,') ? this.leading(first) : undefined;
+      default:
+        return undefined;
+    }
+  }
 }
+
+/** Operators whose result has the axes of their first input, and but for Slice and Split the same lengths. */
+const KEEPING = new Set([
+  ...['Cast', 'Dropout', 'Erf', 'Gelu', 'Identity', 'InstanceNormalization', 'LayerNormalization'],
+  ...['Sigmoid', 'Slice', 'Softmax', 'Split'],
+]);
 
 /** The axes of a Transpose. */
 export function permutation(node: NodeProto | undefined): string | undefined {
   const ints = node?.opType === 'Transpose' ? node.attribute.find(({ name }) => name === 'perm')?.ints : undefined;
   return ints?.join();
+}
+
+export function integerOf({ attribute }: NodeProto, wanted: string): number | undefined {
+  const found = attribute.find(({ name }) => name === wanted);
+  return found && Number(found.i);
+}
+
+function remembered<Value>(find: (name: string) => Value): (name: string) => Value {
+  const known = new Map<string, Value>();
+  return (name) => {
+    const before = known.get(name);
+    if (before !== undefined || known.has(name)) return before as Value;
+    const value = find(name);
+    known.set(name, value);
+    return value;
+  };
+}
+
+function sizeOf({ value: { case: kind, value } }: TensorShapeProto_Dimension): number | string | undefined {
+  if (kind === 'dimValue') return Number(value);
+  return kind === 'dimParam' && value !== '' ? value : undefined;
 }

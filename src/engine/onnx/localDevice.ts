@@ -10,6 +10,9 @@ import type { ProcessSettings, Reply, WireBatch } from './protocol.js';
 /** Processes in a row that may die without having run a batch. */
 const MAX_DEATHS = 3;
 
+/** Opening a lane counts for so many batches that wait. */
+const OPENING_LOAD = 100;
+
 /** What a process that takes another's place must know. */
 export interface State {
   readonly files: Readonly<Record<string, GraphFile>>;
@@ -25,7 +28,10 @@ export class LocalDevice {
   private lanes: readonly number[];
   private turn: Promise<unknown> = Promise.resolve();
   private waiting = 0;
+  private openings = 0;
   private deaths = 0;
+  /** Lanes that its process has opened or is about to. */
+  private readonly lanesOpen = new Set<string>();
   private closed = false;
 
   constructor(
@@ -42,9 +48,9 @@ export class LocalDevice {
     return this.process.pid;
   }
 
-  /** Batches that wait or run here; of a device that is lost, more than any. */
+  /** Batches that wait or run here; of a device that opens a lane, which takes a second, more, and of one that is lost most. */
   get load(): number {
-    return this.lost ? Infinity : this.waiting;
+    return this.lost ? Infinity : this.waiting + OPENING_LOAD * this.openings;
   }
 
   /** Whether it has been given up. */
@@ -64,6 +70,7 @@ export class LocalDevice {
   }
 
   async unload(graphs: readonly string[]): Promise<void> {
+    this.lanesOpen.clear();
     await this.process.ask({ kind: 'unload', graphs });
   }
 
@@ -81,10 +88,41 @@ export class LocalDevice {
    */
   run(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
     this.waiting++;
+    return this.inTurn(batch, isWanted).finally(() => this.waiting--);
+  }
+
+  /** Whether a batch's lane is open, or about to be; where there are no lanes, it is. */
+  hasLaneFor(batch: Batch): boolean {
+    return this.lanes.length === 0 || this.lanesOpen.has(this.laneOf(batch));
+  }
+
+  /** Runs the first batch of a lane. @throws SrdsError as `run` does */
+  async openLane(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
+    const lane = this.laneOf(batch);
+    this.lanesOpen.add(lane);
+    this.openings++;
+    try {
+      return await this.inTurn(batch, isWanted);
+    } catch (error) {
+      this.lanesOpen.delete(lane);
+      throw error;
+    } finally {
+      this.openings--;
+    }
+  }
+
+  private inTurn(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
     // The mailbox holds one batch.
-    const result = this.turn.then(() => this.attempt(batch, isWanted)).finally(() => this.waiting--);
+    const result = this.turn.then(() => this.attempt(batch, isWanted));
     this.turn = result.catch(() => undefined);
     return result;
+  }
+
+  private laneOf(batch: Batch): string {
+    const [{ graph, output, inputs }] = batch;
+    const rows = batch.reduce((sum, { conditioning }) => sum + (conditioning?.length ?? 1), 0);
+    const lane = this.lanes.find((size) => size >= rows) ?? this.lanes.at(-1);
+    return JSON.stringify([graph, output, lane, Object.values(inputs).map(({ dims }) => dims)]);
   }
 
   /** When the batches that wait or run now have ended. */
@@ -126,6 +164,7 @@ export class LocalDevice {
     if (this.lost) throw this.process.death;
     this.onWarning(`the ${this.name} process failed, found ${this.process.death.found}; another takes its place`);
     this.process = new DeviceProcess(this.settings);
+    this.lanesOpen.clear();
     await this.open([...this.state.loaded.keys()]);
     for (const [id, inputs] of this.state.registered) this.register(id, inputs);
   }
@@ -146,6 +185,7 @@ export class LocalDevice {
     }
     if (reply.lanes) {
       this.lanes = reply.lanes;
+      this.lanesOpen.clear();
       this.onWarning(
         `${this.name} has no memory for larger batches than ${this.lanes.at(-1)} rows; it goes on with those`,
       );

@@ -27,6 +27,8 @@ export interface LocalEngineOptions {
    * a size: another one computes with other kernels. Default: `DEFAULT_LANES` on GPUs, none on the CPU, where any size will do.
    */
   readonly lanes?: readonly number[] | undefined;
+  /** Whether graphs that have lanes are written as GPUs run them best (default), or run as they were exported. */
+  readonly fused?: boolean | undefined;
   /** Graphs to load at once; default: all. */
   readonly graphs?: readonly string[] | undefined;
   /** Told when a process is replaced or a device goes on with smaller batches. */
@@ -47,13 +49,11 @@ export class LocalEngine implements Engine {
   /** Those that have not been released. */
   private readonly usable = new Set<ConditioningId>();
   private readonly devices: readonly LocalDevice[];
-  /** Lanes that all devices have opened or are about to. */
-  private readonly lanesOpen = new Set<string>();
   /** Of graphs that are being loaded or freed: one at a time. */
   private changes: Promise<void> = Promise.resolve();
 
   private constructor(files: Readonly<Record<string, GraphFile>>, options: LocalEngineOptions) {
-    const { devices = [CPU], onWarning = () => undefined } = options;
+    const { devices = [CPU], fused = true, onWarning = () => undefined } = options;
     const workers = wholeNumber('a number of workers', options.workers ?? 1, 1, MAX_WORKERS);
     const shared = Math.max(1, Math.floor(availableParallelism() / workers));
     const threads = wholeNumber('a number of threads', options.threads ?? shared, 1, MAX_THREADS);
@@ -66,9 +66,9 @@ export class LocalEngine implements Engine {
       device.kind === 'cpu'
         ? Array.from(
             { length: workers },
-            () => new LocalDevice({ device, threads, lanes: lanes ?? [] }, state, onWarning),
+            () => new LocalDevice({ device, threads, lanes: lanes ?? [], fused }, state, onWarning),
           )
-        : [new LocalDevice({ device, threads: 1, lanes: lanes ?? DEFAULT_LANES }, state, onWarning)],
+        : [new LocalDevice({ device, threads: 1, lanes: lanes ?? DEFAULT_LANES, fused }, state, onWarning)],
     );
   }
 
@@ -135,7 +135,6 @@ export class LocalEngine implements Engine {
   unload(names: readonly string[]): Promise<void> {
     return this.change(async () => {
       for (const name of names) this.loaded.delete(name);
-      this.lanesOpen.clear();
       if (names.length > 0) await this.free(names);
     });
   }
@@ -175,9 +174,7 @@ export class LocalEngine implements Engine {
     for (;;) {
       const idlest = this.devices.reduce((best, device) => (device.load < best.load ? device : best));
       try {
-        const result = await idlest.run(batch, isWanted);
-        this.openElsewhere(idlest, batch, result.rows);
-        return result;
+        return await this.runOn(idlest, batch, isWanted);
       } catch (error) {
         // Another device takes over from one that is lost.
         if (!idlest.lost || this.alive.length === 0 || !isWanted()) throw error;
@@ -185,17 +182,14 @@ export class LocalEngine implements Engine {
     }
   }
 
-  /** A lane takes a second to open: once a device has opened it, the others do, before they need it in a hurry. */
-  private openElsewhere(by: LocalDevice, batch: Batch, rows: number): void {
-    if (this.devices.length === 1) return;
-    const [{ graph, output, inputs }] = batch;
-    const lane = JSON.stringify([graph, output, rows, Object.values(inputs).map(({ dims }) => dims)]);
-    if (this.lanesOpen.has(lane)) return;
-    this.lanesOpen.add(lane);
-    for (const other of this.alive) {
-      if (other === by || other.batchSizes.length === 0) continue;
-      other.run(batch, () => false).catch(() => undefined);
+  /** To open a lane takes a second: once one device has, the others do, before they need it in a hurry. */
+  private async runOn(device: LocalDevice, batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
+    if (this.devices.length === 1 || device.hasLaneFor(batch)) return device.run(batch, isWanted);
+    const result = await device.openLane(batch, isWanted);
+    for (const other of this.alive.filter((one) => !one.hasLaneFor(batch))) {
+      other.openLane(batch, () => false).catch(() => undefined);
     }
+    return result;
   }
 
   async close(): Promise<void> {

@@ -13,7 +13,7 @@ import {
   type TensorProto,
   type ValueInfoProto,
 } from 'onnx-buf';
-import type { GraphFile, GraphInfo, Precision, Rewrite, TensorInfo } from '../engine.js';
+import type { Fused, GraphFile, GraphInfo, Precision, Rewrite, TensorInfo } from '../engine.js';
 import { fuse } from './fuse.js';
 import { computeInHalf, singleInterface, storedInHalf } from './half.js';
 import { rewriteInput } from './rewrite.js';
@@ -32,6 +32,8 @@ export interface PreparedModel {
   readonly rewrite?: Rewrite | undefined;
   /** What it was made to compute in. */
   readonly precision?: Precision;
+  /** What was fused in it. */
+  readonly fused?: Fused | undefined;
   /** What a graph in memory takes and gives. */
   readonly values?: Pick<GraphInfo, 'inputs' | 'outputs'>;
 }
@@ -71,7 +73,7 @@ export async function prepareModel(file: GraphFile, how: 'given' | 'inMemory' | 
     if (precision === 'float16') throw new Error('its weights lie in several folders: give it as a float16 graph');
     return { ...asItIs, rewrite: rewrite && scattered(rewrite.input) };
   }
-  if (how === 'fused') fuse(model);
+  const fused = how === 'fused' ? fuse(model) : undefined;
   const why = half ? computeInHalf(graph) : undefined;
   if (why !== undefined && precision === 'float16') throw new Error(`it cannot run in float16: ${why}`);
   const light = fromBinary(ModelProtoSchema, toBinary(ModelProtoSchema, model));
@@ -81,7 +83,14 @@ export async function prepareModel(file: GraphFile, how: 'given' | 'inMemory' | 
     inputs: light.graph?.input.map(describeValue) ?? [],
     outputs: light.graph?.output.map(describeValue) ?? [],
   };
-  return { source, weights, rewrite, values, ...(half && why === undefined && { precision: 'float16' as const }) };
+  return {
+    source,
+    weights,
+    rewrite,
+    fused,
+    values,
+    ...(half && why === undefined && { precision: 'float16' as const }),
+  };
 }
 
 const TYPES: Readonly<Partial<Record<number, string>>> = {

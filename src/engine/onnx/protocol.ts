@@ -9,6 +9,8 @@ export interface ProcessSettings {
   readonly threads: number;
   /** Sizes of batches that it keeps sessions for, ascending; none on a CPU, where any size will do. */
   readonly lanes: readonly number[];
+  /** Whether graphs that have lanes are written as GPUs run them best. */
+  readonly fused: boolean;
   /** Path of the mailbox. */
   readonly mailbox: string;
 }
