@@ -79,12 +79,12 @@ test('plan forecasts a machine that a curve describes, as text and as JSON', asy
   }
   writeFileSync(join(cwd, 'one.json'), `\uFEFF${JSON.stringify({ points: [single] })}`);
   const reasons = await srds('plan', '--curve', 'one.json', '--steps', '1,25');
-  assert.match(reasons.stdout, /^1 steps: there is one step only\./);
+  assert.match(reasons.stdout, /^1 step: there is one step only\./);
   assert.match(
     reasons.stdout,
     /\n25 steps: srds with \d+ blocks, the next best, would gain nothing: larger batches cost/,
   );
-  assert.match(reasons.stdout, /picard with 25 steps at a time \(not for so few\)/);
+  assert.match(reasons.stdout, /picard with 25 steps at a time \(not below 50 steps\)/);
 });
 
 test('auto measures once, keeps the curve, says why it chose, and draws what that sampler draws', async () => {
@@ -146,6 +146,9 @@ test('a trace is written and drawn, as SVG and as a page', async () => {
     '6',
     '--sampler',
     'srds',
+    '--workers',
+    '2',
+    '--compare',
     '--trace',
     't.json',
     '--out',
@@ -153,13 +156,19 @@ test('a trace is written and drawn, as SVG and as a page', async () => {
   );
   assert.equal(drawn.code, 0, drawn.stderr);
   const trace = JSON.parse(readFileSync(join(cwd, 't.json'), 'utf8')) as {
-    batches: { begin: number; end: number; graph: string; evaluations: number[][] }[];
+    batches: { begin: number; end: number; graph: string; device: string; evaluations: number[][] }[];
     iterations: unknown[];
   };
   assert.ok(trace.iterations.length >= 2);
   const evaluations = trace.batches.filter(({ graph }) => graph === 'unet').flatMap((batch) => batch.evaluations);
   assert.equal(new Set(evaluations.map((place) => place.join())).size, evaluations.length);
   assert.ok(trace.batches.every(({ begin, end }) => end > begin));
+  // Two processes are two lanes, in neither of which batches overlap.
+  assert.deepEqual([...new Set(trace.batches.map(({ device }) => device))].sort(), ['cpu 1', 'cpu 2']);
+  for (const device of ['cpu 1', 'cpu 2']) {
+    const own = trace.batches.filter((batch) => batch.device === device).sort((a, b) => a.begin - b.begin);
+    assert.ok(own.every(({ begin }, k) => k === 0 || begin >= own[k - 1].end));
+  }
   for (const [out, start] of [
     ['t.svg', '<svg'],
     ['t.html', '<!doctype html>'],

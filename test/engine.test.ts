@@ -153,6 +153,19 @@ test('a batch is no larger than pays for those who ask, and the engine is full w
   await Promise.all(results);
 });
 
+test('who has ended needs no room, whatever of theirs is under way', async () => {
+  const engine = new ManualEngine(['batch'], 1, 1);
+  const batcher = new Batcher(engine);
+  const controller = new AbortController();
+  const running = batcher.evaluate(at(1), { priority: [0], requester: ME, signal: controller.signal });
+  await turn();
+  assert.equal(batcher.full, true);
+  controller.abort();
+  assert.equal(batcher.full, false);
+  await engine.answer();
+  await running;
+});
+
 test('a requester takes no more of a batch than it wants, and leaves the rest to others', async () => {
   const engine = new ManualEngine(['batch'], 1, 8);
   const batcher = new Batcher(engine);

@@ -217,6 +217,16 @@ test('SRDS fills batches as far as makes it fastest, and is forecast and measure
   assert.ok(free.sampler === 'srds' && free.maxRows === 128);
 });
 
+test('the serial sampler has a device alone, SRDS all of them together', () => {
+  const curve = { ...LINEAR, aloneSeconds: 0.01 };
+  assert.ok(Math.abs(simulateSerial(25, machineOf(curve, 2)).seconds - 25 * 0.01) < 1e-9);
+  assert.equal(
+    simulateSrds(evenPartition(25, 5), 2, machineOf(curve, 2)).seconds,
+    simulateSrds(evenPartition(25, 5), 2, machineOf(LINEAR, 2)).seconds,
+  );
+  assert.equal(parseCurve(curve, 'curve.json').aloneSeconds, 0.01);
+});
+
 test('images that are drawn at once are spread over the devices, serial ones too', () => {
   const four = { ...machineOf(LINEAR, 4, 2), images: 4 };
   assert.ok(Math.abs(simulateSerial(25, four).seconds - 25 * 0.02) < 1e-9);

@@ -7,9 +7,11 @@ type Bar = readonly [begin: number, end: number, top: number, height: number, co
 
 const WIDTH = 1100;
 const SIDES = { left: 70, right: 20 };
-const MARGINS = { top: 70, bottom: 50 };
+const MARGINS = { top: 85, bottom: 50 };
 const LANE_PIXELS = { least: 3, most: 12 };
 const DECODING = COLOURS.length - 2;
+const COLOUR_CODE =
+  'a colour for each iteration, again from the first after six; grey: images that are decoded; pale: rows that fill up a lane';
 
 /**
  * The evaluations of a run over time: each batch is a column as wide as it took, each evaluation in it a cell in the colour
@@ -44,7 +46,13 @@ export function gantt({ title, batches, iterations }: Trace): string {
   const x = { type: 'value', min: 0, max: Math.ceil(total) } as const;
   return toSvg(
     {
-      title: { text: title, subtext: legend(iterations), textStyle: { fontSize: 14 }, left: 10, top: 8 },
+      title: {
+        text: title,
+        subtext: `${legend(iterations)}\n${COLOUR_CODE}`,
+        textStyle: { fontSize: 14 },
+        left: 10,
+        top: 8,
+      },
       grid: [
         { ...SIDES, top: MARGINS.top, height },
         { ...SIDES, top: MARGINS.top + height + 40, height: 110 },
@@ -58,6 +66,7 @@ export function gantt({ title, batches, iterations }: Trace): string {
           type: 'value',
           gridIndex: 0,
           min: 0,
+          minInterval: 1,
           max: Math.max(1, lanes),
           inverse: true,
           name: 'evaluations',
@@ -65,7 +74,7 @@ export function gantt({ title, batches, iterations }: Trace): string {
           nameGap: 45,
           splitLine: { show: false },
         },
-        { type: 'value', gridIndex: 1, min: 0, name: 'rows', nameLocation: 'middle', nameGap: 45 },
+        { type: 'value', gridIndex: 1, min: 0, minInterval: 1, name: 'rows', nameLocation: 'middle', nameGap: 45 },
       ],
       series: [
         {

@@ -66,7 +66,7 @@ export async function draw(options: DrawOptions): Promise<Drawn> {
     settingsOf(generate, model);
     const { open, lowMemory } = options;
     const onWarning = (message: string) => options.warnings && warn(message, progress);
-    const recorder = options.trace === undefined ? undefined : new TraceRecorder();
+    const recorder = options.trace === undefined ? undefined : new TraceRecorder(generate.n);
     const onBatch = recorder && { onBatch: recorder.batch };
     const pipeline = await Pipeline.open(model, { ...open, lowMemory, signal, onWarning, ...onBatch });
     try {
@@ -85,6 +85,8 @@ export async function draw(options: DrawOptions): Promise<Drawn> {
         options.onEvent?.(event);
       }
       const result = await run.result;
+      if (options.previews !== undefined && result.settings.sampler === 'serial')
+        onWarning('auto took the serial sampler, which has no previews; --sampler srds has');
       const paths = result.settings.seeds.map(pathOf);
       const aborted = signal.aborted;
       if (!aborted) {

@@ -77,7 +77,7 @@ export function generateCommand(signal: AbortSignal): Command {
     )
     .option(
       '--tolerance <t>',
-      'stop when an iteration changes the image by less, in grey levels on average; 0: until exact (default: 0.5)',
+      'stop when an iteration changes the image by less, in grey levels on average; 0: until exact (default: 0.5); of paradigms: how far states may move as the window does, in deviations of the noise (default: 0.05)',
       decimal('--tolerance'),
     )
     .option('--max-iterations <k>', 'stop after so many iterations', whole('--max-iterations'))
@@ -149,5 +149,6 @@ export function generateCommand(signal: AbortSignal): Command {
       const difference = image.error ? `; ${differenceToSerial(image.error)}` : '';
       process.stdout.write(`${context.files[i] ?? 'no file'}: ${summary(image)}${difference}\n`);
     });
+    if (result.choice) process.stdout.write(`${result.settings.sampler} was chosen: ${result.choice.reason}\n`);
   });
 }

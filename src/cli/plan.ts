@@ -5,7 +5,7 @@ import { Pipeline } from '../pipeline/pipeline.js';
 import { markdown } from '../pipeline/summary.js';
 import { version } from '../pipeline/version.js';
 import { parseCurve, rowsThatPay } from '../plan/curve.js';
-import { mayBeChosen, nameOf, plan, type Plan } from '../plan/plan.js';
+import { LEAST_FOR_PICARD, mayBeChosen, nameOf, plan, type Plan } from '../plan/plan.js';
 import type { Machine } from '../plan/simulate.js';
 import { addDeviceOptions, splitDeviceFlags, type DeviceFlags } from './devices.js';
 import { findModel } from './model.js';
@@ -31,7 +31,10 @@ export function planCommand(signal: AbortSignal): Command {
     .description('what each sampler should take on these devices, or on others that a latency curve describes')
     .option('--model <folder>', 'as of srds generate (default: scenes-128)')
     .option('--steps <list>', 'numbers of steps', list('--steps'), [25, 100])
-    .option('--curve <file>', 'JSON: {"lanes": true, "points": [{"rows": 2, "seconds": 0.006}, ...]}; nothing is run')
+    .option(
+      '--curve <file>',
+      'JSON: {"lanes": true, "points": [{"rows": 2, "seconds": 0.006}, ...]}, lanes: whether batches are filled up to the next point; nothing is run',
+    )
     .option('--devices <n>', 'devices that have this curve (default: 1)', whole('--devices'))
     .option('--no-guidance', 'with one row an evaluation instead of two')
     .option('--fresh', 'measure again what is in the cache, such as after a measurement on a busy machine')
@@ -39,7 +42,7 @@ export function planCommand(signal: AbortSignal): Command {
   return addDeviceOptions(command).action(async (flags: Flags) => {
     for (const steps of flags.steps) wholeNumber('a number of steps', steps, 1, MAX_STEPS);
     const machine = flags.curve === undefined ? await measured(flags, signal) : await described(flags, flags.curve);
-    const plans = flags.steps.map((steps) => ({ steps, ...plan({ steps }, machine) }));
+    const plans = [...new Set(flags.steps)].map((steps) => ({ steps, ...plan({ steps }, machine) }));
     if (flags.json) {
       return void process.stdout.write(`${JSON.stringify({ version: version(), machine, plans })}\n`);
     }
@@ -53,7 +56,7 @@ async function described({ devices = 1, guidance, ...others }: Flags, file: stri
   const given = Object.entries({ model, fresh, device, precision, lanes, threads, workers, ...inside });
   const [inVain] = given.find(([, value]) => value !== undefined) ?? [];
   if (inVain !== undefined) {
-    throw new SrdsError('INVALID_OPTION', '--curve alone, since nothing is run', `--${inVain} too`, 'leave one away');
+    throw new SrdsError('INVALID_OPTION', '--curve alone, since nothing is run', `--${inVain} too`, 'leave one out');
   }
   wholeNumber('a number of devices', devices, 1, MAX_DEVICES);
   const content = await readFile(file, 'utf8')
@@ -91,11 +94,11 @@ function text(steps: number, { candidates, chosen, reason }: Plan): string {
   const head = ['', 'sampler', 'time, ms', 'against serial', 'critical evaluations', 'total'];
   const rows = candidates.map((candidate) => [
     candidate === chosen ? '->' : '',
-    mayBeChosen(candidate, steps) ? nameOf(candidate) : `${nameOf(candidate)} (not for so few)`,
+    mayBeChosen(candidate, steps) ? nameOf(candidate) : `${nameOf(candidate)} (not below ${LEAST_FOR_PICARD} steps)`,
     (1000 * candidate.seconds).toFixed(0),
     `${candidate.speedUp.toFixed(2)}x`,
     candidate.critical.toFixed(1),
     candidate.total.toFixed(0),
   ]);
-  return `${steps} steps: ${reason}.\n\n${markdown([head, ...rows])}\n`;
+  return `${steps} ${steps === 1 ? 'step' : 'steps'}: ${reason}.\n\n${markdown([head, ...rows])}\n`;
 }

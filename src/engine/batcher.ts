@@ -58,6 +58,8 @@ interface Account {
   each: number;
   maxRows: number;
   ownRows: number;
+  /** Of the last one too: a requester whose run has ended needs no room for what is still under way. */
+  signal: AbortSignal | undefined;
 }
 
 /**
@@ -89,6 +91,7 @@ export class Batcher {
       account.each = rows;
       account.maxRows = wish.maxRows ?? Infinity;
       account.ownRows = wish.ownRows ?? Infinity;
+      account.signal = signal;
       account.waiting.push(entry);
       this.schedule();
     });
@@ -117,7 +120,8 @@ export class Batcher {
     if (known) return known;
     const least = Math.min(...[...this.accounts.values()].map(({ rows }) => rows));
     const rows = Number.isFinite(least) ? least : 0;
-    const account = { waiting: [], rows, underWay: 0, each: 0, maxRows: Infinity, ownRows: Infinity };
+    const room = { maxRows: Infinity, ownRows: Infinity };
+    const account: Account = { waiting: [], rows, underWay: 0, each: 0, ...room, signal: undefined };
     this.accounts.set(requester, account);
     return account;
   }
@@ -136,8 +140,9 @@ export class Batcher {
 
   /** Whether the requesters there are fill the engine, so that one more had better not speculate. */
   get full(): boolean {
-    const needed = [...this.accounts.values()].reduce((sum, { each }) => sum + each, 0);
-    const most = Math.min(this.engine.maxRows, ...[...this.accounts.values()].map((account) => account.maxRows));
+    const accounts = [...this.accounts.values()].filter(({ signal }) => signal?.aborted !== true);
+    const needed = accounts.reduce((sum, { each }) => sum + each, 0);
+    const most = Math.min(this.engine.maxRows, ...accounts.map(({ maxRows }) => maxRows));
     return needed >= most * this.engine.slots;
   }
 

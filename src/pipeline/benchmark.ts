@@ -21,7 +21,7 @@ export const CONTESTANTS = {
     correction: 'parareal',
     pipelined: false,
   }),
-  picard: (steps, lane) => ({ sampler: 'picard', window: Math.min(steps, Math.max(16, lane)) }),
+  picard: (steps, lane) => ({ sampler: 'picard', window: Math.min(steps, lane) }),
   paradigms: (steps, lane) => ({ sampler: 'paradigms', window: Math.min(steps, lane) }),
   parataa: (steps, lane) => ({ sampler: 'parataa', window: Math.min(steps, lane) }),
   auto: () => ({ sampler: 'auto' }),
@@ -83,7 +83,7 @@ export async function benchmark(
   { steps: counts, contestants, prompts, guidance, signal, onProgress }: BenchmarkOptions,
 ): Promise<Measurement[]> {
   const measurements: Measurement[] = [];
-  const lane = Math.max(4, Math.floor(Math.min(64, machine.maxRows) / machine.rowsPerEvaluation));
+  const lane = Math.max(16, Math.floor(Math.min(64, machine.maxRows) / machine.rowsPerEvaluation));
   for (const steps of counts) {
     for (let round = -1; round < prompts; round++) {
       const [prompt, seed] = [promptOf(Math.max(0, round)), Math.max(0, round)];

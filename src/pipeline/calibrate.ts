@@ -115,7 +115,7 @@ function hostSeconds(size: number): number {
 }
 
 /**
- * Measures all devices at once, as they will work; the slowest counts.
+ * Measures all devices at once, as they will work, and one alone, as the serial sampler has it; the slowest counts.
  * @returns whether the first round and the last agree, too: else others were at work
  */
 async function measure(
@@ -128,16 +128,16 @@ async function measure(
   // An evaluation that no lane holds runs all the same.
   const sizes = engine.lanes.length === 0 ? [each, 2 * each, 4 * each] : lanes.length > 0 ? lanes : [each];
   const timed: { readonly rows: number; readonly times: number[]; readonly batch: Batch }[] = [];
-  const once = async (batch: Batch): Promise<number> => {
+  const once = async (batch: Batch, devices = engine.slots): Promise<number> => {
     signal?.throwIfAborted();
     const start = performance.now();
-    await Promise.all(Array.from({ length: engine.slots }, () => engine.run(batch)));
+    await Promise.all(Array.from({ length: devices }, () => engine.run(batch)));
     return (performance.now() - start) / 1000;
   };
-  const round = async (batch: Batch): Promise<number[]> => {
-    const times = [await once(batch)];
+  const round = async (batch: Batch, devices = engine.slots): Promise<number[]> => {
+    const times = [await once(batch, devices)];
     const runs = Math.min(MOST_RUNS, Math.ceil(MEASURE_SECONDS / times[0]));
-    while (times.length < runs) times.push(await once(batch));
+    while (times.length < runs) times.push(await once(batch, devices));
     return times;
   };
   let dear = 0;
@@ -170,7 +170,8 @@ async function measure(
   // A size that took longer than a larger one had bad luck.
   const points = timed.map(({ rows }, k) => ({ rows, seconds: Math.min(...seconds.slice(k)) }));
   const size = sizeOf(latentDims(input.model, input));
-  const curve = { points, lanes: engine.lanes.length > 0, hostSeconds: hostSeconds(size) };
+  const aloneSeconds = engine.slots > 1 ? usual(await round(timed[0].batch, 1)) : undefined;
+  const curve = { points, lanes: engine.lanes.length > 0, hostSeconds: hostSeconds(size), aloneSeconds };
   const total = (each: readonly number[]) => each.reduce((sum, value) => sum + value, 0);
   return { curve, steady: Math.abs(Math.log(total(lasts) / total(firsts))) < Math.log(STEADY) };
 }

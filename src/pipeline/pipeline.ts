@@ -346,7 +346,8 @@ export class Pipeline {
   private async compared(job: Job, result: GeneratedImage, image: number): Promise<GeneratedImage> {
     const { signal, settings } = job;
     if (!result.rgb || result.status === 'aborted') return result;
-    const { status, x } = await serial(this.samplerOptions(job, image)).result;
+    // A requester of its own: its batches are not those of the run.
+    const { status, x } = await serial(this.samplerOptions({ ...job }, image)).result;
     if (status === 'aborted') return result;
     const { width, height } = settings;
     const expected = await unlessAborted(this.networks.decode(finished(settings, x), width, height, signal), signal);

@@ -43,10 +43,15 @@ export class TraceRecorder {
   private start: number | undefined;
   private readonly batches: Trace['batches'] = [];
   private readonly iterations: Trace['iterations'] = [];
+  private finished = 0;
+
+  /** @param images of the run: what comes after them, such as a comparison, is not of it */
+  constructor(private readonly images = 1) {}
 
   /** To be given to a pipeline as `onBatch`. */
   readonly batch = (report: BatchReport): void => {
     const { graph, device, seconds, rows, laneRows } = report;
+    if (this.finished === this.images) return;
     if (graph !== 'unet') {
       if (this.start === undefined) return;
     } else this.start ??= report.begin;
@@ -56,6 +61,7 @@ export class TraceRecorder {
   };
 
   event(event: GenerateEvent): void {
+    if (event.type === 'image') this.finished++;
     if (event.type !== 'iteration') return;
     const { image, iteration, residual = null, evaluations } = event;
     const at = performance.now() - (this.start ?? performance.now());

@@ -9,6 +9,8 @@ export interface LatencyCurve {
   readonly lanes: boolean;
   /** What each evaluation of a batch adds on the host, where samples are stepped one after the other; default 0. */
   readonly hostSeconds?: number | undefined;
+  /** The smallest batch while the other devices rest, which may share a processor with this one; default: as while they work. */
+  readonly aloneSeconds?: number | undefined;
 }
 
 const MOST_ROWS = 65536;
@@ -18,6 +20,7 @@ const MOST_SECONDS = 86400;
 const curveFile = z.object({
   lanes: z.boolean().default(false),
   hostSeconds: z.number().nonnegative().max(MOST_SECONDS).optional(),
+  aloneSeconds: z.number().positive().max(MOST_SECONDS).optional(),
   points: z
     .array(z.object({ rows: z.int().positive().max(MOST_ROWS), seconds: z.number().positive().max(MOST_SECONDS) }))
     .min(1)

@@ -44,7 +44,7 @@ const MARGIN = 0.05;
 const BLOCKS_MARGIN = 0.25;
 const MAX_COUNTS = 12;
 /** With fewer steps picard's images are further from the serial sampler's than those of SRDS (docs/benchmarks.md). */
-const LEAST_FOR_PICARD = 50;
+export const LEAST_FOR_PICARD = 50;
 
 /** Forecasts the serial sampler, SRDS and picard on a machine, and chooses what should be fastest. */
 export function plan(request: PlanRequest, machine: Machine): Plan {
@@ -177,7 +177,9 @@ function scaled(forecast: Forecast, evaluations: number): Forecast {
 function reasonFor(chosen: Candidate, best: Candidate, { devices, rowsPerEvaluation }: Machine): string {
   const what = nameOf(best);
   if (chosen === best) {
-    return `${what} should be ${best.speedUp.toFixed(1)} times faster than the serial sampler, since larger batches cost little here`;
+    const larger = rowsThatPay(devices[0]) > rowsPerEvaluation;
+    const why = larger ? 'larger batches cost little here' : 'the devices share the work';
+    return `${what} should be ${best.speedUp.toFixed(1)} times faster than the serial sampler, since ${why}`;
   }
   if (best.speedUp > 1.005) {
     return `${what} would gain ${Math.round(100 * (best.speedUp - 1))} %, less than forecasts are good for`;

@@ -187,7 +187,8 @@ function exactFronts(partition: Partition): number[] {
 function spread(evaluations: number, machine: Machine): { readonly seconds: number; readonly batches: number } {
   const { devices, rowsPerEvaluation, maxRows } = machine;
   if (evaluations === 1) {
-    return { seconds: Math.min(...devices.map((curve) => latency(curve, rowsPerEvaluation))), batches: 1 };
+    const alone = devices.map((curve) => curve.aloneSeconds ?? latency(curve, rowsPerEvaluation));
+    return { seconds: Math.min(...alone), batches: 1 };
   }
   const parts = Math.ceil((evaluations * rowsPerEvaluation) / rowsNotWorthSplitting(devices[0]));
   const used = Math.min(devices.length, evaluations, parts);

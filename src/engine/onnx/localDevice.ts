@@ -38,8 +38,9 @@ export class LocalDevice {
     private readonly settings: Omit<ProcessSettings, 'mailbox'>,
     private readonly state: State,
     private readonly onWarning: (message: string) => void,
+    name = deviceName(settings.device),
   ) {
-    this.name = deviceName(settings.device);
+    this.name = name;
     this.lanes = settings.lanes;
     this.process = new DeviceProcess(settings);
   }
@@ -153,7 +154,7 @@ export class LocalDevice {
   }
 
   private givenUp({ found }: SrdsError): SrdsError {
-    const remedy = 'run again, with a smaller --size or --n if memory is short, or on another --device';
+    const remedy = 'run again, with a smaller --size, --n or --lanes if memory is short, or on another --device';
     const last = `${MAX_DEATHS} that died one after the other, the last: ${found}`;
     return new SrdsError('ENGINE_FAILED', `a process on ${this.name} that lives`, last, remedy);
   }

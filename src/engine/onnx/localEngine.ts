@@ -64,10 +64,10 @@ export class LocalEngine implements Engine {
     this.device = devices.map(deviceName).join(',');
     this.devices = devices.flatMap((device) =>
       device.kind === 'cpu'
-        ? Array.from(
-            { length: workers },
-            () => new LocalDevice({ device, threads, lanes: lanes ?? [], fused }, state, onWarning),
-          )
+        ? Array.from({ length: workers }, (_, k) => {
+            const name = workers === 1 ? undefined : `${deviceName(device)} ${k + 1}`;
+            return new LocalDevice({ device, threads, lanes: lanes ?? [], fused }, state, onWarning, name);
+          })
         : [new LocalDevice({ device, threads: 1, lanes: lanes ?? DEFAULT_LANES, fused }, state, onWarning)],
     );
   }

@@ -132,7 +132,9 @@ export class DeviceProcess {
       'ENGINE_FAILED',
       `the ${this.device} process to run until the end`,
       this.closing ? 'that it was closed' : oneLine(`that process ${this.pid} ${how} ${this.lastWords}`),
-      this.closing ? 'do not use a closed engine' : 'run again, with a smaller --size or --n if memory is short',
+      this.closing
+        ? 'do not use a closed engine'
+        : 'run again, with a smaller --size, --n or --lanes if memory is short',
     );
     for (const { reject } of this.pending.values()) reject(this.failure);
     this.pending.clear();

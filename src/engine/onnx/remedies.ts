@@ -13,6 +13,8 @@ export interface Problem {
 }
 
 const INSTALL_CUDA = 'node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12';
+/** One of these is there where NVIDIA's driver is loaded, the last in WSL. */
+const DRIVERS = ['/proc/driver/nvidia/version', '/dev/nvidiactl', '/dev/dxg'];
 const ELSE = 'use --device cpu; srds doctor shows all devices';
 
 /** What to do about a device that ONNX Runtime cannot use. @param message in its own words */
@@ -42,7 +44,10 @@ async function explainCuda(device: Device, why: string): Promise<Problem> {
   }
   if (!existsSync(provider)) {
     const remedy = `run ${INSTALL_CUDA}, which downloads it, then srds doctor`;
-    return { why: 'the CUDA provider of ONNX Runtime is not installed', remedy };
+    const why = 'the CUDA provider of ONNX Runtime is not installed';
+    return windows || DRIVERS.some(existsSync)
+      ? { why, remedy }
+      : { why: `${why}, nor is an NVIDIA driver`, remedy: `with an NVIDIA GPU, install its driver; then ${remedy}` };
   }
   if (/invalid device|ordinal|less than total/i.test(why)) {
     return { why, remedy: `choose a GPU that nvidia-smi -L lists; ${deviceName(device)} is none of them` };
