@@ -54,12 +54,8 @@ interface Account {
   readonly waiting: Waiting[];
   rows: number;
   underWay: number;
-  /** Rows of its last evaluation, of the largest batch that pays for it, and that it takes of one. */
-  each: number;
-  maxRows: number;
-  ownRows: number;
-  /** Of the last one too: a requester whose run has ended needs no room for what is still under way. */
-  signal: AbortSignal | undefined;
+  /** What it asked for last: its next evaluations are like it. */
+  last: Waiting;
 }
 
 /**
@@ -87,11 +83,8 @@ export class Batcher {
       const rows = evaluation.conditioning?.length ?? 1;
       const entry: Waiting = { evaluation, wish, key: this.keyOf(evaluation), rows, resolve, reject };
       if (signal) this.listen(signal).add(entry);
-      const account = this.account(requester);
-      account.each = rows;
-      account.maxRows = wish.maxRows ?? Infinity;
-      account.ownRows = wish.ownRows ?? Infinity;
-      account.signal = signal;
+      const account = this.accounts.get(requester) ?? this.newAccount(entry);
+      account.last = entry;
       account.waiting.push(entry);
       this.schedule();
     });
@@ -115,22 +108,20 @@ export class Batcher {
   }
 
   /** One that is new starts level with the one that was given least, not ahead of all. */
-  private account(requester: Requester): Account {
-    const known = this.accounts.get(requester);
-    if (known) return known;
+  private newAccount(last: Waiting): Account {
     const least = Math.min(...[...this.accounts.values()].map(({ rows }) => rows));
     const rows = Number.isFinite(least) ? least : 0;
-    const room = { maxRows: Infinity, ownRows: Infinity };
-    const account: Account = { waiting: [], rows, underWay: 0, each: 0, ...room, signal: undefined };
-    this.accounts.set(requester, account);
+    const account: Account = { waiting: [], rows, underWay: 0, last };
+    this.accounts.set(last.wish.requester, account);
     return account;
   }
 
   private remove(entry: Waiting): void {
-    const account = this.account(entry.wish.requester);
-    const at = account.waiting.indexOf(entry);
-    if (at >= 0) account.waiting.splice(at, 1);
-    this.forget(entry.wish.requester);
+    const { requester } = entry.wish;
+    const waiting = this.accounts.get(requester)?.waiting ?? [];
+    const at = waiting.indexOf(entry);
+    if (at >= 0) waiting.splice(at, 1);
+    this.forget(requester);
   }
 
   private forget(requester: Requester): void {
@@ -140,9 +131,10 @@ export class Batcher {
 
   /** Whether the requesters there are fill the engine, so that one more had better not speculate. */
   get full(): boolean {
-    const accounts = [...this.accounts.values()].filter(({ signal }) => signal?.aborted !== true);
-    const needed = accounts.reduce((sum, { each }) => sum + each, 0);
-    const most = Math.min(this.engine.maxRows, ...accounts.map(({ maxRows }) => maxRows));
+    // A requester whose run has ended needs no room for what is still under way.
+    const lasts = [...this.accounts.values()].map(({ last }) => last).filter(({ wish }) => !wish.signal?.aborted);
+    const needed = rowsOf(lasts);
+    const most = Math.min(this.engine.maxRows, ...lasts.map(({ wish }) => wish.maxRows ?? Infinity));
     return needed >= most * this.engine.slots;
   }
 
@@ -173,35 +165,36 @@ export class Batcher {
     const queues = accounts.map((account) => ({
       account,
       entries: account.waiting.filter(({ key }) => key === first.key),
+      ownRows: account.last.wish.ownRows ?? Infinity,
+      taken: 0,
     }));
-    const all = queues.reduce((sum, queue) => sum + Math.min(rowsOf(queue.entries), queue.account.ownRows * free), 0);
+    const all = queues.reduce((sum, { entries, ownRows }) => sum + Math.min(rowsOf(entries), ownRows * free), 0);
     const most = Math.min(this.engine.maxRows, first.wish.maxRows ?? Infinity);
     const room = Math.min(most, Math.max(first.rows, first.wish.leastRows ?? 0, Math.ceil(all / free)));
 
     const batch: Waiting[] = [];
-    const taken = new Map<Account, number>();
     let rows = 0;
     for (const speculative of [false, true]) {
-      const wanted = queues.map(({ account, entries }) => ({
-        account,
-        entries: entries.filter((entry) => {
+      const wanted = queues.map((queue) => ({
+        queue,
+        entries: queue.entries.filter((entry) => {
           const certain = contended && !isSpeculative(entry);
-          return (certain || entry === leading(account, contended)) !== speculative;
+          return (certain || entry === leading(queue.account, contended)) !== speculative;
         }),
         next: 0,
       }));
       for (;;) {
-        const left = wanted.filter(({ account, entries, next }) => {
-          const own = taken.get(account) ?? 0;
-          return next < entries.length && (own === 0 || own + entries[next].rows <= account.ownRows);
-        });
+        const left = wanted.filter(
+          ({ queue: { taken, ownRows }, entries, next }) =>
+            next < entries.length && (taken === 0 || taken + entries[next].rows <= ownRows),
+        );
         if (left.length === 0) break;
-        const queue = left.reduce((a, b) => (b.account.rows < a.account.rows ? b : a));
-        const entry = queue.entries[queue.next];
+        const turn = left.reduce((a, b) => (b.queue.account.rows < a.queue.account.rows ? b : a));
+        const entry = turn.entries[turn.next];
         if (batch.length > 0 && rows + entry.rows > room) break;
-        queue.next++;
-        queue.account.rows += entry.rows;
-        taken.set(queue.account, (taken.get(queue.account) ?? 0) + entry.rows);
+        turn.next++;
+        turn.queue.account.rows += entry.rows;
+        turn.queue.taken += entry.rows;
         rows += entry.rows;
         batch.push(entry);
       }
@@ -231,7 +224,8 @@ export class Batcher {
     } finally {
       this.underWay--;
       for (const { wish } of batch) {
-        this.account(wish.requester).underWay--;
+        const account = this.accounts.get(wish.requester);
+        if (account) account.underWay--;
       }
       // Those who were answered may ask again before the event loop turns.
       setImmediate(() => batch.forEach(({ wish }) => this.forget(wish.requester)));

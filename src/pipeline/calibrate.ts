@@ -58,13 +58,14 @@ export async function calibrate(
 ): Promise<Machine> {
   const known = fresh ? undefined : await calibrated(input);
   if (known) return known;
-  const { curve, steady } = await measure(input, signal);
+  const measured = await measure(input, signal);
+  const { curve, steady } = measured;
   // Of a network that is no file here nothing is kept.
   const key = await keyOf(input).catch(() => undefined);
   if (key !== undefined) {
     input.curves.set(key, curve);
     // One that was measured beside other work takes no steady one's place.
-    if (steady || !(await curveIn(fileOf(key)))) await keep(fileOf(key), { steady, ...curve }, input);
+    if (steady || !(await curveIn(fileOf(key)))) await keep(fileOf(key), measured, input);
   }
   return machineWith(curve, input);
 }
@@ -114,14 +115,14 @@ function hostSeconds(size: number): number {
   return HOST_PASSES * times.sort((a, b) => a - b)[Math.floor(HOST_RUNS / 4)];
 }
 
-/**
- * Measures all devices at once, as they will work, and one alone, as the serial sampler has it; the slowest counts.
- * @returns whether the first round and the last agree, too: else others were at work
- */
-async function measure(
-  input: CalibrationInput,
-  signal: AbortSignal | undefined,
-): Promise<{ readonly curve: LatencyCurve; readonly steady: boolean }> {
+interface Measured {
+  readonly curve: LatencyCurve;
+  /** Whether the first round and the last agree; else others were at work. */
+  readonly steady: boolean;
+}
+
+/** Measures all devices at once, as they will work, and one alone, as the serial sampler has it; the slowest counts. */
+async function measure(input: CalibrationInput, signal: AbortSignal | undefined): Promise<Measured> {
   const { engine, conditioning } = input;
   const lanes = engine.lanes.filter((lane) => lane >= conditioning.length);
   const each = conditioning.length;
@@ -200,8 +201,8 @@ function batchOf({ model, width, height, unetOutput, conditioning }: Calibration
 }
 
 /** Two runs may measure at the same time: a file is whole or not there. */
-async function keep(file: string, measured: object, { model, engine }: CalibrationInput): Promise<void> {
-  const content = { model: model.name, device: engine.device, version: version(), ...measured };
+async function keep(file: string, { curve, steady }: Measured, { model, engine }: CalibrationInput): Promise<void> {
+  const content = { model: model.name, device: engine.device, version: version(), steady, ...curve };
   const part = `${file}.${process.pid}`;
   try {
     await makeFolder(cacheFolder());

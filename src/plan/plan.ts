@@ -60,9 +60,10 @@ export function plan(request: PlanRequest, machine: Machine): Plan {
     const usual = forecastSrds(request.partition ?? defaultPartition(steps), evaluationsPerStep, machine, request);
     const sizes = batchSizes(machine);
     const at = sizes.indexOf(usual.maxRows);
+    const near = sizes.slice(Math.max(0, at - 1), at + 2);
     for (const partition of partitions) {
-      const near = sizes.slice(Math.max(0, at - 1), at + 2);
-      const forecast = forecastSrds(partition, evaluationsPerStep, machine, request, near);
+      const forecast =
+        partition === request.partition ? usual : forecastSrds(partition, evaluationsPerStep, machine, request, near);
       candidates.push({ sampler: 'srds', partition, ...forecast, speedUp: faster(forecast.seconds) });
     }
   }

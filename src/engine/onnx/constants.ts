@@ -2,8 +2,8 @@ import { getFloat16 } from '@petamoriken/float16';
 import { TensorProto_DataType, type GraphProto, type NodeProto, type TensorProto } from 'onnx-buf';
 
 const INT64: number = TensorProto_DataType.INT64;
-const FLOAT: number = TensorProto_DataType.FLOAT;
-const FLOAT16: number = TensorProto_DataType.FLOAT16;
+export const FLOAT: number = TensorProto_DataType.FLOAT;
+export const FLOAT16: number = TensorProto_DataType.FLOAT16;
 
 /** What a graph says outright, by name: initializers and the results of Constant nodes. */
 export type Constants = ReadonlyMap<string, TensorProto>;

@@ -1,22 +1,20 @@
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
 import {
   AttributeProto_AttributeType,
   AttributeProtoSchema,
-  NodeProtoSchema,
   OperatorSetIdProtoSchema,
-  TensorProto_DataType,
   TensorProtoSchema,
   type GraphProto,
   type ModelProto,
   type NodeProto,
 } from 'onnx-buf';
 import type { Fused } from '../engine.js';
-import { hasInnerGraphs } from './constants.js';
+import { FLOAT, hasInnerGraphs } from './constants.js';
 import { GraphView, integerOf, permutation } from './graphView.js';
+import { integer, node, real } from './nodes.js';
 
 /** ONNX Runtime's own operators. */
 const CONTRIB = 'com.microsoft';
-const FLOAT: number = TensorProto_DataType.FLOAT;
 /** 1 in half precision. */
 const HALF_ONE = 0x3c00;
 /** The first opset with LayerNormalization. */
@@ -189,21 +187,4 @@ function normalizeByLayers(graph: GraphProto): number {
     ];
   });
   return count;
-}
-
-function node(
-  opType: string,
-  input: string[],
-  output: string,
-  more: MessageInitShape<typeof NodeProtoSchema> = {},
-): NodeProto {
-  return create(NodeProtoSchema, { ...more, opType, name: output, input, output: [output] });
-}
-
-function integer(name: string, value: number) {
-  return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.INT, i: BigInt(value) });
-}
-
-function real(name: string, value: number) {
-  return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.FLOAT, f: value });
 }

@@ -1,20 +1,7 @@
-import { create } from '@bufbuild/protobuf';
 import { sizeOf } from '../../tensor/tensor.js';
-import {
-  AttributeProto_AttributeType,
-  AttributeProtoSchema,
-  NodeProtoSchema,
-  TensorProto_DataType,
-  type AttributeProto,
-  type GraphProto,
-  type NodeProto,
-  type TensorProto,
-  type ValueInfoProto,
-} from 'onnx-buf';
-import { hasInnerGraphs, valueOf } from './constants.js';
-
-const FLOAT: number = TensorProto_DataType.FLOAT;
-const HALF: number = TensorProto_DataType.FLOAT16;
+import type { AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto } from 'onnx-buf';
+import { FLOAT, FLOAT16, hasInnerGraphs, valueOf } from './constants.js';
+import { integer, node } from './nodes.js';
 
 /**
  * Makes a graph compute in half precision, its inputs and outputs staying float32. Weights stay in their files: each is
@@ -39,7 +26,7 @@ export function computeInHalf(graph: GraphProto): string | undefined {
     const known = halves.get(name);
     if (known !== undefined) return known;
     const cast = `${name}/float16`;
-    nodes.push(castNode(name, cast, HALF));
+    nodes.push(castNode(name, cast, FLOAT16));
     halves.set(name, cast);
     return cast;
   };
@@ -68,11 +55,11 @@ export function computeInHalf(graph: GraphProto): string | undefined {
 
 /** Makes inputs and outputs that are float16 float32, with casts inside. @returns whether there were any */
 export function singleInterface(graph: GraphProto): boolean {
-  const inputs = graph.input.filter((input) => elementType(input) === HALF);
-  const outputs = graph.output.filter((output) => elementType(output) === HALF);
+  const inputs = graph.input.filter((input) => elementType(input) === FLOAT16);
+  const outputs = graph.output.filter((output) => elementType(output) === FLOAT16);
   for (const { name } of inputs) {
     for (const node of graph.node) node.input = renamed(node.input, name);
-    graph.node.unshift(castNode(name, `${name}/inside`, HALF));
+    graph.node.unshift(castNode(name, `${name}/inside`, FLOAT16));
   }
   for (const { name } of outputs) {
     for (const node of graph.node) {
@@ -92,7 +79,7 @@ export function storedInHalf({ initializer }: GraphProto): boolean {
   const size = ({ dims }: TensorProto) => sizeOf(dims.map(Number));
   const total = (type: number) =>
     initializer.reduce((sum, tensor) => sum + (tensor.dataType === type ? size(tensor) : 0), 0);
-  return total(HALF) > total(FLOAT);
+  return total(FLOAT16) > total(FLOAT);
 }
 
 /** Nodes that depend on no value of an input, at most on its shape, and which of their results are float32. */
@@ -150,7 +137,7 @@ function isPhase({ opType }: NodeProto): boolean {
 /** What says the type of a node's result. */
 function narrow({ opType }: NodeProto, attribute: AttributeProto): void {
   const says = (opType === 'Cast' && attribute.name === 'to') || attribute.name === 'dtype';
-  if (says && Number(attribute.i) === FLOAT) attribute.i = BigInt(HALF);
+  if (says && Number(attribute.i) === FLOAT) attribute.i = BigInt(FLOAT16);
 }
 
 function renamed(names: readonly string[], name: string): string[] {
@@ -158,14 +145,7 @@ function renamed(names: readonly string[], name: string): string[] {
 }
 
 function castNode(input: string, output: string, to: number): NodeProto {
-  const attribute = create(AttributeProtoSchema, { name: 'to', type: AttributeProto_AttributeType.INT, i: BigInt(to) });
-  return create(NodeProtoSchema, {
-    opType: 'Cast',
-    name: output,
-    input: [input],
-    output: [output],
-    attribute: [attribute],
-  });
+  return node('Cast', [input], output, { attribute: [integer('to', to)] });
 }
 
 function elementType({ type }: ValueInfoProto): number | undefined {

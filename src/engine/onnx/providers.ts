@@ -1,13 +1,8 @@
 import { create, toBinary } from '@bufbuild/protobuf';
-import {
-  GraphProtoSchema,
-  ModelProtoSchema,
-  NodeProtoSchema,
-  TensorProto_DataType,
-  ValueInfoProtoSchema,
-} from 'onnx-buf';
+import { GraphProtoSchema, ModelProtoSchema, TensorProto_DataType, ValueInfoProtoSchema } from 'onnx-buf';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { Device } from '../device.js';
+import { node } from './nodes.js';
 
 /** ONNX Runtime's execution providers for a device. What a provider has no kernel for runs on the CPU. */
 export function providersOf({ kind, index }: Device): InferenceSession.ExecutionProviderConfig[] {
@@ -44,8 +39,8 @@ function addition(): Uint8Array {
         },
       },
     });
-  const node = create(NodeProtoSchema, { opType: 'Add', input: ['x', 'x'], output: ['y'] });
-  const graph = create(GraphProtoSchema, { name: 'probe', node: [node], input: [value('x')], output: [value('y')] });
+  const add = node('Add', ['x', 'x'], 'y');
+  const graph = create(GraphProtoSchema, { name: 'probe', node: [add], input: [value('x')], output: [value('y')] });
   const model = create(ModelProtoSchema, { irVersion: 8n, opsetImport: [{ domain: '', version: 17n }], graph });
   return toBinary(ModelProtoSchema, model);
 }
