@@ -46,11 +46,11 @@ async function compared(path: string, output: string, dims: Readonly<Record<stri
 
 const UNET = (width: number) => ({ sample: [4, 8, 8], timestep: [], encoder_hidden_states: [7, width] });
 
-for (const [name, path, output, dims, attentions, normalizations] of [
-  ['the bundled UNet', `${ROOT}models/scenes-128/unet`, 'out_sample', UNET(128), 14, 30],
-  ['the bundled decoder', `${ROOT}models/scenes-128/vae_decoder`, 'sample', { latent_sample: [4, 8, 8] }, 1, 18],
-  ['SD 1.5', fixture('models/sd15/unet'), 'out_sample', UNET(32), 8, 21],
-  ['SD 2.1', fixture('models/sd21v/unet'), 'out_sample', UNET(32), 8, 21],
+for (const [name, path, output, dims, attentions, normalizations, residuals, projections] of [
+  ['the bundled UNet', `${ROOT}models/scenes-128/unet`, 'out_sample', UNET(128), 14, 30, 14, 2],
+  ['the bundled decoder', `${ROOT}models/scenes-128/vae_decoder`, 'sample', { latent_sample: [4, 8, 8] }, 1, 18, 0, 0],
+  ['SD 1.5', fixture('models/sd15/unet'), 'out_sample', UNET(32), 8, 21, 8, 2],
+  ['SD 2.1', fixture('models/sd21v/unet'), 'out_sample', UNET(32), 8, 21, 8, 2],
   [
     'SDXL',
     fixture('models/sdxl/unet'),
@@ -58,11 +58,13 @@ for (const [name, path, output, dims, attentions, normalizations] of [
     { ...UNET(64), text_embeds: [32], time_ids: [6] } as Record<string, readonly number[]>,
     16,
     21,
+    16,
+    2,
   ],
 ] as const) {
-  test(`${name}: attention and group normalization in other operators give the same`, async () => {
+  test(`${name}: attention, group normalization and projections in other operators give the same`, async () => {
     const { share, fused } = await compared(`${path}/model.onnx`, output, dims);
-    assert.deepEqual(fused, { attentions, normalizations });
+    assert.deepEqual(fused, { attentions, normalizations, residuals, projections });
     assert.ok(share < 5e-6, String(share));
   });
 }
@@ -76,6 +78,7 @@ test('as exported, a graph in a lane is the one of its file', async () => {
 
 const STOCK = fixture('models/sd15/unet/model.onnx');
 const nodeOf = ({ graph }: WholeModel, type: string) => graph.node.find(({ opType }) => opType === type)!;
+const nodesOf = ({ graph }: WholeModel, type: string) => graph.node.filter(({ opType }) => opType === type);
 const maker = ({ graph }: WholeModel, name: string) => graph.node.find(({ output }) => output.includes(name))!;
 const constant = (model: WholeModel, name: string) => maker(model, name).attribute[0].t!;
 const floats = (values: Iterable<number>) => new Uint8Array(Float32Array.from(values).buffer);
@@ -88,7 +91,7 @@ function reshape({ graph }: WholeModel, node: NodeProto, shape: number[]): void 
   node.input[1] = name;
 }
 
-const WHOLE = { attentions: 8, normalizations: 21 };
+const WHOLE = { attentions: 8, normalizations: 21, residuals: 8, projections: 2 };
 for (const [what, change, fused] of [
   [
     'a normalization with a scale of its own',
@@ -107,11 +110,75 @@ for (const [what, change, fused] of [
     { ...WHOLE, normalizations: 20 },
   ],
   [
+    'a normalization that is scaled differently from one pixel to the next',
+    (model) => {
+      const norm = nodeOf(model, 'InstanceNormalization');
+      const user = (name: string) => model.graph.node.find(({ input }) => input.includes(name))!;
+      const scaled = user(user(norm.output[0]).output[0]);
+      const scale = model.graph.initializer.find(({ name }) => scaled.input.includes(name))!;
+      const [channels] = scale.dims.map(Number);
+      const rawData = floats(Array.from({ length: channels * 64 }, (_, k) => 1 + (k % 7) / 7));
+      const perPixel = create(TensorProtoSchema, {
+        ...scale,
+        name: 'per pixel',
+        dims: [scale.dims[0], 8n, 8n],
+        rawData,
+      });
+      model.graph.initializer.push(perPixel);
+      scaled.input = scaled.input.map((name) => (name === scale.name ? perPixel.name : name));
+    },
+    WHOLE,
+  ],
+  [
+    'a residual that is the same for all tokens',
+    (model) => {
+      const sum = maker(model, nodesOf(model, 'LayerNormalization')[1].input[0]);
+      const [, residual] = sum.input;
+      const axes = create(TensorProtoSchema, { name: 'tokens', dataType: 7, dims: [1n], rawData: integers([1]) });
+      model.graph.initializer.push(axes);
+      const input = [residual, axes.name];
+      const mean = create(NodeProtoSchema, { opType: 'ReduceMean', name: 'mean', input, output: ['mean'] });
+      model.graph.node.splice(model.graph.node.indexOf(sum), 0, mean);
+      sum.input[1] = 'mean';
+    },
+    // Nor the attention after it: nothing says how many axes it has.
+    { ...WHOLE, attentions: 7, residuals: 6 },
+  ],
+  [
+    'a normalization of a sum over two axes',
+    (model) => {
+      const norm = nodesOf(model, 'LayerNormalization')[1];
+      norm.attribute.find(({ name }) => name === 'axis')!.i = -2n;
+      // 64 tokens of 12
+      norm.input = norm.input.map((name, k) => {
+        if (k === 0) return name;
+        const rawData = floats(Array.from({ length: 64 * 12 }, (_, j) => 1 + (j % 5) / 5));
+        model.graph.initializer.push(
+          create(TensorProtoSchema, { name: `${name}/all`, dataType: 1, dims: [64n, 12n], rawData }),
+        );
+        return `${name}/all`;
+      });
+    },
+    { ...WHOLE, residuals: 7 },
+  ],
+  [
+    'a projection whose bias is one number',
+    (model) => {
+      const projection = model.graph.node.find(
+        ({ opType, output }) => opType === 'Gemm' && /time_emb/.test(output[0]),
+      )!;
+      const one = create(TensorProtoSchema, { name: 'one bias', dataType: 1, dims: [1n], rawData: floats([0.25]) });
+      model.graph.initializer.push(one);
+      projection.input[2] = one.name;
+    },
+    WHOLE,
+  ],
+  [
     'a softmax over the queries',
     (model) => {
       nodeOf(model, 'Softmax').attribute.find(({ name }) => name === 'axis')!.i = -2n;
     },
-    { ...WHOLE, attentions: 7 },
+    { ...WHOLE, attentions: 7, residuals: 7 },
   ],
   [
     'weights that are changed before they are used',
@@ -123,7 +190,7 @@ for (const [what, change, fused] of [
       model.graph.node.splice(model.graph.node.indexOf(after), 0, squared);
       after.input[0] = 'squared';
     },
-    { ...WHOLE, attentions: 7 },
+    { ...WHOLE, attentions: 7, residuals: 7 },
   ],
   [
     'attention over the rows of a batch together',
@@ -140,7 +207,7 @@ for (const [what, change, fused] of [
       const merged = model.graph.node.find(({ input }) => input[0] === transposed.output[0])!;
       reshape(model, merged, [2, -1, 12]);
     },
-    { ...WHOLE, attentions: 7 },
+    { ...WHOLE, attentions: 7, residuals: 7 },
   ],
 ] satisfies [string, (model: WholeModel) => void, Fused][]) {
   test(`${what} is left as it is`, async () => {
@@ -169,6 +236,6 @@ test('before LayerNormalization was an operator, only attention is fused', async
     model.opsetImport[0].version = 14n;
   });
   const result = await compared(file, 'sample', { latent_sample: [4, 8, 8] });
-  assert.deepEqual(result.fused, { attentions: 1, normalizations: 0 });
+  assert.deepEqual(result.fused, { attentions: 1, normalizations: 0, residuals: 0, projections: 0 });
   assert.ok(result.share < 5e-6, String(result.share));
 });

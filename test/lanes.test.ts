@@ -58,6 +58,39 @@ test('batches are filled up to a lane and cut where none holds them; a row is th
   assert.deepEqual(alone.outputs[0], few.outputs[0]);
 });
 
+test('whatever conditioning a lane had before and shares in a batch, a row is === the row alone', async () => {
+  const engine = await LocalEngine.open({ unet: { path: BUNDLED, perRow: 'timestep' } }, { lanes: [6] });
+  try {
+    const texts = Array.from({ length: 3 }, () => float32(random.randn(32 * 128), [32, 128]));
+    const ids = texts.map((text) => engine.register({ encoder_hidden_states: text }));
+    const evaluation = (sample: number, ...conditioning: string[]): Evaluation => ({
+      graph: 'unet',
+      output: 'out_sample',
+      inputs: { sample: SAMPLES[sample], timestep: float32(Float32Array.of(500), []) },
+      conditioning,
+    });
+    const [a, b, c] = ids;
+    const alone: Record<string, Float32Array> = {};
+    for (const id of ids) [[alone[id]]] = (await engine.run([evaluation(0, id)])).outputs;
+    assert.notDeepEqual(alone[a], alone[b]);
+    for (const batch of [[[b, a]], [[c], [a], [b, b]], [[a]], [[c, a], [a, c], [c]]]) {
+      const { outputs } = await engine.run(batch.map((rows) => evaluation(0, ...rows)));
+      assert.deepEqual(
+        outputs,
+        batch.map((rows) => rows.map((id) => alone[id])),
+      );
+    }
+    // One that takes another's place, and is given with the evaluation.
+    engine.release(b);
+    const { graph, output, inputs } = evaluation(0);
+    const given = { graph, output, inputs: { ...inputs, encoder_hidden_states: texts[1] } };
+    const { outputs } = await engine.run([given]);
+    assert.deepEqual(outputs, [[alone[b]]]);
+  } finally {
+    await engine.close();
+  }
+});
+
 /** Memory that a process holds. */
 function residentBytes(pid: number): number {
   const [, pages] = readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ').map(Number);

@@ -143,7 +143,11 @@ async function describeMachine({ engine, model }: Pipeline): Promise<string> {
     `${model.name} on ${engine.device}`,
     `precision ${precision}`,
     ...(engine.lanes.length > 0 ? [`lanes ${engine.lanes.join(' ')}`] : []),
-    ...(fused ? [`${fused.attentions} attentions and ${fused.normalizations} normalizations fused`] : []),
+    ...(fused
+      ? [
+          `${fused.attentions} attentions and ${fused.normalizations} normalizations fused, ${fused.projections} joint projections`,
+        ]
+      : []),
     ...gpus,
     `${processors.length} x ${processors[0].model.trim()}`,
     `Node ${process.version}`,

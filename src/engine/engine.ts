@@ -36,10 +36,15 @@ export type Rewrite =
   | { readonly status: 'rewritten'; readonly input: string }
   | { readonly status: 'impossible'; readonly input: string; readonly why: string };
 
-/** What was written in operators that are one kernel each. */
+/** What was written in fewer operators. */
 export interface Fused {
   readonly attentions: number;
+  /** Of groups. */
   readonly normalizations: number;
+  /** Sums that are normalized. */
+  readonly residuals: number;
+  /** Products of one input that take the places of several. */
+  readonly projections: number;
 }
 
 /** What a graph takes and gives. */

@@ -1,7 +1,7 @@
 import { getFloat16 } from '@petamoriken/float16';
 import { TensorProto_DataType, type GraphProto, type NodeProto, type TensorProto } from 'onnx-buf';
 
-const INT64: number = TensorProto_DataType.INT64;
+export const INT64: number = TensorProto_DataType.INT64;
 export const FLOAT: number = TensorProto_DataType.FLOAT;
 export const FLOAT16: number = TensorProto_DataType.FLOAT16;
 

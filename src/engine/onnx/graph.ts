@@ -5,7 +5,7 @@ import type { GraphFile, GraphInfo, TensorInfo } from '../engine.js';
 import { isShared } from '../engine.js';
 import { dimsOf, Lane, type Registered } from './lane.js';
 import { CONTENTS, type Mailbox } from './mailbox.js';
-import { prepareModel, type PreparedModel, type Shapes } from './model.js';
+import { prepareModel, type LaneShape, type PreparedModel } from './model.js';
 import type { ProcessSettings, Reply, WireBatch } from './protocol.js';
 import { providersOf } from './providers.js';
 import { SumsBySize } from './sums.js';
@@ -46,7 +46,7 @@ export class Graph {
   static async open(given: GraphFile, settings: ProcessSettings): Promise<Graph> {
     const file = fileFor(given, settings);
     if (settings.lanes.length > 0) {
-      const prepared = await prepareModel(file, settings.fused ? 'fused' : 'inMemory');
+      const prepared = await prepareModel(file, settings.fused ? { fusedFor: settings.device.kind } : 'inMemory');
       if (prepared.values)
         return new Graph(prepared, settings, false, undefined, file.path === given.half, prepared.values);
     }
@@ -116,10 +116,13 @@ export class Graph {
       info.name,
       isShared(info) ? info.dims.map(() => 1) : [size, ...dimsOf(info.name, batch, registered)],
     ]);
-    const key = `${batch.output} ${JSON.stringify(shapes)}`;
+    // Registered inputs are handed over once a batch, not once a row.
+    const isTable = (info: TensorInfo) => !isShared(info) && !batch.inputs.some(({ name }) => name === info.name);
+    const tables = this.common ? [] : this.info.inputs.filter(isTable).map(({ name }) => name);
+    const key = JSON.stringify([batch.output, shapes, tables]);
     const known = this.open.get(key);
     this.open.delete(key);
-    const lane = known ?? this.openLane(size, new Map(shapes));
+    const lane = known ?? this.openLane({ rows: size, shapes: new Map(shapes), tables });
     this.open.set(key, lane);
     if (!known) await this.closeOldest();
     try {
@@ -131,9 +134,9 @@ export class Graph {
     }
   }
 
-  private async openLane(rows: number, shapes: Shapes): Promise<Lane> {
-    const session = this.common ?? (await openSession(this.prepared, this.settings, shapes));
-    return new Lane(session, this.info.inputs, rows, this.sums);
+  private async openLane(shape: LaneShape): Promise<Lane> {
+    const session = this.common ?? (await openSession(this.prepared, this.settings, shape));
+    return new Lane(session, this.info.inputs, shape, this.sums);
   }
 
   private async closeLane(lane: Lane | undefined): Promise<void> {
@@ -175,7 +178,7 @@ function fileFor(given: GraphFile, { device }: ProcessSettings): GraphFile {
 async function openSession(
   { source, weights }: PreparedModel,
   { device, threads }: ProcessSettings,
-  shapes?: Shapes,
+  lane?: LaneShape,
 ): Promise<InferenceSession> {
   const options: InferenceSession.SessionOptions = {
     executionProviders: providersOf(device),
@@ -190,7 +193,7 @@ async function openSession(
       },
     },
   };
-  const model = source(shapes);
+  const model = source(lane);
   // The types of `create` tell paths and bytes apart.
   return typeof model === 'string' ? InferenceSession.create(model, options) : InferenceSession.create(model, options);
 }

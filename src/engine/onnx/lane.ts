@@ -3,8 +3,10 @@ import { sizeOf, type ElementType, type Tensor } from '../../tensor/tensor.js';
 import { isShared, type ConditioningId, type TensorInfo } from '../engine.js';
 import { gather, rowsBack, type Wanted } from './gather.js';
 import type { Mailbox } from './mailbox.js';
+import type { LaneShape } from './model.js';
 import type { WireBatch, WireInput } from './protocol.js';
 import type { SumsBySize } from './sums.js';
+import { ROW_INPUT } from './table.js';
 
 /** Registered inputs, by id. */
 export type Registered = ReadonlyMap<ConditioningId, Readonly<Record<string, Tensor>>>;
@@ -27,17 +29,26 @@ interface Slot {
  * batch hold what an earlier one left there.
  */
 export class Lane {
+  readonly rows: number;
   private slots: readonly Slot[] | undefined;
+  private readonly tables: Tables | undefined;
   private output: OrtTensor | undefined;
   private results = new Float32Array(0);
 
-  /** @param rows of the batches */
+  /** @param shape that the session was opened for, or that batches are filled up to */
   constructor(
     private readonly session: InferenceSession,
     private readonly inputs: readonly TensorInfo[],
-    readonly rows: number,
+    { rows, tables }: LaneShape,
     private readonly sums: SumsBySize,
-  ) {}
+  ) {
+    this.rows = rows;
+    if (tables.length > 0)
+      this.tables = new Tables(
+        inputs.filter(({ name }) => tables.includes(name)),
+        rows,
+      );
+  }
 
   close(): Promise<void> {
     return this.session.release();
@@ -59,13 +70,18 @@ export class Lane {
     const rows = batch.conditioning
       .slice(from, to)
       .flatMap((ids, k): Row[] => (ids ?? [undefined]).map((id) => ({ k, id })));
-    this.slots ??= this.inputs.map((info) => this.slot(info, batch, registered));
+    this.slots ??= this.inputs
+      .filter(({ name }) => !this.tables?.names.includes(name))
+      .map((info) => this.slot(info, batch, registered));
     for (const slot of this.slots) {
       const sent = batch.inputs.find(({ name }) => name === slot.info.name);
       if (sent) receive(slot, sent, from, isShared(slot.info) ? rows.slice(0, 1) : rows, mailbox);
       else hold(slot, rows, registered);
     }
-    const feeds = Object.fromEntries(this.slots.map(({ info, tensor }) => [info.name, tensor]));
+    const feeds = {
+      ...Object.fromEntries(this.slots.map(({ info, tensor }) => [info.name, tensor])),
+      ...this.tables?.feeds(rows, registered),
+    };
 
     const start = performance.now();
     const results = this.output
@@ -121,6 +137,50 @@ export class Lane {
 interface Row {
   readonly k: number;
   readonly id: ConditioningId | undefined;
+}
+
+/** Inputs that hold the registered ones of a batch, each once, and the input that says which of them a row has. */
+class Tables {
+  readonly names: readonly string[];
+  private held: readonly (ConditioningId | undefined)[] = [];
+  private tensors: Readonly<Record<string, OrtTensor>> = {};
+  private readonly places: Int32Array;
+  private readonly row: OrtTensor;
+
+  constructor(
+    private readonly inputs: readonly TensorInfo[],
+    rows: number,
+  ) {
+    this.names = inputs.map(({ name }) => name);
+    this.places = new Int32Array(rows);
+    this.row = new OrtTensor('int32', this.places, [rows]);
+  }
+
+  feeds(rows: readonly Row[], registered: Registered): Readonly<Record<string, OrtTensor>> {
+    const ids = [...new Set(rows.map(({ id }) => id))];
+    if (ids.length !== this.held.length || ids.some((id) => !this.held.includes(id))) this.fill(ids, registered);
+    // What fills up the lane takes the first.
+    this.places.fill(0);
+    rows.forEach(({ id }, row) => (this.places[row] = this.held.indexOf(id)));
+    return { ...this.tensors, [ROW_INPUT]: this.row };
+  }
+
+  private fill(ids: readonly (ConditioningId | undefined)[], registered: Registered): void {
+    this.tensors = Object.fromEntries(
+      this.inputs.map(({ name, type }) => {
+        const tensors = ids.map((id) => registeredOf(name, id, registered));
+        const [{ dims }] = tensors;
+        const size = sizeOf(dims);
+        const data = numbers(type, ids.length * size, name);
+        for (const [k, tensor] of tensors.entries()) {
+          if (sizeOf(tensor.dims) !== size) throw new Error(`rows of ${name} differ in shape`);
+          put(data, k * size, tensor.data);
+        }
+        return [name, new OrtTensor(type as 'float32', data as Float32Array, [ids.length, ...dims])];
+      }),
+    );
+    this.held = ids;
+  }
 }
 
 /** Fills an input with what the evaluations sent: each once from the mailbox, into the first of its rows. */

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { open, realpath } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join } from 'node:path';
 import { MessageChannel } from 'node:worker_threads';
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { clone, create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import {
   ModelProtoSchema,
   StringStringEntryProtoSchema,
@@ -13,10 +13,12 @@ import {
   type TensorProto,
   type ValueInfoProto,
 } from 'onnx-buf';
+import type { DeviceKind } from '../device.js';
 import type { Fused, GraphFile, GraphInfo, Precision, Rewrite, TensorInfo } from '../engine.js';
-import { fuse } from './fuse.js';
+import { fuse } from './fuse/fuse.js';
 import { computeInHalf, singleInterface, storedInHalf } from './half.js';
 import { rewriteInput } from './rewrite.js';
+import { takeFromTables } from './table.js';
 
 export type { ModelProto };
 
@@ -24,9 +26,9 @@ export type { ModelProto };
 export interface PreparedModel {
   /**
    * What a session opens: the file, or a graph in memory whose weights stay in their files.
-   * @param shapes of inputs by name, for a session that takes those only; without a graph in memory they are not used
+   * @param lane for a session that takes batches of one size only; without a graph in memory it is not used
    */
-  readonly source: (shapes?: Shapes) => string | Uint8Array;
+  readonly source: (lane?: LaneShape) => string | Uint8Array;
   /** Folder of the weights of a graph in memory. */
   readonly weights?: string;
   readonly rewrite?: Rewrite | undefined;
@@ -38,8 +40,14 @@ export interface PreparedModel {
   readonly values?: Pick<GraphInfo, 'inputs' | 'outputs'>;
 }
 
-/** Shapes by name. */
-export type Shapes = ReadonlyMap<string, readonly number[]>;
+/** What a session is opened for. */
+export interface LaneShape {
+  readonly rows: number;
+  /** Of the inputs, by name. */
+  readonly shapes: ReadonlyMap<string, readonly number[]>;
+  /** Inputs that are tables of registered rows (`takeFromTables`). */
+  readonly tables: readonly string[];
+}
 
 /** Read at a time: the system takes no more than 2 GB. */
 const CHUNK_BYTES = 1 << 28;
@@ -50,10 +58,13 @@ const INLINE_BYTES = 1024;
  * Prepares an ONNX file for sessions. What has to be changed (an input with one value for the whole batch where one a row
  * is wanted, precision, float16 inputs) is changed in memory; nothing is written, and no weight is copied: the new graph
  * refers to the weights in their files.
- * @param how `given` opens the file as it is if that will do, `inMemory` never does, `fused` writes the graph as GPUs run it best
+ * @param how `given` opens the file as it is if that will do, `inMemory` never does, `fusedFor` writes it as a device runs it best
  * @throws Error if the file is no ONNX model, or cannot be computed in the precision that is asked for
  */
-export async function prepareModel(file: GraphFile, how: 'given' | 'inMemory' | 'fused'): Promise<PreparedModel> {
+export async function prepareModel(
+  file: GraphFile,
+  how: 'given' | 'inMemory' | { readonly fusedFor: DeviceKind },
+): Promise<PreparedModel> {
   const { path, perRow, precision } = file;
   const real = await realpath(path);
   // Weights beside a link are links too, and ONNX Runtime takes none that lie in another folder.
@@ -73,12 +84,13 @@ export async function prepareModel(file: GraphFile, how: 'given' | 'inMemory' | 
     if (precision === 'float16') throw new Error('its weights lie in several folders: give it as a float16 graph');
     return { ...asItIs, rewrite: rewrite && scattered(rewrite.input) };
   }
-  const fused = how === 'fused' ? fuse(model) : undefined;
+  const fused = typeof how === 'string' ? undefined : fuse(model, how.fusedFor);
   const why = half ? computeInHalf(graph) : undefined;
   if (why !== undefined && precision === 'float16') throw new Error(`it cannot run in float16: ${why}`);
   const light = fromBinary(ModelProtoSchema, toBinary(ModelProtoSchema, model));
   await letGo(bytes);
-  const source = (shapes?: Shapes) => toBinary(ModelProtoSchema, shapes ? pinned(light, shapes) : light);
+  const source = (lane?: LaneShape) =>
+    toBinary(ModelProtoSchema, lane ? pinned(clone(ModelProtoSchema, light), lane) : light);
   const values = {
     inputs: light.graph?.input.map(describeValue) ?? [],
     outputs: light.graph?.output.map(describeValue) ?? [],
@@ -113,7 +125,7 @@ export function describeValue({ name, type }: ValueInfoProto): TensorInfo {
 }
 
 /** The model with the shapes of its inputs fixed. What they lead to is then computed once, as a session opens. */
-function pinned(model: ModelProto, shapes: Shapes): ModelProto {
+function pinned(model: ModelProto, { rows, shapes, tables }: LaneShape): ModelProto {
   for (const { name, type } of model.graph?.input ?? []) {
     const dims = shapes.get(name);
     if (!dims || type?.value.case !== 'tensorType' || !type.value.value.shape) continue;
@@ -121,6 +133,7 @@ function pinned(model: ModelProto, shapes: Shapes): ModelProto {
       create(TensorShapeProto_DimensionSchema, { value: { case: 'dimValue', value: BigInt(dim) } }),
     );
   }
+  if (model.graph) takeFromTables(model.graph, tables, rows);
   return model;
 }
 

@@ -3,9 +3,11 @@ import {
   AttributeProto_AttributeType,
   AttributeProtoSchema,
   NodeProtoSchema,
+  TensorProtoSchema,
   type AttributeProto,
   type NodeProto,
 } from 'onnx-buf';
+import { INT64 } from './constants.js';
 
 /** A node with one result, which it is named after. */
 export function node(
@@ -23,4 +25,15 @@ export function integer(name: string, value: number): AttributeProto {
 
 export function real(name: string, value: number): AttributeProto {
   return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.FLOAT, f: value });
+}
+
+/** A constant of one axis. */
+export function wholeNumbers(name: string, values: readonly number[]): NodeProto {
+  const t = create(TensorProtoSchema, {
+    dataType: INT64,
+    dims: [BigInt(values.length)],
+    int64Data: values.map(BigInt),
+  });
+  const value = create(AttributeProtoSchema, { name: 'value', type: AttributeProto_AttributeType.TENSOR, t });
+  return node('Constant', [], name, { attribute: [value] });
 }

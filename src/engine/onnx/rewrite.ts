@@ -18,7 +18,8 @@ export function rewriteInput(graph: GraphProto, name: string): Rewrite | undefin
   const impossible = (why: string): Rewrite => ({ status: 'impossible', input: name, why: `${name} ${why}` });
 
   const constants = constantsOf(graph);
-  const unsqueezed: NodeProto[] = [];
+  /** What gives a vector of the batch unchanged. */
+  const passing: NodeProto[] = [];
   const reached = new Set<string>();
   const follow = [{ value: name, scalar: dims.length === 0 }];
   for (const { value, scalar } of follow) {
@@ -26,16 +27,17 @@ export function rewriteInput(graph: GraphProto, name: string): Rewrite | undefin
     for (const node of graph.node.filter(({ input }) => input.includes(value))) {
       if (node.opType === 'Cast' || node.opType === 'Identity') follow.push({ value: node.output[0], scalar });
       else if (scalar && makesVector(node, constants)) {
-        unsqueezed.push(node);
+        passing.push(node);
         follow.push({ value: node.output[0], scalar: false });
       } else if (node.opType !== 'Expand') return impossible(`reaches ${node.opType} before it is expanded`);
       else if (lengthOf(node.input[1], graph, constants) !== 1) return impossible('is expanded to more than the batch');
+      else passing.push(node);
     }
   }
   if (graph.output.some((output) => reached.has(output.name))) return impossible('is given out unchanged');
   if (usedInside(graph, reached)) return impossible('is used in a part that runs on a condition or in a loop');
 
-  for (const node of unsqueezed) {
+  for (const node of passing) {
     Object.assign(node, { opType: 'Identity', input: node.input.slice(0, 1), attribute: [] });
   }
   shape.dim = [create(TensorShapeProto_DimensionSchema, { value: { case: 'dimParam', value: 'batch_size' } })];

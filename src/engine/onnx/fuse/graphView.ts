@@ -1,5 +1,10 @@
 import type { GraphProto, NodeProto, TensorShapeProto_Dimension } from 'onnx-buf';
-import { constantsOf, numbersOf, type Constants } from './constants.js';
+import { constantsOf, numbersOf, type Constants } from '../constants.js';
+
+export interface Weight {
+  readonly dims: readonly number[];
+  readonly dataType: number;
+}
 
 /** What a graph says of its values: where they come from, who uses them, and what is known of their shapes. */
 export class GraphView {
@@ -11,6 +16,8 @@ export class GraphView {
   readonly rank = remembered((name: string) => this.findRank(name));
   /** Length of a value's last axis. */
   readonly width = remembered((name: string) => this.findWidth(name));
+  /** The earliest value that is known to have the same first two axes. */
+  readonly origin = remembered((name: string) => this.findOrigin(name));
   /** Length of a value's first axis, or the name of the inputs' axis that it is. */
   readonly leading = remembered((name: string) => this.findLeading(name));
 
@@ -44,6 +51,15 @@ export class GraphView {
   /** The numbers of a constant. */
   numbers(name: string): number[] | undefined {
     return numbersOf(this.constants.get(name));
+  }
+
+  /** Shape and type of a constant, as it is or cast: weights are often stored in half precision. */
+  weight(name: string): Weight | undefined {
+    const constant = this.constants.get(name);
+    if (constant) return { dims: constant.dims.map(Number), dataType: constant.dataType };
+    const made = this.maker(name);
+    const stored = made?.opType === 'Cast' ? this.weight(made.input[0]) : undefined;
+    return made && stored && { dims: stored.dims, dataType: integerOf(made, 'to') ?? stored.dataType };
   }
 
   /** The entries of a shape, each undefined where the graph does not say it; undefined if it is not known how many there are. */
@@ -97,6 +113,10 @@ export class GraphView {
         const [a, b] = made.input.map((input) => this.wholeNumber(input));
         return a === undefined || b === undefined ? undefined : Math.floor(a / b);
       }
+      case 'Mul': {
+        const [a, b] = made.input.map((input) => this.wholeNumber(input));
+        return a === undefined || b === undefined ? undefined : a * b;
+      }
       case 'Gather': {
         const of = this.shapeOf(made.input[0]);
         const axis = this.numbers(made.input[1])?.at(0);
@@ -119,7 +139,7 @@ export class GraphView {
   }
 
   /** The value whose whole shape another is. */
-  private shapeOf(name: string): string | undefined {
+  shapeOf(name: string): string | undefined {
     const made = this.maker(name);
     return made?.opType === 'Shape' && made.attribute.length === 0 ? made.input[0] : undefined;
   }
@@ -144,12 +164,27 @@ export class GraphView {
         const [a, b] = [this.rank(first), this.rank(second)];
         return a === undefined || b === undefined ? undefined : Math.max(a, b);
       }
+      case 'Concat':
+      case 'Resize':
+        return this.rank(first);
+      case 'Conv':
+        return this.rank(second);
+      case 'Gemm':
+        return 2;
+      case 'MultiHeadAttention':
+        return 3;
       case 'MatMul':
         return this.rank(second) === 2 ? this.rank(first) : undefined;
-      case 'Reshape':
-        return this.entries(second)?.length;
+      case 'Reshape': {
+        const whole = this.shapeOf(second);
+        return whole === undefined ? this.entries(second)?.length : this.rank(whole);
+      }
       case 'Transpose':
         return permutation(made)?.split(',').length;
+      case 'Unsqueeze': {
+        const [rank, axes] = [this.rank(first), this.numbers(second)?.length];
+        return rank === undefined || axes === undefined ? undefined : rank + axes;
+      }
       default:
         return undefined;
     }
@@ -169,20 +204,60 @@ export class GraphView {
       case 'Dropout':
       case 'Identity':
       case 'LayerNormalization':
+      case 'SkipLayerNormalization':
         return this.width(first);
-      case 'Add': {
-        // A bias is as wide as what it is added to, or a single number.
+      case 'Add':
+      case 'Div':
+      case 'Mul': {
+        // The other is as wide, or a single number.
         const widths = [this.width(first), this.width(second)].filter((width) => width !== undefined && width > 1);
         return widths[0];
       }
       case 'MatMul':
         return this.width(second);
+      case 'MultiHeadAttention':
+        return this.width(made.input[2]);
       case 'Reshape': {
         const last = this.entries(second)?.at(-1);
-        return last !== undefined && last > 0 ? last : undefined;
+        return last !== undefined && last > 0 ? last : this.normalizedWidth(name);
       }
       default:
         return undefined;
+    }
+  }
+
+  /** The width that a LayerNormalization of a value tells of it: its scale cannot be wider. */
+  private normalizedWidth(name: string): number | undefined {
+    const norm = this.users
+      .get(name)
+      ?.find(({ opType, input }) => opType === 'LayerNormalization' && input[0] === name);
+    const dims = norm && (integerOf(norm, 'axis') ?? -1) === -1 ? this.weight(norm.input[1])?.dims : undefined;
+    return dims?.length === 1 && dims[0] > 1 ? dims[0] : undefined;
+  }
+
+  private findOrigin(name: string): string {
+    const made = this.maker(name);
+    const [first, second] = made?.input ?? [];
+    switch (made?.opType) {
+      case 'Cast':
+      case 'Dropout':
+      case 'Identity':
+      case 'LayerNormalization':
+      case 'MultiHeadAttention':
+        return this.origin(first);
+      case 'MatMul':
+        return this.rank(second) === 2 ? this.origin(first) : name;
+      case 'Add':
+      case 'Div':
+      case 'Mul': {
+        // A bias or a number, or what is known to be alike.
+        const isSmall = (input: string) => this.isSingle(input) || (this.weight(input)?.dims.length ?? Infinity) <= 1;
+        const [a, b] = [this.origin(first), this.origin(second)];
+        if (isSmall(first) || a === b) return b;
+        return isSmall(second) ? a : name;
+      }
+      default:
+        return name;
     }
   }
 
@@ -204,6 +279,7 @@ export class GraphView {
         return integerOf(made, 'axis') === 0 ? undefined : this.leading(first);
       case 'Conv':
       case 'MatMul':
+      case 'MultiHeadAttention':
       case 'Resize':
         return this.leading(first);
       case 'Reshape': {
@@ -222,7 +298,7 @@ export class GraphView {
 /** Operators whose result has the axes of their first input, and but for Slice and Split the same lengths. */
 const KEEPING = new Set([
   ...['Cast', 'Dropout', 'Erf', 'Gelu', 'Identity', 'InstanceNormalization', 'LayerNormalization'],
-  ...['Sigmoid', 'Slice', 'Softmax', 'Split'],
+  ...['Sigmoid', 'SkipLayerNormalization', 'Slice', 'Softmax', 'Split'],
 ]);
 
 /** The axes of a Transpose. */

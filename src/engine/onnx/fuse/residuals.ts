@@ -1,0 +1,87 @@
+import type { GraphProto, NodeProto } from 'onnx-buf';
+import { node, wholeNumbers } from '../nodes.js';
+import { GraphView, integerOf } from './graphView.js';
+import { CONTRIB, replaceNodes } from './operators.js';
+
+/**
+ * LayerNormalization of x + bias + residual as one operator, which gives the sum too: what stands between the parts of a transformer.
+ * @returns how many there were
+ */
+export function normalizeResiduals(graph: GraphProto): number {
+  const view = new GraphView(graph);
+  const replaced = new Map<NodeProto, readonly NodeProto[]>();
+  let count = 0;
+  for (const norm of graph.node.filter(({ opType }) => opType === 'LayerNormalization')) {
+    const sum = view.maker(norm.input[0]);
+    const terms = sum?.opType === 'Add' && !replaced.has(sum) ? termsOf(sum, view) : undefined;
+    if (!sum || !terms || !isOfWidth(norm, view)) continue;
+    const fused = node('SkipLayerNormalization', [terms.x, terms.residual, ...norm.input.slice(1)], norm.output[0], {
+      domain: CONTRIB,
+      attribute: norm.attribute.filter(({ name }) => name === 'epsilon'),
+    });
+    if (terms.bias !== undefined) fused.input.push(terms.bias);
+    fused.output.push('', '', sum.output[0]);
+    replaced.set(sum, []).set(norm, [fused]);
+    count++;
+  }
+  replaceNodes(graph, replaced);
+  return count;
+}
+
+/** Whether it normalizes the last of three axes, with a scale and a shift of that length. */
+function isOfWidth(norm: NodeProto, view: GraphView): boolean {
+  const [x, ...affine] = norm.input;
+  const isLong = (name: string) => view.weight(name)?.dims.join() === String(view.width(x));
+  return [-1, 2].includes(integerOf(norm, 'axis') ?? -1) && affine.length === 2 && affine.every(isLong);
+}
+
+/** Terms of a sum that have the same three axes, and the bias of the first if it has one. */
+function termsOf(
+  sum: NodeProto,
+  view: GraphView,
+): { readonly x: string; readonly residual: string; readonly bias: string | undefined } | undefined {
+  const [a, b] = sum.input;
+  const alike = [view.rank, view.width, view.origin].every((of) => of(a) === of(b));
+  if (!alike || view.rank(a) !== 3 || view.width(a) === undefined) return undefined;
+  const [x, residual] = biased(a, view) ? [a, b] : [b, a];
+  return { residual, ...(biased(x, view) ?? { x, bias: undefined }) };
+}
+
+/** A product and its bias, where nothing else uses their sum. */
+function biased(name: string, view: GraphView): { readonly x: string; readonly bias: string } | undefined {
+  const made = view.maker(name);
+  if (!made || !view.onlyUser(name)) return undefined;
+  // diffusers divides by a factor that is 1 in nearly all models.
+  if (made.opType === 'Div')
+    return view.numbers(made.input[1])?.join() === '1' ? biased(made.input[0], view) : undefined;
+  const bias = biasOf(made, view);
+  const x = made.input.find((input) => input !== bias);
+  return bias === undefined || x === undefined ? undefined : { x, bias };
+}
+
+/**
+ * Gives biases three axes. ONNX Runtime makes a Gemm between two Reshapes of a product and a bias of one axis, which is
+ * launched more slowly than product and sum.
+ */
+export function keepSums(graph: GraphProto): void {
+  const view = new GraphView(graph);
+  const replaced = new Map<NodeProto, readonly NodeProto[]>();
+  for (const sum of graph.node.filter(({ opType }) => opType === 'Add')) {
+    const bias = biasOf(sum, view);
+    if (bias === undefined || view.rank(sum.output[0]) !== 3) continue;
+    const [shape, spread] = [`${sum.output[0]}/shape`, `${sum.output[0]}/bias`];
+    sum.input = sum.input.map((input) => (input === bias ? spread : input));
+    replaced.set(sum, [wholeNumbers(shape, [1, 1, -1]), node('Reshape', [bias, shape], spread), sum]);
+  }
+  replaceNodes(graph, replaced);
+}
+
+/** The constant of one axis that is added to a product of as many columns. */
+function biasOf({ opType, input }: NodeProto, view: GraphView): string | undefined {
+  if (opType !== 'Add') return undefined;
+  return input.find((bias, k) => {
+    const product = view.maker(input[1 - k]);
+    const dims = view.weight(bias)?.dims;
+    return product?.opType === 'MatMul' && dims?.join() === String(view.width(input[1 - k]));
+  });
+}
