@@ -112,17 +112,16 @@ export class Graph {
 
   private async laneFor(rows: number, batch: WireBatch, registered: Registered): Promise<Lane> {
     const size = this.lanes.find((lane) => lane >= rows) ?? (this.evenRows ? rows + (rows % 2) : rows);
-    const shapes = this.info.inputs.map((info): [string, readonly number[]] => [
-      info.name,
-      isShared(info) ? info.dims.map(() => 1) : [size, ...dimsOf(info.name, batch, registered)],
-    ]);
+    const dims = this.info.inputs.map((info) =>
+      isShared(info) ? info.dims.map(() => 1) : dimsOf(info.name, batch, registered),
+    );
     // Registered inputs are handed over once a batch, not once a row.
     const isTable = (info: TensorInfo) => !isShared(info) && !batch.inputs.some(({ name }) => name === info.name);
     const tables = this.common ? [] : this.info.inputs.filter(isTable).map(({ name }) => name);
-    const key = JSON.stringify([batch.output, shapes, tables]);
+    const key = `${batch.output} ${size} ${dims.join(' ')} ${tables.join(' ')}`;
     const known = this.open.get(key);
     this.open.delete(key);
-    const lane = known ?? this.openLane({ rows: size, shapes: new Map(shapes), tables });
+    const lane = known ?? this.openLane({ rows: size, shapes: this.shapesOf(size, dims), tables });
     this.open.set(key, lane);
     if (!known) await this.closeOldest();
     try {
@@ -132,6 +131,13 @@ export class Graph {
       if (!(await this.giveUp(size, error))) throw error;
       return this.laneFor(Math.min(rows, this.lanes.at(-1) ?? rows), batch, registered);
     }
+  }
+
+  /** @param dims of the inputs without their batch axis */
+  private shapesOf(rows: number, dims: readonly (readonly number[])[]): LaneShape['shapes'] {
+    return new Map(
+      this.info.inputs.map((info, k) => [info.name, isShared(info) ? dims[k] : [rows, ...dims[k]]] as const),
+    );
   }
 
   private async openLane(shape: LaneShape): Promise<Lane> {

@@ -100,8 +100,8 @@ export class Lane {
       const { [from + k]: sums } = batch.sums;
       return {
         rows: row - first,
-        combine,
-        sums: sums && { x: this.inputRow(sums.input, first, size), weights: sums.weights },
+        combine: combine ?? undefined,
+        sums: sums ? { x: this.inputRow(sums.input, first, size), weights: sums.weights } : undefined,
       };
     });
     const wanted = this.room(asked.reduce((sum, one) => sum + rowsBack(one), 0) * size);

@@ -191,12 +191,15 @@ export class LocalDevice {
         `${this.name} has no memory for larger batches than ${this.lanes.at(-1)} rows; it goes on with those`,
       );
     }
-    const outputs = batch.map((evaluation) =>
-      Array.from({ length: rowsOf(evaluation) }, () => new Float32Array(reply.size)),
-    );
+    const outputs = batch.map((evaluation) => Array.from({ length: rowsOf(evaluation) }, () => unwritten(reply.size)));
     mailbox.read(outputs.flat(), CONTENTS);
     return { outputs, seconds: reply.seconds, rows: reply.rows, device: this.name };
   }
+}
+
+/** Numbers that are about to be overwritten: zeros first would take as long again. */
+function unwritten(length: number): Float32Array {
+  return new Float32Array(Buffer.allocUnsafeSlow(length * Float32Array.BYTES_PER_ELEMENT).buffer);
 }
 
 /** Rows that come back for an evaluation. */
@@ -224,8 +227,8 @@ function put(batch: Batch, mailbox: Mailbox): { readonly wire: WireBatch; readon
     output,
     inputs,
     conditioning: batch.map(({ conditioning }) => conditioning ?? null),
-    combine: batch.map(({ combine }) => combine),
-    sums: batch.map(({ sums }) => sums),
+    combine: batch.map(({ combine }) => combine ?? null),
+    sums: batch.map(({ sums }) => sums ?? null),
   };
   return { wire, end };
 }

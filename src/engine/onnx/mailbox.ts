@@ -11,7 +11,6 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { deserialize, serialize } from 'node:v8';
 
 /** Files here are memory, where the system has it. */
 const SHARED_MEMORY = '/dev/shm';
@@ -68,11 +67,12 @@ export class Mailbox {
 
   /**
    * Sends a letter.
+   * @param letter of what JSON can say, which takes half as long as V8's own way
    * @param position where it may lie: behind the tensors
    * @returns whether the other side sleeps, and has to be woken to find it
    */
   send(letter: unknown, position: number): boolean {
-    const content = serialize(letter);
+    const content = Buffer.from(JSON.stringify(letter));
     this.write([content], position);
     this.place.set([position, content.byteLength]);
     this.write([this.place], this.own + LINE.place);
@@ -87,9 +87,9 @@ export class Mailbox {
     if (number !== this.taken + 1) return undefined;
     this.taken = number;
     this.read([this.place], this.other + LINE.place);
-    const content = new Uint8Array(this.place[1]);
+    const content = Buffer.allocUnsafe(this.place[1]);
     this.read([content], this.place[0]);
-    return deserialize(content);
+    return JSON.parse(content.toString());
   }
 
   /** Tells the other side whether it has to wake this one; a letter may have come just before. */

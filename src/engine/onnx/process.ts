@@ -32,7 +32,8 @@ export class DeviceProcess {
   constructor(settings: Omit<ProcessSettings, 'mailbox'>) {
     this.device = deviceName(settings.device);
     this.awake = settings.device.kind !== 'cpu';
-    this.vigil = new Vigil(this.mailbox, (letter) => this.receive(letter as Numbered<Reply>));
+    const receive = (letter: unknown) => this.receive(letter as Numbered<Reply>);
+    this.vigil = new Vigil(this.mailbox, receive, () => this.pending.size > 0);
     const whole: ProcessSettings = { ...settings, mailbox: this.mailbox.path };
     this.child = fork(fileURLToPath(new URL('./worker.js', import.meta.url)), [JSON.stringify(whole)], {
       serialization: 'advanced',

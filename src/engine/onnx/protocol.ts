@@ -32,10 +32,10 @@ export interface WireBatch {
   readonly inputs: readonly WireInput[];
   /** Of each evaluation: the registered inputs of its rows; null: one row, with no others. */
   readonly conditioning: readonly (readonly ConditioningId[] | null)[];
-  /** Of each evaluation: how its two rows are combined; undefined: they are not. */
-  readonly combine: readonly (number | undefined)[];
-  /** Of each evaluation: what it asks for in the output's place. */
-  readonly sums: readonly (Sums | undefined)[];
+  /** Of each evaluation: how its two rows are combined; null: they are not. */
+  readonly combine: readonly (number | null)[];
+  /** Of each evaluation: what it asks for in the output's place; null: the output. */
+  readonly sums: readonly (Sums | null)[];
 }
 
 /** Parent to device process: what has a reply. */

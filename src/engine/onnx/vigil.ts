@@ -2,6 +2,8 @@ import type { Mailbox } from './mailbox.js';
 
 /** How long a turn of the event loop is made to last: shorter ones only make more garbage. */
 const TURN_MS = 0.02;
+/** How long it goes on when nothing is due. */
+const LINGER_MS = 1;
 
 /**
  * Watches a mailbox. An event loop that sleeps takes some tenths of a millisecond to notice a message, and its processor
@@ -12,10 +14,14 @@ export class Vigil {
   private going = false;
   private stopped = false;
 
-  /** @param onLetter given what is found */
+  /**
+   * @param onLetter given what is found
+   * @param isDue whether a letter may come; else a turn is left to others
+   */
   constructor(
     private readonly mailbox: Mailbox,
     private readonly onLetter: (letter: unknown) => void,
+    private readonly isDue: () => boolean,
   ) {}
 
   /** Looks once. @returns whether there was a letter */
@@ -43,15 +49,16 @@ export class Vigil {
         this.look();
         return;
       }
-      while (!this.look() && performance.now() < start + TURN_MS);
+      this.look();
+      while (this.isDue() && performance.now() < start + TURN_MS) this.look();
       setImmediate(turn);
     };
     setImmediate(turn);
   }
 
-  /** Lets the event loop sleep. */
+  /** Lets the event loop sleep soon: if the next letter is asked for at once, to say so and back takes longer. */
   end(): void {
-    this.until = 0;
+    this.until = Math.min(this.until, performance.now() + LINGER_MS);
   }
 
   /** Never looks again: the mailbox can be closed. */

@@ -22,7 +22,12 @@ mailbox.remove();
 /** How long the next batch is waited for without sleep, on GPUs. */
 const VIGIL_MS = 10;
 
-const vigil = new Vigil(mailbox, (letter) => follow(letter as Numbered<Order>));
+let running = false;
+const vigil = new Vigil(
+  mailbox,
+  (letter) => follow(letter as Numbered<Order>),
+  () => !running,
+);
 const graphs = new Map<string, Graph>();
 const registered = new Map<ConditioningId, Readonly<Record<string, Tensor>>>();
 let notices = 0;
@@ -72,8 +77,8 @@ async function run({ batch, number }: Numbered<Order>): Promise<void> {
 function follow(order: Numbered<Order>): void {
   early = order.notices > notices ? order : undefined;
   if (early) return;
-  vigil.end();
-  void run(order);
+  running = true;
+  void run(order).finally(() => (running = false));
 }
 
 function noticed(): void {
