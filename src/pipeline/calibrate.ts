@@ -171,7 +171,9 @@ async function measure(input: CalibrationInput, signal: AbortSignal | undefined)
   // A size that took longer than a larger one had bad luck.
   const points = timed.map(({ rows }, k) => ({ rows, seconds: Math.min(...seconds.slice(k)) }));
   const size = sizeOf(latentDims(input.model, input));
-  const aloneSeconds = engine.slots > 1 ? usual(await round(timed[0].batch, 1)) : undefined;
+  // By itself none takes longer than beside the others.
+  const alone = engine.slots > 1 ? usual(await round(timed[0].batch, 1)) : undefined;
+  const aloneSeconds = alone && Math.min(alone, points[0].seconds);
   const curve = { points, lanes: engine.lanes.length > 0, hostSeconds: hostSeconds(size), aloneSeconds };
   const total = (each: readonly number[]) => each.reduce((sum, value) => sum + value, 0);
   return { curve, steady: Math.abs(Math.log(total(lasts) / total(firsts))) < Math.log(STEADY) };
