@@ -145,7 +145,8 @@ async function describeMachine({ engine, model }: Pipeline): Promise<string> {
     ...(engine.lanes.length > 0 ? [`lanes ${engine.lanes.join(' ')}`] : []),
     ...(fused
       ? [
-          `${fused.attentions} attentions and ${fused.normalizations} normalizations fused, ${fused.projections} joint projections`,
+          `${fused.attentions} attentions, ${fused.normalizations} group normalizations and ${fused.residuals} residuals fused, ` +
+            `${fused.projections} joint projections`,
         ]
       : []),
     ...gpus,

@@ -24,7 +24,7 @@ export function serveCommand(ending: Ending): Command {
     const flag = flagOf(name);
     const usual = typeof fallback === 'string' || typeof fallback === 'number' ? ` (default: ${fallback})` : '';
     const text = `${description}${usual} [${variable}]`;
-    if (kind === 'boolean') command.option(flag, text);
+    if (kind === 'boolean') command.option(flag, fallback === true ? `do not ${text}` : text);
     else if (kind === 'texts') command.option(`${flag} <value>`, `${text}; may be repeated`, collect);
     else command.option(`${flag} <value>`, text, (value: string) => fromText(kind, value));
   }
@@ -54,8 +54,14 @@ export function serveCommand(ending: Ending): Command {
   });
 }
 
+/** What is true unless told otherwise has a flag that says it is not. */
 function flagOf(name: SettingName): string {
-  return `--${SINGULAR[name] ?? name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+  const flag = SINGULAR[name] ?? name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+  return `--${isUsual(name) ? 'no-' : ''}${flag}`;
+}
+
+function isUsual(name: SettingName): boolean {
+  return SETTINGS.find((setting) => setting.name === name)?.fallback === true;
 }
 
 function variableOf(name: SettingName): string {
@@ -68,7 +74,8 @@ function collect(value: string, before: readonly string[] = []): string[] {
 
 function fromFlags(flags: Readonly<Record<string, unknown>>): Given {
   const given = SETTINGS.map(({ name }) => [name, flags[camel(SINGULAR[name]) ?? name]] as const);
-  return Object.fromEntries(given.filter(([, value]) => value !== undefined));
+  // Commander says `true` where a flag that begins with `no` was not given.
+  return Object.fromEntries(given.filter(([name, value]) => value !== undefined && !(value === true && isUsual(name))));
 }
 
 function camel(flag: string | undefined): string | undefined {

@@ -62,6 +62,7 @@ export async function startServer(config: ServerConfig, { log, signal }: StartOp
     Pipeline.open(folder, {
       devices,
       precision: config.precision,
+      fused: config.fused,
       ...(config.lanes.length > 0 && { lanes: config.lanes }),
       threads: config.threads,
       workers: config.workers,
