@@ -55,7 +55,7 @@ export interface GraphInfo {
   readonly rewrite?: Rewrite | undefined;
   /** What it was made to compute in; not there if that is as the file has it. */
   readonly precision?: Precision | undefined;
-  /** Not there if it runs as its file has it. */
+  /** Not there if nothing was. */
   readonly fused?: Fused | undefined;
 }
 
@@ -64,7 +64,7 @@ export type ConditioningId = string;
 
 /** Sums of an evaluation's input and its output, computed beside the network: what a step of first order comes to. */
 export interface Sums {
-  /** Name of the input; it and the output are float32 of the same shape. */
+  /** Name of an input that the evaluation has itself; it and the output are float32 of the same shape. */
   readonly input: string;
   /** a input + b output for each [a, b] */
   readonly weights: readonly (readonly [input: number, output: number])[];

@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import {
   AttributeProto_AttributeType,
+  GraphProtoSchema,
   ModelProtoSchema,
   NodeProtoSchema,
   TensorProto_DataType,
@@ -57,4 +58,86 @@ export function makeHalf({ graph }: WholeModel): void {
       graph.node.push(cast(wide, name, TensorProto_DataType.FLOAT16));
     }
   }
+}
+
+/** Operator, inputs, outputs and attributes of a node. */
+export type SmallNode = readonly [
+  type: string,
+  input: string,
+  output: string,
+  attributes?: Readonly<Record<string, number | readonly number[] | GraphProto>>,
+];
+
+/** A graph small enough to be written down; names in a list are separated by spaces. */
+export interface SmallGraph {
+  readonly nodes: readonly SmallNode[];
+  /** Axes, a name for a free one; float32. */
+  readonly inputs?: Readonly<Record<string, readonly (number | string)[]>>;
+  readonly outputs: string;
+  /** Weights in float32 by name, and constants of whole numbers, an array being one of one axis. */
+  readonly weights?: Readonly<Record<string, { readonly dims: readonly number[]; readonly values: Float32Array }>>;
+  readonly numbers?: Readonly<Record<string, number | readonly number[]>>;
+}
+
+export function smallGraph({ nodes, inputs = {}, outputs, weights = {}, numbers = {} }: SmallGraph): GraphProto {
+  const list = (names: string) => (names === '' ? [] : names.split(' '));
+  const tensorType = (dims?: readonly (number | string)[]) => ({
+    value: {
+      case: 'tensorType' as const,
+      value: {
+        elemType: FLOAT,
+        ...(dims && {
+          shape: {
+            dim: dims.map((dim) => ({
+              value:
+                typeof dim === 'number'
+                  ? { case: 'dimValue' as const, value: BigInt(dim) }
+                  : { case: 'dimParam' as const, value: dim },
+            })),
+          },
+        }),
+      },
+    },
+  });
+  const attribute = ([name, value]: [string, number | readonly number[] | GraphProto]) => {
+    if (typeof value === 'number') {
+      return Number.isInteger(value)
+        ? { name, type: AttributeProto_AttributeType.INT, i: BigInt(value) }
+        : { name, type: AttributeProto_AttributeType.FLOAT, f: value };
+    }
+    if ('node' in value) return { name, type: AttributeProto_AttributeType.GRAPH, g: value };
+    return { name, type: AttributeProto_AttributeType.INTS, ints: value.map(BigInt) };
+  };
+  return create(GraphProtoSchema, {
+    name: 'small',
+    node: nodes.map(([opType, input, output, attributes = {}]) => ({
+      opType,
+      input: list(input),
+      output: list(output),
+      attribute: Object.entries(attributes).map(attribute),
+    })),
+    input: Object.entries(inputs).map(([name, dims]) => ({ name, type: tensorType(dims) })),
+    output: list(outputs).map((name) => ({ name, type: tensorType() })),
+    initializer: [
+      ...Object.entries(weights).map(([name, { dims, values }]) => ({
+        name,
+        dataType: FLOAT,
+        dims: dims.map(BigInt),
+        floatData: [...values],
+      })),
+      ...Object.entries(numbers).map(([name, values]) => ({
+        name,
+        dataType: TensorProto_DataType.INT64,
+        dims: typeof values === 'number' ? [] : [BigInt(values.length)],
+        int64Data: [values].flat().map(BigInt),
+      })),
+    ],
+  });
+}
+
+/** Writes a graph as an ONNX file. */
+export function writeSmall(file: string, graph: SmallGraph): void {
+  const opsetImport = [{ domain: '', version: 17n }];
+  const model = create(ModelProtoSchema, { irVersion: 9n, opsetImport, graph: smallGraph(graph) });
+  writeFileSync(file, toBinary(ModelProtoSchema, model));
 }

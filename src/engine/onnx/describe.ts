@@ -2,7 +2,8 @@ import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { sizeOf } from '../../tensor/tensor.js';
 import type { GraphFile, GraphInfo } from '../engine.js';
-import { absentWeights, describeValue, readModel, weightFiles } from './model.js';
+import { describeValue } from './describeValue.js';
+import { absentWeights, readModel, weightFiles } from './model.js';
 import { rewriteInput } from './rewrite.js';
 
 /** What an ONNX file holds. */

@@ -1,7 +1,7 @@
 import { sizeOf } from '../../tensor/tensor.js';
 import type { AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto } from 'onnx-buf';
 import { FLOAT, FLOAT16, hasInnerGraphs, valueOf } from './constants.js';
-import { integer, node } from './nodes.js';
+import { derived, integer, node } from './nodes.js';
 
 /**
  * Makes a graph compute in half precision, its inputs and outputs staying float32. Weights stay in their files: each is
@@ -25,7 +25,7 @@ export function computeInHalf(graph: GraphProto): string | undefined {
     if (!sources.has(name)) return name;
     const known = halves.get(name);
     if (known !== undefined) return known;
-    const cast = `${name}/float16`;
+    const cast = derived(name, 'float16');
     nodes.push(castNode(name, cast, FLOAT16));
     halves.set(name, cast);
     return cast;
@@ -39,12 +39,12 @@ export function computeInHalf(graph: GraphProto): string | undefined {
     }
     node.input = node.input.map((name, k) => (node.opType === 'Resize' && k > 0 ? name : half(name)));
     for (const attribute of node.attribute) narrow(node, attribute);
-    node.output = node.output.map((name) => (outputs.has(name) ? `${name}/float16` : name));
+    node.output = node.output.map((name) => (outputs.has(name) ? derived(name, 'float16') : name));
     nodes.push(node);
   }
   for (const name of outputs) {
     // What else reads an output reads the half of it.
-    const inner = `${name}/float16`;
+    const inner = derived(name, 'float16');
     for (const node of nodes) node.input = node.input.map((input) => (input === name ? inner : input));
     nodes.push(castNode(inner, name, FLOAT));
   }
@@ -59,14 +59,14 @@ export function singleInterface(graph: GraphProto): boolean {
   const outputs = graph.output.filter((output) => elementType(output) === FLOAT16);
   for (const { name } of inputs) {
     for (const node of graph.node) node.input = renamed(node.input, name);
-    graph.node.unshift(castNode(name, `${name}/inside`, FLOAT16));
+    graph.node.unshift(castNode(name, derived(name, 'inside'), FLOAT16));
   }
   for (const { name } of outputs) {
     for (const node of graph.node) {
       node.input = renamed(node.input, name);
       node.output = renamed(node.output, name);
     }
-    graph.node.push(castNode(`${name}/inside`, name, FLOAT));
+    graph.node.push(castNode(derived(name, 'inside'), name, FLOAT));
   }
   for (const { type } of [...inputs, ...outputs]) {
     if (type?.value.case === 'tensorType') type.value.value.elemType = FLOAT;
@@ -141,7 +141,7 @@ function narrow({ opType }: NodeProto, attribute: AttributeProto): void {
 }
 
 function renamed(names: readonly string[], name: string): string[] {
-  return names.map((other) => (other === name ? `${name}/inside` : other));
+  return names.map((other) => (other === name ? derived(name, 'inside') : other));
 }
 
 function castNode(input: string, output: string, to: number): NodeProto {

@@ -113,7 +113,9 @@ export class Lane {
   private inputRow(name: string, row: number, size: number): Float32Array {
     const slot = this.slots?.find(({ info }) => info.name === name);
     if (!(slot?.data instanceof Float32Array) || slot.size !== size)
-      throw new Error(`sums of ${name}, which is no float32 input of the output's shape`);
+      throw new Error(
+        `sums of ${name}, which is no float32 input of the output's shape that is sent with the evaluation`,
+      );
     return slot.data.subarray(row * slot.size, (row + 1) * slot.size);
   }
 

@@ -207,8 +207,9 @@ function rowsOf({ conditioning, combine, sums }: Evaluation): number {
   return sums?.weights.length ?? (combine === undefined ? (conditioning?.length ?? 1) : 1);
 }
 
-/** Puts a batch's tensors into the mailbox. @throws SrdsError ENGINE_FAILED if they differ in shape */
+/** Puts a batch's tensors into the mailbox. @throws SrdsError ENGINE_FAILED if they differ in shape, or their factors are no numbers */
 function put(batch: Batch, mailbox: Mailbox): { readonly wire: WireBatch; readonly end: number } {
+  batch.forEach(checkFactors);
   let end = CONTENTS;
   const inputs = Object.entries(batch[0].inputs).map(([name, { type, dims }]) => {
     const at = end;
@@ -231,6 +232,14 @@ function put(batch: Batch, mailbox: Mailbox): { readonly wire: WireBatch; readon
     sums: batch.map(({ sums }) => sums ?? null),
   };
   return { wire, end };
+}
+
+/** Letters have no words for others. */
+function checkFactors({ combine = 0, sums }: Evaluation): void {
+  const strange = [combine, ...(sums?.weights.flat() ?? [])].find((factor) => !Number.isFinite(factor));
+  if (strange === undefined) return;
+  const remedy = 'check the guidance scale, and the betas in scheduler_config.json';
+  throw new SrdsError('ENGINE_FAILED', 'finite factors of an evaluation', String(strange), remedy);
 }
 
 function differ(name: string): SrdsError {

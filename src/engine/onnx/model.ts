@@ -7,14 +7,14 @@ import {
   ModelProtoSchema,
   StringStringEntryProtoSchema,
   TensorProto_DataLocation,
-  TensorProto_DataType,
   TensorShapeProto_DimensionSchema,
   type ModelProto,
   type TensorProto,
-  type ValueInfoProto,
 } from 'onnx-buf';
 import type { DeviceKind } from '../device.js';
-import type { Fused, GraphFile, GraphInfo, Precision, Rewrite, TensorInfo } from '../engine.js';
+import type { Fused, GraphFile, GraphInfo, Precision, Rewrite } from '../engine.js';
+import { hasInnerGraphs } from './constants.js';
+import { describeValue } from './describeValue.js';
 import { fuse } from './fuse/fuse.js';
 import { computeInHalf, singleInterface, storedInHalf } from './half.js';
 import { rewriteInput } from './rewrite.js';
@@ -36,6 +36,8 @@ export interface PreparedModel {
   readonly precision?: Precision;
   /** What was fused in it. */
   readonly fused?: Fused | undefined;
+  /** Whether inputs of a graph in memory can be made tables: they cannot be where graphs inside it read them. */
+  readonly takesTables?: boolean;
   /** What a graph in memory takes and gives. */
   readonly values?: Pick<GraphInfo, 'inputs' | 'outputs'>;
 }
@@ -91,37 +93,19 @@ export async function prepareModel(
   await letGo(bytes);
   const source = (lane?: LaneShape) =>
     toBinary(ModelProtoSchema, lane ? pinned(clone(ModelProtoSchema, light), lane) : light);
-  const values = {
-    inputs: light.graph?.input.map(describeValue) ?? [],
-    outputs: light.graph?.output.map(describeValue) ?? [],
-  };
+  // Weights that can be given as inputs have their value already.
+  const known = new Set(graph.initializer.map(({ name }) => name));
+  const inputs = graph.input.filter(({ name }) => !known.has(name)).map(describeValue);
+  const values = { inputs, outputs: graph.output.map(describeValue) };
   return {
     source,
     weights,
     rewrite,
     fused,
     values,
+    takesTables: !hasInnerGraphs(graph),
     ...(half && why === undefined && { precision: 'float16' as const }),
   };
-}
-
-const TYPES: Readonly<Partial<Record<number, string>>> = {
-  [TensorProto_DataType.FLOAT]: 'float32',
-  [TensorProto_DataType.FLOAT16]: 'float16',
-  [TensorProto_DataType.DOUBLE]: 'float64',
-  [TensorProto_DataType.INT32]: 'int32',
-  [TensorProto_DataType.INT64]: 'int64',
-  [TensorProto_DataType.BOOL]: 'bool',
-};
-
-/** An input or output as the file declares it. */
-export function describeValue({ name, type }: ValueInfoProto): TensorInfo {
-  if (type?.value.case !== 'tensorType') return { name, type: 'not a tensor', dims: [] };
-  const { elemType, shape } = type.value.value;
-  const dims = (shape?.dim ?? []).map(({ value }) =>
-    value.case === 'dimValue' ? Number(value.value) : (value.value ?? '?'),
-  );
-  return { name, type: TYPES[elemType] ?? `type ${elemType}`, dims };
 }
 
 /** The model with the shapes of its inputs fixed. What they lead to is then computed once, as a session opens. */

@@ -9,14 +9,19 @@ import {
 } from 'onnx-buf';
 import { INT64 } from './constants.js';
 
-/** A node with one result, which it is named after. */
+/** The name of a value that is made of another here; no exporter has names like it. */
+export function derived(name: string, part: string): string {
+  return `srds ${name}/${part}`;
+}
+
+/** A node with one result. */
 export function node(
   opType: string,
   input: string[],
   output: string,
   more: MessageInitShape<typeof NodeProtoSchema> = {},
 ): NodeProto {
-  return create(NodeProtoSchema, { ...more, opType, name: output, input, output: [output] });
+  return create(NodeProtoSchema, { ...more, opType, input, output: [output] });
 }
 
 export function integer(name: string, value: number): AttributeProto {

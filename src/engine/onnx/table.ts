@@ -6,7 +6,7 @@ import {
   type GraphProto,
   type TensorShapeProto_Dimension,
 } from 'onnx-buf';
-import { node } from './nodes.js';
+import { derived, node } from './nodes.js';
 
 /** Input that says which row of the tables each row of a batch takes. */
 export const ROW_INPUT = 'srds/row';
@@ -22,7 +22,7 @@ export function takeFromTables(graph: GraphProto, names: readonly string[], rows
     const type = graph.input.find((input) => input.name === name)?.type?.value;
     if (type?.case !== 'tensorType' || !type.value.shape) throw new Error(`input ${name} has no shape`);
     type.value.shape.dim[0] = axis({ case: 'dimParam', value: 'table' });
-    const taken = `${name}/rows`;
+    const taken = derived(name, 'rows');
     for (const one of graph.node) one.input = one.input.map((input) => (input === name ? taken : input));
     graph.node.unshift(node('Gather', [name, ROW_INPUT], taken));
   }

@@ -1,5 +1,5 @@
 import type { GraphProto, NodeProto } from 'onnx-buf';
-import { integer, node, real } from '../nodes.js';
+import { derived, integer, node, real } from '../nodes.js';
 import { GraphView, integerOf, permutation } from './graphView.js';
 import { CONTRIB, replaceNodes } from './operators.js';
 
@@ -18,7 +18,7 @@ export function attendAtOnce(graph: GraphProto): number {
     const found = attentionAround(softmax, view);
     if (!found) continue;
     const { q, k, v, merged } = found;
-    const name = (part: string) => `${softmax.output[0]}/${part}`;
+    const name = (part: string) => derived(softmax.output[0], part);
     const scales = [q.scale, k.scale].filter((scale) => scale !== undefined);
     const scale = scales.length === 2 ? name('scale') : scales.at(0);
     const query = scale === undefined ? q.whole : name('query');
@@ -67,12 +67,15 @@ function attentionAround(softmax: NodeProto, view: GraphView): Attention | undef
   if (!q || !k || !v || v.scale !== undefined || permutation(transposed) !== '0,2,1,3') return;
   const merged = transposed && view.onlyUser(transposed.output[0]);
   if (merged?.opType !== 'Reshape' || q.heads !== k.heads || q.heads !== v.heads) return;
+  // MatMul would broadcast.
+  const [rows, ...others] = [q, k, v].map(({ whole }) => view.leading(whole));
+  if (rows === undefined || others.some((other) => other !== rows)) return;
   const [, shape] = merged.input;
   const entries = view.entries(shape);
   // An entry of 0 there would mean the heads' number or size, which are one axis then.
   if (entries?.slice(2).includes(0) !== false) return;
-  const [rows, length, width, ...more] = entries;
-  const isRow = rows === 0 || view.isLeading(shape, q.whole);
+  const [first, length, width, ...more] = entries;
+  const isRow = first === 0 || view.isLeading(shape, q.whole);
   const keeps = isRow && (length === -1 || length === 0) && width === view.width(v.whole) && more.length === 0;
   return { q, k, v, merged: { made: merged, keeps } };
 }

@@ -9,6 +9,8 @@ import { CONTRIB } from './operators.js';
 import { projectAtOnce } from './projections.js';
 import { keepSums, normalizeResiduals } from './residuals.js';
 
+/** Those of the operators that are known here; others may have operators of the same names. */
+const DOMAINS = new Set(['', 'ai.onnx', CONTRIB]);
 /** The first opset with LayerNormalization. */
 const LAYER_NORM_OPSET = 17;
 /** The first opset where Split takes its lengths as an input. */
@@ -21,7 +23,7 @@ const SPLIT_OPSET = 13;
  */
 export function fuse(model: ModelProto, device: DeviceKind): Fused | undefined {
   const { graph, opsetImport } = model;
-  if (!graph || hasInnerGraphs(graph)) return undefined;
+  if (!graph || hasInnerGraphs(graph) || graph.node.some(({ domain }) => !DOMAINS.has(domain))) return undefined;
   const opset = Number(opsetImport.find(({ domain }) => domain === '' || domain === 'ai.onnx')?.version ?? 0);
   const normalizations = opset >= LAYER_NORM_OPSET ? normalizeByLayers(graph, device) : 0;
   const attentions = attendAtOnce(graph);

@@ -1,5 +1,7 @@
-import type { GraphProto, NodeProto, TensorShapeProto_Dimension } from 'onnx-buf';
+import type { GraphProto, NodeProto } from 'onnx-buf';
+import { isShared } from '../../engine.js';
 import { constantsOf, numbersOf, type Constants } from '../constants.js';
+import { describeValue } from '../describeValue.js';
 
 export interface Weight {
   readonly dims: readonly number[];
@@ -12,22 +14,23 @@ export class GraphView {
   private readonly makers: ReadonlyMap<string, NodeProto>;
   private readonly users = new Map<string, NodeProto[]>();
   /** Axes of the inputs: a number, or the name of a free one. */
-  private readonly inputs = new Map<string, readonly (number | string | undefined)[]>();
+  private readonly inputs: ReadonlyMap<string, readonly (number | string)[]>;
+  private readonly outputs: ReadonlySet<string>;
   readonly rank = remembered((name: string) => this.findRank(name));
   /** Length of a value's last axis. */
   readonly width = remembered((name: string) => this.findWidth(name));
   /** The earliest value that is known to have the same first two axes. */
   readonly origin = remembered((name: string) => this.findOrigin(name));
-  /** Length of a value's first axis, or the name of the inputs' axis that it is. */
+  /** Length of a value's second axis, from the third on there are more. */
+  readonly channels = remembered((name: string) => this.findChannels(name));
+  /** Length of a value's first axis, or `ROWS`. */
   readonly leading = remembered((name: string) => this.findLeading(name));
 
   constructor(graph: GraphProto) {
-    for (const { name, type } of graph.input) {
-      const dims = type?.value.case === 'tensorType' ? type.value.value.shape?.dim : undefined;
-      if (dims) this.inputs.set(name, dims.map(sizeOf));
-    }
+    this.inputs = new Map(graph.input.map((input) => [input.name, describeValue(input).dims]));
+    this.outputs = new Set(graph.output.map(({ name }) => name));
     this.constants = constantsOf(graph);
-    this.makers = new Map(graph.node.flatMap((node) => node.output.map((name) => [name, node] as const)));
+    this.makers = new Map(graph.node.flatMap((node) => alike(node).map((name) => [name, node] as const)));
     for (const node of graph.node) {
       for (const name of new Set(node.input)) {
         const known = this.users.get(name);
@@ -37,15 +40,15 @@ export class GraphView {
     }
   }
 
-  /** The node that a value comes from. */
+  /** The node that a value comes from, if what is said here of its results holds for that one. */
   maker(name: string): NodeProto | undefined {
     return this.makers.get(name);
   }
 
-  /** The node that uses a value, if it is one only. */
+  /** The node that uses a value, if it is one only and the graph does not give it out. */
   onlyUser(name: string): NodeProto | undefined {
     const users = this.users.get(name) ?? [];
-    return users.length === 1 ? users[0] : undefined;
+    return users.length === 1 && !this.outputs.has(name) ? users[0] : undefined;
   }
 
   /** The numbers of a constant. */
@@ -111,7 +114,8 @@ export class GraphView {
         return this.wholeNumber(made.input[0]);
       case 'Div': {
         const [a, b] = made.input.map((input) => this.wholeNumber(input));
-        return a === undefined || b === undefined ? undefined : Math.floor(a / b);
+        // Of whole numbers or not: where nothing is left over, that is the same.
+        return a === undefined || b === undefined || a % b !== 0 ? undefined : a / b;
       }
       case 'Mul': {
         const [a, b] = made.input.map((input) => this.wholeNumber(input));
@@ -261,24 +265,83 @@ export class GraphView {
     }
   }
 
-  private findLeading(name: string): number | string | undefined {
+  private findChannels(name: string): number | undefined {
     const made = this.maker(name);
-    if (!made) return this.inputs.get(name)?.at(0);
+    const [first, second] = made?.input ?? [];
+    switch (made?.opType) {
+      case 'Cast':
+      case 'Dropout':
+      case 'Gelu':
+      case 'Identity':
+      case 'Resize':
+      case 'Sigmoid':
+        return this.channels(first);
+      case 'Concat': {
+        const parts = made.input.map((part) => this.channels(part));
+        if (this.axisOf(made) !== 1) return undefined;
+        return parts.reduce((sum, part) => (sum === undefined || part === undefined ? undefined : sum + part), 0);
+      }
+      case 'Conv':
+        return this.weight(second)?.dims[0];
+      case 'Add':
+      case 'Div':
+      case 'Mul': {
+        // The other has as many, or one.
+        const whole = [first, second].filter((input) => this.rank(input) === this.rank(name));
+        return whole.map((input) => this.channels(input)).find((count) => count !== undefined && count > 1);
+      }
+      case 'Reshape': {
+        const like = this.shapeOf(second);
+        return like === undefined ? undefined : this.channels(like);
+      }
+      default:
+        return undefined;
+    }
+  }
+
+  /** Whether a value is broadcast over the first axis of another. */
+  private hasFewerAxes(name: string, other: string): boolean {
+    const [a, b] = [this.rank(name), this.rank(other)];
+    if (b === undefined || b < 2) return false;
+    return this.isSingle(name) || (a !== undefined && (a < b || (a === b && this.leading(name) === 1)));
+  }
+
+  /** The axis that a node works along, from 0. */
+  private axisOf(node: NodeProto): number | undefined {
+    const axis = integerOf(node, 'axis') ?? 0;
+    const rank = this.rank(node.input[0]);
+    if (axis >= 0) return axis;
+    return rank === undefined ? undefined : axis + rank;
+  }
+
+  private findLeading(name: string): number | string | undefined {
+    const constant = this.weight(name);
+    if (constant) return constant.dims.at(0);
+    const made = this.maker(name);
+    if (!made) {
+      const dims = this.inputs.get(name);
+      // A lane gives all inputs as many rows.
+      return !dims || isShared({ dims }) ? undefined : ROWS;
+    }
     const [first, second] = made.input;
     if (KEEPING.has(made.opType)) return this.cutsRows(made) ? undefined : this.leading(first);
     switch (made.opType) {
       case 'Add':
       case 'Div':
       case 'Mul': {
-        // Where one is not known, it has as many rows as the other, or one.
-        const known = [first, second].map((input) => (this.constants.has(input) ? undefined : this.leading(input)));
-        const distinct = new Set(known.filter((leading) => leading !== undefined));
+        if (this.hasFewerAxes(second, first)) return this.leading(first);
+        if (this.hasFewerAxes(first, second)) return this.leading(second);
+        if (this.rank(first) === undefined || this.rank(first) !== this.rank(second)) return undefined;
+        // Where one is not known, it is as long as the other, or one: a graph for any number of rows adds nothing else to them.
+        const known = [first, second].map((input) => this.leading(input));
+        const distinct = new Set(known.filter((leading) => leading !== undefined && leading !== 1));
         return distinct.size === 1 ? [...distinct][0] : undefined;
       }
       case 'Concat':
-        return integerOf(made, 'axis') === 0 ? undefined : this.leading(first);
-      case 'Conv':
+        return (this.axisOf(made) ?? 0) === 0 ? undefined : this.leading(first);
       case 'MatMul':
+        return this.rank(second) === 2 ? this.leading(first) : undefined;
+      case 'Conv':
       case 'MultiHeadAttention':
       case 'Resize':
         return this.leading(first);
@@ -293,6 +356,15 @@ export class GraphView {
         return undefined;
     }
   }
+}
+
+/** The first axis of all inputs in a lane. */
+const ROWS = 'rows';
+
+/** The results of a node that are as the first is. */
+function alike({ opType, output }: NodeProto): string[] {
+  if (opType === 'Split') return output;
+  return opType === 'SkipLayerNormalization' ? output.filter((_, k) => k === 0 || k === 3) : output.slice(0, 1);
 }
 
 /** Operators whose result has the axes of their first input, and but for Slice and Split the same lengths. */
@@ -321,9 +393,4 @@ function remembered<Value>(find: (name: string) => Value): (name: string) => Val
     known.set(name, value);
     return value;
   };
-}
-
-function sizeOf({ value: { case: kind, value } }: TensorShapeProto_Dimension): number | string | undefined {
-  if (kind === 'dimValue') return Number(value);
-  return kind === 'dimParam' && value !== '' ? value : undefined;
 }

@@ -8,7 +8,7 @@ import {
 } from 'onnx-buf';
 import type { DeviceKind } from '../../device.js';
 import { FLOAT } from '../constants.js';
-import { integer, node, wholeNumbers } from '../nodes.js';
+import { derived, integer, node, wholeNumbers } from '../nodes.js';
 import { GraphView } from './graphView.js';
 import { replaceNodes } from './operators.js';
 
@@ -29,7 +29,9 @@ export function normalizeByLayers(graph: GraphProto, device: DeviceKind): number
     const reshape = view.maker(grouped);
     const shape = reshape?.opType === 'Reshape' ? view.numbers(reshape.input[1]) : undefined;
     if (!reshape || shape?.length !== 3 || !isAll(1, ones, view) || !isAll(0, zeros, view)) continue;
-    const affine = device === 'webgpu' ? undefined : affineAfter(instance, reshape, view);
+    const [rows, groups, rest] = shape;
+    const isGrouped = rows === 0 && groups > 0 && rest === -1;
+    const affine = isGrouped && device !== 'webgpu' ? affineAfter(instance, reshape, view) : undefined;
     if (affine) replaced.set(affine.shifted, withAffine(instance, affine, shape));
     else replaced.set(instance, withOnes(instance, view.constants.get(ones)?.dataType ?? FLOAT));
   }
@@ -67,7 +69,8 @@ function affineAfter(instance: NodeProto, reshape: NodeProto, view: GraphView): 
   const rank = view.rank(x);
   const isPerChannel = (name: string | undefined): name is string => {
     const dims = name === undefined ? undefined : view.weight(name)?.dims;
-    return dims !== undefined && dims.length + 1 === rank && dims.slice(1).every((length) => length === 1);
+    const [count, ...others] = dims ?? [];
+    return others.length + 2 === rank && count === view.channels(x) && others.every((length) => length === 1);
   };
   return isPerChannel(scale) && isPerChannel(shift) ? { x, back, scale, shift, shifted } : undefined;
 }
@@ -75,7 +78,7 @@ function affineAfter(instance: NodeProto, reshape: NodeProto, view: GraphView): 
 /** LayerNormalization with a scale and a shift of [1, groups, rest], which ONNX Runtime computes once, as it opens a lane. */
 function withAffine(instance: NodeProto, affine: Affine, [, groups]: readonly number[]): NodeProto[] {
   const { x, back, scale, shift, shifted } = affine;
-  const name = (part: string) => `${instance.output[0]}/${part}`;
+  const name = (part: string) => derived(instance.output[0], part);
   const spread = (values: string, part: string) => [
     node('Expand', [values, name('channels')], name(`${part} by channel`)),
     node('Reshape', [name(`${part} by channel`), name('groups')], name(part)),
@@ -91,7 +94,7 @@ function withAffine(instance: NodeProto, affine: Affine, [, groups]: readonly nu
 }
 
 function withOnes(instance: NodeProto, dataType: number): NodeProto[] {
-  const name = (part: string) => `${instance.output[0]}/${part}`;
+  const name = (part: string) => derived(instance.output[0], part);
   const value = dataType === FLOAT ? { floatData: [1] } : { int32Data: [HALF_ONE] };
   const one = create(AttributeProtoSchema, {
     name: 'value',

@@ -1,5 +1,5 @@
 import type { GraphProto, NodeProto } from 'onnx-buf';
-import { integer, node, wholeNumbers } from '../nodes.js';
+import { derived, integer, node, wholeNumbers } from '../nodes.js';
 import { GraphView, integerOf } from './graphView.js';
 import { replaceNodes } from './operators.js';
 
@@ -41,11 +41,11 @@ export function projectAtOnce(graph: GraphProto): number {
   return together.length;
 }
 
-/** Follows a product of two axes to where others of length 1 have been put behind them, as for what has a height and a width. */
+/** Follows a product, if it has two axes, to where others of length 1 have been put behind them, as for what has a height and a width. */
 function unsqueezed(name: string, view: GraphView): { readonly name: string; readonly nodes: readonly NodeProto[] } {
   const nodes: NodeProto[] = [];
   let end = name;
-  for (;;) {
+  while (view.rank(name) === 2) {
     const user = view.onlyUser(end);
     if (user?.opType !== 'Unsqueeze' || view.numbers(user.input[1])?.join() !== String(2 + nodes.length)) break;
     nodes.push(user);
@@ -83,7 +83,7 @@ function projectionOf(made: NodeProto, view: GraphView): Projection | undefined 
 /** @param axes of length 1 that the results have besides the two */
 function atOnce(group: readonly Projection[], outputs: string[], axes: number): NodeProto[] {
   const [{ made, axis }] = group;
-  const name = (part: string) => `${made.output[0]}/${part}`;
+  const name = (part: string) => derived(made.output[0], part);
   const parts = made.input.slice(1).map((_, k) => name(k === 0 ? 'weights' : 'biases'));
   const all = axes > 0 ? name('spread') : name('all');
   const split = node('Split', [all, name('widths')], name('parts'), {

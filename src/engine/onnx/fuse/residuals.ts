@@ -1,7 +1,10 @@
 import type { GraphProto, NodeProto } from 'onnx-buf';
-import { node, wholeNumbers } from '../nodes.js';
+import { derived, node, real, wholeNumbers } from '../nodes.js';
 import { GraphView, integerOf } from './graphView.js';
 import { CONTRIB, replaceNodes } from './operators.js';
+
+/** LayerNormalization's own. */
+const USUAL_EPSILON = 1e-5;
 
 /**
  * LayerNormalization of x + bias + residual as one operator, which gives the sum too: what stands between the parts of a transformer.
@@ -17,7 +20,8 @@ export function normalizeResiduals(graph: GraphProto): number {
     if (!sum || !terms || !isOfWidth(norm, view)) continue;
     const fused = node('SkipLayerNormalization', [terms.x, terms.residual, ...norm.input.slice(1)], norm.output[0], {
       domain: CONTRIB,
-      attribute: norm.attribute.filter(({ name }) => name === 'epsilon'),
+      // Without one this operator takes another than LayerNormalization.
+      attribute: [real('epsilon', norm.attribute.find(({ name }) => name === 'epsilon')?.f ?? USUAL_EPSILON)],
     });
     if (terms.bias !== undefined) fused.input.push(terms.bias);
     fused.output.push('', '', sum.output[0]);
@@ -32,6 +36,8 @@ export function normalizeResiduals(graph: GraphProto): number {
 function isOfWidth(norm: NodeProto, view: GraphView): boolean {
   const [x, ...affine] = norm.input;
   const isLong = (name: string) => view.weight(name)?.dims.join() === String(view.width(x));
+  // Nobody may want its mean or deviation.
+  if (norm.output.length > 1) return false;
   return [-1, 2].includes(integerOf(norm, 'axis') ?? -1) && affine.length === 2 && affine.every(isLong);
 }
 
@@ -69,7 +75,7 @@ export function keepSums(graph: GraphProto): void {
   for (const sum of graph.node.filter(({ opType }) => opType === 'Add')) {
     const bias = biasOf(sum, view);
     if (bias === undefined || view.rank(sum.output[0]) !== 3) continue;
-    const [shape, spread] = [`${sum.output[0]}/shape`, `${sum.output[0]}/bias`];
+    const [shape, spread] = [derived(sum.output[0], 'shape'), derived(sum.output[0], 'bias')];
     sum.input = sum.input.map((input) => (input === bias ? spread : input));
     replaced.set(sum, [wholeNumbers(shape, [1, 1, -1]), node('Reshape', [bias, shape], spread), sum]);
   }
