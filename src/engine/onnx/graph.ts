@@ -117,7 +117,8 @@ export class Graph {
     );
     // Registered inputs are handed over once a batch, not once a row.
     const isTable = (info: TensorInfo) => !isShared(info) && !batch.inputs.some(({ name }) => name === info.name);
-    const tables = this.prepared.takesTables ? this.info.inputs.filter(isTable).map(({ name }) => name) : [];
+    const takesTables = !this.common && this.prepared.takesTables;
+    const tables = takesTables ? this.info.inputs.filter(isTable).map(({ name }) => name) : [];
     const key = `${batch.output} ${size} ${dims.join(' ')} ${tables.join(' ')}`;
     const known = this.open.get(key);
     this.open.delete(key);
