@@ -71,7 +71,8 @@ function projectionOf(made: NodeProto, view: GraphView): Projection | undefined 
   const { dataType } = weight;
   if (made.opType === 'MatMul') return { made, axis: 1, width: weight.dims[1], dataType };
   const isPlain = made.attribute.every(
-    ({ name, f }) => name === 'transB' || ((name === 'alpha' || name === 'beta') && f === 1),
+    ({ name, i, f }) =>
+      name === 'transB' || (name === 'transA' && i === 0n) || ((name === 'alpha' || name === 'beta') && f === 1),
   );
   if (made.opType !== 'Gemm' || !isPlain) return undefined;
   const axis = integerOf(made, 'transB') === 1 ? 0 : 1;
