@@ -45,3 +45,19 @@ test('devices are measured while nothing is drawn', async () => {
     rmSync(cache, { recursive: true });
   }
 });
+
+test('where nothing was measured, SRDS takes no larger lanes than pay on most devices that have them', async () => {
+  const cache = mkdtempSync(join(tmpdir(), 'srds-cache-'));
+  process.env.XDG_CACHE_HOME = cache;
+  const pipeline = await Pipeline.open(fixture('models/sd15'), { lanes: [2, 8, 16, 64] });
+  try {
+    const rows = new Set<number>();
+    const run = pipeline.generate({ prompt: 'a', steps: 60, sampler: 'srds', tolerance: 0, maxIterations: 2 });
+    for await (const event of run) if (event.type === 'batch') rows.add(event.rows);
+    assert.deepEqual([...rows].sort((a, b) => a - b).at(-1), 16);
+  } finally {
+    await pipeline.close();
+    delete process.env.XDG_CACHE_HOME;
+    rmSync(cache, { recursive: true });
+  }
+});

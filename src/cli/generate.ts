@@ -96,7 +96,7 @@ export function generateCommand(signal: AbortSignal): Command {
     .addOption(
       new Option('--prediction <type>', "what the network predicts (default: the model's)").choices(PREDICTIONS),
     )
-    .option('--guidance <g>', 'guidance scale (default: 5)', decimal('--guidance'))
+    .option('--guidance <g>', 'guidance scale; up to 1: none (default: 5)', decimal('--guidance'))
     .option(
       '--guidance-rescale <r>',
       'bring guidance back to the deviation of the prediction, 0 to 1 (default: 0)',

@@ -4,7 +4,7 @@ import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import type { Batch, ConditioningId, Engine } from '../engine/engine.js';
 import { makeFolder } from '../hub/makeFolder.js';
-import { parseCurve, rowsThatPay, type LatencyCurve } from '../plan/curve.js';
+import { parseCurve, rowsThatPay, unmeasuredLanes, type LatencyCurve } from '../plan/curve.js';
 import type { Machine } from '../plan/simulate.js';
 import { weighted } from '../tensor/operations.js';
 import { float32, sizeOf } from '../tensor/tensor.js';
@@ -77,6 +77,12 @@ export async function calibrated(input: CalibrationInput): Promise<Machine | und
   const curve = input.curves.get(key) ?? (await curveIn(fileOf(key)));
   if (curve) input.curves.set(key, curve);
   return curve && machineWith(curve, input);
+}
+
+/** The machine to go by where it has not been measured; undefined without lanes. */
+export function unmeasured(input: CalibrationInput): Machine | undefined {
+  const lanes = input.engine.lanes.filter((rows) => rows >= input.conditioning.length);
+  return lanes.length === 0 ? undefined : machineWith(unmeasuredLanes(lanes), input);
 }
 
 function fileOf(key: string): string {

@@ -17,7 +17,7 @@ export interface Chosen {
   readonly settings: Settings;
   /** Not there if the sampler was given. */
   readonly choice?: Choice;
-  /** How large batches should be, if the devices were measured. */
+  /** How large batches should be, if that is known of the devices or there are lanes. */
   readonly room?: Room | undefined;
 }
 

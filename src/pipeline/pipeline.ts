@@ -12,7 +12,7 @@ import type { Machine } from '../plan/simulate.js';
 import { serialEvaluations } from '../solver/solver.js';
 import { maxAbsoluteDifference, meanAbsoluteDifference } from '../tensor/operations.js';
 import { sizeOf } from '../tensor/tensor.js';
-import { calibrate, calibrated, type CalibrationInput, type Curves } from './calibrate.js';
+import { calibrate, calibrated, unmeasured, type CalibrationInput, type Curves } from './calibrate.js';
 import { Planner, type Chosen, type Room } from './choose.js';
 import { condition, zeroed, type Conditioning } from './conditioning.js';
 import { stoppingMeasure } from './stopping.js';
@@ -262,7 +262,7 @@ export class Pipeline {
     const calibration = this.calibration(settings, conditioning);
     if (settings.sampler === 'serial') return { settings };
     if (settings.sampler !== 'auto') {
-      const known = await calibrated(calibration);
+      const known = (await calibrated(calibration)) ?? unmeasured(calibration);
       return { settings, room: known && this.planner.roomFor(settings, known) };
     }
     const busy = this.batcher.full || this.networks.timestepBatching.kind === 'shared';

@@ -32,5 +32,9 @@ export function unusedOptions(options: GenerateOptions, sampler: SamplerName | '
     .filter(([name]) => options[name as keyof typeof TAKEN_BY] !== undefined)
     .filter(([, samplers]: [string, readonly SamplerName[]]) => !samplers.some((name) => able.includes(name)))
     .map(([name, samplers]) => `${name} (for ${samplers.join(', ')})`);
-  return unused.length === 0 ? undefined : `sampler ${sampler} does nothing with ${unused.join(' and ')}`;
+  const parts = unused.length === 0 ? [] : [`sampler ${sampler} does nothing with ${unused.join(' and ')}`];
+  const { negativePrompt, guidance = Infinity } = options;
+  if (negativePrompt && guidance <= 1)
+    parts.push(`guidance ${guidance} does nothing with negativePrompt (for guidance above 1)`);
+  return parts.length === 0 ? undefined : parts.join('; ');
 }

@@ -179,7 +179,7 @@ function reasonFor(chosen: Candidate, best: Candidate, { devices, rowsPerEvaluat
   const what = nameOf(best);
   if (chosen === best) {
     const larger = rowsThatPay(devices[0]) > rowsPerEvaluation;
-    const why = larger ? 'larger batches cost little here' : 'the devices share the work';
+    const why = larger ? 'larger batches cost less here than their rows one by one' : 'the devices share the work';
     return `${what} should be ${best.speedUp.toFixed(1)} times faster than the serial sampler, since ${why}`;
   }
   if (best.speedUp > 1.005) {
