@@ -179,6 +179,19 @@ for (const [what, shape, groups, dims, size] of [
   cases[`normalization of ${what}`] = { graph, rows: { x: [4, ...size] }, fused: { normalizations: 1 } };
 }
 
+cases['normalization of two axes whose scale differs between the rows'] = {
+  graph: {
+    ...groupNorm([0, 2, -1], 2, [4]),
+    nodes: groupNorm([0, 2, -1], 2, [4])
+      .nodes.slice(1)
+      .map(([type, input, ...more]): SmallNode => [type, input.replace(/\bk\b/, 'x'), ...more]),
+    inputs: { x: ['rows', 4], scale: ['rows', 4], shift: ['rows', 4] },
+    weights: { one: filled(1, 2), zero: filled(0, 2) },
+  },
+  rows: { x: [4], scale: [4], shift: [4] },
+  fused: { normalizations: 1 },
+};
+
 const attention = (keys: string, queries = 'x', before: readonly SmallNode[] = [], split = 'split'): SmallGraph => ({
   nodes: [
     ...before,

@@ -69,8 +69,9 @@ function affineAfter(instance: NodeProto, reshape: NodeProto, view: GraphView): 
   const rank = view.rank(x);
   const isPerChannel = (name: string | undefined): name is string => {
     const dims = name === undefined ? undefined : view.weight(name)?.dims;
-    const [count, ...others] = dims ?? [];
-    return others.length + 2 === rank && count === view.channels(x) && others.every((length) => length === 1);
+    if (!dims || dims.length + 1 !== rank) return false;
+    const [count, ...others] = dims;
+    return count === view.channels(x) && others.every((length) => length === 1);
   };
   return isPerChannel(scale) && isPerChannel(shift) ? { x, back, scale, shift, shifted } : undefined;
 }
