@@ -61,11 +61,15 @@ function flagOf(name: SettingName): string {
 }
 
 function isUsual(name: SettingName): boolean {
-  return SETTINGS.find((setting) => setting.name === name)?.fallback === true;
+  return settingOf(name)?.fallback === true;
 }
 
 function variableOf(name: SettingName): string {
-  return SETTINGS.find((setting) => setting.name === name)?.variable ?? name;
+  return settingOf(name)?.variable ?? name;
+}
+
+function settingOf(name: SettingName) {
+  return SETTINGS.find((setting) => setting.name === name);
 }
 
 function collect(value: string, before: readonly string[] = []): string[] {

@@ -129,9 +129,7 @@ export class Lane {
     const { name, type } = info;
     const dims = dimsOf(name, batch, registered);
     const shape = isShared(info) ? info.dims.map(() => 1) : [this.rows, ...dims];
-    const data = numbers(type, sizeOf(shape), name);
-    const tensor = new OrtTensor(type as 'float32', data as Float32Array, shape);
-    return { info, data, tensor, size: sizeOf(dims), held: [] };
+    return { info, ...emptyTensor(name, type, shape), size: sizeOf(dims), held: [] };
   }
 }
 
@@ -170,15 +168,10 @@ class Tables {
   private fill(ids: readonly (ConditioningId | undefined)[], registered: Registered): void {
     this.tensors = Object.fromEntries(
       this.inputs.map(({ name, type }) => {
-        const tensors = ids.map((id) => registeredOf(name, id, registered));
-        const [{ dims }] = tensors;
-        const size = sizeOf(dims);
-        const data = numbers(type, ids.length * size, name);
-        for (const [k, tensor] of tensors.entries()) {
-          if (sizeOf(tensor.dims) !== size) throw new Error(`rows of ${name} differ in shape`);
-          put(data, k * size, tensor.data);
-        }
-        return [name, new OrtTensor(type as 'float32', data as Float32Array, [ids.length, ...dims])];
+        const { dims } = registeredOf(name, ids[0], registered);
+        const { data, tensor } = emptyTensor(name, type, [ids.length, ...dims]);
+        ids.forEach((id, place) => putRegistered({ name, data, size: sizeOf(dims) }, place, id, registered));
+        return [name, tensor];
       }),
     );
     this.held = ids;
@@ -208,11 +201,21 @@ function receive(
 function hold({ info, data, size, held }: Slot, rows: readonly Row[], registered: Registered): void {
   rows.forEach(({ id }, row) => {
     if (id !== undefined && held[row] === id) return;
-    const tensor = registeredOf(info.name, id, registered);
-    if (sizeOf(tensor.dims) !== size) throw new Error(`rows of ${info.name} differ in shape`);
-    put(data, row * size, tensor.data);
+    putRegistered({ name: info.name, data, size }, row, id, registered);
     held[row] = id;
   });
+}
+
+/** Puts a registered input into a row. @param size of a row */
+function putRegistered(
+  { name, data, size }: { readonly name: string; readonly data: Numbers; readonly size: number },
+  row: number,
+  id: ConditioningId | undefined,
+  registered: Registered,
+): void {
+  const tensor = registeredOf(name, id, registered);
+  if (sizeOf(tensor.dims) !== size) throw new Error(`rows of ${name} differ in shape`);
+  put(data, row * size, tensor.data);
 }
 
 /** Shape of an input without its batch axis. */
@@ -227,6 +230,12 @@ function registeredOf(name: string, id: ConditioningId | undefined, registered: 
   if (!inputs) throw new Error(`conditioning ${id} is not registered`);
   if (!(name in inputs)) throw new Error(`input ${name} was not given`);
   return inputs[name];
+}
+
+/** A tensor of an input, and its numbers, which are to be filled in. */
+function emptyTensor(name: string, type: string, shape: readonly number[]): Pick<Slot, 'data' | 'tensor'> {
+  const data = numbers(type, sizeOf(shape), name);
+  return { data, tensor: new OrtTensor(type as 'float32', data as Float32Array, shape) };
 }
 
 function numbers(type: string, length: number, name: string): Numbers {

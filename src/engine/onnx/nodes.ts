@@ -32,13 +32,14 @@ export function real(name: string, value: number): AttributeProto {
   return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.FLOAT, f: value });
 }
 
+/** The tensor that a Constant gives or a ConstantOfShape is filled with. */
+export function valueAttribute(tensor: MessageInitShape<typeof TensorProtoSchema>): AttributeProto {
+  const t = create(TensorProtoSchema, tensor);
+  return create(AttributeProtoSchema, { name: 'value', type: AttributeProto_AttributeType.TENSOR, t });
+}
+
 /** A constant of one axis. */
 export function wholeNumbers(name: string, values: readonly number[]): NodeProto {
-  const t = create(TensorProtoSchema, {
-    dataType: INT64,
-    dims: [BigInt(values.length)],
-    int64Data: values.map(BigInt),
-  });
-  const value = create(AttributeProtoSchema, { name: 'value', type: AttributeProto_AttributeType.TENSOR, t });
-  return node('Constant', [], name, { attribute: [value] });
+  const tensor = { dataType: INT64, dims: [BigInt(values.length)], int64Data: values.map(BigInt) };
+  return node('Constant', [], name, { attribute: [valueAttribute(tensor)] });
 }

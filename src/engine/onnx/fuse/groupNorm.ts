@@ -1,14 +1,7 @@
-import { create } from '@bufbuild/protobuf';
-import {
-  AttributeProto_AttributeType,
-  AttributeProtoSchema,
-  TensorProtoSchema,
-  type GraphProto,
-  type NodeProto,
-} from 'onnx-buf';
+import type { GraphProto, NodeProto } from 'onnx-buf';
 import type { DeviceKind } from '../../device.js';
 import { FLOAT } from '../constants.js';
-import { derived, integer, node, wholeNumbers } from '../nodes.js';
+import { derived, integer, node, valueAttribute, wholeNumbers } from '../nodes.js';
 import { GraphView } from './graphView.js';
 import { replaceNodes } from './operators.js';
 
@@ -97,11 +90,7 @@ function withAffine(instance: NodeProto, affine: Affine, [, groups]: readonly nu
 function withOnes(instance: NodeProto, dataType: number): NodeProto[] {
   const name = (part: string) => derived(instance.output[0], part);
   const value = dataType === FLOAT ? { floatData: [1] } : { int32Data: [HALF_ONE] };
-  const one = create(AttributeProtoSchema, {
-    name: 'value',
-    type: AttributeProto_AttributeType.TENSOR,
-    t: create(TensorProtoSchema, { dataType, dims: [1n], ...value }),
-  });
+  const one = valueAttribute({ dataType, dims: [1n], ...value });
   return [
     node('Shape', [instance.input[0]], name('rest'), { attribute: [integer('start', 2), integer('end', 3)] }),
     node('ConstantOfShape', [name('rest')], name('ones'), { attribute: [one] }),

@@ -49,8 +49,8 @@ function termsOf(
   const [a, b] = sum.input;
   const alike = [view.rank, view.width, view.origin].every((of) => of(a) === of(b));
   if (!alike || view.rank(a) !== 3 || view.width(a) === undefined) return undefined;
-  const [x, residual] = biased(a, view) ? [a, b] : [b, a];
-  return { residual, ...(biased(x, view) ?? { x, bias: undefined }) };
+  const first = biased(a, view);
+  return first ? { ...first, residual: b } : { ...(biased(b, view) ?? { x: b, bias: undefined }), residual: a };
 }
 
 /** A product and its bias, where nothing else uses their sum. */
