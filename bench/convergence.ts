@@ -1,7 +1,7 @@
 // Evaluations of SRDS and its error against the serial sample over 12 prompts, with the default blocks and as many even ones.
 // `npm run bench:convergence [-- N ...]`
 import { Pipeline, type GenerateOptions, type GenerateResult } from 'srds';
-import { defaultPartition, evenPartition } from 'srds/plan';
+import { defaultPartition, evenPartition } from 'srds/sampler';
 import { maxAbsoluteDifference, meanAbsoluteDifference } from 'srds/tensor';
 
 const PROMPTS = [

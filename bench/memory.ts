@@ -16,7 +16,7 @@ import {
 } from 'onnx-buf';
 import { Pipeline } from 'srds';
 import { LocalEngine } from 'srds/engine';
-import { BUNDLED_MODEL } from 'srds/pipeline';
+import { BUNDLED_MODEL } from 'srds/model';
 import { fixture } from '../test/support/fixtures.js';
 
 const ROWS = 262_144;

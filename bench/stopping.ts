@@ -3,7 +3,7 @@
  * prompts. `npm run bench:stopping`
  */
 import { Pipeline } from 'srds';
-import { promptOf } from 'srds/pipeline';
+import { promptOf } from 'srds/benchmark';
 
 /** What an estimate is multiplied with (src/pipeline/stopping.ts). */
 const USUAL = 36;

@@ -1,5 +1,5 @@
 // SRDS on a denoiser of one's own, with no ONNX: points on a ring, drawn from the ideal denoiser of eight of them.
-import type { Denoiser } from 'srds/denoiser';
+import type { Denoiser } from 'srds/run';
 import { Generator } from 'srds/random';
 import { serial, srds } from 'srds/sampler';
 import { fineGrid, parseScheduleConfig } from 'srds/schedule';

@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import wabt from 'wabt';
 
-const KERNEL = 'engine/onnx/sums';
+const KERNEL = 'engine/local/sums';
 
 const source = readFileSync(new URL(`../src/${KERNEL}.wat`, import.meta.url), 'utf8');
 const { parseWat } = await wabt();

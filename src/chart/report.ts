@@ -1,6 +1,6 @@
-import { CONTESTANTS, type Contestant, type Measurement } from '../pipeline/benchmark.js';
+import { CONTESTANTS, type Contestant, type Measurement } from '../benchmark/benchmark.js';
 import type { Trace } from '../pipeline/trace.js';
-import type { Summary } from '../pipeline/summary.js';
+import type { Summary } from '../benchmark/benchmarkSummary.js';
 import { gantt } from './gantt.js';
 import { escaped, page, table } from './html.js';
 import { COLOURS, toSvg } from './svg.js';

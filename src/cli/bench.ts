@@ -11,12 +11,12 @@ import {
   type Contestant,
   type Measurement,
   type NoiseFloor,
-} from '../pipeline/benchmark.js';
+} from '../benchmark/benchmark.js';
 import { gpuNames } from '../pipeline/devices.js';
 import { Pipeline } from '../pipeline/pipeline.js';
-import { markdown, summarize, summaryTable } from '../pipeline/summary.js';
+import { markdown, summarize, summaryTable } from '../benchmark/benchmarkSummary.js';
 import { TraceRecorder, type BatchReport, type Trace } from '../pipeline/trace.js';
-import { version } from '../pipeline/version.js';
+import { version } from '../version.js';
 import { wholeNumber } from '../errors.js';
 import { addDeviceOptions, splitDeviceFlags, type DeviceFlags } from './devices.js';
 import { findModel } from './model.js';

@@ -1,8 +1,8 @@
 import { extname } from 'node:path';
 import { Command } from 'commander';
 import type { GenerateEvent } from '../pipeline/result.js';
-import type { RgbImage } from '../pipeline/image.js';
-import { draw } from './draw.js';
+import type { RgbImage } from '../image/image.js';
+import { draw } from './runGenerate.js';
 import { sideBySide } from './montage.js';
 import { writeFiles } from './output.js';
 import { differenceToSerial, summary } from './report.js';

@@ -1,7 +1,7 @@
 import { availableParallelism, cpus } from 'node:os';
 import { Command } from 'commander';
 import { CPU, deviceName, gpuNames, probe, type Device, type Probe } from '../pipeline/devices.js';
-import { version } from '../pipeline/version.js';
+import { version } from '../version.js';
 
 /** `srds doctor`. */
 export function doctorCommand(): Command {

@@ -9,9 +9,9 @@ import {
   type SamplerName,
 } from '../pipeline/options.js';
 import type { SolverName, TimestepSpacing } from '../pipeline/options.js';
-import { asksToRefine } from '../pipeline/unused.js';
-import type { Partition } from '../plan/partition.js';
-import { draw } from './draw.js';
+import { asksToRefine } from '../pipeline/ignoredOptions.js';
+import type { Partition } from '../sampler/partition.js';
+import { draw } from './runGenerate.js';
 import { differenceToSerial, jsonReport, summary } from './report.js';
 import { addDeviceOptions, splitDeviceFlags, type DeviceFlags } from './devices.js';
 import { blocks, decimal, seed, size, whole } from './values.js';

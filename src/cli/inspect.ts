@@ -1,9 +1,9 @@
 import { Command } from 'commander';
-import { inspectModel, type Inspection } from '../pipeline/inspect.js';
+import { inspectModel, type Inspection } from '../model/inspect.js';
 import { findModel } from './model.js';
 import { Progress } from './progress.js';
 import { bytes } from './bytes.js';
-import { version } from '../pipeline/version.js';
+import { version } from '../version.js';
 
 /** `srds inspect`. @param signal gives up fetching a model */
 export function inspectCommand(signal: AbortSignal): Command {

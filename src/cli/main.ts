@@ -3,8 +3,8 @@ import { setFlagsFromString } from 'node:v8';
 import { Command, CommanderError } from 'commander';
 import { messageOf, oneLine, SrdsError, systemCode } from '../errors.js';
 import { EXIT_CODES, EXIT_INTERNAL, EXIT_SIGNALS } from './exitCodes.js';
-import type { Ending } from './ending.js';
-import { version } from '../pipeline/version.js';
+import type { Ending } from './shutdown.js';
+import { version } from '../version.js';
 
 // Samples lie outside V8's heap and count as if they lay in it: one as small as this is looked through for nearly each image.
 setFlagsFromString('--heap-growing-percent=400');

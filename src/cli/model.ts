@@ -1,5 +1,5 @@
-import { BUNDLED_MODEL, type ModelFolder } from '../pipeline/modelFolder.js';
-import { openModel } from '../pipeline/openModel.js';
+import { BUNDLED_MODEL, type ModelFolder } from '../model/modelFolder.js';
+import { openModel } from '../model/openModel.js';
 import { bytes } from './bytes.js';
 import { warn, type Progress } from './progress.js';
 

@@ -1,6 +1,6 @@
 import sharp from 'sharp';
-import type { RgbImage } from '../pipeline/image.js';
-import { encodePng } from '../pipeline/png.js';
+import type { RgbImage } from '../image/image.js';
+import { encodePng } from '../image/png.js';
 
 const GAP = 4;
 

@@ -1,7 +1,7 @@
-import type { Choice } from '../pipeline/choose.js';
+import type { Choice } from '../planner/selectSampler.js';
 import type { GeneratedImage, GenerateResult } from '../pipeline/result.js';
 import type { Settings } from '../pipeline/options.js';
-import { version } from '../pipeline/version.js';
+import { version } from '../version.js';
 
 /** What a report says beside the result. */
 export interface ReportContext {

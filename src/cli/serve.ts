@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { messageOf, SrdsError } from '../errors.js';
 import { fromText, parseConfig, SETTINGS, type Given, type SettingName } from '../server/config.js';
 import { createLog, startServer } from '../server/server.js';
-import type { Ending } from './ending.js';
+import type { Ending } from './shutdown.js';
 
 /** How settings that hold several values are given one at a time. */
 const SINGULAR: Readonly<Partial<Record<SettingName, string>>> = {

@@ -1,5 +1,5 @@
 import { SrdsError } from '../errors.js';
-import type { Partition } from '../plan/partition.js';
+import type { Partition } from '../sampler/partition.js';
 
 /** Parsers of option values. Ranges are the pipeline's to check; here a value gets its type. */
 

@@ -1,4 +1,4 @@
-import type { Denoiser } from '../denoiser/denoiser.js';
+import type { Denoiser } from '../run/denoiser.js';
 import type { SolverStep } from '../schedule/grid.js';
 
 /** A mixture of spherical Gaussians, whose denoiser is known in closed form: a model without a network. */

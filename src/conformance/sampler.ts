@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import type { Denoiser } from '../denoiser/denoiser.js';
-import type { SampleResult, SamplerEvent } from '../sampler/events.js';
-import type { Run } from '../sampler/run.js';
+import type { Denoiser } from '../run/denoiser.js';
+import type { SampleResult, SamplerEvent } from '../run/events.js';
+import type { Run } from '../run/run.js';
 import { serial, type SerialOptions } from '../sampler/serial.js';
 import { fineGrid, type SolverStep } from '../schedule/grid.js';
 import { parseScheduleConfig } from '../schedule/config.js';

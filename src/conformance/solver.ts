@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { Generator } from '../random/generator.js';
-import type { SampleResult } from '../sampler/events.js';
+import type { SampleResult } from '../run/events.js';
 import { serial } from '../sampler/serial.js';
 import { srds } from '../sampler/srds.js';
 import { parseScheduleConfig, type ScheduleConfig } from '../schedule/config.js';

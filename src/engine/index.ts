@@ -14,8 +14,8 @@ export {
   type TensorInfo,
 } from './engine.js';
 export { Batcher, type BatchReport, type Priority, type Requester, type Wish } from './batcher.js';
-export { findDevices, probe, type Probe } from './onnx/probe.js';
-export type { Problem } from './onnx/remedies.js';
-export { describeGraph, type GraphDescription } from './onnx/describe.js';
-export { LocalEngine, DEFAULT_LANES, type LocalEngineOptions } from './onnx/localEngine.js';
+export { findDevices, probe, type Probe } from './local/probe.js';
+export type { Problem } from './local/remedies.js';
+export { describeGraph, type GraphDescription } from '../onnx/describe.js';
+export { LocalEngine, DEFAULT_LANES, type LocalEngineOptions } from './local/localEngine.js';
 export { CPU, deviceName, parseDevices, type Device, type DeviceKind } from './device.js';

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { messageOf, SrdsError } from '../errors.js';
 import { decodeNpy, encodeNpy } from '../tensor/npy.js';
 import { float32, sizeOf, type Tensor } from '../tensor/tensor.js';
-import { latentDims, type ModelFolder } from './modelFolder.js';
+import { latentDims, type ModelFolder } from '../model/modelFolder.js';
 import type { GenerateResult } from './result.js';
 
 /** The final latents of all images in NumPy's format, float32, [n, channels, height, width]. */

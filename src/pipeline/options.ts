@@ -1,5 +1,5 @@
 import { nonNegative, numberBetween, SrdsError, wholeNumber } from '../errors.js';
-import { checkPartition, defaultPartition, evenPartition, type Partition } from '../plan/partition.js';
+import { checkPartition, defaultPartition, evenPartition, type Partition } from '../sampler/partition.js';
 import type { Correction } from '../sampler/corrections.js';
 import {
   PREDICTIONS,
@@ -9,12 +9,12 @@ import {
   type TimestepSpacing,
 } from '../schedule/config.js';
 import { fineGrid, type SolverStep } from '../schedule/grid.js';
-import { oneEvaluation, singleStep, solverOf, SOLVERS, type SolverName } from '../solver/catalog.js';
+import { oneEvaluation, singleStep, solverOf, SOLVERS, type SolverName } from '../solver/registry.js';
 import type { AnySolver } from '../solver/solver.js';
 import type { Tensor } from '../tensor/tensor.js';
-import type { RgbImage } from './image.js';
-import { latentDims, type ModelFolder } from './modelFolder.js';
-import { unusedOptions } from './unused.js';
+import type { RgbImage } from '../image/image.js';
+import { latentDims, type ModelFolder } from '../model/modelFolder.js';
+import { unusedOptions } from './ignoredOptions.js';
 
 /** Which sampler draws. */
 export const SAMPLERS = ['serial', 'srds', 'picard', 'paradigms', 'parataa'] as const;

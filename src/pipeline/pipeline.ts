@@ -1,32 +1,32 @@
-import { engineDenoiser } from '../denoiser/engineDenoiser.js';
+import { engineDenoiser } from '../model/networkDenoiser.js';
 import { Batcher, type BatchReport } from '../engine/batcher.js';
 import { CPU, type Device } from '../engine/device.js';
 import type { ConditioningId, Engine, Precision } from '../engine/engine.js';
-import { findDevices } from '../engine/onnx/probe.js';
-import { LocalEngine, type LocalEngineOptions } from '../engine/onnx/localEngine.js';
-import type { EvaluationCount } from '../sampler/events.js';
-import { Run } from '../sampler/run.js';
+import { findDevices } from '../engine/local/probe.js';
+import { LocalEngine, type LocalEngineOptions } from '../engine/local/localEngine.js';
+import type { EvaluationCount } from '../run/events.js';
+import { Run } from '../run/run.js';
 import { serial } from '../sampler/serial.js';
 import { finalScale } from '../schedule/grid.js';
-import type { Machine } from '../plan/simulate.js';
+import type { Machine } from '../run/simulate.js';
 import { serialEvaluations } from '../solver/solver.js';
 import { maxAbsoluteDifference, meanAbsoluteDifference } from '../tensor/operations.js';
 import { sizeOf } from '../tensor/tensor.js';
-import { calibrate, calibrated, unmeasured, type CalibrationInput, type Curves } from './calibrate.js';
-import { Planner, type Chosen, type Room } from './choose.js';
-import { condition, zeroed, type Conditioning } from './conditioning.js';
+import { calibrate, calibrated, unmeasured, type CalibrationInput, type Curves } from '../planner/measure.js';
+import { Planner, type Chosen, type Room } from '../planner/selectSampler.js';
+import { condition, zeroed, type Conditioning } from '../model/conditioning.js';
 import { stoppingMeasure } from './stopping.js';
-import { resized, type RgbImage } from './image.js';
-import { BUNDLED_MODEL, graphFiles, latentDims, type ModelFolder } from './modelFolder.js';
-import { openModel, type OpenModelOptions } from './openModel.js';
-import { Networks, sharedWarning } from './network.js';
+import { resized, type RgbImage } from '../image/image.js';
+import { BUNDLED_MODEL, graphFiles, latentDims, type ModelFolder } from '../model/modelFolder.js';
+import { openModel, type OpenModelOptions } from '../model/openModel.js';
+import { Networks, sharedWarning } from '../model/networks.js';
 import { startSampler, stopsBelow } from './samplers.js';
 import { settingsOf, type GenerateOptions, type Settings } from './options.js';
 import { all, unlessAborted, untilAborted } from './waiting.js';
-import { Shared } from './shared.js';
-import { Residency } from './residency.js';
+import { Shared } from './rwLock.js';
+import { Residency } from '../model/modelMemory.js';
 import type { GeneratedImage, GenerateEvent, GenerateResult, ImageEvaluations } from './result.js';
-import { drawStart } from './start.js';
+import { drawStart } from './prepareLatents.js';
 
 /** How to open a pipeline on the devices of this machine. */
 export interface OpenOptions extends Omit<LocalEngineOptions, 'graphs' | 'devices' | 'onWarning'>, OpenModelOptions {

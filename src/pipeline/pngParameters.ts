@@ -1,7 +1,7 @@
 import type { Settings, SolverName } from './options.js';
-import { infotext, type Parameters } from './parameters.js';
+import { infotext, type Parameters } from '../image/infotext.js';
 import type { GeneratedImage } from './result.js';
-import { version } from './version.js';
+import { version } from '../version.js';
 
 /** The parameters of an image as Stable Diffusion web UIs read them from a PNG's `parameters` text. */
 export function pngParameters(image: GeneratedImage, settings: Settings, model: string): string {

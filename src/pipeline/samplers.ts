@@ -1,8 +1,8 @@
-import type { Residual, SampleResult, SamplerEvent } from '../sampler/events.js';
+import type { Residual, SampleResult, SamplerEvent } from '../run/events.js';
 import { paradigms } from '../sampler/paradigms.js';
 import { parataa } from '../sampler/parataa.js';
 import { picard } from '../sampler/picard.js';
-import type { Run } from '../sampler/run.js';
+import type { Run } from '../run/run.js';
 import { serial, type SerialOptions } from '../sampler/serial.js';
 import { srds } from '../sampler/srds.js';
 import type { Settings } from './options.js';

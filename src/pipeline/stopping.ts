@@ -1,5 +1,5 @@
 import { meanAbsoluteDifference } from '../tensor/operations.js';
-import type { RgbImage } from './image.js';
+import type { RgbImage } from '../image/image.js';
 
 /** Grey levels that the image changes by, per unit of mean absolute change of the latents (`npm run bench:stopping`). */
 const GREY_PER_LATENT = { least: 15, usual: 36 };

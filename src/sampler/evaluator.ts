@@ -1,8 +1,8 @@
-import type { Denoiser } from '../denoiser/denoiser.js';
-import type { Combination, Prediction } from '../denoiser/prediction.js';
+import type { Denoiser } from '../run/denoiser.js';
+import type { Combination, Prediction } from '../solver/prediction.js';
 import type { NoiseLevel, SolverStep } from '../schedule/grid.js';
 import type { Solver } from '../solver/solver.js';
-import type { EvaluationCount, SamplerEvent } from './events.js';
+import type { EvaluationCount, SamplerEvent } from '../run/events.js';
 
 /** A sample and the number of evaluations that must come before it, one after the other. */
 export interface State {

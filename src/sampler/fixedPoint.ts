@@ -1,14 +1,14 @@
 import { setMaxListeners } from 'node:events';
-import { toPrediction, type Combination, type Prediction } from '../denoiser/prediction.js';
+import { toPrediction, type Combination, type Prediction } from '../solver/prediction.js';
 import { nonNegative, wholeNumber } from '../errors.js';
 import { span, type SolverStep } from '../schedule/grid.js';
-import { oneEvaluation } from '../solver/catalog.js';
+import { oneEvaluation } from '../solver/registry.js';
 import { posteriorSpread } from '../solver/ddpm.js';
 import { combinationsOf, type Solver } from '../solver/solver.js';
 import { identical, meanAbsoluteDifference, meanSquaredDifference } from '../tensor/operations.js';
 import { Evaluator, whenAborted, type Evaluated } from './evaluator.js';
-import type { Residual, SampleResult, SamplerEvent, Status } from './events.js';
-import { Run } from './run.js';
+import type { Residual, SampleResult, SamplerEvent, Status } from '../run/events.js';
+import { Run } from '../run/run.js';
 import type { SerialOptions } from './serial.js';
 
 /** The predicted sample alone. */

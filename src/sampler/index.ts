@@ -1,4 +1,3 @@
-export { Run } from './run.js';
 export { serial, type SerialOptions } from './serial.js';
 export { srds, type SrdsOptions } from './srds.js';
 export { picard } from './picard.js';
@@ -6,12 +5,11 @@ export { paradigms, type ParadigmsOptions } from './paradigms.js';
 export { parataa, type ParataaOptions } from './parataa.js';
 export type { FixedPointOptions } from './fixedPoint.js';
 export { correct, type Correction, type CorrectionInput, type Solves } from './corrections.js';
-export type {
-  EvaluationCount,
-  EvaluationEvent,
-  IterationEvent,
-  Residual,
-  SampleResult,
-  SamplerEvent,
-  Status,
-} from './events.js';
+export {
+  boundaries,
+  checkPartition,
+  defaultPartition,
+  evenPartition,
+  rampedPartition,
+  type Partition,
+} from './partition.js';

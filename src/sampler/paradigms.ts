@@ -1,6 +1,6 @@
 import { carryOver, fixedPoint, type FixedPointOptions } from './fixedPoint.js';
-import type { SampleResult, SamplerEvent } from './events.js';
-import type { Run } from './run.js';
+import type { SampleResult, SamplerEvent } from '../run/events.js';
+import type { Run } from '../run/run.js';
 
 /** Options of ParaDiGMS: its own tolerance is what moves the window, and ends the run when that is at the end. */
 export type ParadigmsOptions = Omit<FixedPointOptions, 'tolerance'>;

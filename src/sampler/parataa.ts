@@ -1,8 +1,8 @@
 import { SrdsError, wholeNumber } from '../errors.js';
 import { identical } from '../tensor/operations.js';
 import { fixedPoint, stepWith, type FixedPointOptions, type Window } from './fixedPoint.js';
-import type { SampleResult, SamplerEvent } from './events.js';
-import type { Run } from './run.js';
+import type { SampleResult, SamplerEvent } from '../run/events.js';
+import type { Run } from '../run/run.js';
 
 /** Options of ParaTAA. */
 export interface ParataaOptions extends FixedPointOptions {

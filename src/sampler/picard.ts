@@ -1,8 +1,8 @@
 import type { SolverStep } from '../schedule/grid.js';
 import type { Solver } from '../solver/solver.js';
 import { carryOver, fixedPoint, holding, stepWith, type FixedPointOptions } from './fixedPoint.js';
-import type { SampleResult, SamplerEvent } from './events.js';
-import type { Run } from './run.js';
+import type { SampleResult, SamplerEvent } from '../run/events.js';
+import type { Run } from '../run/run.js';
 
 /**
  * Picard iteration in data-prediction form: with u = x / sqrt(1 - abar), the ODE is du = x0(x) d(1/sigma), and a pass is

@@ -1,9 +1,9 @@
-import type { Denoiser } from '../denoiser/denoiser.js';
+import type { Denoiser } from '../run/denoiser.js';
 import type { SolverStep } from '../schedule/grid.js';
 import { combinationsOf, isMultistep, type AnySolver, type Past } from '../solver/solver.js';
 import { Evaluator, whenAborted, type State } from './evaluator.js';
-import type { SampleResult, SamplerEvent, Status } from './events.js';
-import { Run } from './run.js';
+import type { SampleResult, SamplerEvent, Status } from '../run/events.js';
+import { Run } from '../run/run.js';
 
 /** What `serial` needs to draw a sample. */
 export interface SerialOptions {

@@ -1,19 +1,19 @@
 import { setMaxListeners } from 'node:events';
 import { setImmediate } from 'node:timers/promises';
-import type { Denoiser } from '../denoiser/denoiser.js';
+import type { Denoiser } from '../run/denoiser.js';
 import { nonNegative, wholeNumber } from '../errors.js';
-import { iterationsToExact } from '../plan/criticalPath.js';
-import { boundaries, checkPartition, defaultPartition, type Partition } from '../plan/partition.js';
+import { iterationsToExact } from '../run/criticalPath.js';
+import { boundaries, checkPartition, defaultPartition, type Partition } from './partition.js';
 import { span, type SolverStep } from '../schedule/grid.js';
-import { singleStep } from '../solver/catalog.js';
+import { singleStep } from '../solver/registry.js';
 import type { AnySolver } from '../solver/solver.js';
 import { meanAbsoluteDifference } from '../tensor/operations.js';
 import { Block } from './block.js';
 import type { Correction } from './corrections.js';
 import { Evaluator, whenAborted } from './evaluator.js';
-import type { Residual, SampleResult, SamplerEvent, Status } from './events.js';
+import type { Residual, SampleResult, SamplerEvent, Status } from '../run/events.js';
 import { Recurrence, type Iteration, type Known } from './recurrence.js';
-import { Run } from './run.js';
+import { Run } from '../run/run.js';
 
 /** What `srds` needs to draw a sample. Samples are flat arrays; their shape is the denoiser's affair. */
 export interface SrdsOptions {

@@ -9,7 +9,7 @@ import { isLoopback } from './config.js';
 import { checked, jsonOf, type Endpoint } from './endpoint.js';
 import { formOf } from './form.js';
 import { openApi } from './openapi.js';
-import { liveEndpoints } from './live.js';
+import { liveEndpoints } from './generateStream.js';
 import { imageEndpoints } from './openai/images.js';
 import { modelEndpoints } from './openai/models.js';
 import { now } from './openai/answers.js';

@@ -1,5 +1,5 @@
 import { SrdsError } from '../errors.js';
-import type { ModelFolder } from '../pipeline/modelFolder.js';
+import type { ModelFolder } from '../model/modelFolder.js';
 import type { Pipeline } from '../pipeline/pipeline.js';
 import { ApiError } from './apiError.js';
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { version } from '../pipeline/version.js';
+import { version } from '../version.js';
 import type { Endpoint } from './endpoint.js';
 
 const errorBody = z.object({

@@ -1,4 +1,4 @@
-import { combined, type Combination } from '../denoiser/prediction.js';
+import { combined, type Combination } from './prediction.js';
 import type { NoiseLevel, SolverStep } from '../schedule/grid.js';
 import { weighted } from '../tensor/operations.js';
 import { posteriorSpread } from './ddpm.js';

@@ -1,4 +1,4 @@
-import { combined, type Combination } from '../denoiser/prediction.js';
+import { combined, type Combination } from './prediction.js';
 import type { SolverStep } from '../schedule/grid.js';
 import { sigmaOf } from '../schedule/sigmas.js';
 import type { Solver } from './solver.js';

@@ -1,4 +1,4 @@
-import type { Prediction } from '../denoiser/prediction.js';
+import type { Prediction } from './prediction.js';
 import type { NoiseLevel } from '../schedule/grid.js';
 import { sigmaOf } from '../schedule/sigmas.js';
 import type { Solver } from './solver.js';

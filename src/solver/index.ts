@@ -23,4 +23,6 @@ export {
   SOLVERS,
   type SolverName,
   type SolverOptions,
-} from './catalog.js';
+} from './registry.js';
+export { bounded, toPrediction, type Combination, type Prediction } from './prediction.js';
+export { flowSigma, fromVelocity, toFlow } from './flow.js';

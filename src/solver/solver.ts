@@ -1,4 +1,4 @@
-import type { Combination, Prediction } from '../denoiser/prediction.js';
+import type { Combination, Prediction } from './prediction.js';
 import type { NoiseLevel, SolverStep } from '../schedule/grid.js';
 
 /** Asks the denoiser once more within a step. */

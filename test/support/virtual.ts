@@ -1,5 +1,6 @@
 import type { Batch, BatchResult, Engine } from 'srds/engine';
-import { latency, type Machine } from 'srds/plan';
+import { latency } from 'srds/planner';
+import { type Machine } from 'srds/run';
 
 /**
  * Devices in virtual time: a batch takes what the machine's curve says, and the clock moves on when no one has anything left

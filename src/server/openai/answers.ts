@@ -1,8 +1,8 @@
-import { encodeImage, type ImageFormat } from '../../pipeline/encode.js';
+import { encodeImage, type ImageFormat } from '../../image/encode.js';
 import { pngParameters } from '../../pipeline/pngParameters.js';
-import type { ModelFolder } from '../../pipeline/modelFolder.js';
+import type { ModelFolder } from '../../model/modelFolder.js';
 import type { Settings } from '../../pipeline/options.js';
-import type { Drawn } from '../drawing.js';
+import type { Drawn } from '../generate.js';
 import type { StoredImages } from '../storedImages.js';
 import type { GenerationRequest, ImagesAnswer, Usage } from './schemas.js';
 

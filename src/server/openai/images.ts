@@ -1,10 +1,10 @@
 import { randomInt } from 'node:crypto';
-import { encodeImage } from '../../pipeline/encode.js';
-import { readImage, type RgbImage } from '../../pipeline/image.js';
+import { encodeImage } from '../../image/encode.js';
+import { readImage, type RgbImage } from '../../image/image.js';
 import type { GenerateOptions } from '../../pipeline/options.js';
-import { asksToRefine } from '../../pipeline/unused.js';
+import { asksToRefine } from '../../pipeline/ignoredOptions.js';
 import { ApiError, logFailure, toApiError } from '../apiError.js';
-import { draw, type Drawn, type Order, type OrderEvent } from '../drawing.js';
+import { draw, type Drawn, type Order, type OrderEvent } from '../generate.js';
 import type { Caller, Endpoint } from '../endpoint.js';
 import { endpoint } from '../endpoint.js';
 import { EventStream } from '../eventStream.js';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { IMAGE_FORMATS } from '../../pipeline/encode.js';
+import { IMAGE_FORMATS } from '../../image/encode.js';
 import { SAMPLER_CHOICES, SOLVERS } from '../../pipeline/options.js';
 import type { ServerConfig } from '../config.js';
 

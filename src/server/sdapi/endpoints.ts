@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import { pngParameters, SAMPLER_NAMES } from '../../pipeline/pngParameters.js';
 import { SOLVERS, type SolverName } from '../../pipeline/options.js';
 import { ApiError } from '../apiError.js';
-import { draw, solversFor, type Drawn } from '../drawing.js';
+import { draw, solversFor, type Drawn } from '../generate.js';
 import { endpoint, type Caller, type Endpoint } from '../endpoint.js';
 import { fileOf, jsonSeed } from '../openai/answers.js';
 import type { Services } from '../services.js';

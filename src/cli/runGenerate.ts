@@ -1,0 +1,149 @@
+import { join } from 'node:path';
+import { SrdsError } from '../errors.js';
+import { latentsFile, readNoise } from '../pipeline/latents.js';
+import { settingsOf, type GenerateOptions } from '../pipeline/options.js';
+import { Pipeline, type OpenOptions } from '../pipeline/pipeline.js';
+import type { GenerateEvent, GenerateResult } from '../pipeline/result.js';
+import { readImage, type RgbImage } from '../image/image.js';
+import { encodePng } from '../image/png.js';
+import { findModel } from './model.js';
+import { TraceRecorder, type Trace } from '../pipeline/trace.js';
+import { checkWritable, imagePath, writeFiles, type OutputFile } from './output.js';
+import { Progress, warn } from './progress.js';
+import { pngParameters } from '../pipeline/pngParameters.js';
+import type { ReportContext } from './report.js';
+
+/** What to draw and where it goes. */
+export interface DrawOptions {
+  readonly model?: string | undefined;
+  readonly open: Pick<OpenOptions, 'devices' | 'precision' | 'lanes' | 'fused' | 'threads' | 'workers'>;
+  readonly lowMemory?: boolean | undefined;
+  /** Path of the initial noise. */
+  readonly noise?: string | undefined;
+  /** Path of an image to start from. */
+  readonly init?: string | undefined;
+  readonly generate: GenerateOptions;
+  readonly out?: string | undefined;
+  readonly previews?: string | undefined;
+  readonly latents?: string | undefined;
+  /** Path of a trace. */
+  readonly trace?: string | undefined;
+  /** Whether to show a line of progress where standard error is a terminal. */
+  readonly progress: boolean;
+  /** Whether to say warnings. */
+  readonly warnings: boolean;
+  readonly signal: AbortSignal;
+  readonly onEvent?: (event: GenerateEvent) => void;
+}
+
+/** A result with what a report needs beside it. */
+export interface Drawn {
+  readonly result: GenerateResult;
+  readonly context: ReportContext;
+}
+
+/**
+ * Opens the model, draws, writes the files and closes the model again. Of an aborted run nothing is written but the
+ * previews that were there already.
+ */
+export async function draw(options: DrawOptions): Promise<Drawn> {
+  const start = performance.now();
+  const { signal } = options;
+  let { generate } = options;
+  const progress = options.progress && process.stderr.isTTY ? new Progress(process.stderr, generate.n ?? 1) : undefined;
+  try {
+    if (options.previews !== undefined && generate.sampler === 'serial') {
+      throw new SrdsError('INVALID_OPTION', '--previews with a sampler that iterates', 'serial', 'use --sampler srds');
+    }
+    if (options.previews !== undefined) await checkWritable(options.previews && join(options.previews, 'preview.png'));
+    if (options.latents !== undefined) await checkWritable(options.latents);
+    if (options.trace !== undefined) await checkWritable(options.trace);
+    if (options.noise !== undefined) generate = { ...generate, noise: await readNoise(options.noise) };
+    if (options.init !== undefined) generate = { ...generate, init: await readImage(options.init) };
+    const pathOf = await imagePath(options.out, generate.prompt, (generate.n ?? 1) > 1);
+    const model = await findModel(options.model, { progress, talk: options.warnings, signal });
+    // Before the graphs are loaded, which can take long.
+    settingsOf(generate, model);
+    const { open, lowMemory } = options;
+    const onWarning = (message: string) => options.warnings && warn(message, progress);
+    const recorder = options.trace === undefined ? undefined : new TraceRecorder(generate.n);
+    const onBatch = recorder && { onBatch: recorder.batch };
+    const pipeline = await Pipeline.open(model, { ...open, lowMemory, signal, onWarning, ...onBatch });
+    try {
+      const run = pipeline.generate({
+        ...generate,
+        previews: generate.previews ?? options.previews !== undefined,
+        signal,
+      });
+      for await (const event of run) {
+        if (event.type === 'warning') onWarning(event.message);
+        if (event.type === 'iteration' && event.preview && options.previews !== undefined) {
+          await writeFiles([await previewFile(options.previews, event, event.preview)]);
+        }
+        recorder?.event(event);
+        progress?.show(event);
+        options.onEvent?.(event);
+      }
+      const result = await run.result;
+      if (options.previews !== undefined && result.settings.sampler === 'serial')
+        onWarning('auto took the serial sampler, which has no previews; --sampler srds has');
+      const paths = result.settings.seeds.map(pathOf);
+      const aborted = signal.aborted;
+      if (!aborted) {
+        const files = await filesOf(result, pipeline, paths, options.latents);
+        const trace = recorder?.trace(traceTitle(result, pipeline));
+        if (trace && options.trace !== undefined) files.push(traceOutput(options.trace, trace));
+        await writeFiles(files);
+      }
+      return {
+        result,
+        context: {
+          model: pipeline.model.name,
+          device: pipeline.engine.device,
+          files: paths.map((path) => (aborted ? null : path)),
+          totalSeconds: (performance.now() - start) / 1000,
+        },
+      };
+    } finally {
+      await pipeline.close();
+    }
+  } finally {
+    progress?.end();
+  }
+}
+
+function traceTitle({ settings }: GenerateResult, { model, engine }: Pipeline): string {
+  const { sampler, steps, partition, prompt } = settings;
+  const how = sampler === 'srds' ? `srds, ${partition.length} blocks` : sampler;
+  return `"${prompt}", ${steps} steps, ${how}, ${model.name} on ${engine.device}`;
+}
+
+function traceOutput(path: string, trace: Trace): OutputFile {
+  return { path, bytes: Buffer.from(`${JSON.stringify(trace)}\n`) };
+}
+
+async function previewFile(
+  folder: string,
+  { seed, iteration }: Extract<GenerateEvent, { type: 'iteration' }>,
+  preview: RgbImage,
+): Promise<OutputFile> {
+  const name = `seed${seed}-iteration${String(iteration).padStart(2, '0')}.png`;
+  return { path: join(folder, name), bytes: await encodePng(preview) };
+}
+
+async function filesOf(
+  result: GenerateResult,
+  { model }: Pipeline,
+  paths: readonly string[],
+  latents: string | undefined,
+): Promise<OutputFile[]> {
+  const { images, settings } = result;
+  const files: OutputFile[] = [];
+  for (const [i, image] of images.entries()) {
+    if (!image.rgb) continue;
+    const parameters = pngParameters(image, settings, model.name);
+    files.push({ path: paths[i], bytes: await encodePng(image.rgb, { parameters }) });
+  }
+  if (latents !== undefined) files.push({ path: latents, bytes: latentsFile(result, model) });
+  return files;
+}

@@ -1,0 +1,143 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { oneLine, SrdsError } from '../../errors.js';
+import { deviceName } from '../device.js';
+import { Mailbox } from './sharedChannel.js';
+import { Vigil } from './spinPoller.js';
+import type { Knock, Notice, Numbered, Order, ProcessSettings, Question, Reply, WireBatch } from './protocol.js';
+
+/** How long an answer is waited for without sleep, on GPUs: what takes longer can bear to be noticed late. */
+const VIGIL_MS = 50;
+
+interface Pending {
+  readonly resolve: (reply: Reply) => void;
+  readonly reject: (error: SrdsError) => void;
+}
+
+/** The parent's side of a device process. */
+export class DeviceProcess {
+  readonly mailbox = Mailbox.create();
+  private readonly vigil: Vigil;
+  private readonly awake: boolean;
+  private readonly child: ChildProcess;
+  private readonly device: string;
+  private readonly pending = new Map<number, Pending>();
+  private questions = 0;
+  private notices = 0;
+  private readonly ended: Promise<void>;
+  private closing = false;
+  private failure: SrdsError | undefined;
+  private lastWords = '';
+
+  constructor(settings: Omit<ProcessSettings, 'mailbox'>) {
+    this.device = deviceName(settings.device);
+    this.awake = settings.device.kind !== 'cpu';
+    const receive = (letter: unknown) => this.receive(letter as Numbered<Reply>);
+    this.vigil = new Vigil(this.mailbox, receive, () => this.pending.size > 0);
+    const whole: ProcessSettings = { ...settings, mailbox: this.mailbox.path };
+    this.child = fork(fileURLToPath(new URL('./worker.js', import.meta.url)), [JSON.stringify(whole)], {
+      serialization: 'advanced',
+      execArgv: [],
+      // Else ONNX Runtime keeps an identifier of this machine in the user's cache and reports to its makers.
+      env: { ...process.env, ORT_DISABLE_TELEMETRY: '1' },
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    });
+    this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.lastWords = (this.lastWords + text).slice(-500);
+    });
+    this.child.on('message', (message: Numbered<Reply> | Knock) => {
+      if (message.kind !== 'knock') this.receive(message);
+      else this.vigil.look();
+    });
+    this.ended = new Promise((resolve) => {
+      const end = (how: string) => {
+        if (!this.failure) {
+          this.vigil.stop();
+          this.mailbox.remove();
+          this.mailbox.close();
+        }
+        this.fail(how);
+        resolve();
+      };
+      this.child.on('error', (error) => end(`failed (${error.message})`));
+      this.child.once('exit', (code, signal) =>
+        end(signal ? `was ended by ${signal}` : `ended with exit code ${code}`),
+      );
+    });
+  }
+
+  get pid(): number | undefined {
+    return this.child.pid;
+  }
+
+  /** Why it can be asked no more; undefined while it lives. */
+  get death(): SrdsError | undefined {
+    return this.failure;
+  }
+
+  /** Asks, and waits for the reply. @throws SrdsError ENGINE_FAILED if the process ends before it */
+  ask(question: Question): Promise<Reply> {
+    return this.reply((number) => this.send({ ...question, number }));
+  }
+
+  /**
+   * Has a batch run, whose tensors are in the mailbox, and waits for the reply.
+   * @param end of the tensors, where the order can go
+   * @throws SrdsError ENGINE_FAILED if the process ends before it
+   */
+  run(batch: WireBatch, end: number): Promise<Reply> {
+    return this.reply((number) => {
+      const order: Numbered<Order> = { batch, notices: this.notices, number };
+      if (this.mailbox.send(order, end)) this.send({ kind: 'knock' });
+      if (this.awake) this.vigil.keep(VIGIL_MS);
+    });
+  }
+
+  /** Tells something that has no reply. */
+  tell(notice: Notice): void {
+    if (this.failure) return;
+    this.notices++;
+    this.send(notice);
+  }
+
+  private reply(ask: (number: number) => void): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      if (this.failure) return reject(this.failure);
+      const number = this.questions++;
+      ask(number);
+      this.pending.set(number, { resolve, reject });
+    });
+  }
+
+  private receive({ number, ...reply }: Numbered<Reply>): void {
+    this.pending.get(number)?.resolve(reply);
+    this.pending.delete(number);
+    if (this.pending.size === 0) this.vigil.end();
+  }
+
+  private send(message: Numbered<Question> | Notice | Knock): void {
+    // A process that has just gone fails the send; its end is reported once, by the `exit` event.
+    this.child.send(message, () => undefined);
+  }
+
+  /** Ends the process, at once if it is busy: a call of the network cannot be interrupted otherwise. */
+  async close(): Promise<void> {
+    this.closing = true;
+    if (this.pending.size > 0 || !this.child.connected) this.child.kill('SIGKILL');
+    else this.child.disconnect();
+    await this.ended;
+  }
+
+  private fail(how: string): void {
+    this.failure ??= new SrdsError(
+      'ENGINE_FAILED',
+      `the ${this.device} process to run until the end`,
+      this.closing ? 'that it was closed' : oneLine(`that process ${this.pid} ${how} ${this.lastWords}`),
+      this.closing
+        ? 'do not use a closed engine'
+        : 'run again, with a smaller --size, --n or --lanes if memory is short',
+    );
+    for (const { reject } of this.pending.values()) reject(this.failure);
+    this.pending.clear();
+  }
+}

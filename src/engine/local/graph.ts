@@ -1,0 +1,235 @@
+import { InferenceSession } from 'onnxruntime-node';
+import { messageOf } from '../../errors.js';
+import { sizeOf } from '../../tensor/tensor.js';
+import type { GraphFile, GraphInfo, TensorInfo } from '../engine.js';
+import { isShared } from '../engine.js';
+import { dimsOf, Lane, type Registered } from './bucket.js';
+import { CONTENTS, type Mailbox } from './sharedChannel.js';
+import { prepareModel, type LaneShape, type PreparedModel } from '../../onnx/prepare.js';
+import type { ProcessSettings, Reply, WireBatch } from './protocol.js';
+import { providersOf } from './providers.js';
+import { SumsBySize } from './sums.js';
+
+/** What a batch came to. */
+interface Done extends Omit<Extract<Reply, { kind: 'done' }>, 'kind'> {
+  /** Where the rows of the output end in the mailbox, in bytes. */
+  readonly end: number;
+}
+
+/** Sessions of shapes that have not been used for longest are closed when there are more. */
+const MAX_LANES = 24;
+
+/** A graph of an ONNX file, and the sessions that run it. */
+export class Graph {
+  readonly info: GraphInfo;
+  private readonly open = new Map<string, Promise<Lane>>();
+  private lanes: readonly number[];
+  private readonly sums = new SumsBySize();
+
+  private constructor(
+    private readonly prepared: PreparedModel,
+    private readonly settings: ProcessSettings,
+    private readonly evenRows: boolean,
+    /** The session of all lanes, on devices that take batches of any size. */
+    private readonly common: InferenceSession | undefined,
+    /** Whether its file is the one in half precision. */
+    half: boolean,
+    values: Pick<GraphInfo, 'inputs' | 'outputs'>,
+  ) {
+    this.lanes = settings.lanes;
+    const { rewrite, fused } = prepared;
+    const precision = half ? 'float16' : prepared.precision;
+    this.info = { inputs: values.inputs, outputs: values.outputs, rewrite, precision, fused };
+  }
+
+  /** Opens an .onnx file; where there are lanes, sessions come with the first batch of a size. @throws whatever ONNX Runtime says of it */
+  static async open(given: GraphFile, settings: ProcessSettings): Promise<Graph> {
+    const file = fileFor(given, settings);
+    if (settings.lanes.length > 0) {
+      const prepared = await prepareModel(file, settings.fused ? { fusedFor: settings.device.kind } : 'inMemory');
+      if (prepared.values)
+        return new Graph(prepared, settings, false, undefined, file.path === given.half, prepared.values);
+    }
+    let prepared = await prepareModel(file, 'given');
+    let session = await openSession(prepared, settings);
+    if (
+      [...session.inputMetadata, ...session.outputMetadata].some((value) => value.isTensor && value.type === 'float16')
+    ) {
+      await session.release();
+      prepared = await prepareModel(file, 'inMemory');
+      session = await openSession(prepared, settings);
+    }
+    const values = { inputs: session.inputMetadata.map(describe), outputs: session.outputMetadata.map(describe) };
+    return new Graph(prepared, settings, file.evenRows ?? false, session, file.path === given.half, values);
+  }
+
+  /** Frees its memory. */
+  async close(): Promise<void> {
+    const lanes = [...this.open.values()];
+    this.open.clear();
+    for (const lane of lanes) await this.closeLane(await lane.catch(() => undefined));
+    await this.common?.release();
+  }
+
+  /**
+   * Runs a batch in the smallest lane that holds it, or in parts if none does. Where memory does not suffice for a lane, that
+   * one and larger ones are given up.
+   */
+  async run(batch: WireBatch, registered: Registered, mailbox: Mailbox): Promise<Done> {
+    const rowsOf = batch.conditioning.map((ids) => ids?.length ?? 1);
+    // The output takes the inputs' place in the mailbox: a batch in parts is put behind them.
+    const parts = this.parts(rowsOf);
+    const start = parts.length === 1 ? CONTENTS : endOf(batch);
+    let done: Done = { size: 0, seconds: 0, rows: 0, end: start };
+    for (const part of parts) {
+      const lane = await this.laneFor(sum(rowsOf.slice(...part)), batch, registered);
+      try {
+        const { size, seconds, end } = await lane.run(batch, part, registered, mailbox, done.end);
+        done = { size, seconds: done.seconds + seconds, rows: done.rows + lane.rows, end };
+      } catch (error) {
+        if (!(await this.giveUp(lane.rows, error))) throw error;
+        return { ...(await this.run(batch, registered, mailbox)), lanes: this.lanes };
+      }
+    }
+    return start === CONTENTS ? done : { ...done, end: moveDown(mailbox, start, done.end) };
+  }
+
+  /** A batch's evaluations cut into parts that the largest lane holds. */
+  private parts(rowsOf: readonly number[]): [number, number][] {
+    const most = this.lanes.at(-1) ?? Infinity;
+    const parts: [number, number][] = [];
+    let from = 0;
+    let rows = 0;
+    rowsOf.forEach((count, k) => {
+      if (k > from && rows + count > most) {
+        parts.push([from, k]);
+        [from, rows] = [k, 0];
+      }
+      rows += count;
+    });
+    return [...parts, [from, rowsOf.length]];
+  }
+
+  private async laneFor(rows: number, batch: WireBatch, registered: Registered): Promise<Lane> {
+    const size = this.lanes.find((lane) => lane >= rows) ?? (this.evenRows ? rows + (rows % 2) : rows);
+    const dims = this.info.inputs.map((info) =>
+      isShared(info) ? info.dims.map(() => 1) : dimsOf(info.name, batch, registered),
+    );
+    // Registered inputs are handed over once a batch, not once a row.
+    const isTable = (info: TensorInfo) => !isShared(info) && !batch.inputs.some(({ name }) => name === info.name);
+    const takesTables = !this.common && this.prepared.takesTables;
+    const tables = takesTables ? this.info.inputs.filter(isTable).map(({ name }) => name) : [];
+    const key = `${batch.output} ${size} ${dims.join(' ')} ${tables.join(' ')}`;
+    const known = this.open.get(key);
+    this.open.delete(key);
+    const lane = known ?? this.openLane({ rows: size, shapes: this.shapesOf(size, dims), tables });
+    this.open.set(key, lane);
+    if (!known) await this.closeOldest();
+    try {
+      return await lane;
+    } catch (error) {
+      this.open.delete(key);
+      if (!(await this.giveUp(size, error))) throw error;
+      return this.laneFor(Math.min(rows, this.lanes.at(-1) ?? rows), batch, registered);
+    }
+  }
+
+  /** @param dims of the inputs without their batch axis */
+  private shapesOf(rows: number, dims: readonly (readonly number[])[]): LaneShape['shapes'] {
+    return new Map(
+      this.info.inputs.map((info, k) => [info.name, isShared(info) ? dims[k] : [rows, ...dims[k]]] as const),
+    );
+  }
+
+  private async openLane(shape: LaneShape): Promise<Lane> {
+    const session = this.common ?? (await openSession(this.prepared, this.settings, shape));
+    return new Lane(session, this.info.inputs, shape, this.sums);
+  }
+
+  private async closeLane(lane: Lane | undefined): Promise<void> {
+    if (!this.common) await lane?.close();
+  }
+
+  private async closeOldest(): Promise<void> {
+    const [oldest] = this.open;
+    if (this.open.size <= MAX_LANES) return;
+    this.open.delete(oldest[0]);
+    await this.closeLane(await oldest[1].catch(() => undefined));
+  }
+
+  /** Lanes of so many rows and more, if an error says that memory is short. @returns whether smaller ones are left */
+  private async giveUp(rows: number, error: unknown): Promise<boolean> {
+    const smaller = this.lanes.filter((lane) => lane < rows);
+    if (smaller.length === 0 || !isOutOfMemory(error)) return false;
+    this.lanes = smaller;
+    for (const [key, lane] of this.open) {
+      const opened = await lane.catch(() => undefined);
+      if (opened && opened.rows < rows) continue;
+      this.open.delete(key);
+      await this.closeLane(opened);
+    }
+    return true;
+  }
+}
+
+/** The file to open on a device: half precision is for GPUs if it is left open. */
+function fileFor(given: GraphFile, { device }: ProcessSettings): GraphFile {
+  const { half, precision } = given;
+  const asItIs = precision === 'auto' && device.kind === 'cpu' ? undefined : precision;
+  const wantsHalf = asItIs === 'auto' || asItIs === 'float16';
+  return wantsHalf && half !== undefined
+    ? { ...given, path: half, precision: undefined }
+    : { ...given, precision: asItIs };
+}
+
+async function openSession(
+  { source, weights }: PreparedModel,
+  { device, threads }: ProcessSettings,
+  lane?: LaneShape,
+): Promise<InferenceSession> {
+  const options: InferenceSession.SessionOptions = {
+    executionProviders: providersOf(device),
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    logSeverityLevel: 4,
+    extra: {
+      session: {
+        // Threads that wait leave their processor to the other process of the pair, and to other engines.
+        'intra_op.allow_spinning': '0',
+        ...(weights !== undefined && { model_external_initializers_file_folder_path: weights }),
+      },
+    },
+  };
+  const model = source(lane);
+  // The types of `create` tell paths and bytes apart.
+  return typeof model === 'string' ? InferenceSession.create(model, options) : InferenceSession.create(model, options);
+}
+
+/** What ONNX Runtime and CUDA say when memory is short. */
+function isOutOfMemory(error: unknown): boolean {
+  return /out of memory|failed to allocate|memoryallocation|alloc_failed|bad_alloc|allocation failed/i.test(
+    messageOf(error),
+  );
+}
+
+function endOf({ inputs, conditioning }: WireBatch): number {
+  const ends = inputs.map(({ at, dims, type }) => at + conditioning.length * sizeOf(dims) * (type === 'int64' ? 8 : 4));
+  return Math.max(CONTENTS, ...ends);
+}
+
+/** @returns where it ends there */
+function moveDown(mailbox: Mailbox, from: number, to: number): number {
+  const data = new Uint8Array(to - from);
+  mailbox.read([data], from);
+  return mailbox.write([data], CONTENTS);
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((a, b) => a + b, 0);
+}
+
+function describe(value: InferenceSession.ValueMetadata): TensorInfo {
+  return value.isTensor
+    ? { name: value.name, type: value.type, dims: value.shape }
+    : { name: value.name, type: 'not a tensor', dims: [] };
+}

@@ -1,0 +1,254 @@
+import { SrdsError } from '../../errors.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import type { Batch, BatchResult, ConditioningId, Evaluation, GraphFile, GraphInfo } from '../engine.js';
+import { deviceName } from '../device.js';
+import { brokenGraph } from '../../onnx/brokenGraph.js';
+import { CONTENTS, type Mailbox } from './sharedChannel.js';
+import { DeviceProcess } from './deviceProcess.js';
+import type { ProcessSettings, Reply, WireBatch } from './protocol.js';
+
+/** Processes in a row that may die without having run a batch. */
+const MAX_DEATHS = 3;
+
+/** Opening a lane counts for so many batches that wait. */
+const OPENING_LOAD = 100;
+
+/** What a process that takes another's place must know. */
+export interface State {
+  readonly files: Readonly<Record<string, GraphFile>>;
+  /** Names of the graphs that are loaded. */
+  readonly loaded: ReadonlyMap<string, GraphInfo>;
+  readonly registered: ReadonlyMap<ConditioningId, Readonly<Record<string, Tensor>>>;
+}
+
+/** A device that outlives its process: one that dies is replaced, and what it was doing is done again. */
+export class LocalDevice {
+  readonly name: string;
+  private process: DeviceProcess;
+  private lanes: readonly number[];
+  private turn: Promise<unknown> = Promise.resolve();
+  private waiting = 0;
+  private openings = 0;
+  private deaths = 0;
+  /** Lanes that its process has opened or is about to. */
+  private readonly lanesOpen = new Set<string>();
+  private closed = false;
+
+  constructor(
+    private readonly settings: Omit<ProcessSettings, 'mailbox'>,
+    private readonly state: State,
+    private readonly onWarning: (message: string) => void,
+    name = deviceName(settings.device),
+  ) {
+    this.name = name;
+    this.lanes = settings.lanes;
+    this.process = new DeviceProcess(settings);
+  }
+
+  get pid(): number | undefined {
+    return this.process.pid;
+  }
+
+  /** Batches that wait or run here; of a device that opens a lane, which takes a second, more, and of one that is lost most. */
+  get load(): number {
+    return this.lost ? Infinity : this.waiting + OPENING_LOAD * this.openings;
+  }
+
+  /** Whether it has been given up. */
+  get lost(): boolean {
+    return this.closed || this.deaths >= MAX_DEATHS;
+  }
+
+  /** Sizes of its batches; none where any will do. */
+  get batchSizes(): readonly number[] {
+    return this.lanes;
+  }
+
+  /** @throws SrdsError MODEL_INVALID, ENGINE_FAILED */
+  async loadGraphs(names: readonly string[]): Promise<Readonly<Record<string, GraphInfo>>> {
+    await this.revive();
+    return this.open(names);
+  }
+
+  async unload(graphs: readonly string[]): Promise<void> {
+    this.lanesOpen.clear();
+    await this.process.ask({ kind: 'unload', graphs });
+  }
+
+  register(id: ConditioningId, inputs: Readonly<Record<string, Tensor>>): void {
+    this.process.tell({ kind: 'register', id, inputs });
+  }
+
+  release(id: ConditioningId): void {
+    this.process.tell({ kind: 'release', id });
+  }
+
+  /**
+   * Runs a batch, again if the process dies meanwhile and the batch is still wanted.
+   * @throws SrdsError ENGINE_FAILED if it cannot be run, or if process after process dies
+   */
+  run(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
+    this.waiting++;
+    return this.inTurn(batch, isWanted).finally(() => this.waiting--);
+  }
+
+  /** Whether a batch's lane is open, or about to be; where there are no lanes, it is. */
+  hasLaneFor(batch: Batch): boolean {
+    return this.lanes.length === 0 || this.lanesOpen.has(this.laneOf(batch));
+  }
+
+  /** Runs the first batch of a lane. @throws SrdsError as `run` does */
+  async openLane(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
+    const lane = this.laneOf(batch);
+    this.lanesOpen.add(lane);
+    this.openings++;
+    try {
+      return await this.inTurn(batch, isWanted);
+    } catch (error) {
+      this.lanesOpen.delete(lane);
+      throw error;
+    } finally {
+      this.openings--;
+    }
+  }
+
+  private inTurn(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
+    // The mailbox holds one batch.
+    const result = this.turn.then(() => this.attempt(batch, isWanted));
+    this.turn = result.catch(() => undefined);
+    return result;
+  }
+
+  private laneOf(batch: Batch): string {
+    const [{ graph, output, inputs }] = batch;
+    const rows = batch.reduce((sum, { conditioning }) => sum + (conditioning?.length ?? 1), 0);
+    const lane = this.lanes.find((size) => size >= rows) ?? this.lanes.at(-1);
+    return JSON.stringify([graph, output, lane, Object.values(inputs).map(({ dims }) => dims)]);
+  }
+
+  /** When the batches that wait or run now have ended. */
+  async idle(): Promise<void> {
+    await this.turn;
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    await this.process.close();
+  }
+
+  private async attempt(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
+    for (;;) {
+      try {
+        await this.revive();
+        const { process } = this;
+        const { wire, end } = put(batch, process.mailbox);
+        const reply = await process.run(wire, end);
+        this.deaths = 0;
+        return this.received(reply, batch, process.mailbox);
+      } catch (error) {
+        if (!this.process.death || this.lost) throw error;
+        if (++this.deaths >= MAX_DEATHS) throw this.givenUp(this.process.death);
+        if (!isWanted()) throw this.process.death;
+      }
+    }
+  }
+
+  private givenUp({ found }: SrdsError): SrdsError {
+    const remedy = 'run again, with a smaller --size, --n or --lanes if memory is short, or on another --device';
+    const last = `${MAX_DEATHS} that died one after the other, the last: ${found}`;
+    return new SrdsError('ENGINE_FAILED', `a process on ${this.name} that lives`, last, remedy);
+  }
+
+  /** Puts a process in the place of one that is dead. */
+  private async revive(): Promise<void> {
+    if (!this.process.death) return;
+    if (this.lost) throw this.process.death;
+    this.onWarning(`the ${this.name} process failed, found ${this.process.death.found}; another takes its place`);
+    this.process = new DeviceProcess(this.settings);
+    this.lanesOpen.clear();
+    await this.open([...this.state.loaded.keys()]);
+    for (const [id, inputs] of this.state.registered) this.register(id, inputs);
+  }
+
+  private async open(names: readonly string[]): Promise<Readonly<Record<string, GraphInfo>>> {
+    const graphs = Object.fromEntries(names.map((name) => [name, this.state.files[name]]));
+    return loadedOf(await this.process.ask({ kind: 'load', graphs }), graphs);
+  }
+
+  private received(reply: Reply, batch: Batch, mailbox: Mailbox): BatchResult {
+    if (reply.kind !== 'done') {
+      throw new SrdsError(
+        'ENGINE_FAILED',
+        `graph ${batch[0].graph} to run on ${this.name}`,
+        reply.kind === 'failed' ? reply.message : reply.kind,
+        'if the size suits the model and its memory, report this as a defect',
+      );
+    }
+    if (reply.lanes) {
+      this.lanes = reply.lanes;
+      this.lanesOpen.clear();
+      this.onWarning(
+        `${this.name} has no memory for larger batches than ${this.lanes.at(-1)} rows; it goes on with those`,
+      );
+    }
+    const outputs = batch.map((evaluation) => Array.from({ length: rowsOf(evaluation) }, () => unwritten(reply.size)));
+    mailbox.read(outputs.flat(), CONTENTS);
+    return { outputs, seconds: reply.seconds, rows: reply.rows, device: this.name };
+  }
+}
+
+/** Numbers that are about to be overwritten: zeros first would take as long again. */
+function unwritten(length: number): Float32Array {
+  return new Float32Array(Buffer.allocUnsafeSlow(length * Float32Array.BYTES_PER_ELEMENT).buffer);
+}
+
+/** Rows that come back for an evaluation. */
+function rowsOf({ conditioning, combine, sums }: Evaluation): number {
+  return sums?.weights.length ?? (combine === undefined ? (conditioning?.length ?? 1) : 1);
+}
+
+/** Puts a batch's tensors into the mailbox. @throws SrdsError ENGINE_FAILED if they differ in shape, or their factors are no numbers */
+function put(batch: Batch, mailbox: Mailbox): { readonly wire: WireBatch; readonly end: number } {
+  batch.forEach(checkFactors);
+  let end = CONTENTS;
+  const inputs = Object.entries(batch[0].inputs).map(([name, { type, dims }]) => {
+    const at = end;
+    const shape = dims.join();
+    const rows = batch.map(({ inputs }) => {
+      const tensor = (inputs as Readonly<Partial<Record<string, Tensor>>>)[name];
+      if (tensor?.type !== type || tensor.dims.join() !== shape) throw differ(name);
+      return tensor.data;
+    });
+    end = mailbox.write(rows, at);
+    return { name, type, dims, at };
+  });
+  const [{ graph, output }] = batch;
+  const wire: WireBatch = {
+    graph,
+    output,
+    inputs,
+    conditioning: batch.map(({ conditioning }) => conditioning ?? null),
+    combine: batch.map(({ combine }) => combine ?? null),
+    sums: batch.map(({ sums }) => sums ?? null),
+  };
+  return { wire, end };
+}
+
+/** Letters have no words for others. */
+function checkFactors({ combine = 0, sums }: Evaluation): void {
+  const strange = [combine, ...(sums?.weights.flat() ?? [])].find((factor) => !Number.isFinite(factor));
+  if (strange === undefined) return;
+  const remedy = 'check the guidance scale, and the betas in scheduler_config.json';
+  throw new SrdsError('ENGINE_FAILED', 'finite factors of an evaluation', String(strange), remedy);
+}
+
+function differ(name: string): SrdsError {
+  const expected = 'evaluations of a batch that are alike';
+  return new SrdsError('ENGINE_FAILED', expected, `rows of ${name} differ in shape`, 'report this as a defect');
+}
+
+function loadedOf(reply: Reply, files: Readonly<Record<string, GraphFile>>): Readonly<Record<string, GraphInfo>> {
+  if (reply.kind === 'loaded') return reply.graphs;
+  const [file, why] = reply.kind === 'unloadable' ? [files[reply.graph].path, reply.message] : ['a graph', reply.kind];
+  throw brokenGraph(file, why);
+}

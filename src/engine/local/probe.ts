@@ -1,0 +1,63 @@
+import { messageOf, SrdsError } from '../../errors.js';
+import { CPU, deviceName, type Device } from '../device.js';
+import { DeviceProcess } from './deviceProcess.js';
+import { explain, type Problem } from './remedies.js';
+
+/** What came of trying a device. */
+export interface Probe {
+  readonly device: Device;
+  /** Why it does not work and what to do; not there if it does. */
+  readonly problem?: Problem;
+}
+
+/** Devices that `auto` tries before the CPU, the fastest first. */
+const PREFERRED: readonly Device[] = [
+  { kind: 'cuda', index: 0 },
+  { kind: 'webgpu', index: 0 },
+];
+
+/** Opens a session on a device, in a process of its own, and runs it. */
+export async function probe(device: Device): Promise<Probe> {
+  if (device.kind === 'webgpu' && device.index > 0) {
+    const why = 'ONNX Runtime for Node offers one WebGPU adapter';
+    return { device, problem: { why, remedy: 'use webgpu, and choose its adapter in the Vulkan loader' } };
+  }
+  const process = new DeviceProcess({ device, threads: 1, lanes: [], fused: false });
+  try {
+    const reply = await process.ask({ kind: 'probe' });
+    if (reply.kind === 'works') return { device };
+    return { device, problem: await explain(device, reply.kind === 'failed' ? reply.message : reply.kind) };
+  } catch (error) {
+    return { device, problem: await explain(device, messageOf(error)) };
+  } finally {
+    await process.close();
+  }
+}
+
+/**
+ * The devices to run on; all but the CPU are probed.
+ * @param wanted `auto`: CUDA, else WebGPU, else the CPU
+ * @param onWarning told why `auto` does without a device
+ * @throws SrdsError DEVICE_UNAVAILABLE if one that is named does not work
+ */
+export async function findDevices(
+  wanted: readonly Device[] | 'auto',
+  onWarning: (message: string) => void = () => undefined,
+): Promise<readonly Device[]> {
+  if (wanted === 'auto') {
+    const without: string[] = [];
+    for (const device of PREFERRED) {
+      const { problem } = await probe(device);
+      if (!problem) return [device];
+      without.push(`${deviceName(device)} (${problem.why}; ${problem.remedy})`);
+    }
+    onWarning(`running on the cpu, without ${without.join(' and ')}`);
+    return [CPU];
+  }
+  for (const device of wanted.filter(({ kind }) => kind !== 'cpu')) {
+    const { problem } = await probe(device);
+    if (!problem) continue;
+    throw new SrdsError('DEVICE_UNAVAILABLE', `${deviceName(device)} to be ready for use`, problem.why, problem.remedy);
+  }
+  return wanted;
+}

@@ -1,0 +1,46 @@
+import { create, toBinary } from '@bufbuild/protobuf';
+import { GraphProtoSchema, ModelProtoSchema, TensorProto_DataType, ValueInfoProtoSchema } from 'onnx-buf';
+import { InferenceSession, Tensor } from 'onnxruntime-node';
+import type { Device } from '../device.js';
+import { node } from '../../onnx/nodes.js';
+
+/** ONNX Runtime's execution providers for a device. What a provider has no kernel for runs on the CPU. */
+export function providersOf({ kind, index }: Device): InferenceSession.ExecutionProviderConfig[] {
+  switch (kind) {
+    case 'cpu':
+      return ['cpu'];
+    case 'cuda':
+      return [{ name: 'cuda', deviceId: index }, 'cpu'];
+    case 'webgpu':
+      return ['webgpu', 'cpu'];
+  }
+}
+
+/** Opens and runs a graph of one addition with a device's provider. @throws whatever ONNX Runtime says */
+export async function tryProviders(device: Device): Promise<void> {
+  const session = await InferenceSession.create(addition(), {
+    executionProviders: providersOf(device),
+    logSeverityLevel: 4,
+  });
+  const x = new Tensor('float32', Float32Array.of(1, 2), [2]);
+  const { y } = await session.run({ x });
+  await session.release();
+  if (y.data[1] !== 4) throw new Error(`1 + 1 came to ${String(y.data[1])}`);
+}
+
+function addition(): Uint8Array {
+  const value = (name: string) =>
+    create(ValueInfoProtoSchema, {
+      name,
+      type: {
+        value: {
+          case: 'tensorType',
+          value: { elemType: TensorProto_DataType.FLOAT, shape: { dim: [{ value: { case: 'dimValue', value: 2n } }] } },
+        },
+      },
+    });
+  const add = node('Add', ['x', 'x'], 'y');
+  const graph = create(GraphProtoSchema, { name: 'probe', node: [add], input: [value('x')], output: [value('y')] });
+  const model = create(ModelProtoSchema, { irVersion: 8n, opsetImport: [{ domain: '', version: 17n }], graph });
+  return toBinary(ModelProtoSchema, model);
+}

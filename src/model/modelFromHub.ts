@@ -1,0 +1,66 @@
+import { dirname, join } from 'node:path';
+import { brokenGraph } from '../onnx/brokenGraph.js';
+import { readModel, weightFiles, type ModelProto } from '../onnx/prepare.js';
+import { messageOf, SrdsError } from '../errors.js';
+import type { Repository } from '../hub/name.js';
+import { hubSettings } from '../hub/settings.js';
+import { snapshot } from '../hub/snapshot.js';
+import { GRAPHS, readModelFolder, type ModelFolder } from './modelFolder.js';
+import type { OpenModelOptions } from './openModel.js';
+
+/** Of each graph's folder; weights beside it are found in the graph itself. */
+const GRAPH_FILES = ['model.onnx', 'config.json'];
+const TOKENIZER_FILES = ['vocab.json', 'merges.txt', 'tokenizer_config.json', 'special_tokens_map.json'];
+/** What lies beside graphs and is none of theirs. */
+const NO_WEIGHTS = /\.(onnx|json|txt|md|safetensors|msgpack|h5|pt|ckpt|xml)$|pytorch_model[^/]*\.bin$/;
+const WANTED = new Set([
+  'model_index.json',
+  'scheduler/scheduler_config.json',
+  ...GRAPHS.flatMap((graph) => GRAPH_FILES.map((file) => `${graph}/${file}`)),
+  ...['tokenizer', 'tokenizer_2'].flatMap((folder) => TOKENIZER_FILES.map((file) => `${folder}/${file}`)),
+]);
+
+/**
+ * A model of the Hugging Face hub; only the files that are needed are fetched, into the cache that all its tools share.
+ * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID, DOWNLOAD_FAILED
+ */
+export async function modelFromHub(repository: Repository, options: OpenModelOptions): Promise<ModelFolder> {
+  const folder = await snapshot(repository, {
+    ...options,
+    settings: await hubSettings(),
+    select: (paths) => wanted(paths, repository),
+    follow: weightsOf,
+  });
+  return readModelFolder(folder, repository.name);
+}
+
+function wanted(paths: readonly string[], { name, revision }: Repository): string[] {
+  if (paths.includes('unet/model.onnx')) return paths.filter((path) => WANTED.has(path));
+  const graphs = paths.filter((path) => path.endsWith('.onnx'));
+  throw new SrdsError(
+    'MODEL_NOT_FOUND',
+    `unet/model.onnx in ${name}@${revision}`,
+    graphs.length > 0
+      ? `other ONNX files, ${graphs.slice(0, 3).join(', ')}`
+      : `${paths.length} files, none of them an ONNX graph`,
+    `look for a revision that has them, or export it: optimum-cli export onnx --model ${name} FOLDER, then --model FOLDER`,
+  );
+}
+
+/** Files that graphs name as their weights. Only graphs with a file beside or below them that could be are read. */
+async function weightsOf(folder: string, paths: readonly string[]): Promise<string[]> {
+  const found: string[] = [];
+  for (const graph of paths.filter((path) => WANTED.has(path) && path.endsWith('.onnx'))) {
+    const beside = paths.filter((path) => path.startsWith(`${dirname(graph)}/`) && !NO_WEIGHTS.test(path));
+    if (beside.length === 0) continue;
+    const named = weightFiles(await readGraph(join(folder, graph))).map((name) => `${dirname(graph)}/${name}`);
+    found.push(...beside.filter((path) => named.includes(path)));
+  }
+  return found;
+}
+
+async function readGraph(path: string): Promise<ModelProto> {
+  return readModel(path).catch((error: unknown) => {
+    throw brokenGraph(path, messageOf(error), { cause: error });
+  });
+}

@@ -1,0 +1,67 @@
+import type { Batcher, Requester } from '../engine/batcher.js';
+import type { ConditioningId, Sums } from '../engine/engine.js';
+import type { Bound, PredictionType } from '../schedule/config.js';
+import type { NoiseLevel } from '../schedule/grid.js';
+import { float32 } from '../tensor/tensor.js';
+import type { Denoiser } from '../run/denoiser.js';
+import { guide, rescaleGuidance } from './guidance.js';
+import { bounded, KnownSums, networkWeights, toPrediction, type Combination } from '../solver/prediction.js';
+
+/** A network in an engine, and what turns its output into a prediction. */
+export interface EngineDenoiserOptions {
+  readonly batcher: Batcher;
+  /** Name of the network's graph and of its output. */
+  readonly graph: string;
+  readonly output: string;
+  /** Shape of a sample, [channels, height, width]. */
+  readonly dims: readonly number[];
+  readonly predictionType: PredictionType;
+  /** How the predicted sample is kept in bounds; default: not at all. */
+  readonly bound?: Bound | undefined;
+  /** Registered inputs of the prompt and, for guidance, of the negative prompt. */
+  readonly conditional: ConditioningId;
+  readonly unconditional?: ConditioningId | undefined;
+  /** Guidance scale; not used without `unconditional`. */
+  readonly guidance: number;
+  /** 0 to 1: how far guidance is brought back to the prediction's own deviation; default 0. */
+  readonly guidanceRescale?: number;
+  /** Put behind each request's own priority: which image goes first among equals. */
+  readonly priority: readonly number[];
+  /** Shares its turn with other requesters. */
+  readonly requester: Requester;
+  /** Rows of the largest batch that pays; default: as many as the engine takes. */
+  readonly maxRows?: number | undefined;
+  /** Rows that the requester takes of a batch at most; default: all. */
+  readonly ownRows?: number | undefined;
+  /** Rows that a batch is filled up to before any go to another free device; default: they are spread. */
+  readonly leastRows?: number | undefined;
+}
+
+/** A denoiser over a network in an engine. With guidance an evaluation is two rows. */
+export function engineDenoiser(options: EngineDenoiserOptions): Denoiser {
+  const { batcher, graph, output, dims, unconditional, conditional } = options;
+  const conditioning = unconditional === undefined ? [conditional] : [unconditional, conditional];
+  const { requester, maxRows, ownRows, leastRows, guidanceRescale: rescale = 0 } = options;
+  // Rescaling needs the conditional row too.
+  const combine = unconditional === undefined || rescale > 0 ? undefined : options.guidance;
+  const sumsOf = (only: readonly Combination[] | undefined, { alphaBar }: NoiseLevel): Sums | undefined => {
+    if (!only || options.bound !== undefined || (unconditional !== undefined && combine === undefined))
+      return undefined;
+    return { input: 'sample', weights: only.map((one) => networkWeights(options.predictionType, one, alphaBar)) };
+  };
+  return async ({ x, level, signal, speculative = false, only, ...request }) => {
+    const inputs = { sample: float32(x, dims), timestep: float32(Float32Array.of(level.t), []) };
+    const priority = [...request.priority, ...options.priority];
+    const sums = sumsOf(only, level);
+    const evaluation = { graph, output, inputs, conditioning, combine, sums };
+    const wish = { priority, requester, speculative, maxRows, ownRows, leastRows, signal };
+    const rows = await batcher.evaluate(evaluation, wish);
+    if (only && sums) {
+      if (rows.length !== only.length) throw new Error(`${only.length} sums were asked for, ${rows.length} came`);
+      return new KnownSums(only, rows);
+    }
+    const guided =
+      rows.length === 1 ? rows[0] : rescaleGuidance(guide(rows[0], rows[1], options.guidance), rows[1], rescale);
+    return bounded(toPrediction(options.predictionType, x, guided, level.alphaBar), options.bound);
+  };
+}

@@ -1,0 +1,104 @@
+import type { GraphProto, NodeProto } from 'onnx-buf';
+import type { DeviceKind } from '../../engine/device.js';
+import { FLOAT } from '../constants.js';
+import { derived, integer, node, valueAttribute, wholeNumbers } from '../nodes.js';
+import { GraphView } from './graphView.js';
+import { replaceNodes } from './operators.js';
+
+/** 1 in half precision. */
+const HALF_ONE = 0x3c00;
+
+/**
+ * Group normalization (Wu and He 2018) as torch exports it: InstanceNormalization of [rows, groups, rest] with ones and zeros, then
+ * a scale and a shift of each channel. LayerNormalization over the rest is the same in one kernel instead of several, and
+ * takes scale and shift with it where its kernel knows those that differ between the groups.
+ * @returns how many there were
+ */
+export function normalizeByLayers(graph: GraphProto, device: DeviceKind): number {
+  const view = new GraphView(graph);
+  const replaced = new Map<NodeProto, readonly NodeProto[]>();
+  for (const instance of graph.node.filter(({ opType }) => opType === 'InstanceNormalization')) {
+    const [grouped, ones, zeros] = instance.input;
+    const reshape = view.maker(grouped);
+    const shape = reshape?.opType === 'Reshape' ? view.numbers(reshape.input[1]) : undefined;
+    if (!reshape || shape?.length !== 3 || !isAll(1, ones, view) || !isAll(0, zeros, view)) continue;
+    const [rows, groups, rest] = shape;
+    const isGrouped = rows === 0 && groups > 0 && rest === -1;
+    const affine = isGrouped && device !== 'webgpu' ? affineAfter(instance, reshape, view) : undefined;
+    if (affine) replaced.set(affine.shifted, withAffine(instance, affine, shape));
+    else replaced.set(instance, withOnes(instance, view.constants.get(ones)?.dataType ?? FLOAT));
+  }
+  replaceNodes(graph, replaced);
+  return replaced.size;
+}
+
+function isAll(value: number, name: string, view: GraphView): boolean {
+  const numbers = view.numbers(name);
+  return numbers !== undefined && numbers.length > 0 && numbers.every((number) => number === value);
+}
+
+/** What follows a normalization: its result in the shape of x again, scaled and shifted. */
+interface Affine {
+  /** [rows, channels, ...], before it was cut into groups. */
+  readonly x: string;
+  readonly back: NodeProto;
+  /** [channels, 1, ...] */
+  readonly scale: string;
+  readonly shift: string;
+  /** The last of the nodes. */
+  readonly shifted: NodeProto;
+}
+
+function affineAfter(instance: NodeProto, reshape: NodeProto, view: GraphView): Affine | undefined {
+  const [x] = reshape.input;
+  const back = view.onlyUser(instance.output[0]);
+  if (back?.opType !== 'Reshape' || view.shapeOf(back.input[1]) !== x) return undefined;
+  const scaled = view.onlyUser(back.output[0]);
+  const shifted = scaled && view.onlyUser(scaled.output[0]);
+  if (scaled?.opType !== 'Mul' || shifted?.opType !== 'Add') return undefined;
+  const scale = scaled.input.find((name) => name !== back.output[0]);
+  const shift = shifted.input.find((name) => name !== scaled.output[0]);
+  // The same for all rows: constants of fewer axes, that of the channels first.
+  const rank = view.rank(x);
+  const isPerChannel = (name: string | undefined): name is string => {
+    const dims = name === undefined ? undefined : view.weight(name)?.dims;
+    if (!dims || dims.length + 1 !== rank) return false;
+    const [count, ...others] = dims;
+    return count === view.channels(x) && others.every((length) => length === 1);
+  };
+  return isPerChannel(scale) && isPerChannel(shift) ? { x, back, scale, shift, shifted } : undefined;
+}
+
+/** LayerNormalization with a scale and a shift of [1, groups, rest], which ONNX Runtime computes once, as it opens a lane. */
+function withAffine(instance: NodeProto, affine: Affine, [, groups]: readonly number[]): NodeProto[] {
+  const { x, back, scale, shift, shifted } = affine;
+  const name = (part: string) => derived(instance.output[0], part);
+  const spread = (values: string, part: string) => [
+    node('Expand', [values, name('channels')], name(`${part} by channel`)),
+    node('Reshape', [name(`${part} by channel`), name('groups')], name(part)),
+  ];
+  return [
+    node('Shape', [x], name('channels'), { attribute: [integer('start', 1)] }),
+    wholeNumbers(name('groups'), [1, groups, -1]),
+    ...spread(scale, 'scale'),
+    ...spread(shift, 'shift'),
+    layerNormalization(instance, [name('scale'), name('shift')], name('normalized')),
+    node('Reshape', [name('normalized'), back.input[1]], shifted.output[0]),
+  ];
+}
+
+function withOnes(instance: NodeProto, dataType: number): NodeProto[] {
+  const name = (part: string) => derived(instance.output[0], part);
+  const value = dataType === FLOAT ? { floatData: [1] } : { int32Data: [HALF_ONE] };
+  const one = valueAttribute({ dataType, dims: [1n], ...value });
+  return [
+    node('Shape', [instance.input[0]], name('rest'), { attribute: [integer('start', 2), integer('end', 3)] }),
+    node('ConstantOfShape', [name('rest')], name('ones'), { attribute: [one] }),
+    layerNormalization(instance, [name('ones')], instance.output[0]),
+  ];
+}
+
+function layerNormalization({ input, attribute }: NodeProto, weights: string[], output: string): NodeProto {
+  const epsilon = attribute.filter(({ name }) => name === 'epsilon');
+  return node('LayerNormalization', [input[0], ...weights], output, { attribute: [integer('axis', -1), ...epsilon] });
+}

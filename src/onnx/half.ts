@@ -1,0 +1,153 @@
+import { sizeOf } from '../tensor/tensor.js';
+import type { AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto } from 'onnx-buf';
+import { FLOAT, FLOAT16, hasInnerGraphs, valueOf } from './constants.js';
+import { derived, integer, node } from './nodes.js';
+
+/**
+ * Makes a graph compute in half precision, its inputs and outputs staying float32. Weights stay in their files: each is
+ * cast once, which ONNX Runtime does as it opens the graph. What leads to a sine or cosine stays float32, since half
+ * precision has no digits for the phase of a timestep; so does what is computed of shapes and constants alone, which ONNX
+ * Runtime does once if it is float32, and so do the scales of Resize, by ONNX's rule.
+ * @returns why it cannot be done, the graph then being as it was
+ */
+export function computeInHalf(graph: GraphProto): string | undefined {
+  if (hasInnerGraphs(graph)) return 'parts of it run on a condition or in a loop';
+  const constant = ofConstants(graph);
+  const single = new Set([...leadingToPhases(graph), ...constant.nodes]);
+  const nodes: NodeProto[] = [];
+  const halves = new Map<string, string>();
+  const sources = new Set([
+    ...graph.initializer.filter(({ dataType }) => dataType === FLOAT).map(({ name }) => name),
+    ...graph.input.filter((input) => elementType(input) === FLOAT).map(({ name }) => name),
+    ...constant.floats,
+  ]);
+  const half = (name: string): string => {
+    if (!sources.has(name)) return name;
+    const known = halves.get(name);
+    if (known !== undefined) return known;
+    const cast = derived(name, 'float16');
+    nodes.push(castNode(name, cast, FLOAT16));
+    halves.set(name, cast);
+    return cast;
+  };
+  const outputs = new Set(graph.output.filter((output) => elementType(output) === FLOAT).map(({ name }) => name));
+  for (const node of graph.node) {
+    if (single.has(node)) {
+      if (isPhase(node)) node.output.forEach((name) => sources.add(name));
+      nodes.push(node);
+      continue;
+    }
+    node.input = node.input.map((name, k) => (node.opType === 'Resize' && k > 0 ? name : half(name)));
+    for (const attribute of node.attribute) narrow(node, attribute);
+    node.output = node.output.map((name) => (outputs.has(name) ? derived(name, 'float16') : name));
+    nodes.push(node);
+  }
+  for (const name of outputs) {
+    // What else reads an output reads the half of it.
+    const inner = derived(name, 'float16');
+    for (const node of nodes) node.input = node.input.map((input) => (input === name ? inner : input));
+    nodes.push(castNode(inner, name, FLOAT));
+  }
+  graph.node = nodes;
+  graph.valueInfo = [];
+  return undefined;
+}
+
+/** Makes inputs and outputs that are float16 float32, with casts inside. @returns whether there were any */
+export function singleInterface(graph: GraphProto): boolean {
+  const inputs = graph.input.filter((input) => elementType(input) === FLOAT16);
+  const outputs = graph.output.filter((output) => elementType(output) === FLOAT16);
+  for (const { name } of inputs) {
+    for (const node of graph.node) node.input = renamed(node.input, name);
+    graph.node.unshift(castNode(name, derived(name, 'inside'), FLOAT16));
+  }
+  for (const { name } of outputs) {
+    for (const node of graph.node) {
+      node.input = renamed(node.input, name);
+      node.output = renamed(node.output, name);
+    }
+    graph.node.push(castNode(derived(name, 'inside'), name, FLOAT));
+  }
+  for (const { type } of [...inputs, ...outputs]) {
+    if (type?.value.case === 'tensorType') type.value.value.elemType = FLOAT;
+  }
+  return inputs.length + outputs.length > 0;
+}
+
+/** Whether most of a graph's weights are stored in half precision, so that computing in it loses little. */
+export function storedInHalf({ initializer }: GraphProto): boolean {
+  const size = ({ dims }: TensorProto) => sizeOf(dims.map(Number));
+  const total = (type: number) =>
+    initializer.reduce((sum, tensor) => sum + (tensor.dataType === type ? size(tensor) : 0), 0);
+  return total(FLOAT16) > total(FLOAT);
+}
+
+/** Nodes that depend on no value of an input, at most on its shape, and which of their results are float32. */
+function ofConstants(graph: GraphProto): { readonly nodes: Set<NodeProto>; readonly floats: Set<string> } {
+  const nodes = new Set<NodeProto>();
+  const floats = new Set(graph.initializer.filter(({ dataType }) => dataType === FLOAT).map(({ name }) => name));
+  const known = new Set(['', ...graph.initializer.map(({ name }) => name)]);
+  for (const node of graph.node) {
+    if (node.opType !== 'Shape' && !node.input.every((name) => known.has(name))) continue;
+    nodes.add(node);
+    for (const name of node.output) {
+      known.add(name);
+      if (isFloat(node, floats)) floats.add(name);
+    }
+  }
+  return { nodes, floats };
+}
+
+function isFloat(node: NodeProto, floats: ReadonlySet<string>): boolean {
+  switch (node.opType) {
+    case 'Constant':
+      return valueOf(node)?.dataType === FLOAT || node.attribute.some(({ name }) => /^value_floats?$/.test(name));
+    case 'Cast':
+      return node.attribute.some(({ name, i }) => name === 'to' && Number(i) === FLOAT);
+    case 'ConstantOfShape':
+      return (valueOf(node)?.dataType ?? FLOAT) === FLOAT;
+    case 'Shape':
+    case 'Equal':
+      return false;
+    default:
+      return floats.has(node.input[0]);
+  }
+}
+
+/** Nodes from which a sine or cosine is reached. */
+function leadingToPhases({ node: nodes }: GraphProto): Set<NodeProto> {
+  const maker = new Map(nodes.flatMap((node) => node.output.map((name) => [name, node] as const)));
+  const found = new Set<NodeProto>();
+  const follow = nodes.filter(isPhase);
+  for (const node of follow) {
+    if (found.has(node)) continue;
+    found.add(node);
+    for (const input of node.input) {
+      const before = maker.get(input);
+      if (before) follow.push(before);
+    }
+  }
+  return found;
+}
+
+function isPhase({ opType }: NodeProto): boolean {
+  return opType === 'Sin' || opType === 'Cos';
+}
+
+/** What says the type of a node's result. */
+function narrow({ opType }: NodeProto, attribute: AttributeProto): void {
+  const says = (opType === 'Cast' && attribute.name === 'to') || attribute.name === 'dtype';
+  if (says && Number(attribute.i) === FLOAT) attribute.i = BigInt(FLOAT16);
+}
+
+function renamed(names: readonly string[], name: string): string[] {
+  return names.map((other) => (other === name ? derived(name, 'inside') : other));
+}
+
+function castNode(input: string, output: string, to: number): NodeProto {
+  return node('Cast', [input], output, { attribute: [integer('to', to)] });
+}
+
+function elementType({ type }: ValueInfoProto): number | undefined {
+  return type?.value.case === 'tensorType' ? type.value.value.elemType : undefined;
+}

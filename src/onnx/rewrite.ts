@@ -1,0 +1,95 @@
+import { create } from '@bufbuild/protobuf';
+import { TensorShapeProto_DimensionSchema, type GraphProto, type NodeProto } from 'onnx-buf';
+import { isShared, type Rewrite } from '../engine/engine.js';
+import { constantsOf, numbersOf, type Constants } from './constants.js';
+
+/**
+ * Gives an input one value a row instead of one for the batch. Optimum's UNets take a scalar timestep, which is made a
+ * vector of one, cast, and then expanded to the batch: a vector of the batch's length goes the same way. Anything else
+ * on the way is refused, and the graph left as it is.
+ * @returns what was done; undefined if the input has one value a row already, or is not there
+ */
+export function rewriteInput(graph: GraphProto, name: string): Rewrite | undefined {
+  const type = graph.input.find((input) => input.name === name)?.type?.value;
+  if (type?.case !== 'tensorType') return undefined;
+  const { shape } = type.value;
+  const dims = (shape?.dim ?? []).map(({ value }) => (value.case === 'dimValue' ? Number(value.value) : 'free'));
+  if (!shape || !isShared({ dims })) return undefined;
+  const impossible = (why: string): Rewrite => ({ status: 'impossible', input: name, why: `${name} ${why}` });
+
+  const constants = constantsOf(graph);
+  /** What gives a vector of the batch unchanged. */
+  const passing: NodeProto[] = [];
+  const reached = new Set<string>();
+  const follow = [{ value: name, scalar: dims.length === 0 }];
+  for (const { value, scalar } of follow) {
+    reached.add(value);
+    for (const node of graph.node.filter(({ input }) => input.includes(value))) {
+      if (node.opType === 'Cast' || node.opType === 'Identity') follow.push({ value: node.output[0], scalar });
+      else if (scalar && makesVector(node, constants)) {
+        passing.push(node);
+        follow.push({ value: node.output[0], scalar: false });
+      } else if (node.opType !== 'Expand') return impossible(`reaches ${node.opType} before it is expanded`);
+      else if (lengthOf(node.input[1], graph, constants) !== 1) return impossible('is expanded to more than the batch');
+      else passing.push(node);
+    }
+  }
+  if (graph.output.some((output) => reached.has(output.name))) return impossible('is given out unchanged');
+  if (usedInside(graph, reached)) return impossible('is used in a part that runs on a condition or in a loop');
+
+  for (const node of passing) {
+    Object.assign(node, { opType: 'Identity', input: node.input.slice(0, 1), attribute: [] });
+  }
+  shape.dim = [create(TensorShapeProto_DimensionSchema, { value: { case: 'dimParam', value: 'batch_size' } })];
+  graph.valueInfo = graph.valueInfo.filter((info) => !reached.has(info.name));
+  return { status: 'rewritten', input: name };
+}
+
+/** Whether a node makes a vector of one of a scalar. */
+function makesVector({ opType, input, attribute }: NodeProto, constants: Constants): boolean {
+  if (opType !== 'Unsqueeze' && opType !== 'Reshape') return false;
+  // Before opset 13 Unsqueeze's axes are an attribute.
+  const axes = attribute.find(({ name }) => name === 'axes')?.ints.map(Number) ?? numbersOf(constants.get(input[1]));
+  const allowed = opType === 'Unsqueeze' ? [0, -1] : [1, -1];
+  return axes?.length === 1 && allowed.includes(axes[0]);
+}
+
+/** Entries of a tensor that says a shape, as far as the graph shows it. */
+function lengthOf(name: string | undefined, graph: GraphProto, constants: Constants): number | undefined {
+  if (name === undefined) return undefined;
+  const constant = constants.get(name);
+  if (constant) return constant.dims.length === 1 ? Number(constant.dims[0]) : undefined;
+  const node = graph.node.find(({ output }) => output.includes(name));
+  const of = (k: number) => lengthOf(node?.input[k], graph, constants);
+  switch (node?.opType) {
+    case 'Unsqueeze':
+      // A single number, such as the batch's length, becomes a shape of one entry.
+      return makesVector(node, constants) ? 1 : undefined;
+    case 'Cast':
+    case 'Identity':
+      return of(0);
+    case 'Reshape':
+      return numbersOf(constants.get(node.input[1]))?.join() === '-1' ? of(0) : undefined;
+    case 'Where':
+      return of(2);
+    case 'Concat': {
+      const lengths = node.input.map((_, k) => of(k));
+      return lengths.reduce<number | undefined>(
+        (sum, n) => (sum === undefined || n === undefined ? undefined : sum + n),
+        0,
+      );
+    }
+    default:
+      return undefined;
+  }
+}
+
+/** Whether a value is used in a graph inside a node. */
+function usedInside(graph: GraphProto, names: ReadonlySet<string>): boolean {
+  const inner = graph.node.flatMap(({ attribute }) =>
+    attribute.flatMap(({ g, graphs }) => (g ? [g, ...graphs] : graphs)),
+  );
+  return inner.some(
+    (part) => part.node.some(({ input }) => input.some((value) => names.has(value))) || usedInside(part, names),
+  );
+}

@@ -1,0 +1,49 @@
+import { Generator } from '../random/generator.js';
+import { initialNoiseScale, type SolverStep } from '../schedule/grid.js';
+import { withNoise } from '../schedule/noise.js';
+import { addsNoise } from '../solver/registry.js';
+import { toLatents, type LatentScale } from '../model/latentScale.js';
+import type { Settings } from './options.js';
+
+/** Where an image's trajectory begins and the steps that it takes, their noise included. */
+export interface Start {
+  readonly x: Float32Array;
+  readonly steps: readonly SolverStep[];
+}
+
+/**
+ * Draws all randomness of an image, in the order in which diffusers does with one generator: the encoder's, the initial
+ * noise, then that of each step. Source: prepare_latents of diffusers' pipelines, add_noise of its schedulers.
+ * @param image its index among those of the call
+ * @param size of the latents
+ * @param encoded what the VAE encoder says of the initial image
+ */
+export function drawStart(
+  settings: Settings,
+  image: number,
+  size: number,
+  scale: LatentScale,
+  encoded: Float32Array | undefined,
+): Start {
+  const { grid, schedule, solver, eta } = settings;
+  const generator = new Generator(settings.seeds[image]);
+  const randn = (count: number) => generator.randn(count);
+  const latents = encoded && toLatents(scale, sampled(encoded, size, randn));
+  const noise = settings.noise?.slice(image * size, (image + 1) * size) ?? randn(size);
+  const { from } = grid[0];
+  const [ofLatents, ofNoise] = latents
+    ? [Math.sqrt(from.alphaBar), Math.sqrt(1 - from.alphaBar)]
+    : [0, initialNoiseScale(schedule, from)];
+  const x = noise.map((z, k) => ofLatents * (latents?.[k] ?? 0) + ofNoise * z);
+  return { x, steps: addsNoise(solver, eta) ? withNoise(grid, () => randn(size)) : grid };
+}
+
+/** A sample of the encoder's distribution. Source: diffusers DiagonalGaussianDistribution.sample. */
+function sampled(encoded: Float32Array, size: number, randn: (count: number) => Float32Array): Float32Array {
+  // Some exports draw the sample themselves.
+  if (encoded.length === size) return encoded;
+  const drawn = encoded.slice(0, size);
+  const deviation = (k: number) => Math.exp(Math.min(20, Math.max(-30, encoded[size + k])) / 2);
+  randn(size).forEach((z, k) => (drawn[k] += deviation(k) * z));
+  return drawn;
+}

@@ -1,0 +1,396 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import sharp from 'sharp';
+import { z } from 'zod';
+import { srdsCli, start, type Started } from '../support/cli.js';
+import { fixture, reference, relativeError } from '../support/fixtures.js';
+
+const TINY = fixture('models/sd21v');
+let cwd: string;
+beforeEach(() => {
+  cwd = mkdtempSync(join(tmpdir(), 'srds-'));
+});
+afterEach(() => rmSync(cwd, { recursive: true }));
+
+const generate = (...args: string[]) => srdsCli(['generate', ...args], { cwd });
+const tiny = (...args: string[]) => generate('a red ball', '--model', TINY, '--guidance', '7.5', ...args);
+
+/** The report as the documentation has it, and nothing beside it. */
+const report = z.strictObject({
+  version: z.string(),
+  model: z.string(),
+  device: z.literal('cpu'),
+  prompt: z.string(),
+  negativePrompt: z.string(),
+  seed: z.union([z.int(), z.string()]),
+  steps: z.int(),
+  solver: z.literal('ddim'),
+  guidance: z.number(),
+  sampler: z.enum(['serial', 'srds']),
+  choice: z
+    .strictObject({
+      reason: z.string(),
+      predictedSeconds: z.number().optional(),
+      predictedSpeedUp: z.number().optional(),
+    })
+    .optional(),
+  correction: z.enum(['secant', 'parareal']).nullable(),
+  pipelined: z.boolean().nullable(),
+  blocks: z.int().nullable(),
+  tolerance: z.number().nullable(),
+  images: z.array(
+    z.strictObject({
+      file: z.string().nullable(),
+      seed: z.union([z.int(), z.string()]),
+      status: z.enum(['converged', 'exact', 'maxIterations', 'aborted']),
+      iterations: z.int(),
+      residuals: z.array(z.number()),
+      evaluations: z.strictObject({ critical: z.int(), total: z.int(), serial: z.int() }),
+      error: z.strictObject({ mean: z.number(), max: z.number() }).optional(),
+    }),
+  ),
+  seconds: z.strictObject({
+    load: z.number(),
+    encode: z.number(),
+    sample: z.number(),
+    decode: z.number(),
+    total: z.number(),
+  }),
+});
+
+/** The latents of a file that --latents wrote. */
+function npy(path: string): { shape: string; data: Float32Array } {
+  const file = readFileSync(path);
+  const end = 10 + file.readUInt16LE(8);
+  const shape = /'shape': \(([^)]*)\)/.exec(file.toString('latin1', 10, end))?.[1] ?? '';
+  return { shape, data: new Float32Array(new Uint8Array(file.subarray(end)).buffer) };
+}
+
+test('a run writes a PNG named after the prompt, with its parameters, and says how it went', async () => {
+  const { code, stdout, stderr } = await generate('A red ball, on the beach!', '--steps', '9', '--sampler', 'srds');
+  assert.deepEqual([code, stderr], [0, '']);
+  assert.match(
+    stdout,
+    /^a-red-ball-on-the-beach-seed0\.png: .*\d+ sequential evaluations instead of 9 \(\d+ in all\)\n$/,
+  );
+  const [file] = readdirSync(cwd);
+  assert.equal(file, 'a-red-ball-on-the-beach-seed0.png');
+  const { width, height, comments } = await sharp(join(cwd, file)).metadata();
+  assert.deepEqual([width, height], [128, 128]);
+  const text = comments?.find(({ keyword }) => keyword === 'parameters')?.text ?? '';
+  assert.match(
+    text,
+    /^A red ball, on the beach!\nSteps: 9, Sampler: DDIM, CFG scale: 5, Seed: 0, Size: 128x128, Model: scenes-128,/,
+  );
+  assert.match(text, /SRDS correction: secant, SRDS pipelined: true, SRDS blocks: 1 1 2 3 2, SRDS tolerance: 0\.5/);
+});
+
+test('--json prints one object of the documented form, and nothing else', async () => {
+  const { code, stdout, stderr } = await tiny(
+    '--json',
+    '--n',
+    '2',
+    '--seed',
+    '5',
+    '--compare',
+    '--negative-prompt',
+    'blue',
+    '--sampler',
+    'srds',
+  );
+  assert.deepEqual([code, stderr], [0, '']);
+  const { images, ...rest } = report.parse(JSON.parse(stdout));
+  assert.deepEqual(
+    images.map(({ file, seed }) => [file, seed]),
+    [
+      ['a-red-ball-seed5.png', 5],
+      ['a-red-ball-seed6.png', 6],
+    ],
+  );
+  assert.deepEqual(
+    [rest.model, rest.steps, rest.blocks, rest.tolerance, rest.negativePrompt],
+    ['sd21v', 25, 11, 0.5, 'blue'],
+  );
+  for (const { error, residuals, iterations, evaluations } of images) {
+    assert.ok(error && error.mean < 5);
+    assert.equal(residuals.length, iterations);
+    assert.equal(evaluations.serial, 25);
+  }
+});
+
+test("--tolerance 0 writes latents that are === those of --sampler serial, which are diffusers'", async () => {
+  const { code } = await tiny('--sampler', 'serial', '--latents', 'serial.npy', '--quiet');
+  assert.equal(code, 0);
+  const serial = npy(join(cwd, 'serial.npy'));
+  assert.equal(serial.shape, '1, 4, 16, 16');
+  const expected = reference('refs/sd21v/ddim_leading_N25_p0_seed0').floats('latents_steps').slice(-1024);
+  assert.ok(relativeError(serial.data, expected) < 1e-4);
+  for (const form of [
+    ['--correction', 'parareal', '--no-pipelined'],
+    ['--blocks', '3,1,20,1'],
+    ['--threads', '1', '--workers', '2'],
+  ]) {
+    const { stdout } = await tiny('--tolerance', '0', '--latents', 'srds.npy', '--json', ...form);
+    assert.equal(report.parse(JSON.parse(stdout)).images[0].status, 'exact');
+    assert.deepEqual(npy(join(cwd, 'srds.npy')), serial);
+  }
+});
+
+test('--out takes a file, a folder, or a pattern; --previews the image of every iteration', async () => {
+  mkdirSync(join(cwd, 'there'));
+  const runs: [string[], string[]][] = [
+    [['--out', 'deep/er/one.png'], ['deep/er/one.png']],
+    [['--out', 'there'], ['there/a-red-ball-seed0.png']],
+    [['--out', 'new/'], ['new/a-red-ball-seed0.png']],
+    [
+      ['--out', 'x{seed}y.png', '--n', '2'],
+      ['x0y.png', 'x1y.png'],
+    ],
+    [
+      ['--out', 'two.png', '--n', '2', '--seed', '8'],
+      ['two-8.png', 'two-9.png'],
+    ],
+  ];
+  for (const [args, files] of runs) {
+    const { stdout } = await tiny('--json', '--steps', '4', ...args);
+    assert.deepEqual(
+      report.parse(JSON.parse(stdout)).images.map(({ file }) => file),
+      files,
+    );
+    for (const file of files) assert.ok(existsSync(join(cwd, file)), file);
+  }
+  const { stdout } = await tiny('--json', '--tolerance', '0', '--steps', '9', '--previews', 'p');
+  const { iterations } = report.parse(JSON.parse(stdout)).images[0];
+  const names = Array.from({ length: iterations + 1 }, (_, k) => `seed0-iteration0${k}.png`);
+  assert.deepEqual(readdirSync(join(cwd, 'p')).sort(), names);
+});
+
+test('a prompt in any script names its file', async () => {
+  const { stdout } = await generate('日本語', '--model', TINY, '--steps', '1', '--json');
+  assert.equal(report.parse(JSON.parse(stdout)).images[0].file, '日本語-seed0.png');
+});
+
+test('--quiet prints nothing; an empty prompt works; --size gives other sizes; seeds may be huge', async () => {
+  const args = ['--model', TINY, '--steps', '3', '--size', '96x64', '--seed', '9223372036854775807', '--n', '2'];
+  const { code, stdout, stderr } = await generate('', ...args, '--quiet');
+  assert.deepEqual([code, stdout, stderr], [0, '', '']);
+  const files = ['image-seed9223372036854775807.png', 'image-seed9223372036854775808.png'];
+  assert.deepEqual(readdirSync(cwd).sort(), files);
+  const { width, height } = await sharp(join(cwd, files[0])).metadata();
+  assert.deepEqual([width, height], [96, 64]);
+});
+
+test('a prompt that is too long is cut with a warning that names what was cut', async () => {
+  const { code, stderr } = await generate(`${'ball '.repeat(30)}on the beach`, '--steps', '1');
+  assert.equal(code, 0);
+  assert.equal(
+    stderr,
+    'srds: warning: the prompt is longer than the 32 tokens that the text encoder takes; cut: "on the beach"\n',
+  );
+});
+
+test("npm start's demo shows the iterations, where the images lie and what to do next", async () => {
+  const { code, stdout } = await srdsCli(['demo', 'a red ball', '--steps', '9', '--compare'], { cwd });
+  assert.equal(code, 0);
+  assert.match(stdout, /iteration {3}sequential evaluations {3}change in grey levels\n {3}coarse {24}\d/);
+  assert.match(stdout, /sequential evaluations instead of 9/);
+  assert.match(stdout, /grey levels from the serial image on average/);
+  assert.match(
+    stdout,
+    /Image: {6}out\/a-red-ball-seed11\.png\nIterations: out\/a-red-ball-seed11-iterations\.png\n\nNext: /,
+  );
+  assert.deepEqual(readdirSync(join(cwd, 'out')).sort(), ['a-red-ball-seed11-iterations.png', 'a-red-ball-seed11.png']);
+});
+
+test('bad input is one line that says what was expected, with an exit code of its own, and leaves nothing', async () => {
+  writeFileSync(join(cwd, 'file'), '');
+  const before = readdirSync(cwd);
+  const cases: [string[], number, RegExp][] = [
+    [['a', '--nonsense'], 2, /unknown option '--nonsense'/],
+    [[], 2, /missing required argument 'prompt'/],
+    [['a', 'b'], 2, /too many arguments/],
+    [['a', '--steps'], 2, /argument missing/],
+    ...['0', '1.5', '1001', ''].map((n): [string[], number, RegExp] => [['a', '--steps', n], 2, /steps/]),
+    [['a', '--blocks', '26'], 2, /blocks/],
+    [['a', '--blocks', '0'], 2, /blocks/],
+    [['a', '--blocks', '1,2'], 2, /add up to the 25 steps/],
+    ...['130x128', '8x8', '99999x128', 'axb'].map((n): [string[], number, RegExp] => [
+      ['a', '--size', n],
+      2,
+      /expected .*found/,
+    ]),
+    [['a', '--sampler', 'euler'], 2, /Allowed choices are auto, serial, srds/],
+    [['a', '--correction', 'none'], 2, /Allowed choices are secant, parareal/],
+    [['a', '--tolerance', '-1'], 2, /tolerance/],
+    [['a', '--tolerance', 'NaN'], 2, /tolerance/],
+    [['a', '--guidance', 'x'], 2, /guidance/],
+    [['a', '--max-iterations', '0'], 2, /iterations/],
+    [['a', '--seed', '1.5'], 2, /seed/],
+    [['a', '--seed', '18446744073709551616'], 2, /seed/],
+    [['a', '--out', '-'], 2, /\.png/],
+    [['a', '--out', `${'n'.repeat(300)}.png`], 5, /ENAMETOOLONG/],
+    [['a', '--n', '0'], 2, /images/],
+    [['a', '--n', '1000000000'], 2, /images/],
+    [['a', '--threads', '0'], 2, /threads/],
+    [['a', '--workers', '0'], 2, /workers/],
+    [['a', '--out', 'a.jpg'], 2, /\.png/],
+    [['a', '--model', 'nowhere'], 3, /nothing at nowhere/],
+    [['a', '--model', '.'], 3, /no model_index\.json/],
+    [['a', '--model', 'file'], 3, /a file at file/],
+    [['a', '--out', 'file/a.png'], 5, /file\/a\.png/],
+    [['a', '--latents', 'file/a.npy'], 5, /file\/a\.npy/],
+    [['a', '--steps', '1', '--out', '/proc/nowhere/a.png'], 5, /nowhere/],
+    [['a', '--previews', 'file'], 5, /file/],
+    [['a', '--previews', ''], 5, /empty name/],
+    [['a', '--latents', ''], 5, /empty name/],
+    [['a', '--previews', 'p', '--sampler', 'serial'], 2, /serial/],
+  ];
+  for (const [args, exit, message] of cases) {
+    const { code, stdout, stderr } = await generate(...args);
+    assert.deepEqual([code, stdout], [exit, ''], `${args.join(' ')}: ${stderr}`);
+    assert.match(stderr, /^srds: [^\n]+\n$/, args.join(' '));
+    assert.match(stderr, message);
+    assert.deepEqual(readdirSync(cwd), before, args.join(' '));
+  }
+  const none = await srdsCli([], { cwd });
+  assert.deepEqual([none.code, none.stderr], [2, 'srds: expected a command; see srds --help\n']);
+  assert.equal((await srdsCli(['draw'], { cwd })).code, 2);
+});
+
+test('an output that cannot take the data is an error and leaves no part of it', async () => {
+  const { code, stderr } = await tiny('--steps', '2', '--out', '/dev/full');
+  assert.equal(code, 5);
+  assert.match(stderr, /^srds: expected to write \/dev\/full, found ENOSPC[^\n]+\n$/);
+  assert.equal((await tiny('--steps', '2', '--out', '/dev/null')).code, 0);
+  const same = await tiny('--steps', '2', '--out', 'c.png', '--latents', './c.png');
+  assert.equal(same.code, 5);
+  assert.match(same.stderr, /two results for the same file/);
+  const { code: second } = await tiny('--steps', '2', '--latents', '/dev/full', '--out', 'new/a.png');
+  assert.equal(second, 5);
+  assert.deepEqual(readdirSync(cwd), []);
+});
+
+test('help and version', async () => {
+  const help = await generate('--help');
+  assert.equal(help.code, 0);
+  assert.match(help.stdout, /--tolerance <t>/);
+  assert.match((await srdsCli(['demo', '--help'], { cwd })).stdout, /--seed <n>/);
+  const { stdout, code } = await srdsCli(['--version'], { cwd });
+  assert.equal(code, 0);
+  assert.match(stdout, /^\d+\.\d+\.\d+\n$/);
+});
+
+/** Ids of the processes whose parent is `pid`. */
+function childrenOf(pid: number): number[] {
+  const lines = execFileSync('ps', ['-eo', 'pid=,ppid='], { encoding: 'utf8' }).trim().split('\n');
+  const pairs = lines.map((line) => line.trim().split(/\s+/).map(Number));
+  return pairs.filter(([, parent]) => parent === pid).map(([child]) => child);
+}
+
+const kill = (pid: number) => {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    assert.equal((error as NodeJS.ErrnoException).code, 'ESRCH');
+  }
+};
+
+const alive = (pid: number) => {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+/** Waits until the run has written its first preview, that is, until it samples. */
+async function untilSampling({ child }: Started): Promise<void> {
+  while (!existsSync(join(cwd, 'p/seed0-iteration00.png'))) {
+    assert.equal(child.exitCode, null);
+    await delay(10);
+  }
+}
+
+for (const [signal, exit] of [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const) {
+  test(`${signal} while sampling ends with exit code ${exit}, a report, no file and no process`, async () => {
+    const args = [
+      'generate',
+      'a red ball',
+      '--steps',
+      '200',
+      '--blocks',
+      '4',
+      '--tolerance',
+      '0',
+      '--previews',
+      'p',
+      '--out',
+      'a.png',
+      '--json',
+    ];
+    const started = start(args, { cwd });
+    const { child, ended } = started;
+    await untilSampling(started);
+    const children = childrenOf(child.pid!);
+    assert.equal(children.length, 1);
+    child.kill(signal);
+    const { code, stdout, stderr } = await ended;
+    assert.deepEqual([code, stderr], [exit, '']);
+    const [image] = report.parse(JSON.parse(stdout)).images;
+    assert.deepEqual([image.file, image.status], [null, 'aborted']);
+    assert.deepEqual(readdirSync(cwd), ['p']);
+    assert.ok(!children.some(alive));
+  });
+}
+
+test('Ctrl-C while the model loads ends it at once, with no process left', async () => {
+  const { child, ended } = start(['generate', 'a red ball'], { cwd });
+  while (childrenOf(child.pid!).length === 0) {
+    assert.equal(child.exitCode, null);
+    await delay(5);
+  }
+  const children = childrenOf(child.pid!);
+  child.kill('SIGINT');
+  const { code, stderr } = await ended;
+  assert.deepEqual([code, stderr], [130, '']);
+  assert.ok(!children.some(alive));
+  assert.deepEqual(readdirSync(cwd), []);
+});
+
+test('a device process that is killed each time it starts is an error, not a hang', async () => {
+  const started = start(
+    ['generate', 'a red ball', '--steps', '200', '--blocks', '4', '--previews', 'p', '--out', 'a.png'],
+    {
+      cwd,
+    },
+  );
+  const { child, ended } = started;
+  await untilSampling(started);
+  const killing = setInterval(() => {
+    childrenOf(child.pid!).forEach(kill);
+  }, 20);
+  const { code, stderr } = await ended.finally(() => clearInterval(killing));
+  assert.equal(code, 6);
+  assert.match(stderr, /^(srds: warning: [^\n]*another takes its place\n){2}srds: expected [^\n]*SIGKILL[^\n]*\n$/);
+  assert.deepEqual(readdirSync(cwd), ['p']);
+});
+
+test('when the command line itself is killed, its device process goes away', async () => {
+  const started = start(['generate', 'a red ball', '--steps', '200', '--blocks', '4', '--previews', 'p'], { cwd });
+  const { child, ended } = started;
+  await untilSampling(started);
+  const children = childrenOf(child.pid!);
+  child.kill('SIGKILL');
+  await ended;
+  for (let tries = 0; children.some(alive) && tries < 500; tries++) await delay(10);
+  assert.ok(!children.some(alive));
+});

@@ -1,0 +1,214 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { z } from 'zod';
+import { srdsCli } from '../support/cli.js';
+import { fixture } from '../support/fixtures.js';
+
+const cwd = mkdtempSync(join(tmpdir(), 'srds-'));
+const env = { XDG_CACHE_HOME: join(cwd, 'cache') };
+after(() => rmSync(cwd, { recursive: true }));
+
+const TINY = ['--model', fixture('models/sd21v')];
+const srds = (...args: string[]) => srdsCli(args, { cwd, env });
+
+/** One line of an error, and its exit code. */
+async function refused(exit: number, pattern: RegExp, ...args: string[]): Promise<void> {
+  const { code, stdout, stderr } = await srds(...args);
+  assert.deepEqual([code, stdout], [exit, ''], stderr);
+  assert.match(stderr, /^srds: expected [^\n]+, found [^\n]+; [^\n]+\n$/);
+  assert.match(stderr, pattern);
+}
+
+const doctor = z.object({
+  devices: z.array(
+    z.object({ device: z.string(), works: z.boolean(), problem: z.string().nullable(), remedy: z.string().nullable() }),
+  ),
+});
+
+test('doctor says of each kind of device whether it works, and if not why and what to do', async () => {
+  const { code, stdout } = await srds('doctor', '--json');
+  assert.equal(code, 0);
+  const { devices } = doctor.parse(JSON.parse(stdout));
+  assert.deepEqual(
+    ['cpu', 'cuda:0', 'webgpu:0'].filter((name) => !devices.some(({ device }) => device === name)),
+    [],
+  );
+  assert.equal(devices[0].works, true);
+  for (const { works, problem, remedy } of devices) assert.equal(works, problem === null && remedy === null);
+  assert.match((await srds('doctor')).stdout, /^srds [^\n]+\ncpu [^\n]+: works\n/);
+});
+
+test('a device that does not work is one line with what to do; auto does without and says so', async () => {
+  const { devices } = doctor.parse(JSON.parse((await srds('doctor', '--json')).stdout));
+  const broken = devices.filter(({ works }) => !works);
+  for (const { device } of broken) await refused(8, new RegExp(device), 'generate', 'a', '--device', device);
+  await refused(8, /webgpu:3/, 'generate', 'a', '--device', 'webgpu:3');
+  await refused(2, /devices such as cpu/, 'generate', 'a', '--device', 'gpu');
+  if (broken.length < devices.length - 1) return;
+  const args = ['generate', 'a', ...TINY, '--device', 'auto', '--steps', '1', '--out', 'a.png', '--json'];
+  const { code, stdout, stderr } = await srds(...args);
+  assert.equal(code, 0);
+  assert.equal((JSON.parse(stdout) as { device: string }).device, 'cpu');
+  assert.match(stderr, /^srds: warning: running on the cpu, without cuda:0 \([^\n]+\) and webgpu:0 \([^\n]+\)\n$/);
+});
+
+test('plan forecasts a machine that a curve describes, as text and as JSON', async () => {
+  const points = [2, 8, 32, 128].map((rows, k) => ({ rows, seconds: 0.006 + 0.002 * k }));
+  writeFileSync(join(cwd, 'curve.json'), JSON.stringify({ lanes: true, points }));
+  const { code, stdout } = await srds('plan', '--curve', 'curve.json', '--devices', '4', '--steps', '25,100');
+  assert.equal(code, 0);
+  assert.match(stdout, /^25 steps: [^\n]+ times faster than the serial sampler[^\n]+\n\n\| {2}\| sampler \|/);
+  assert.match(stdout, /\n100 steps: /);
+  const { stdout: json } = await srds('plan', '--curve', 'curve.json', '--steps', '100', '--json');
+  const { plans } = JSON.parse(json) as { plans: { candidates: { sampler: string; seconds: number }[] }[] };
+  assert.ok(Math.abs(plans[0].candidates[0].seconds - 0.6) < 1e-9);
+  await refused(2, /latency curve at nothing\.json/, 'plan', '--curve', 'nothing.json');
+  writeFileSync(join(cwd, 'bad.json'), '{"points": 3}');
+  await refused(2, /bad\.json/, 'plan', '--curve', 'bad.json');
+  await refused(2, /--devices with --curve/, 'plan', '--devices', '2');
+  await refused(2, /number of devices/, 'plan', '--curve', 'curve.json', '--devices', '0');
+  await refused(2, /--fresh too/, 'plan', '--curve', 'curve.json', '--fresh');
+  await refused(2, /--no-fused too/, 'plan', '--curve', 'curve.json', '--no-fused');
+  const single = { rows: 2, seconds: 1 };
+  for (const odd of [[], [single, single], [{ rows: 2, seconds: 1e308 }], [{ rows: 1e9, seconds: 1 }]]) {
+    writeFileSync(join(cwd, 'odd.json'), JSON.stringify({ points: odd }));
+    await refused(2, /a latency curve in odd\.json, found points/, 'plan', '--curve', 'odd.json');
+  }
+  writeFileSync(join(cwd, 'one.json'), `\uFEFF${JSON.stringify({ points: [single] })}`);
+  const reasons = await srds('plan', '--curve', 'one.json', '--steps', '1,25');
+  assert.match(reasons.stdout, /^1 step: there is one step only\./);
+  assert.match(
+    reasons.stdout,
+    /\n25 steps: srds with \d+ blocks, the next best, would gain nothing: larger batches cost/,
+  );
+  assert.match(reasons.stdout, /picard with 25 steps at a time \(not below 50 steps\)/);
+});
+
+test('auto measures once, keeps the curve, says why it chose, and draws what that sampler draws', async () => {
+  const args = ['generate', 'a red ball', ...TINY, '--steps', '4', '--out', 'auto.png', '--json'];
+  const report = z.object({ sampler: z.string(), choice: z.object({ reason: z.string() }) });
+  const { sampler, choice } = report.parse(JSON.parse((await srds(...args)).stdout));
+  assert.ok(choice.reason.length > 10);
+  const curves = readdirSync(join(env.XDG_CACHE_HOME, 'srds/curves'));
+  assert.equal(curves.length, 1);
+  // ONNX Runtime would keep an identifier there and report to its makers.
+  assert.deepEqual(readdirSync(env.XDG_CACHE_HOME), ['srds']);
+  const curve = join(env.XDG_CACHE_HOME, 'srds/curves', curves[0]);
+  // One that other work disturbed is written down, and measured again.
+  const written = JSON.stringify({ ...(JSON.parse(readFileSync(curve, 'utf8')) as object), steady: true });
+  writeFileSync(curve, written);
+  assert.equal(report.parse(JSON.parse((await srds(...args)).stdout)).sampler, sampler);
+  assert.equal(readFileSync(curve, 'utf8'), written);
+  const disturbed = written.replace('"steady":true', '"steady":false');
+  writeFileSync(curve, disturbed);
+  assert.equal((await srds(...args)).code, 0);
+  assert.notEqual(readFileSync(curve, 'utf8'), disturbed);
+  const exact = JSON.parse((await srds(...args, '--sampler', 'auto', '--tolerance', '0')).stdout) as object;
+  assert.equal(report.parse(exact).sampler, 'serial');
+  // A machine on which batches cost nothing more.
+  const points = [2, 4, 8].map((rows) => ({ rows, seconds: 0.01 }));
+  writeFileSync(curve, JSON.stringify({ points, hostSeconds: 0 }));
+  assert.notEqual(report.parse(JSON.parse((await srds(...args, '--steps', '25')).stdout)).sampler, 'serial');
+  const plain = [...args, '--guidance', '1'];
+  await srds(...plain);
+  for (const name of readdirSync(join(env.XDG_CACHE_HOME, 'srds/curves'))) {
+    const free = [1, 8].map((rows) => ({ rows, seconds: 0.01 }));
+    if (name !== curves[0])
+      writeFileSync(join(env.XDG_CACHE_HOME, 'srds/curves', name), JSON.stringify({ points: free }));
+  }
+  assert.equal(report.parse(JSON.parse((await srds(...plain, '--steps', '120')).stdout)).sampler, 'picard');
+  // One that is broken is in no one's way, and measured again by who needs it.
+  writeFileSync(curve, '{"points": []}');
+  assert.equal((await srds(...args, '--sampler', 'srds')).code, 0);
+  assert.equal((await srds(...args)).code, 0);
+  assert.match(readFileSync(curve, 'utf8'), /"rows"/);
+});
+
+test('a curve is measured anew when that is asked for, also where no lane holds an evaluation', async () => {
+  const { code, stdout } = await srds('plan', ...TINY, '--fresh', '--lanes', '1', '--steps', '9', '--json');
+  assert.equal(code, 0);
+  const { machine } = JSON.parse(stdout) as { machine: { devices: { points: { rows: number }[] }[] } };
+  assert.deepEqual(
+    machine.devices[0].points.map(({ rows }) => rows),
+    [2],
+  );
+});
+
+test('a trace is written and drawn, as SVG and as a page', async () => {
+  const drawn = await srds(
+    'generate',
+    'a',
+    ...TINY,
+    '--steps',
+    '6',
+    '--sampler',
+    'srds',
+    '--workers',
+    '2',
+    '--compare',
+    '--trace',
+    't.json',
+    '--out',
+    't.png',
+  );
+  assert.equal(drawn.code, 0, drawn.stderr);
+  const trace = JSON.parse(readFileSync(join(cwd, 't.json'), 'utf8')) as {
+    batches: { begin: number; end: number; graph: string; device: string; evaluations: number[][] }[];
+    iterations: unknown[];
+  };
+  assert.ok(trace.iterations.length >= 2);
+  const evaluations = trace.batches.filter(({ graph }) => graph === 'unet').flatMap((batch) => batch.evaluations);
+  assert.equal(new Set(evaluations.map((place) => place.join())).size, evaluations.length);
+  assert.ok(trace.batches.every(({ begin, end }) => end > begin));
+  // Two processes are two lanes, in neither of which batches overlap.
+  assert.deepEqual([...new Set(trace.batches.map(({ device }) => device))].sort(), ['cpu 1', 'cpu 2']);
+  for (const device of ['cpu 1', 'cpu 2']) {
+    const own = trace.batches.filter((batch) => batch.device === device).sort((a, b) => a.begin - b.begin);
+    assert.ok(own.every(({ begin }, k) => k === 0 || begin >= own[k - 1].end));
+  }
+  for (const [out, start] of [
+    ['t.svg', '<svg'],
+    ['t.html', '<!doctype html>'],
+  ]) {
+    assert.equal((await srds('trace', 't.json', '--out', out)).code, 0);
+    const text = readFileSync(join(cwd, out), 'utf8');
+    assert.ok(text.startsWith(start));
+    assert.doesNotMatch(text, /https?:\/\/(?!www\.w3\.org\/)/);
+  }
+  await refused(2, /\.svg or \.html/, 'trace', 't.json', '--out', 't.txt');
+  await refused(2, /a trace in t\.png/, 'trace', 't.png');
+  await refused(2, /a trace at none\.json/, 'trace', 'none.json');
+});
+
+test('bench writes its results as JSON, Markdown and a page, and says what differs', async () => {
+  const args = [
+    'bench',
+    ...TINY,
+    '--steps',
+    '3',
+    '--prompts',
+    '1',
+    '--samplers',
+    'srds,picard,srds-vanilla',
+    '--out',
+    'bench',
+  ];
+  const { code, stdout, stderr } = await srds(...args);
+  assert.equal(code, 0, stderr);
+  assert.deepEqual(readdirSync(join(cwd, 'bench')).sort(), ['report.html', 'results.json', 'table.md']);
+  assert.equal(readFileSync(join(cwd, 'bench/table.md'), 'utf8'), stdout);
+  const { measurements } = JSON.parse(readFileSync(join(cwd, 'bench/results.json'), 'utf8')) as {
+    measurements: { contestant: string; seconds: number; critical: number; error: { mean: number } }[];
+  };
+  assert.deepEqual(
+    measurements.map(({ contestant }) => contestant),
+    ['serial', 'srds', 'picard', 'srds-vanilla'],
+  );
+  assert.ok(measurements.every(({ seconds, critical }) => seconds > 0 && critical >= 1));
+  assert.equal(measurements[0].error.mean, 0);
+  await refused(2, /names of serial/, 'bench', '--samplers', 'other');
+  await refused(2, /number of prompts/, 'bench', '--prompts', '0');
+});

@@ -1,0 +1,221 @@
+import assert from 'node:assert/strict';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, afterEach, beforeEach, test } from 'node:test';
+import sharp from 'sharp';
+import { decodeNpy, encodeNpy } from 'srds/tensor';
+import { srdsCli } from '../support/cli.js';
+import { assertSameImage, fixture, reference, relativeError } from '../support/fixtures.js';
+
+const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
+after(() => rmSync(scratch, { recursive: true }));
+let cwd = '';
+beforeEach(() => (cwd = mkdtempSync(join(scratch, 'run-'))));
+afterEach(() => rmSync(cwd, { recursive: true }));
+
+const generate = (...args: string[]) => srdsCli(['generate', ...args], { cwd });
+
+/** A fixture model with files that are changed, or taken away. */
+function changed(model: string, files: Readonly<Record<string, string | object | undefined>>): string {
+  const folder = join(cwd, 'model');
+  cpSync(fixture(`models/${model}`), folder, { recursive: true });
+  for (const [name, content] of Object.entries(files)) {
+    const path = join(folder, name);
+    if (content === undefined) rmSync(path, { recursive: true });
+    else if (typeof content === 'string') writeFileSync(path, content);
+    else writeFileSync(path, JSON.stringify({ ...(JSON.parse(readFileSync(path, 'utf8')) as object), ...content }));
+  }
+  return folder;
+}
+
+test('generate takes a solver, a spacing, a prediction, an image and noise, and equals diffusers', async () => {
+  const cases: [string, string[]][] = [
+    ['init_heun', ['--solver', 'heun', '--strength', '0.5', '--init', 'init.png']],
+    ['euler_trailing', ['--solver', 'euler', '--spacing', 'trailing', '--steps', '7']],
+    ['ddim_eta', ['--solver', 'ddim', '--eta', '0.5', '--prediction', 'epsilon']],
+    ['dpm2m', ['--solver', 'dpm2m', '--sampler', 'serial', '--low-memory']],
+  ];
+  for (const [name, args] of cases) {
+    const expected = reference(`refs/solvers/${name}`);
+    const { model, prompt, seed } = expected.metadata;
+    if ('init' in expected.tensors) {
+      const [height, width] = expected.shape('init');
+      await sharp(expected.bytes('init'), { raw: { width, height, channels: 3 } })
+        .png()
+        .toFile(join(cwd, 'init.png'));
+    }
+    const common = ['--model', fixture(`models/${model}`), '--guidance', '7.5', '--seed', seed, '--tolerance', '0'];
+    const outputs = ['--out', 'o.png', '--latents', 'o.npy', '--json'];
+    const { code, stdout, stderr } = await generate(prompt, '--steps', '10', ...common, ...outputs, ...args);
+    assert.equal(code, 0, stderr);
+    assert.ok(relativeError(decodeNpy(readFileSync(join(cwd, 'o.npy'))).data, expected.floats('latents')) < 1e-4);
+    assertSameImage(await sharp(join(cwd, 'o.png')).raw().toBuffer(), expected.bytes('image_uint8'));
+    const report = JSON.parse(stdout) as Record<string, unknown>;
+    assert.equal(report.solver, args[1]);
+    assert.equal(report.strength, name === 'init_heun' ? 0.5 : undefined);
+    assert.equal(report.eta, name === 'ddim_eta' ? 0.5 : undefined);
+    assert.equal(report.spacing, name === 'euler_trailing' ? 'trailing' : undefined);
+  }
+  const expected = reference('refs/sd15/ddim_leading_N10_p0_seed0');
+  writeFileSync(join(cwd, 'noise.npy'), encodeNpy(expected.floats('latents_initial'), [1, 4, 8, 8]));
+  const args = ['--model', fixture('models/sd15'), '--guidance', '7.5', '--steps', '10', '--tolerance', '0'];
+  const drawn = await generate(
+    expected.metadata.prompt,
+    ...args,
+    '--noise',
+    'noise.npy',
+    '--seed',
+    '9',
+    '--latents',
+    'n.npy',
+  );
+  assert.equal(drawn.code, 0, drawn.stderr);
+  const last = expected.floats('latents_steps').slice(-256);
+  assert.ok(relativeError(decodeNpy(readFileSync(join(cwd, 'n.npy'))).data, last) < 1e-4);
+});
+
+test('the PNG carries the solver in the names of web UIs', async () => {
+  const args = ['--model', fixture('models/sdxl'), '--steps', '3', '--out', 'a.png', '--guidance-rescale', '0.5'];
+  await generate('a red ball', ...args, '--solver', 'dpm2m', '--sampler', 'serial', '--spacing', 'trailing');
+  const text = readFileSync(join(cwd, 'a.png')).toString('latin1');
+  assert.match(text, /Steps: 3, Sampler: DPM\+\+ 2M, CFG scale: 5/);
+  assert.match(text, /Guidance rescale: 0\.5, Spacing: trailing/);
+  assert.doesNotMatch(text, /Negative prompt/);
+});
+
+test('inspect shows what a folder holds and how it will be run', async () => {
+  const { code, stdout } = await srdsCli(['inspect', fixture('models/sdxl'), '--json'], { cwd });
+  assert.equal(code, 0);
+  const report = JSON.parse(stdout) as {
+    kind: string;
+    timesteps: { kind: string };
+    scheduler: { class: string; solver: string };
+    graphs: { name: string; bytes: number; inputs: { name: string; type: string; dims: unknown[] }[] }[];
+    memory: { weights: number; lowMemoryWeights: number };
+  };
+  assert.deepEqual([report.kind, report.timesteps.kind, report.scheduler.solver], ['sdxl', 'rewritten', 'euler']);
+  assert.deepEqual(
+    report.graphs.map(({ name, bytes }) => [name, bytes]),
+    [
+      ['text_encoder', 235447],
+      ['text_encoder_2', 241321],
+      ['unet', 841966],
+      ['vae_decoder', 164348],
+      ['vae_encoder', 121016],
+    ],
+  );
+  assert.deepEqual(report.graphs[2].inputs, [
+    { name: 'sample', type: 'float32', dims: ['batch_size', 4, 'height', 'width'] },
+    { name: 'timestep', type: 'float32', dims: [] },
+    { name: 'encoder_hidden_states', type: 'float32', dims: ['batch_size', 'sequence_length', 64] },
+    { name: 'text_embeds', type: 'float32', dims: ['batch_size', 32] },
+    { name: 'time_ids', type: 'float32', dims: ['batch_size', 6] },
+  ]);
+  assert.ok(report.memory.lowMemoryWeights < report.memory.weights);
+  const bundled = await srdsCli(['inspect'], { cwd });
+  assert.match(bundled.stdout, /Model {7}scenes-128: Stable Diffusion, one text encoder\n/);
+  assert.match(bundled.stdout, /Timesteps {3}one a row: /);
+});
+
+test('a folder that cannot be used is one line that says what was found and what would work', async () => {
+  const cases: [string, Record<string, string | object | undefined>, number, RegExp][] = [
+    [
+      'sd15',
+      { 'model_index.json': { _class_name: 'FluxPipeline' } },
+      4,
+      /StableDiffusionXLPipeline.*found FluxPipeline/,
+    ],
+    ['sdxl', { 'model_index.json': { requires_aesthetics_score: true } }, 4, /found an SDXL refiner/],
+    [
+      'sd15',
+      { 'scheduler/scheduler_config.json': { _class_name: 'LCMScheduler' } },
+      4,
+      /LCMScheduler.*use a model with DDIM/,
+    ],
+    [
+      'sd15',
+      { 'scheduler/scheduler_config.json': { _class_name: 'UniPCMultistepScheduler' } },
+      2,
+      /UniPC.*--solver; ddim/,
+    ],
+    [
+      'sdxl',
+      { 'scheduler/scheduler_config.json': { use_exponential_sigmas: true } },
+      4,
+      /use_exponential_sigmas is not/,
+    ],
+    [
+      'sd15',
+      { 'scheduler/scheduler_config.json': { rescale_betas_zero_snr: true, timestep_spacing: 'trailing' } },
+      2,
+      /zero terminal SNR.*found epsilon.*solver euler/,
+    ],
+    ['sdxl', { 'text_encoder_2/model.onnx': undefined }, 3, /no text_encoder_2\/model\.onnx/],
+    ['sdxl', { text_encoder_2: undefined }, 3, /no text_encoder_2\/config\.json/],
+    ['sdxl', { 'tokenizer_2/vocab.json': undefined }, 3, /no tokenizer_2\/vocab\.json/],
+    ['sdxl', { 'text_encoder_2/config.json': { vocab_size: 100 } }, 4, /tokenizer_2.*the text encoder has 100/],
+    ['sdxl', { 'unet/config.json': { time_cond_proj_dim: 256 } }, 4, /told the guidance scale/],
+    [
+      'sdxl',
+      { 'model_index.json': { _class_name: 'StableDiffusionPipeline' } },
+      4,
+      /the inputs sample, .*found .*time_ids/,
+    ],
+    ['sd15', { 'unet/model.onnx': 'no graph' }, 4, /unet\/model\.onnx/],
+  ];
+  for (const [model, files, code, message] of cases) {
+    const folder = changed(model, files);
+    const { code: ended, stderr, stdout } = await generate('a', '--model', folder, '--steps', '2');
+    assert.match(stderr, message);
+    assert.match(stderr, /^srds: [^\n]+\n$/);
+    assert.deepEqual([ended, stdout], [code, '']);
+    if (code === 2) assert.equal((await generate('a', '--model', folder, '--steps', '2', '--solver', 'euler')).code, 0);
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('options that do not go together are one line that says what would', async () => {
+  writeFileSync(join(cwd, 'text.png'), 'no image');
+  writeFileSync(join(cwd, 'few.npy'), encodeNpy(new Float32Array(10), [10]));
+  await sharp({ create: { width: 64, height: 64, channels: 4, background: '#ff000080' } })
+    .webp()
+    .toFile(join(cwd, 'ok.webp'));
+  const cases: [string[], number, RegExp][] = [
+    [['--init', 'text.png'], 2, /an image at text\.png, found .*give a PNG/],
+    [['--init', 'nowhere.png'], 2, /an image at nowhere\.png/],
+    [['--strength', '0.5'], 2, /give one with --init/],
+    [['--init', 'ok.webp', '--strength', '2'], 2, /a strength from 0 to 1/],
+    [['--init', 'ok.webp', '--strength', '0.01'], 2, /at least one step, found 0\.01 of 5 steps/],
+    [['--noise', 'few.npy'], 2, /initial noise of shape \[1, 4, 8, 8\], found float32 of shape \[10\]/],
+    [['--noise', 'text.png'], 2, /noise in text\.png, found no \.npy file/],
+    [['--solver', 'pndm', '--sampler', 'srds'], 2, /pndm, a multistep one; use ddim, .*serial/],
+    [['--solver', 'magic'], 2, /Allowed choices are ddim, ddpm/],
+    [['--eta', '0.5', '--solver', 'heun'], 2, /eta with the solver ddim only/],
+    [['--guidance-rescale', '1.5'], 2, /guidance rescale/],
+    [['--prediction', 'sample', '--solver', 'pndm', '--sampler', 'serial'], 4, /prediction_type/],
+  ];
+  for (const [args, code, message] of cases) {
+    const ended = await generate('a', '--model', fixture('models/sd15'), '--steps', '5', ...args);
+    assert.match(ended.stderr, message);
+    assert.match(ended.stderr, /^srds: [^\n]+\n$/);
+    assert.equal(ended.code, code, ended.stderr);
+  }
+  const drawn = await generate(
+    'a',
+    '--model',
+    fixture('models/sd15'),
+    '--steps',
+    '5',
+    '--init',
+    'ok.webp',
+    '--out',
+    'o.png',
+  );
+  assert.equal(drawn.code, 0, drawn.stderr);
+  const without = changed('sd15', { vae_encoder: undefined });
+  const none = await generate('a', '--model', without, '--steps', '5', '--init', 'ok.webp');
+  assert.match(none.stderr, /a VAE encoder .*no vae_encoder\/model\.onnx/);
+  assert.equal(none.code, 3);
+  assert.ok(existsSync(join(cwd, 'o.png')));
+});

@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { start } from '../support/cli.js';
+import { ROOT } from '../support/fixtures.js';
+import { addressOf, assertError, childrenOf, metric, post, ready, SD15, startTiny, until } from '../support/server.js';
+
+const GENERATE = '/v1/images/generations';
+
+test('a device process that is killed while it draws is replaced, and the image is the same', async () => {
+  const { child } = start(['serve', '--port', '0', '--model', SD15, '--threads', '1']);
+  const base = await addressOf(child);
+  await ready(base);
+  const wish = { prompt: 'a red ball', seed: 3, steps: 200, sampler: 'serial' };
+  const imageOf = ({ body }: { body: unknown }) => (body as { data: { b64_json: string }[] }).data[0].b64_json;
+  const expected = imageOf(await post(base, GENERATE, wish));
+  const again = post(base, GENERATE, wish);
+  await until(async () => (await metric(base, 'srds_running')) === 1);
+  for (const pid of await childrenOf(child.pid!)) process.kill(pid, 'SIGKILL');
+  assert.equal(imageOf(await again), expected);
+  // A hang-up opens the models anew; whoever asks meanwhile does not notice.
+  const before = await childrenOf(child.pid!);
+  const meanwhile = post(base, GENERATE, wish);
+  child.kill('SIGHUP');
+  assert.equal(imageOf(await meanwhile), expected);
+  assert.equal(imageOf(await post(base, GENERATE, wish)), expected);
+  const now = await childrenOf(child.pid!);
+  assert.ok(now.length > 0 && now.every((pid) => !before.includes(pid)));
+  child.kill('SIGTERM');
+  await new Promise((resolve) => child.once('close', resolve));
+});
+
+test('SIGTERM lets those who run and wait come to their end, refuses others, and leaves nothing', async () => {
+  const { child, ended } = start(['serve', '--port', '0', '--model', SD15, '--threads', '1'], {
+    env: { SRDS_CONCURRENCY: '1', SRDS_API_KEY: 'a-variable-that-is-not-read' },
+  });
+  const base = await addressOf(child);
+  await ready(base);
+  const ask = () => post(base, GENERATE, { prompt: 'a', steps: 100, sampler: 'serial' });
+  const two = [ask(), ask()];
+  await until(async () => (await metric(base, 'srds_queue_length')) === 1);
+  const pids = await childrenOf(child.pid!);
+  child.kill('SIGTERM');
+  await until(async () => (await fetch(`${base}/healthz/ready`)).status === 503);
+  const late = await ask();
+  assert.equal(late.status, 503);
+  assertError(late.body, 'a server that ends');
+  assert.deepEqual(
+    (await Promise.all(two)).map(({ status }) => status),
+    [200, 200],
+  );
+  const { code, stdout } = await ended;
+  assert.equal(code, 0);
+  assert.match(stdout, /"msg":"ended"\}\n$/);
+  assert.match(stdout, /"variable":"SRDS_API_KEY","msg":"no setting has this variable"/);
+  assert.doesNotMatch(stdout, /prompt/);
+  for (const pid of pids) assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
+});
+
+test('an answer that is being read slowly is sent whole before the server ends', async () => {
+  const { child, ended } = start(['serve', '--port', '0', '--model', SD15, '--threads', '1', '--max-pixels', '300000']);
+  const base = await addressOf(child);
+  await ready(base);
+  const wish = { prompt: 'a', steps: 1, n: 6, size: '512x512', sampler: 'serial', guidance: 1 };
+  const response = await fetch(base + GENERATE, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(wish),
+  });
+  child.kill('SIGTERM');
+  await delay(1000);
+  const { data } = (await response.json()) as { data: unknown[] };
+  assert.equal(data.length, 6);
+  assert.equal((await ended).code, 0);
+});
+
+test('SIGTERM gives up what does not end in time: an answer for each, then the end', async () => {
+  const { child, ended } = start([
+    'serve',
+    '--port',
+    '0',
+    '--model',
+    SD15,
+    '--threads',
+    '1',
+    '--concurrency',
+    '1',
+    '--drain',
+    '0.2',
+  ]);
+  const base = await addressOf(child);
+  await ready(base);
+  const ask = (more: object) => post(base, GENERATE, { prompt: 'a', steps: 250, n: 5, sampler: 'serial', ...more });
+  const two = [ask({}), ask({})];
+  await until(async () => (await metric(base, 'srds_queue_length')) === 1);
+  child.kill('SIGTERM');
+  for (const { status, body } of await Promise.all(two)) {
+    assert.equal(status, 503);
+    assertError(body, 'a server that ends');
+  }
+  assert.equal((await ended).code, 0);
+});
+
+test('what a server cannot start with is one line, with an exit code of its own', async () => {
+  const other = await startTiny();
+  const cases: [string[], number, RegExp][] = [
+    [['--port', new URL(other.url).port], 9, /expected to listen on 127\.0\.0\.1, port \d+, found .*EADDRINUSE/],
+    [['--host', '0.0.0.0'], 2, /API keys to listen on 0\.0\.0\.0/],
+    [['--port', 'x'], 2, /a fitting --port, found "x" in the command line: expected number/],
+    [['--device', 'cuda'], 8, /cuda:0 to be ready for use/],
+    [['--model', '/nowhere'], 3, /nowhere/],
+    [['--model', SD15, '--model', SD15], 2, /different names, found sd15 twice/],
+    [['--config', '/nowhere'], 2, /settings of a server in \/nowhere, found ENOENT/],
+    [['--config', join(ROOT, 'tsconfig.json')], 2, /settings of a server in .*tsconfig\.json, found .*compilerOptions/],
+  ];
+  try {
+    for (const [args, exit, pattern] of cases) {
+      const { code, stderr } = await start(['serve', ...args, '--log-level', 'silent']).ended;
+      assert.equal(code, exit, stderr);
+      assert.match(stderr, /^srds: expected [^\n]+, found [^\n]+; [^\n]+\n$/);
+      assert.match(stderr, pattern);
+    }
+  } finally {
+    await other.close();
+  }
+  const { code, stderr } = await start(['serve'], { env: { SRDS_QUEUE: 'many' } }).ended;
+  assert.equal(code, 2);
+  assert.match(stderr, /a fitting SRDS_QUEUE, found "many" in the environment: expected number/);
+});
+
+test('the command line counts more than the environment, and that more than the file', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'srds-'));
+  const file = join(folder, 'srds.json');
+  writeFileSync(
+    file,
+    JSON.stringify({ port: 0, models: [SD15], threads: 1, maxSteps: 3, maxImages: 3, logPrompts: true }),
+  );
+  const { child, ended } = start(['serve', '--config', file, '--max-steps', '5'], {
+    env: { SRDS_MAX_STEPS: '4', SRDS_MAX_IMAGES: '2', SRDS_API_KEYS: 'one-of-two,the-other' },
+  });
+  try {
+    const base = await addressOf(child);
+    await ready(base);
+    const key = { authorization: 'Bearer the-other' };
+    assert.equal((await post(base, GENERATE, { prompt: 'a' })).status, 401);
+    assert.equal((await post(base, GENERATE, { prompt: 'said in the log', steps: 5 }, key)).status, 200);
+    assert.equal((await post(base, GENERATE, { prompt: 'a', steps: 6 }, key)).status, 400);
+    assert.equal((await post(base, GENERATE, { prompt: 'a', n: 3 }, key)).status, 400);
+  } finally {
+    child.kill('SIGTERM');
+    rmSync(folder, { recursive: true });
+  }
+  const { stdout } = await ended;
+  assert.match(stdout, /"prompt":"said in the log"/);
+});

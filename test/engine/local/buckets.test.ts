@@ -1,0 +1,295 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { LocalEngine, parseDevices, type Evaluation, type LocalEngineOptions, type Precision } from 'srds/engine';
+import { Generator } from 'srds/random';
+import { float32 } from 'srds/tensor';
+import { fixture, ROOT } from '../../support/fixtures.js';
+import { changeModel, makeHalf } from '../../support/onnx.js';
+
+const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
+after(() => rmSync(scratch, { recursive: true }));
+
+const random = new Generator(3);
+const SAMPLES = Array.from({ length: 5 }, () => float32(random.randn(4096), [4, 32, 32]));
+const TEXTS = [1, 2].map(() => float32(random.randn(32 * 128), [32, 128]));
+const BUNDLED = `${ROOT}models/scenes-128/unet/model.onnx`;
+
+/** What the bundled UNet says of some samples, two rows each. */
+async function outputsOf(
+  count: number,
+  options: LocalEngineOptions,
+  { precision, ...wanted }: { precision?: Precision | 'auto' } & Pick<Evaluation, 'combine' | 'sums'> = {},
+) {
+  const engine = await LocalEngine.open({ unet: { path: BUNDLED, perRow: 'timestep', precision } }, options);
+  try {
+    const conditioning = TEXTS.map((text) => engine.register({ encoder_hidden_states: text }));
+    const batch = SAMPLES.slice(0, count).map((sample, k): Evaluation => ({
+      graph: 'unet',
+      output: 'out_sample',
+      inputs: { sample, timestep: float32(Float32Array.of(990 - 200 * k), []) },
+      conditioning,
+      ...wanted,
+    }));
+    return { result: await engine.run(batch), info: engine.graphs.get('unet')!, maxRows: engine.maxRows };
+  } finally {
+    await engine.close();
+  }
+}
+
+const worst = (a: readonly (readonly Float32Array[])[], b: readonly (readonly Float32Array[])[]) =>
+  Math.max(
+    ...a.flatMap((rows, e) => rows.flatMap((row, r) => [...row].map((value, k) => Math.abs(value - b[e][r][k])))),
+  );
+
+test('batches are filled up to a lane and cut where none holds them; a row is the same in each batch of a lane', async () => {
+  const plain = (await outputsOf(5, {})).result;
+  assert.equal(plain.rows, 10);
+  const { result, maxRows } = await outputsOf(5, { lanes: [4, 2] });
+  assert.deepEqual([result.rows, maxRows], [4 + 4 + 2, 4]);
+  assert.ok(worst(result.outputs, plain.outputs) < 1e-4);
+  const few = (await outputsOf(3, { lanes: [8] })).result;
+  const alone = (await outputsOf(1, { lanes: [8] })).result;
+  assert.deepEqual([few.rows, alone.rows], [8, 8]);
+  assert.deepEqual(alone.outputs[0], few.outputs[0]);
+});
+
+test('whatever conditioning a lane had before and shares in a batch, a row is === the row alone', async () => {
+  const engine = await LocalEngine.open({ unet: { path: BUNDLED, perRow: 'timestep' } }, { lanes: [6] });
+  try {
+    const texts = Array.from({ length: 3 }, () => float32(random.randn(32 * 128), [32, 128]));
+    const ids = texts.map((text) => engine.register({ encoder_hidden_states: text }));
+    const evaluation = (sample: number, ...conditioning: string[]): Evaluation => ({
+      graph: 'unet',
+      output: 'out_sample',
+      inputs: { sample: SAMPLES[sample], timestep: float32(Float32Array.of(500), []) },
+      conditioning,
+    });
+    const [a, b, c] = ids;
+    const alone: Record<string, Float32Array> = {};
+    for (const id of ids) [[alone[id]]] = (await engine.run([evaluation(0, id)])).outputs;
+    assert.notDeepEqual(alone[a], alone[b]);
+    for (const batch of [[[b, a]], [[c], [a], [b, b]], [[a]], [[c, a], [a, c], [c]]]) {
+      const { outputs } = await engine.run(batch.map((rows) => evaluation(0, ...rows)));
+      assert.deepEqual(
+        outputs,
+        batch.map((rows) => rows.map((id) => alone[id])),
+      );
+    }
+    // One that takes another's place, and is given with the evaluation.
+    engine.release(b);
+    const { graph, output, inputs } = evaluation(0);
+    const given = { graph, output, inputs: { ...inputs, encoder_hidden_states: texts[1] } };
+    const { outputs } = await engine.run([given]);
+    assert.deepEqual(outputs, [[alone[b]]]);
+  } finally {
+    await engine.close();
+  }
+});
+
+/** Memory that a process holds. */
+function residentBytes(pid: number): number {
+  const [, pages] = readFileSync(`/proc/${pid}/statm`, 'utf8').split(' ').map(Number);
+  return 4096 * pages;
+}
+
+test(
+  'where one device has opened a lane the others do too, and can be closed meanwhile',
+  { timeout: 30_000 },
+  async () => {
+    const plain = (await outputsOf(2, {})).result;
+    for (const wait of [false, true]) {
+      const engine = await LocalEngine.open(
+        { unet: { path: BUNDLED, perRow: 'timestep' } },
+        { lanes: [4], workers: 2, threads: 1 },
+      );
+      try {
+        const conditioning = TEXTS.map((text) => engine.register({ encoder_hidden_states: text }));
+        const batch = SAMPLES.slice(0, 2).map((sample, k): Evaluation => {
+          const inputs = { sample, timestep: float32(Float32Array.of(990 - 200 * k), []) };
+          return { graph: 'unet', output: 'out_sample', inputs, conditioning };
+        });
+        const before = engine.pids.map(residentBytes);
+        const { outputs } = await engine.run(batch);
+        assert.ok(worst(outputs, plain.outputs) < 1e-4);
+        // Each process comes to hold the graph's weights.
+        const grown = () => Math.min(...engine.pids.map((pid, k) => residentBytes(pid) - before[k]));
+        while (wait && grown() < 30e6) await delay(50);
+        conditioning.forEach((id) => engine.release(id));
+      } finally {
+        await engine.close();
+      }
+    }
+  },
+);
+
+test('half precision is near single, with float32 outside; auto leaves a CPU as it is', async () => {
+  const single = await outputsOf(2, {});
+  const half = await outputsOf(2, {}, { precision: 'float16' });
+  const difference = worst(half.result.outputs, single.result.outputs);
+  assert.ok(difference > 0 && difference < 0.02, String(difference));
+  assert.equal(half.info.precision, 'float16');
+  assert.deepEqual(
+    [...half.info.inputs, ...half.info.outputs].map(({ type }) => type),
+    ['float32', 'float32', 'float32', 'float32'],
+  );
+  const auto = await outputsOf(2, {}, { precision: 'auto' });
+  assert.deepEqual([auto.info.precision, auto.result.outputs], [undefined, single.result.outputs]);
+});
+
+test('graphs that take and give float16 do so inside', async () => {
+  const file = join(scratch, 'half.onnx');
+  changeModel(BUNDLED, file, makeHalf);
+  for (const lanes of [undefined, [2]]) {
+    const engine = await LocalEngine.open({ unet: { path: file, perRow: 'timestep' } }, { lanes });
+    try {
+      const info = engine.graphs.get('unet')!;
+      assert.ok([...info.inputs, ...info.outputs].every(({ type }) => type === 'float32'));
+      const conditioning = [engine.register({ encoder_hidden_states: TEXTS[0] })];
+      const inputs = { sample: SAMPLES[0], timestep: float32(Float32Array.of(500), []) };
+      const { outputs } = await engine.run([{ graph: 'unet', output: 'out_sample', inputs, conditioning }]);
+      assert.ok(outputs[0][0].every(Number.isFinite));
+    } finally {
+      await engine.close();
+    }
+  }
+  // Beside the graph in single precision it is taken where half is wanted, and only there.
+  for (const precision of ['float32', 'auto', 'float16'] as const) {
+    const engine = await LocalEngine.open({ unet: { path: BUNDLED, half: file, precision } });
+    assert.equal(engine.graphs.get('unet')?.precision, precision === 'float16' ? 'float16' : undefined);
+    await engine.close();
+  }
+});
+
+test('two rows are combined beside the network as they would be here', async () => {
+  const { result } = await outputsOf(3, {});
+  const combined = await outputsOf(3, {}, { combine: 5 });
+  combined.result.outputs.forEach((rows, e) => {
+    const [a, b] = result.outputs[e];
+    assert.equal(rows.length, 1);
+    assert.deepEqual(
+      rows[0],
+      a.map((value, k) => value + 5 * (b[k] - value)),
+    );
+  });
+});
+
+test('sums of input and output are computed beside the network, of one row or of two that are combined', async () => {
+  const { result } = await outputsOf(3, {});
+  const weights = [
+    [0.9, -0.3],
+    [1, 0],
+    [-2, 0.5],
+  ] as const;
+  for (const options of [{}, { lanes: [4, 2] }]) {
+    const summed = await outputsOf(3, options, { combine: 5, sums: { input: 'sample', weights } });
+    summed.result.outputs.forEach((rows, e) => {
+      assert.equal(rows.length, 3);
+      const [first, second] = result.outputs[e];
+      weights.forEach(([a, b], k) => {
+        const expected = first.map(
+          (value, j) => a * Number(SAMPLES[e].data[j]) + b * (value + 5 * (second[j] - value)),
+        );
+        assert.ok(worst([[rows[k]]], [[expected]]) < 1e-4);
+      });
+      assert.deepEqual(rows[1], SAMPLES[e].data);
+    });
+  }
+});
+
+test('a lane that memory does not suffice for is given up, and the batch runs in smaller ones', async () => {
+  const warnings: string[] = [];
+  const engine = await LocalEngine.open(
+    { unet: { path: fixture('models/sd21v/unet/model.onnx'), perRow: 'timestep' } },
+    { lanes: [2, 16, 4096], threads: 1, onWarning: (message) => warnings.push(message) },
+  );
+  try {
+    const text = float32(new Float32Array(77 * 32), [77, 32]);
+    const evaluation: Evaluation = {
+      graph: 'unet',
+      output: 'out_sample',
+      inputs: { sample: SAMPLES[0], timestep: float32(Float32Array.of(500), []) },
+      conditioning: [engine.register({ encoder_hidden_states: text })],
+    };
+    const run = (size: number) => engine.run(Array.from({ length: size }, () => evaluation));
+    await run(16);
+    // What the process has by now and a gibibyte more: far from what 4096 rows take.
+    const pid = String(engine.pids[0]);
+    const kibibytes = Number(/VmData:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]);
+    execFileSync('prlimit', ['--pid', pid, `--data=${(kibibytes + 2 ** 20) * 1024}`]);
+    const { rows, outputs } = await run(20);
+    assert.equal(rows, 32);
+    assert.ok(outputs.every(([row]) => row.every((value, k) => value === outputs[0][0][k] && Number.isFinite(value))));
+    assert.deepEqual(engine.lanes, [2, 16]);
+    assert.deepEqual(warnings, ['cpu has no memory for larger batches than 16 rows; it goes on with those']);
+    assert.deepEqual(engine.pids.map(String), [pid]);
+  } finally {
+    await engine.close();
+  }
+});
+
+/** Where a link leads; nowhere if it has just gone, as the one that lists the others has. */
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
+}
+
+test('nothing is left where tensors were handed over, whether a process ends or is killed', async () => {
+  const folder = process.platform === 'linux' ? '/dev/shm' : tmpdir();
+  const mine = () => readdirSync(folder).filter((name) => name.startsWith('srds-'));
+  const before = mine();
+  const engine = await LocalEngine.open({ unet: { path: BUNDLED } });
+  if (process.platform === 'linux') {
+    const files = readdirSync('/proc/self/fd')
+      .map((fd) => linkOf(`/proc/self/fd/${fd}`))
+      .filter((name) => name.includes('/mailbox'));
+    assert.ok(files.length > 0 && files.every((name) => name.endsWith('(deleted)')), files.join());
+  }
+  const opened = mine().filter((name) => !before.includes(name));
+  for (const pid of engine.pids) process.kill(pid, 'SIGKILL');
+  await engine.close();
+  // Those of other tests that run at the same time go too.
+  for (let k = 0; k < 100 && mine().some((name) => opened.includes(name)); k++) await delay(50);
+  assert.deepEqual(
+    mine().filter((name) => opened.includes(name)),
+    [],
+  );
+});
+
+test('devices by their names', () => {
+  assert.equal(parseDevices('auto'), 'auto');
+  assert.deepEqual(parseDevices('cuda, cuda:1,cpu,webgpu'), [
+    { kind: 'cuda', index: 0 },
+    { kind: 'cuda', index: 1 },
+    { kind: 'cpu', index: 0 },
+    { kind: 'webgpu', index: 0 },
+  ]);
+  for (const bad of [
+    '',
+    'gpu',
+    'cuda:',
+    'cuda:x',
+    'cuda:1:2',
+    'cpu:0',
+    'cpu,cpu',
+    'cuda,cuda:0',
+    'auto,cpu',
+    'cuda:-1',
+  ]) {
+    assert.throws(() => parseDevices(bad), { code: 'INVALID_OPTION' }, bad);
+  }
+});
+
+test('sizes of batches that make no sense, and no devices, are refused', async () => {
+  const files = { unet: { path: fixture('models/sd15/unet/model.onnx') } };
+  for (const options of [{ lanes: [] }, { lanes: [0] }, { lanes: [1.5] }, { lanes: [1e6] }, { devices: [] }]) {
+    await assert.rejects(LocalEngine.open(files, options), { code: 'INVALID_OPTION' });
+  }
+});

@@ -1,0 +1,168 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { LocalEngine, type Evaluation } from 'srds/engine';
+import { Generator } from 'srds/random';
+import { float32 } from 'srds/tensor';
+import { fixture, reference, ROOT } from '../../support/fixtures.js';
+
+/** An evaluation of the bundled UNet at `side` x `side` latents of zeros. */
+function zeros(conditioning: readonly string[], { t = 1, side = 32 } = {}): Evaluation {
+  const sample = float32(new Float32Array(4 * side * side), [4, side, side]);
+  const inputs = { sample, timestep: float32(Float32Array.of(t), []) };
+  return { graph: 'unet', output: 'out_sample', inputs, conditioning };
+}
+
+/** Registers a text of zeros. */
+function zeroText(engine: LocalEngine, length = 32): string[] {
+  return [engine.register({ encoder_hidden_states: float32(new Float32Array(length * 128), [length, 128]) })];
+}
+
+const UNET = { unet: { path: `${ROOT}models/scenes-128/unet/model.onnx` } };
+
+test('on the CPU every row of a batch is === the row alone, over threads and processes', async () => {
+  const random = new Generator(1);
+  const rows = Array.from({ length: 5 }, (_, k) => ({
+    sample: float32(random.randn(4096), [4, 32, 32]),
+    t: 999 - 150 * k,
+  }));
+  const text = float32(random.randn(32 * 128), [32, 128]);
+  const outputs: Float32Array[][] = [];
+  for (const options of [{ threads: 1 }, { threads: 2 }, { threads: 1, workers: 2 }]) {
+    const engine = await LocalEngine.open(UNET, options);
+    try {
+      const conditioning = [engine.register({ encoder_hidden_states: text })];
+      const batch = rows.map(({ sample, t }) => ({
+        graph: 'unet',
+        output: 'out_sample',
+        inputs: { sample, timestep: float32(Float32Array.of(t), []) },
+        conditioning,
+      }));
+      outputs.push((await engine.run(batch)).outputs.map(([row]) => row));
+      const alone = await Promise.all(batch.map((evaluation) => engine.run([evaluation])));
+      outputs.push(alone.flatMap(({ outputs: [[row]] }) => row));
+    } finally {
+      await engine.close();
+    }
+  }
+  for (const other of outputs.slice(1)) assert.deepEqual(other, outputs[0]);
+});
+
+test('one evaluation of a network equals torch', async () => {
+  for (const model of ['sd15', 'sd21v']) {
+    const probe = reference(`refs/${model}/probe`);
+    const engine = await LocalEngine.open({ unet: { path: fixture(`models/${model}/unet/model.onnx`) } });
+    try {
+      const [rows, ...dims] = probe.shape('sample');
+      const size = dims.reduce((a, b) => a * b);
+      const text = float32(probe.floats('encoder_hidden_states'), probe.shape('encoder_hidden_states').slice(1));
+      const conditioning = [engine.register({ encoder_hidden_states: text })];
+      const [samples, expected, times] = [
+        probe.floats('sample'),
+        probe.floats('out_sample'),
+        probe.numbers('timestep'),
+      ];
+      for (let k = 0; k < rows; k++) {
+        const inputs = {
+          sample: float32(samples.slice(k * size, (k + 1) * size), dims),
+          timestep: float32(Float32Array.of(times[k]), []),
+        };
+        const { outputs } = await engine.run([{ graph: 'unet', output: 'out_sample', inputs, conditioning }]);
+        outputs[0][0].forEach((value, j) => assert.ok(Math.abs(value - expected[k * size + j]) < 1e-5));
+      }
+    } finally {
+      await engine.close();
+    }
+  }
+});
+
+test('a process that is killed is replaced, what it was told is told again, and its batch is run again', async () => {
+  for (const workers of [1, 2]) {
+    const warnings: string[] = [];
+    const engine = await LocalEngine.open(UNET, { workers, onWarning: (message) => warnings.push(message) });
+    try {
+      const batch = Array<Evaluation>(8).fill(zeros(zeroText(engine)));
+      const expected = await engine.run(batch);
+      const running = engine.run(batch);
+      await delay(50);
+      const before = engine.pids;
+      process.kill(before[0], 'SIGKILL');
+      assert.deepEqual((await running).outputs, expected.outputs);
+      assert.deepEqual((await Promise.all([engine.run(batch), engine.run(batch)])).at(1)?.outputs, expected.outputs);
+      assert.equal(engine.pids.filter((pid) => !before.includes(pid)).length, 1);
+      assert.equal(warnings.length, 1);
+      assert.match(warnings[0], /SIGKILL; another takes its place/);
+      // One that nobody waits for any more is not.
+      const inVain = engine.run(batch, () => false);
+      await delay(50);
+      for (const pid of engine.pids) process.kill(pid, 'SIGKILL');
+      await assert.rejects(inVain, { code: 'ENGINE_FAILED', message: /SIGKILL/ });
+      assert.deepEqual((await engine.run(batch)).outputs, expected.outputs);
+    } finally {
+      await engine.close();
+    }
+  }
+});
+
+test('three processes that die one after the other are an error, from then on; closing still works', async () => {
+  const engine = await LocalEngine.open(UNET);
+  const batch = Array<Evaluation>(8).fill(zeros(zeroText(engine)));
+  const killed = new Set<number>();
+  const killing = setInterval(() => {
+    for (const pid of engine.pids.filter((pid) => !killed.has(pid))) {
+      killed.add(pid);
+      process.kill(pid, 'SIGKILL');
+    }
+  }, 5);
+  await assert.rejects(engine.run(batch), { code: 'ENGINE_FAILED', message: /SIGKILL/ });
+  clearInterval(killing);
+  assert.equal(killed.size, 3);
+  await assert.rejects(engine.run(batch), { code: 'ENGINE_FAILED' });
+  await engine.close();
+});
+
+test('closing ends a busy process and rejects what it was doing', async () => {
+  const engine = await LocalEngine.open(UNET);
+  const [pid] = engine.pids;
+  const batch = Array<Evaluation>(16).fill(zeros(zeroText(engine)));
+  const running = assert.rejects(engine.run(batch), { code: 'ENGINE_FAILED' });
+  await engine.close();
+  await running;
+  assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
+});
+
+test('an evaluation that the graph cannot run is an error, and the process lives on', async () => {
+  const engine = await LocalEngine.open(UNET);
+  try {
+    const text = zeroText(engine);
+    await assert.rejects(engine.run([zeros(text, { side: 31 })]), { code: 'ENGINE_FAILED' });
+    assert.equal((await engine.run([zeros(text, { side: 8 })])).outputs[0][0].length, 4 * 8 * 8);
+  } finally {
+    await engine.close();
+  }
+});
+
+test('answers reach those who asked, also when one that fails overtakes others', async () => {
+  const engine = await LocalEngine.open(UNET);
+  try {
+    const text = zeroText(engine);
+    const small = (t: number, ids: readonly string[]) => zeros(ids, { t, side: 8 });
+    const one = async (t: number) => (await engine.run([small(t, text)])).outputs[0][0];
+    const alone = [await one(10), await one(900)];
+    const [a, bad, b] = await Promise.allSettled([one(10), engine.run([small(5, ['unknown'])]), one(900)]);
+    assert.equal(bad.status, 'rejected');
+    assert.deepEqual(
+      [a, b].map((settled) => settled.status === 'fulfilled' && settled.value),
+      alone,
+    );
+    const short = zeroText(engine, 8);
+    await assert.rejects(engine.run([small(1, text), small(1, short)]), /differ in shape/);
+  } finally {
+    await engine.close();
+  }
+});
+
+test('a file that is no graph is refused by name', async () => {
+  const file = fixture('models/sd15/model_index.json');
+  await assert.rejects(LocalEngine.open({ unet: { path: file } }), (error: Error) => error.message.includes(file));
+});

@@ -1,0 +1,322 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import {
+  cpSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, beforeEach, test } from 'node:test';
+import { srdsCli, start } from '../support/cli.js';
+import { fixture } from '../support/fixtures.js';
+
+const COMMIT = '0123456789abcdef0123456789abcdef01234567';
+const LARGE = 100_000;
+
+const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
+/** A repository as the hub would have it: the model, and files that no one needs. */
+const repository = join(scratch, 'repository');
+// Of SDXL, whose two tokenizers share files.
+cpSync(fixture('models/sdxl'), repository, { recursive: true });
+writeFileSync(join(repository, 'README.md'), 'a model');
+writeFileSync(join(repository, 'unet/diffusion_pytorch_model.safetensors'), Buffer.alloc(1000));
+
+const files = readdirSync(repository, { recursive: true, withFileTypes: true })
+  .filter((entry) => entry.isFile())
+  .map((entry) => join(entry.parentPath, entry.name).slice(repository.length + 1))
+  .sort();
+
+/** What the server was asked, and how it is to misbehave. */
+let asked: { path: string; range: string | undefined; token: string | undefined }[] = [];
+let breakAfter: number | undefined;
+let wrong: string | undefined;
+let busy = 0;
+let short = false;
+let slow = 0;
+let hostile: object | undefined;
+
+/** Speaks as much of the hub's API as a download needs. */
+function answer(request: IncomingMessage, response: ServerResponse): void {
+  const path = decodeURIComponent((request.url ?? '').split('?')[0]);
+  const { range, authorization } = request.headers;
+  asked.push({ path, range, token: authorization });
+  const json = (status: number, body: unknown) => {
+    response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+  };
+  const [, owner] = /^\/(?:api\/models\/)?([\w-]+)\//.exec(path) ?? [];
+  if (owner === 'private' && authorization !== 'Bearer hf_secret') return json(401, { error: 'Unauthorized' });
+  if (owner === 'missing') return json(404, { error: 'Repository not found' });
+  if (owner === 'down') return json(503, { error: 'down' });
+  const only = owner === 'torch' ? files.filter((name) => !name.endsWith('.onnx')) : files;
+  if (/^\/api\/models\/[^/]+\/[^/]+\/revision\//.test(path)) {
+    return path.endsWith('/no-such') ? json(404, { error: 'Revision Not Found' }) : json(200, info());
+  }
+  if (/^\/api\/models\/[^/]+\/[^/]+$/.test(path)) return json(200, info());
+  if (/^\/api\/models\/[^/]+\/[^/]+\/tree\//.test(path)) return json(200, hostile ? [hostile] : only.map(treeEntry));
+  const [, name] = /^\/[^/]+\/[^/]+\/resolve\/[0-9a-f]{40}\/(.*)$/.exec(path) ?? [];
+  if (!name) return json(404, { error: path });
+  if (busy > 0) return (busy--, json(503, { error: 'busy' }));
+  const content =
+    name === wrong ? Buffer.alloc(statSync(join(repository, name)).size) : readFileSync(join(repository, name));
+  const start = Number(/^bytes=(\d+)-$/.exec(range ?? '')?.[1] ?? 0);
+  if (short) return void response.writeHead(200).end('a page');
+  response.writeHead(start > 0 ? 206 : 200, { 'content-length': content.length - start });
+  if (breakAfter !== undefined && content.length - start > breakAfter) {
+    response.write(content.subarray(start, start + breakAfter), () => response.destroy());
+  } else {
+    setTimeout(() => response.end(content.subarray(start + 1)), slow);
+    response.write(content.subarray(start, start + 1));
+  }
+}
+
+function info() {
+  return {
+    _id: '1',
+    id: 'x/y',
+    sha: COMMIT,
+    private: false,
+    downloads: 0,
+    gated: false,
+    likes: 0,
+    lastModified: '2026-01-01',
+  };
+}
+
+function treeEntry(path: string) {
+  const content = readFileSync(join(repository, path));
+  const oid = createHash('sha1').update(`blob ${content.length}\0`).update(content).digest('hex');
+  const lfs = { oid: createHash('sha256').update(content).digest('hex'), size: content.length, pointerSize: 134 };
+  return { type: 'file', path, size: content.length, oid, ...(content.length > LARGE ? { lfs } : {}) };
+}
+
+const server = createServer(answer);
+let endpoint = '';
+/** Where no one listens. */
+let nowhere = '';
+before(async () => {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const other = createServer();
+  await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+  nowhere = `http://127.0.0.1:${(other.address() as AddressInfo).port}`;
+  await new Promise((resolve) => other.close(resolve));
+});
+after(() => {
+  server.close();
+  rmSync(scratch, { recursive: true });
+});
+
+let home = '';
+beforeEach(() => {
+  home = mkdtempSync(join(scratch, 'home-'));
+  asked = [];
+  [breakAfter, wrong, busy, short, slow, hostile] = [undefined, undefined, 0, false, 0, undefined];
+});
+
+const DRAW = ['--steps', '2', '--json', '--out', 'image.png'];
+const environment = (more: Record<string, string> = {}) => ({ HF_HOME: home, HF_ENDPOINT: endpoint, ...more });
+const draw = (model: string, more: Record<string, string> = {}) =>
+  srdsCli(['generate', 'a red ball', '--model', model, ...DRAW], { cwd: home, env: environment(more) });
+const fetched = () =>
+  asked.filter(({ path }) => path.includes('/resolve/')).map(({ path }) => path.split(`${COMMIT}/`)[1]);
+
+test('owner/name fetches what is needed, once, into the shared cache, and draws the image of the folder', async () => {
+  const drawn = await draw('someone/model');
+  assert.equal(drawn.code, 0, drawn.stderr);
+  const expected = files.filter((name) => !/README|safetensors/.test(name));
+  const unique = new Set(expected.map((name) => readFileSync(join(repository, name), 'latin1')));
+  assert.equal(fetched().length, unique.size);
+  assert.ok(fetched().every((name) => expected.includes(name)));
+  const storage = join(home, 'hub/models--someone--model');
+  assert.equal(readFileSync(join(storage, 'refs/main'), 'utf8'), COMMIT);
+  for (const name of expected) {
+    const at = join(storage, 'snapshots', COMMIT, name);
+    assert.ok(lstatSync(at).isSymbolicLink());
+    assert.deepEqual(readFileSync(at), readFileSync(join(repository, name)));
+  }
+  assert.deepEqual(
+    readdirSync(join(storage, 'blobs')).filter((name) => name.includes('incomplete')),
+    [],
+  );
+  assert.equal((JSON.parse(drawn.stdout) as { model: string }).model, 'someone/model');
+
+  const image = readFileSync(join(home, 'image.png'));
+  asked = [];
+  assert.equal((await draw('someone/model')).code, 0);
+  assert.deepEqual(fetched(), []);
+  const local = await srdsCli(['generate', 'a red ball', '--model', repository, ...DRAW], { cwd: scratch });
+  assert.equal(local.code, 0);
+  const pixels = (bytes: Buffer) => bytes.subarray(bytes.indexOf('IDAT'));
+  assert.deepEqual(pixels(readFileSync(join(scratch, 'image.png'))), pixels(image));
+
+  asked = [];
+  assert.equal((await draw('someone/model', { HF_HUB_OFFLINE: '1' })).code, 0);
+  assert.deepEqual(asked, []);
+  const cut = await draw('someone/model', { HF_ENDPOINT: nowhere });
+  assert.equal(cut.code, 0);
+  assert.match(
+    cut.stderr,
+    /srds: warning: the hub cannot be reached, so the copy in the cache is used.*ECONNREFUSED.*\n$/,
+  );
+});
+
+test('a revision, a token and a cache of its own are honoured', async () => {
+  const cache = join(home, 'elsewhere');
+  const drawn = await draw('private/model@fp32/onnx', { HF_TOKEN: 'hf_secret', HF_HUB_CACHE: cache });
+  assert.equal(drawn.code, 0, drawn.stderr);
+  assert.ok(asked.every(({ token }) => token === 'Bearer hf_secret'));
+  assert.ok(asked.some(({ path }) => path.endsWith('/revision/fp32/onnx')));
+  assert.equal(readFileSync(join(cache, 'models--private--model/refs/fp32/onnx'), 'utf8'), COMMIT);
+  assert.ok(!existsSync(join(home, 'hub')));
+});
+
+test('a connection that breaks again and again is taken up where it ended', async () => {
+  breakAfter = 150_000;
+  const drawn = await draw('someone/model');
+  assert.equal(drawn.code, 0, drawn.stderr);
+  const starts = asked
+    .filter(({ path }) => path.endsWith('unet/model.onnx'))
+    .map(({ range }) => Number(/^bytes=(\d+)-$/.exec(range ?? 'bytes=0-')?.[1]));
+  assert.ok(starts.length > 4);
+  assert.equal(starts[0], 0);
+  assert.ok(starts.every((start, k) => k === 0 || start >= starts[k - 1]));
+});
+
+test('what an earlier run left unfinished is taken up, also when that run was killed', async () => {
+  const first = await draw('someone/model');
+  assert.equal(first.code, 0);
+  const { lfs } = treeEntry('unet/model.onnx');
+  const blob = join(home, 'hub/models--someone--model/blobs', lfs!.oid);
+  writeFileSync(`${blob}.incomplete`, readFileSync(blob).subarray(0, 1234));
+  rmSync(blob);
+  asked = [];
+  assert.equal((await draw('someone/model')).code, 0);
+  assert.deepEqual(
+    asked.filter(({ path }) => path.includes('/resolve/')).map(({ range }) => range),
+    ['bytes=1234-'],
+  );
+});
+
+test('two processes that fetch the same model at once both draw', async () => {
+  slow = 300;
+  const both = await Promise.all([draw('someone/model'), draw('someone/model')]);
+  for (const { code, stderr } of both) assert.equal(code, 0, stderr);
+  assert.equal(fetched().length, new Set(fetched()).size);
+});
+
+test('Ctrl-C while something is fetched ends with exit code 130 and no lock; the next run goes on', async () => {
+  slow = 2000;
+  const { child, ended } = start(['generate', 'a red ball', '--model', 'someone/model', ...DRAW], {
+    cwd: home,
+    env: environment(),
+  });
+  while (fetched().length < 3) await new Promise((resolve) => setTimeout(resolve, 20));
+  child.kill('SIGINT');
+  const { code, stderr } = await ended;
+  assert.equal(code, 130, stderr);
+  const left = readdirSync(join(home, 'hub'), { recursive: true }).map(String);
+  assert.deepEqual(
+    left.filter((name) => name.endsWith('.lock')),
+    [],
+  );
+  slow = 0;
+  assert.equal((await draw('someone/model')).code, 0);
+});
+
+test('a lock that a dead process left is taken', async () => {
+  assert.equal((await draw('someone/model')).code, 0);
+  const { oid } = treeEntry('unet/config.json');
+  const blob = join(home, 'hub/models--someone--model/blobs', oid);
+  rmSync(blob);
+  mkdirSync(`${blob}.lock`);
+  const longAgo = new Date(Date.now() - 60_000);
+  utimesSync(`${blob}.lock`, longAgo, longAgo);
+  assert.equal((await draw('someone/model')).code, 0);
+  assert.ok(existsSync(blob) && !existsSync(`${blob}.lock`));
+});
+
+test('a server that is busy is asked again', async () => {
+  busy = 2;
+  assert.equal((await draw('someone/model')).code, 0);
+});
+
+test('every failure is one line that says what was found and what would work', async () => {
+  const cases: [string, Record<string, string>, number, RegExp][] = [
+    [
+      'missing/model',
+      {},
+      3,
+      /a model missing\/model@main .*no folder missing\/model, and none \(404\); check the name.*HF_TOKEN/,
+    ],
+    ['someone/model@no-such', {}, 3, /someone\/model@no-such.*404/],
+    ['private/model', {}, 3, /may not be read.*401.*set HF_TOKEN/],
+    ['private/model', { HF_TOKEN: 'hf_wrong' }, 3, /401.*that HF_TOKEN may read it/],
+    [
+      'torch/model',
+      {},
+      3,
+      /unet\/model\.onnx in torch\/model@main.*none of them an ONNX graph.*optimum-cli export onnx --model torch\/model/,
+    ],
+    ['down/model', {}, 7, /status 503; try again later/],
+    ['someone/model', { HF_ENDPOINT: nowhere }, 7, /reach http:\/\/127\.0\.0\.1:\d+.*ECONNREFUSED.*check the network/],
+    [
+      'someone/model',
+      { HF_HUB_OFFLINE: 'yes' },
+      3,
+      /in the cache .*HF_HUB_OFFLINE is set, found no folder someone\/model, and nothing/,
+    ],
+    ['someone/model', { HF_ENDPOINT: 'hub' }, 2, /an http address in HF_ENDPOINT, found "hub"/],
+    ['someone/model', { HF_TOKEN: 'hf_secret\nx' }, 2, /a token in HF_TOKEN, found characters that no token has/],
+    ['no-folder', {}, 3, /nothing at no-folder.*owner\/name/],
+    ['./no/folder', {}, 3, /nothing at \.\/no\/folder/],
+  ];
+  // Several at once: some wait before they ask again.
+  const all = await Promise.all(cases.map(([model, more]) => draw(model, more)));
+  for (const [i, [model, , code, message]] of cases.entries()) {
+    const ended = all[i];
+    assert.match(ended.stderr, message, model);
+    assert.match(ended.stderr, /^srds: [^\n]*\n$/);
+    assert.equal(ended.code, code, ended.stderr);
+    assert.equal(ended.stdout, '');
+  }
+  for (const entry of [
+    { type: 'file', path: '../../../escaped', size: 1, oid: 'a'.repeat(40) },
+    { type: 'file', path: 'unet/model.onnx', size: 1, oid: '../../../escaped' },
+  ]) {
+    hostile = entry;
+    const ended = await draw('someone/model');
+    assert.match(ended.stderr, /a listing of the repository, .*escaped.*no sound hub/);
+    assert.equal(ended.code, 7);
+  }
+  hostile = undefined;
+  short = true;
+  const page = await draw('someone/model');
+  assert.match(page.stderr, /the answer ended after 6 of \d+ bytes; check the network/);
+  assert.equal(page.code, 7);
+  short = false;
+  wrong = 'unet/model.onnx';
+  const damaged = await draw('someone/model');
+  assert.match(
+    damaged.stderr,
+    /\nsrds: expected unet\/model\.onnx of someone\/model, found content with another hash; run again; it is fetched anew\n$/,
+  );
+  assert.equal(damaged.code, 7);
+  wrong = 'tokenizer_2/merges.txt';
+  assert.match(
+    (await draw('someone/model', { HF_HOME: join(home, 'other') })).stderr,
+    /merges\.txt of someone\/model, found content with another hash/,
+  );
+  wrong = undefined;
+  assert.equal((await draw('someone/model')).code, 0);
+});

@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { Pipeline, SrdsError } from 'srds';
+import { fixture } from '../support/fixtures.js';
+
+const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
+const folder = join(scratch, 'model');
+cpSync(fixture('models/sd15'), folder, { recursive: true });
+after(() => rmSync(scratch, { recursive: true }));
+
+const files = readdirSync(folder, { recursive: true, withFileTypes: true })
+  .filter((entry) => entry.isFile())
+  .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
+  .sort();
+/** Not needed to draw an image from text, or only where another file lacks what it says. */
+const OPTIONAL = ['tokenizer/special_tokens_map.json', 'vae_encoder/config.json', 'vae_encoder/model.onnx'];
+
+/** The error of opening the folder, with a file replaced; undefined if it opens. */
+async function openWith(file: string, content: Uint8Array | string | undefined): Promise<SrdsError | undefined> {
+  const path = join(folder, file);
+  const original = readFileSync(path);
+  if (content === undefined) rmSync(path);
+  else writeFileSync(path, content);
+  try {
+    const pipeline = await Pipeline.open(folder);
+    await pipeline.close();
+    return undefined;
+  } catch (error) {
+    assert.ok(error instanceof SrdsError, String(error));
+    return error;
+  } finally {
+    writeFileSync(path, original);
+  }
+}
+
+function assertRefused(error: SrdsError | undefined, file: string, codes: readonly string[]): void {
+  assert.ok(error, `${file} was accepted`);
+  assert.ok(codes.includes(error.code), `${file}: ${error.code}`);
+  assert.doesNotMatch(error.message, /\n/);
+  assert.match(error.message, new RegExp(file.startsWith('tokenizer') ? 'tokenizer' : file.replace('.', '\\.')));
+}
+
+test('the folder as it is opens', async () => {
+  assert.equal(await openWith('model_index.json', readFileSync(join(folder, 'model_index.json'))), undefined);
+});
+
+for (const file of files.filter((name) => !OPTIONAL.includes(name))) {
+  const whole = readFileSync(join(folder, file));
+  test(`${file} missing, empty or truncated is refused by name`, async () => {
+    assertRefused(await openWith(file, undefined), file, ['MODEL_NOT_FOUND']);
+    assertRefused(await openWith(file, ''), file, ['MODEL_INVALID']);
+    for (const share of [0.3, 0.6, 0.97]) {
+      assertRefused(await openWith(file, whole.subarray(0, Math.floor(share * whole.length))), file, ['MODEL_INVALID']);
+    }
+  });
+}
+
+test('files that are not needed may be missing', async () => {
+  for (const file of OPTIONAL) assert.equal(await openWith(file, undefined), undefined, file);
+});
+
+test('contents that cannot be used are refused, each with its reason', async () => {
+  const json = (file: string, change: object) =>
+    JSON.stringify({ ...(JSON.parse(readFileSync(join(folder, file), 'utf8')) as object), ...change });
+  const cases: [string, string, RegExp][] = [
+    ['model_index.json', json('model_index.json', { _class_name: 'FluxPipeline' }), /FluxPipeline/],
+    ['model_index.json', '[]', /model_index\.json/],
+    ['scheduler/scheduler_config.json', '{"_class_name": "DDIMScheduler", "beta_start": "x"}', /beta_start/],
+    ['scheduler/scheduler_config.json', '{}', /_class_name/],
+    ['scheduler/scheduler_config.json', '{"_class_name": "FlowMatchEulerDiscreteScheduler"}', /FlowMatch.* DDIM/],
+    ['scheduler/scheduler_config.json', 'null', /scheduler_config\.json/],
+    ['unet/config.json', json('unet/config.json', { in_channels: 9 }), /4 latent channels/],
+    ['unet/config.json', json('unet/config.json', { sample_size: 'big' }), /sample_size/],
+    ['vae_decoder/config.json', json('vae_decoder/config.json', { scaling_factor: 0 }), /scaling_factor/],
+    ['text_encoder/config.json', json('text_encoder/config.json', { vocab_size: 100 }), /the text encoder has 100/],
+    ['tokenizer/vocab.json', '{"a": 1}', /no token/],
+    ['tokenizer/vocab.json', '{"a": "b"}', /vocab\.json/],
+    [
+      'tokenizer/tokenizer_config.json',
+      json('tokenizer/tokenizer_config.json', { pad_token: '<pad>' }),
+      /no token <pad>/,
+    ],
+    ['tokenizer/special_tokens_map.json', '{', /special_tokens_map\.json/],
+  ];
+  for (const [file, content, message] of cases) {
+    const error = await openWith(file, content);
+    assert.match(error?.message ?? 'accepted', message);
+    assert.equal(error?.code, 'MODEL_INVALID');
+  }
+});
+
+test("a graph of another kind in a graph's place is refused", async () => {
+  const vae = readFileSync(join(folder, 'vae_decoder/model.onnx'));
+  const error = await openWith('unet/model.onnx', vae);
+  assert.match(
+    error?.message ?? 'accepted',
+    /the inputs sample, timestep, encoder_hidden_states .* found latent_sample/,
+  );
+});

@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { Pipeline } from 'srds';
+import { Batcher } from 'srds/engine';
+import { condition, Networks, readModelFolder } from 'srds/model';
+import { float32 } from 'srds/tensor';
+import { fixture, reference, relativeError } from '../support/fixtures.js';
+import { changeModel, makeHalf } from '../support/onnx.js';
+
+/** No warning is expected. */
+function fail(message: string): never {
+  throw new Error(message);
+}
+
+for (const model of ['sd15', 'sd21v', 'sdxl']) {
+  test(`${model}: text encoders, network and VAE decoder equal torch's`, async () => {
+    const probe = reference(`refs/${model}/probe`);
+    const embeddings = reference(`refs/${model}/embeddings`);
+    const folder = await readModelFolder(fixture(`models/${model}`));
+    const pipeline = await Pipeline.open(folder);
+    try {
+      const { engine } = pipeline;
+      const networks = new Networks(folder, engine, new Batcher(engine));
+      const prompts = JSON.parse(embeddings.metadata.prompts) as string[];
+      for (const [i, text] of prompts.entries()) {
+        folder.textEncoders.forEach(({ tokenizer }, k) => {
+          const key = `${i}.input_ids${k === 0 ? '' : '_2'}`;
+          assert.deepEqual(tokenizer.encode(text).ids, embeddings.numbers(key));
+        });
+        const conditioning = await condition(
+          folder,
+          networks,
+          { name: 'prompt', text },
+          { width: 32, height: 32 },
+          fail,
+        );
+        const { encoder_hidden_states: hidden, text_embeds: pooled } = conditioning;
+        assert.ok(relativeError(hidden.data as Float32Array, embeddings.floats(`${i}.prompt_embeds`)) < 1e-5);
+        if (model === 'sdxl') {
+          assert.ok(relativeError(pooled.data as Float32Array, embeddings.floats(`${i}.pooled_prompt_embeds`)) < 1e-5);
+        }
+      }
+      const [rows, ...dims] = probe.shape('sample');
+      const size = probe.floats('sample').length / rows;
+      const given = ['encoder_hidden_states', 'text_embeds', 'time_ids'].filter((name) => name in probe.tensors);
+      const id = engine.register(
+        Object.fromEntries(given.map((name) => [name, float32(probe.floats(name), probe.shape(name).slice(1))])),
+      );
+      // All timesteps in one batch: the graph was rewritten to take one a row.
+      const { outputs } = await engine.run(
+        probe.numbers('timestep').map((t, i) => ({
+          graph: 'unet',
+          output: 'out_sample',
+          inputs: {
+            sample: float32(probe.floats('sample').slice(i * size, (i + 1) * size), dims),
+            timestep: float32(Float32Array.of(t), []),
+          },
+          conditioning: [id],
+        })),
+      );
+      const drawn = Float32Array.from(outputs.flatMap(([row]) => [...row]));
+      assert.ok(relativeError(drawn, probe.floats('out_sample')) < 1e-5);
+    } finally {
+      await pipeline.close();
+    }
+  });
+}
+
+test('graphs that take and give float16 draw nearly the same, and SRDS with them the serial sample, ===', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'srds-'));
+  try {
+    cpSync(fixture('models/sdxl'), folder, { recursive: true });
+    for (const graph of ['text_encoder', 'text_encoder_2', 'unet', 'vae_decoder']) {
+      const file = join(folder, graph, 'model.onnx');
+      changeModel(file, file, makeHalf);
+    }
+    const options = { prompt: 'a red ball', steps: 10, seed: 3 } as const;
+    const drawn = async (model: string, more: object) => {
+      const pipeline = await Pipeline.open(model);
+      const { images } = await pipeline.generate({ ...options, ...more }).result;
+      await pipeline.close();
+      return images[0].latents;
+    };
+    const [wide, half] = [fixture('models/sdxl'), folder];
+    const serial = await drawn(half, { sampler: 'serial' });
+    const error = relativeError(serial, await drawn(wide, { sampler: 'serial' }));
+    assert.ok(error > 0 && error < 1e-2, `${error}`);
+    assert.deepEqual(await drawn(half, { tolerance: 0 }), serial);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});

@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, test } from 'node:test';
+import { Pipeline } from 'srds';
+import { fixture } from '../support/fixtures.js';
+
+// Each test begins with nothing measured.
+let cache = '';
+beforeEach(() => {
+  cache = mkdtempSync(join(tmpdir(), 'srds-cache-'));
+  process.env.XDG_CACHE_HOME = cache;
+});
+afterEach(() => {
+  delete process.env.XDG_CACHE_HOME;
+  rmSync(cache, { recursive: true });
+});
+
+test('devices are measured while nothing is drawn', async () => {
+  const ends: string[] = [];
+  let begun: () => void = () => undefined;
+  const beginning = new Promise<void>((resolve) => (begun = resolve));
+  const pipeline = await Pipeline.open(fixture('models/sd15'));
+  try {
+    const draw = async (sampler: 'serial' | 'auto', steps: number) => {
+      const run = pipeline.generate({ prompt: 'a', steps, sampler, tolerance: 0.4 });
+      for await (const { type } of run) {
+        if (type === 'batch') ends.push(sampler);
+        if (ends.length === 1) begun();
+      }
+      return (await run.result).choice;
+    };
+    const long = draw('serial', 120);
+    await beginning;
+    const measured = draw('auto', 20);
+    // Whoever waits for the measurement and goes away waits no longer.
+    const controller = new AbortController();
+    const given = pipeline.generate({ prompt: 'a', steps: 30, sampler: 'serial', signal: controller.signal }).result;
+    setTimeout(() => controller.abort(), 20);
+    assert.equal((await given).images[0].status, 'aborted');
+    assert.ok(ends.length < 120, 'the long one is not done');
+    const [, chosen] = await Promise.all([long, measured]);
+    assert.match(chosen?.reason ?? '', /serial sampler|gain|times/);
+  } finally {
+    await pipeline.close();
+  }
+  // A measurement is no one's batch, and whoever waits for one draws after those who drew.
+  assert.deepEqual(ends.slice(0, 120), Array(120).fill('serial'));
+  assert.ok(ends.length > 120 && ends.slice(120).every((sampler) => sampler === 'auto'));
+});
+
+test('where nothing was measured, SRDS takes no larger lanes than pay on most devices that have them', async () => {
+  const pipeline = await Pipeline.open(fixture('models/sd15'), { lanes: [2, 8, 16, 64] });
+  try {
+    const rows = new Set<number>();
+    const run = pipeline.generate({ prompt: 'a', steps: 60, sampler: 'srds', tolerance: 0, maxIterations: 2 });
+    for await (const event of run) if (event.type === 'batch') rows.add(event.rows);
+    assert.deepEqual([...rows].sort((a, b) => a - b).at(-1), 16);
+  } finally {
+    await pipeline.close();
+  }
+});

@@ -1,0 +1,290 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { engineDenoiser } from 'srds/model';
+import { smoothGrid } from 'srds/conformance';
+import { Batcher } from 'srds/engine';
+import {
+  expectedIterations,
+  expectedPasses,
+  latency,
+  parseCurve,
+  plan,
+  rowsNotWorthSplitting,
+  rowsThatPay,
+  type LatencyCurve,
+} from 'srds/planner';
+import { criticalPath, simulateSerial, simulateSrds, type Machine } from 'srds/run';
+import { defaultPartition, evenPartition, type Partition } from 'srds/sampler';
+import { picard, serial, srds } from 'srds/sampler';
+import { ddim } from 'srds/solver';
+import { VirtualEngine } from '../support/virtual.js';
+
+const points = (...pairs: [number, number][]) => pairs.map(([rows, seconds]) => ({ rows, seconds }));
+const FLAT: LatencyCurve = { lanes: false, points: points([2, 0.01], [4096, 0.01]) };
+const LINEAR: LatencyCurve = { lanes: false, points: points([2, 0.02], [4, 0.04]) };
+const STEPPED: LatencyCurve = {
+  lanes: true,
+  points: points([2, 0.006], [8, 0.007], [32, 0.008], [64, 0.011], [128, 0.016]),
+};
+const BENT: LatencyCurve = { lanes: false, points: points([2, 0.01], [16, 0.012], [32, 0.024], [64, 0.048]) };
+
+function machineOf(curve: LatencyCurve, devices = 1, maxRows = 128): Machine {
+  return { devices: Array.from({ length: devices }, () => curve), rowsPerEvaluation: 2, maxRows };
+}
+
+/** A denoiser on simulated devices, with batches as the planner wants them. @param ownRows of its largest; default: the engine's */
+const denoiserOn = (engine: VirtualEngine, { devices }: Machine, ownRows?: number) =>
+  engineDenoiser({
+    batcher: new Batcher(engine),
+    graph: 'unet',
+    output: 'out',
+    dims: [1],
+    predictionType: 'sample',
+    conditional: 'a',
+    unconditional: 'b',
+    guidance: 1,
+    priority: [0],
+    requester: {},
+    ownRows,
+    leastRows: rowsNotWorthSplitting(devices[0]),
+  });
+
+/** Seconds in virtual time that picard takes for so many passes. */
+async function measuredPicard(machine: Machine, steps: number, window: number): Promise<number> {
+  const engine = new VirtualEngine(machine);
+  const maxIterations = Math.round(expectedPasses(steps, window));
+  const common = {
+    x: Float32Array.of(0.7),
+    steps: smoothGrid(steps),
+    denoiser: denoiserOn(engine, machine),
+    solver: ddim,
+  };
+  await engine.until(picard({ ...common, window, maxIterations }).result);
+  return engine.now;
+}
+
+/** Seconds in virtual time that a real sampler takes on a machine. */
+async function measured(
+  machine: Machine,
+  steps: number,
+  partition?: Partition,
+  iterations = 0,
+  ownRows?: number,
+): Promise<number> {
+  const engine = new VirtualEngine(machine);
+  const denoiser = denoiserOn(engine, machine, ownRows);
+  const common = { x: Float32Array.of(0.7), steps: smoothGrid(steps), denoiser, solver: ddim };
+  const residual = (_: Float32Array, __: Float32Array, iteration: number) => (iteration >= iterations ? 0 : 1);
+  const run = partition ? srds({ ...common, partition, residual, tolerance: 0.5 }) : serial(common);
+  const { status } = await engine.until(run.result);
+  assert.ok(status === 'exact' || status === 'converged');
+  return engine.now;
+}
+
+test('a latency is that of the lane, or lies on the line between two points', () => {
+  assert.equal(latency(STEPPED, 3), 0.007);
+  assert.equal(latency(STEPPED, 130), 0.016 + 0.006);
+  assert.ok(Math.abs(latency(BENT, 24) - 0.018) < 1e-12);
+  assert.ok(Math.abs(latency(LINEAR, 100) - 1) < 1e-12);
+  assert.equal(latency(LINEAR, 1), 0.02);
+});
+
+test('where every batch costs one, the forecast is the critical path', () => {
+  const machine = machineOf({ lanes: false, points: points([2, 1], [100_000, 1]) }, 1, 100_000);
+  for (const [steps, blocks] of [
+    [25, 5],
+    [25, 9],
+    [100, 17],
+    [12, 12],
+    [7, 1],
+  ]) {
+    const partition = evenPartition(steps, blocks);
+    for (let k = 1; k <= Math.min(blocks, 4); k++) {
+      const { seconds, critical } = simulateSrds(partition, k, machine);
+      assert.equal(critical, criticalPath(partition, k), `${steps} steps, ${blocks} blocks, ${k} iterations`);
+      assert.equal(seconds, critical);
+    }
+  }
+});
+
+for (const [name, curve] of Object.entries({ FLAT, LINEAR, STEPPED, BENT })) {
+  test(`${name}: forecasts are what the sampler and the batcher take on simulated devices, up to 64 of them`, async () => {
+    for (const devices of [1, 2, 7, 64]) {
+      const machine = machineOf(curve, devices, name === 'LINEAR' ? 8 : 128);
+      for (const [steps, blocks, iterations] of [
+        [25, 9, 3],
+        [60, 12, 2],
+      ]) {
+        const partition = evenPartition(steps, blocks);
+        const forecast = simulateSrds(partition, iterations, machine).seconds;
+        const real = await measured(machine, steps, partition, iterations);
+        assert.ok(
+          Math.abs(forecast / real - 1) < 0.1,
+          `${devices} devices, ${steps} steps: ${forecast} against ${real}`,
+        );
+        const alone = simulateSerial(steps, machine).seconds;
+        assert.ok(Math.abs(alone / (await measured(machine, steps)) - 1) < 1e-9);
+      }
+    }
+  });
+
+  test(`${name}: the choice is at most 5 % slower than the best of serial, srds and, from 50 steps on, picard`, async () => {
+    for (const devices of [1, 4]) {
+      const machine = machineOf(curve, devices, name === 'LINEAR' ? 8 : 128);
+      for (const steps of [1, 2, 10, 25, 100]) {
+        const { chosen, reason } = plan({ steps }, machine);
+        assert.ok(reason.length > 0);
+        const timeOf = (partition: Partition, rows?: number) =>
+          measured(machine, steps, partition, Math.round(expectedIterations(partition)), rows);
+        const alone = await measured(machine, steps);
+        const square = steps > 3 ? await timeOf(evenPartition(steps, Math.round(Math.sqrt(steps)))) : alone;
+        const whole = steps >= 50 ? await measuredPicard(machine, steps, steps) : alone;
+        const taken =
+          chosen.sampler === 'srds'
+            ? await timeOf(chosen.partition, chosen.maxRows)
+            : chosen.sampler === 'picard'
+              ? await measuredPicard(machine, steps, chosen.window)
+              : alone;
+        assert.ok(steps >= 50 || chosen.sampler !== 'picard');
+        assert.ok(
+          taken <= 1.05 * Math.min(alone, square, whole),
+          `${devices} devices, ${steps} steps: ${taken}, ${alone}, ${square}, ${whole}`,
+        );
+      }
+    }
+  });
+}
+
+test('where rows take turns the serial sampler is chosen, where they are free another one', () => {
+  assert.equal(plan({ steps: 25 }, machineOf(LINEAR, 1, 8)).chosen.sampler, 'serial');
+  assert.notEqual(plan({ steps: 25 }, machineOf(FLAT)).chosen.sampler, 'serial');
+  assert.equal(plan({ steps: 25 }, machineOf(STEPPED)).chosen.sampler, 'srds');
+  assert.equal(plan({ steps: 100 }, machineOf(STEPPED)).chosen.sampler, 'picard');
+  assert.equal(plan({ steps: 100, partition: evenPartition(100, 17) }, machineOf(STEPPED)).chosen.sampler, 'srds');
+  assert.equal(plan({ steps: 100, evaluationsPerStep: 2 }, machineOf(STEPPED)).chosen.sampler, 'srds');
+});
+
+test('evaluations of the default blocks are forecast, and so is the time', async () => {
+  for (const [curve, maxRows] of [
+    [LINEAR, 2],
+    [FLAT, 4096],
+    [STEPPED, 128],
+  ] as const) {
+    const machine = machineOf(curve, 1, maxRows);
+    for (const steps of [7, 25, 50, 100]) {
+      const partition = defaultPartition(steps);
+      for (const iterations of [1, 2, 3]) {
+        const engine = new VirtualEngine(machine);
+        const denoiser = denoiserOn(engine, machine);
+        const residual = (_: Float32Array, __: Float32Array, iteration: number) => (iteration >= iterations ? 0 : 1);
+        const given = { x: Float32Array.of(0.7), steps: smoothGrid(steps), denoiser, solver: ddim };
+        const { evaluations } = await engine.until(srds({ ...given, partition, residual, tolerance: 0.5 }).result);
+        const { critical, total, seconds } = simulateSrds(partition, iterations, machine);
+        const what = `${steps} steps, ${iterations} iterations, ${maxRows} rows`;
+        assert.equal(critical, evaluations.critical, what);
+        // A state that comes out as it was the iteration before is not refined again, which no forecast sees.
+        assert.ok(
+          total >= evaluations.total && total <= 1.07 * evaluations.total,
+          `${what}: ${total}, ${evaluations.total}`,
+        );
+        assert.ok(seconds / engine.now > 1 - 1e-9 && seconds / engine.now < 1.03, what);
+      }
+    }
+  }
+});
+
+test('SRDS fills batches as far as makes it fastest, and is forecast and measured to be faster for it', async () => {
+  // Rows are nearly free up to 16, and cost more and more beyond.
+  const curve = { lanes: true, points: points([2, 0.004], [16, 0.0044], [32, 0.006], [64, 0.01], [128, 0.018]) };
+  const machine = machineOf(curve);
+  const partition = defaultPartition(196);
+  const { candidates } = plan({ steps: 196, partition }, machine);
+  const [, chosen] = candidates;
+  assert.ok(chosen.sampler === 'srds' && chosen.maxRows > 2 && chosen.maxRows < 64, JSON.stringify(chosen));
+  for (const iterations of [1, 2]) {
+    const forecast = simulateSrds(partition, iterations, { ...machine, maxRows: chosen.maxRows }).seconds;
+    const real = await measured(machine, 196, partition, iterations, chosen.maxRows);
+    assert.ok(Math.abs(forecast / real - 1) < 0.1, `${iterations} iterations: ${forecast} against ${real}`);
+    const whole = await measured(machine, 196, partition, iterations);
+    assert.ok(real < 0.95 * whole, `${iterations} iterations: ${real} against ${whole}`);
+  }
+  const [, free] = plan({ steps: 196, partition }, machineOf(FLAT)).candidates;
+  assert.ok(free.sampler === 'srds' && free.maxRows === 128);
+});
+
+test('the serial sampler has a device alone, SRDS all of them together', () => {
+  const curve = { ...LINEAR, aloneSeconds: 0.01 };
+  assert.ok(Math.abs(simulateSerial(25, machineOf(curve, 2)).seconds - 25 * 0.01) < 1e-9);
+  assert.equal(
+    simulateSrds(evenPartition(25, 5), 2, machineOf(curve, 2)).seconds,
+    simulateSrds(evenPartition(25, 5), 2, machineOf(LINEAR, 2)).seconds,
+  );
+  assert.equal(parseCurve(curve, 'curve.json').aloneSeconds, 0.01);
+});
+
+test('images that are drawn at once are spread over the devices, serial ones too', () => {
+  const four = { ...machineOf(LINEAR, 4, 2), images: 4 };
+  assert.ok(Math.abs(simulateSerial(25, four).seconds - 25 * 0.02) < 1e-9);
+  assert.equal(plan({ steps: 25 }, four).chosen.sampler, 'serial');
+  assert.equal(plan({ steps: 25 }, { ...machineOf(STEPPED), images: 4 }).chosen.sampler, 'srds');
+});
+
+test('a smaller tolerance takes more iterations, and the serial sampler may be faster then', () => {
+  const machine = machineOf(STEPPED);
+  assert.equal(plan({ steps: 25, tolerance: 0.5 }, machine).chosen.sampler, 'srds');
+  assert.equal(plan({ steps: 25, tolerance: 1e-6 }, machine).chosen.sampler, 'serial');
+  assert.equal(plan({ steps: 25, tolerance: 1e-6, maxIterations: 1 }, machine).chosen.sampler, 'srds');
+});
+
+test('more devices are never slower, by forecast', () => {
+  let before = Infinity;
+  for (const devices of [1, 2, 4, 8, 16, 32, 64]) {
+    const { seconds } = simulateSrds(evenPartition(100, 17), 2, machineOf(LINEAR, devices, 8));
+    assert.ok(seconds <= before * 1.001, `${devices} devices`);
+    before = seconds;
+  }
+});
+
+test('picard keeps all devices busy: four of them make a pass over a window four times as fast where rows take turns', async () => {
+  const times: number[] = [];
+  for (const devices of [1, 4]) {
+    const machine = machineOf(LINEAR, devices, 8);
+    const engine = new VirtualEngine(machine);
+    const denoiser = denoiserOn(engine, machine);
+    const run = picard({ x: Float32Array.of(0.7), steps: smoothGrid(33), denoiser, solver: ddim, maxIterations: 2 });
+    await engine.until(run.result);
+    times.push(engine.now);
+  }
+  assert.ok(times[0] / times[1] > 3.5, times.join());
+});
+
+test('a curve that is none is refused by what is wrong with it', () => {
+  for (const content of [null, {}, { points: [] }, { points: [{ rows: 0, seconds: 1 }] }, { points: [{ rows: 1 }] }]) {
+    assert.throws(() => parseCurve(content, 'curve.json'), { code: 'INVALID_OPTION', message: /curve\.json/ });
+  }
+  assert.deepEqual(
+    parseCurve({ points: points([8, 0.2], [2, 0.1]), device: 'x' }, 'curve.json').points.map(({ rows }) => rows),
+    [2, 8],
+  );
+});
+
+test('a batch is as large as pays: all of a flat curve, up to where rows begin to take turns, one evaluation of a linear one', () => {
+  const curve = (seconds: (rows: number) => number) => ({
+    lanes: true,
+    points: [2, 8, 16, 32, 64].map((rows) => ({ rows, seconds: seconds(rows) })),
+  });
+  assert.equal(rowsThatPay(curve(() => 0.01)), 64);
+  assert.equal(rowsThatPay(curve((rows) => 0.01 * Math.max(1, rows / 16))), 16);
+  assert.equal(rowsThatPay(curve((rows) => 0.01 * rows)), 2);
+});
+
+test('batches that take hardly longer than the smallest are not split over devices', async () => {
+  assert.deepEqual([STEPPED, LINEAR, FLAT].map(rowsNotWorthSplitting), [2, 2, 4096]);
+  const steps = 25;
+  const partition = defaultPartition(steps);
+  const [one, two] = [machineOf(FLAT), machineOf(FLAT, 2)];
+  const { batches, seconds } = simulateSrds(partition, 1, two);
+  assert.equal(seconds, simulateSrds(partition, 1, one).seconds);
+  assert.equal(batches, simulateSrds(partition, 1, one).batches);
+  assert.ok(Math.abs((await measured(two, steps, partition, 1)) / seconds - 1) < 0.1);
+});

@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { SrdsError } from 'srds';
+import { gridConformance } from 'srds/conformance';
+import {
+  alphasCumprod,
+  betas,
+  fineGrid,
+  initialNoiseScale,
+  parseScheduleConfig,
+  SCHEDULERS,
+  sigmaGrid,
+  timesteps,
+  type SolverStep,
+} from 'srds/schedule';
+import { reference, references, schedulerClass } from '../support/fixtures.js';
+
+/** The scheduler configuration that a reference was computed with, read as its class reads it. */
+function configOf(metadata: Readonly<Record<string, string>>) {
+  const published = metadata.published_config === 'null' ? {} : (JSON.parse(metadata.published_config) as object);
+  return parseScheduleConfig(
+    { ...published, ...(JSON.parse(metadata.scheduler_overrides) as object) },
+    { scheduler: schedulerClass(metadata.scheduler) },
+  );
+}
+
+/** Each within a relative tolerance. */
+function assertClose(actual: readonly number[], expected: readonly number[], what: string, tolerance = 1e-6): void {
+  assert.equal(actual.length, expected.length, what);
+  expected.forEach((value, k) => {
+    assert.ok(
+      Math.abs(actual[k] - value) <= tolerance * Math.abs(value),
+      `${what} ${k}: ${actual[k]} against ${value}`,
+    );
+  });
+}
+
+for (const name of references('tables')) {
+  const table = reference(`tables/${name}`);
+  const config = configOf(table.metadata);
+  const errors = JSON.parse(table.metadata.errors) as Record<string, string>;
+
+  // The square roots that zero terminal SNR needs are not correctly rounded in torch, and differ between processors.
+  const exact = !config.zeroSnr;
+  const tolerance = exact ? 1e-6 : 1e-5;
+
+  test(`${name}: betas and alphas_cumprod equal diffusers'${exact ? ' bit for bit' : ''}`, () => {
+    const actual = [betas(config), alphasCumprod(config)];
+    const expected = [table.floats('betas'), table.floats('alphas_cumprod')];
+    if (exact) assert.deepEqual(actual, expected);
+    else assertClose([...actual[1]], [...expected[1]], 'abar', tolerance);
+  });
+
+  for (const steps of JSON.parse(table.metadata.counts) as number[]) {
+    if (errors[steps]) continue;
+    test(`${name}, ${steps} steps: the grid equals diffusers'`, () => {
+      const grid = fineGrid(config, steps);
+      const expected = (key: string) => table.numbers(`N${steps}.${key}`);
+      if (config.scheduler === 'ddim') {
+        assert.deepEqual(timesteps(config, steps), expected('timesteps'));
+        const of = (pick: (step: SolverStep) => number) => grid.map(pick);
+        assert.deepEqual(
+          of(({ to }) => to.t),
+          expected('prev_timesteps'),
+        );
+        assertClose(
+          of(({ from }) => from.alphaBar),
+          expected('alpha_t'),
+          'abar',
+          exact ? 0 : tolerance,
+        );
+        assertClose(
+          of(({ to }) => to.alphaBar),
+          expected('alpha_prev'),
+          'abar at the end',
+          exact ? 0 : tolerance,
+        );
+        return;
+      }
+      // Heun's own lists have all but the first twice, once for each of its evaluations.
+      const once = (list: number[], last: number) =>
+        config.scheduler === 'heun' ? list.filter((_, i) => i === 0 || i % 2 === 1 || i === last) : list;
+      const told = expected('timesteps');
+      assertClose(
+        grid.map(({ from }) => from.t),
+        once(told, -1),
+        'timestep',
+      );
+      if (config.scheduler === 'pndm') return;
+      const list = expected('sigmas');
+      assertClose([...sigmaGrid(config, steps).sigmas], once(list, list.length - 1), 'sigma', tolerance);
+      const scale = initialNoiseScale(config, grid[0].from);
+      // diffusers' state is larger by sqrt(sigma^2 + 1), but for DPM-Solver's.
+      const larger = config.scheduler === 'dpm' ? 1 : 1 / Math.sqrt(grid[0].from.alphaBar);
+      assertClose([scale * larger], expected('init_noise_sigma'), 'scale of the noise');
+    });
+  }
+}
+
+for (const scheduler of SCHEDULERS) {
+  for (const timestep_spacing of ['leading', 'trailing', 'linspace']) {
+    const config = parseScheduleConfig(
+      { timestep_spacing, skip_prk_steps: true, steps_offset: timestep_spacing === 'leading' ? 1 : 0 },
+      { scheduler },
+    );
+    for (const { name, run } of gridConformance(`${scheduler}, ${timestep_spacing}`, (n) => fineGrid(config, n))) {
+      test(name, run);
+    }
+  }
+}
+
+test('trailing spacing drops the entry below 0 that diffusers makes for 961 steps', () => {
+  const config = parseScheduleConfig({ timestep_spacing: 'trailing', clip_sample: false });
+  const list = timesteps(config, 961);
+  assert.equal(list.length, 961);
+  assert.equal(list.at(-1), 0);
+});
+
+test('squaredcos_cap_v2 follows its formula', () => {
+  const config = parseScheduleConfig({ beta_schedule: 'squaredcos_cap_v2', clip_sample: false });
+  const alphas = alphasCumprod(config);
+  const bar = (u: number) => Math.cos((((u + 0.008) / 1.008) * Math.PI) / 2) ** 2;
+  for (const t of [0, 100, 500, 900]) assert.ok(Math.abs(alphas[t] - bar((t + 1) / 1000) / bar(0)) < 1e-5);
+});
+
+test('steps that a schedule does not have are refused', () => {
+  const config = parseScheduleConfig({ clip_sample: false });
+  for (const steps of [0, -1, 1.5, 1001, NaN]) {
+    assert.throws(() => timesteps(config, steps), { name: 'SrdsError', code: 'INVALID_OPTION' });
+  }
+  const leading = parseScheduleConfig({ clip_sample: false, steps_offset: 1 });
+  assert.throws(() => timesteps(leading, 1000), { code: 'INVALID_OPTION' });
+  assert.equal(timesteps(leading, 999).length, 999);
+});
+
+test('configurations that cannot be used say which field is wrong', () => {
+  const cases: [object, RegExp][] = [
+    [{ beta_start: 'a' }, /beta_start/],
+    [{ num_train_timesteps: -5 }, /num_train_timesteps/],
+    [{ timestep_spacing: 'sideways' }, /timestep_spacing/],
+    [{ clip_sample: false, trained_betas: [0.1] }, /trained_betas/],
+  ];
+  for (const [content, message] of cases) {
+    assert.throws(
+      () => parseScheduleConfig(content),
+      (error) => error instanceof SrdsError && error.code === 'MODEL_INVALID' && message.test(error.message),
+    );
+  }
+});
