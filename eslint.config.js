@@ -4,34 +4,20 @@ import tseslint from 'typescript-eslint';
 
 /** Modules of src/, in layers: a module imports only from layers above its own (docs/architecture.md). */
 const LAYERS = [
-  ['errors'],
+  ['errors', 'version'],
   ['tensor', 'random'],
-  ['hub'],
-  ['schedule'],
-  ['engine'],
-  ['denoiser'],
+  ['hub', 'schedule', 'onnx', 'image'],
   ['solver'],
-  ['plan'],
   ['sampler'],
-  ['conformance'],
+  ['run'],
+  ['engine'],
+  ['conformance', 'planner'],
+  ['model'],
   ['pipeline'],
+  ['benchmark'],
   ['chart'],
   ['server'],
   ['cli'],
-];
-
-/** Modules that show results never reach below the pipeline, but for plain data. */
-const SHOWN = ['chart', 'server', 'cli'];
-const BELOW_PIPELINE = [
-  'tensor',
-  'random',
-  'hub',
-  'schedule',
-  'engine',
-  'denoiser',
-  'solver',
-  'sampler',
-  'conformance',
 ];
 
 const forbid = (modules, message) => ({
@@ -52,9 +38,8 @@ const directions = LAYERS.flatMap((layer, i) =>
       },
     ];
     if (lower.length > 0) patterns.push(forbid(lower, `${module} may import only from the modules above it.`));
-    if (SHOWN.includes(module)) patterns.push(forbid(BELOW_PIPELINE, `${module} never reaches below the pipeline.`));
     return {
-      files: module === 'errors' ? ['src/errors.ts'] : [`src/${module}/**/*.ts`],
+      files: ['errors', 'version'].includes(module) ? [`src/${module}.ts`] : [`src/${module}/**/*.ts`],
       ignores: ['src/*/index.ts'],
       rules: {
         '@typescript-eslint/no-restricted-imports': ['error', { patterns }],
@@ -94,7 +79,6 @@ export default defineConfig(
         'error',
         { allowThrowingAny: true, allowThrowingUnknown: true },
       ],
-      'max-lines': ['error', { max: 400 }],
     },
   },
   {

@@ -1,4 +1,5 @@
-import { isShared, type BatchResult, type Engine, type Evaluation } from './engine.js';
+import { isShared } from '../onnx/graphInfo.js';
+import { type BatchResult, type Engine, type Evaluation } from './engine.js';
 
 /** Lower runs first, compared entry by entry: iteration and block of a sampler. */
 export type Priority = readonly number[];

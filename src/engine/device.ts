@@ -1,7 +1,5 @@
 import { SrdsError } from '../errors.js';
-
-/** What ONNX Runtime can run on here. */
-export type DeviceKind = 'cpu' | 'cuda' | 'webgpu';
+import type { DeviceKind } from '../onnx/graphInfo.js';
 
 /** Where a network runs. */
 export interface Device {

@@ -1,6 +1,6 @@
 import { brokenGraph } from '../onnx/brokenGraph.js';
 import { describeGraph, type GraphDescription } from '../onnx/describe.js';
-import { isShared } from '../engine/engine.js';
+import { isShared } from '../onnx/graphInfo.js';
 import { messageOf } from '../errors.js';
 import type { ScheduleConfig } from '../schedule/config.js';
 import { graphFiles, type GraphName, type ModelFolder } from './modelFolder.js';

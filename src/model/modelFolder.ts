@@ -2,7 +2,7 @@ import { basename, join, resolve } from 'node:path';
 import { stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
-import type { GraphFile, Precision } from '../engine/engine.js';
+import type { GraphFile, Precision } from '../onnx/graphInfo.js';
 import { SrdsError } from '../errors.js';
 import { fileExists, readJson, requireFile } from './files.js';
 import type { LatentScale } from './latentScale.js';

@@ -1,5 +1,6 @@
 import type { Batcher } from '../engine/batcher.js';
-import { isShared, type Engine, type GraphInfo, type Rewrite, type TensorInfo } from '../engine/engine.js';
+import { isShared, type GraphInfo, type Rewrite, type TensorInfo } from '../onnx/graphInfo.js';
+import { type Engine } from '../engine/engine.js';
 import { SrdsError } from '../errors.js';
 import { float32, int64, sizeOf, type Tensor } from '../tensor/tensor.js';
 import { toRgb, toValues, type RgbImage } from '../image/image.js';

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { sizeOf } from '../tensor/tensor.js';
-import type { GraphFile, GraphInfo } from '../engine/engine.js';
+import type { GraphFile, GraphInfo } from './graphInfo.js';
 import { describeValue } from './describeValue.js';
 import { absentWeights, readModel, weightFiles } from './prepare.js';
 import { rewriteInput } from './rewrite.js';

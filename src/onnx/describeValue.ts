@@ -1,5 +1,5 @@
 import { TensorProto_DataType, type ValueInfoProto } from 'onnx-buf';
-import type { TensorInfo } from '../engine/engine.js';
+import type { TensorInfo } from './graphInfo.js';
 
 const TYPES: Readonly<Partial<Record<number, string>>> = {
   [TensorProto_DataType.FLOAT]: 'float32',

@@ -11,8 +11,7 @@ import {
   type ModelProto,
   type TensorProto,
 } from 'onnx-buf';
-import type { DeviceKind } from '../engine/device.js';
-import type { Fused, GraphFile, GraphInfo, Precision, Rewrite } from '../engine/engine.js';
+import type { DeviceKind, Fused, GraphFile, GraphInfo, Precision, Rewrite } from './graphInfo.js';
 import { hasInnerGraphs } from './constants.js';
 import { describeValue } from './describeValue.js';
 import { fuse } from './fuse/fuse.js';

@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { TensorShapeProto_DimensionSchema, type GraphProto, type NodeProto } from 'onnx-buf';
-import { isShared, type Rewrite } from '../engine/engine.js';
+import { isShared, type Rewrite } from './graphInfo.js';
 import { constantsOf, numbersOf, type Constants } from './constants.js';
 
 /**

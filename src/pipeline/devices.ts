@@ -3,7 +3,7 @@ import { promisify } from 'node:util';
 
 /** Devices, for those who show results. */
 export { CPU, deviceName, parseDevices, type Device } from '../engine/device.js';
-export type { Precision } from '../engine/engine.js';
+export type { Precision } from '../onnx/graphInfo.js';
 export { findDevices, probe, type Probe } from '../engine/local/probe.js';
 
 /** GPUs that NVIDIA's driver knows, with their memory; none without it. */

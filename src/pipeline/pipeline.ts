@@ -1,7 +1,8 @@
 import { engineDenoiser } from '../model/networkDenoiser.js';
 import { Batcher, type BatchReport } from '../engine/batcher.js';
 import { CPU, type Device } from '../engine/device.js';
-import type { ConditioningId, Engine, Precision } from '../engine/engine.js';
+import type { Precision } from '../onnx/graphInfo.js';
+import type { ConditioningId, Engine } from '../engine/engine.js';
 import { findDevices } from '../engine/local/probe.js';
 import { LocalEngine, type LocalEngineOptions } from '../engine/local/localEngine.js';
 import type { EvaluationCount } from '../run/events.js';

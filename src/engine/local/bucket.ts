@@ -1,6 +1,7 @@
 import { Tensor as OrtTensor, type InferenceSession } from 'onnxruntime-node';
 import { sizeOf, type ElementType, type Tensor } from '../../tensor/tensor.js';
-import { isShared, type ConditioningId, type TensorInfo } from '../engine.js';
+import { isShared, type TensorInfo } from '../../onnx/graphInfo.js';
+import { type ConditioningId } from '../engine.js';
 import { gather, rowsBack, type Wanted } from './gather.js';
 import type { Mailbox } from './sharedChannel.js';
 import type { LaneShape } from '../../onnx/prepare.js';

@@ -1,8 +1,8 @@
 import { InferenceSession } from 'onnxruntime-node';
 import { messageOf } from '../../errors.js';
 import { sizeOf } from '../../tensor/tensor.js';
-import type { GraphFile, GraphInfo, TensorInfo } from '../engine.js';
-import { isShared } from '../engine.js';
+import type { GraphFile, GraphInfo, TensorInfo } from '../../onnx/graphInfo.js';
+import { isShared } from '../../onnx/graphInfo.js';
 import { dimsOf, Lane, type Registered } from './bucket.js';
 import { CONTENTS, type Mailbox } from './sharedChannel.js';
 import { prepareModel, type LaneShape, type PreparedModel } from '../../onnx/prepare.js';

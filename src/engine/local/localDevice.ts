@@ -1,6 +1,7 @@
 import { SrdsError } from '../../errors.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import type { Batch, BatchResult, ConditioningId, Evaluation, GraphFile, GraphInfo } from '../engine.js';
+import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
+import type { Batch, BatchResult, ConditioningId, Evaluation } from '../engine.js';
 import { deviceName } from '../device.js';
 import { brokenGraph } from '../../onnx/brokenGraph.js';
 import { CONTENTS, type Mailbox } from './sharedChannel.js';

@@ -2,7 +2,8 @@ import { availableParallelism } from 'node:os';
 import { SrdsError, wholeNumber } from '../../errors.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { CPU, deviceName, type Device } from '../device.js';
-import type { Batch, BatchResult, ConditioningId, Engine, GraphFile, GraphInfo } from '../engine.js';
+import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
+import type { Batch, BatchResult, ConditioningId, Engine } from '../engine.js';
 import { LocalDevice } from './localDevice.js';
 
 /** On a CPU rows of a batch take turns: a few hide the cost of a call, more only delay what is urgent. */

@@ -1,4 +1,5 @@
-import type { ConditioningId, GraphFile, GraphInfo, Sums } from '../engine.js';
+import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
+import type { ConditioningId, Sums } from '../engine.js';
 import type { Device } from '../device.js';
 import type { ElementType, Tensor } from '../../tensor/tensor.js';
 

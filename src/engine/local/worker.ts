@@ -5,7 +5,8 @@
 import { setFlagsFromString } from 'node:v8';
 import { messageOf } from '../../errors.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import type { ConditioningId, GraphInfo } from '../engine.js';
+import type { GraphInfo } from '../../onnx/graphInfo.js';
+import type { ConditioningId } from '../engine.js';
 import { Graph } from './graph.js';
 import { CONTENTS, Mailbox } from './sharedChannel.js';
 import { Vigil } from './spinPoller.js';

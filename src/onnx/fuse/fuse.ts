@@ -1,7 +1,6 @@
 import { create } from '@bufbuild/protobuf';
 import { OperatorSetIdProtoSchema, type ModelProto } from 'onnx-buf';
-import type { DeviceKind } from '../../engine/device.js';
-import type { Fused } from '../../engine/engine.js';
+import type { DeviceKind, Fused } from '../graphInfo.js';
 import { hasInnerGraphs } from '../constants.js';
 import { attendAtOnce } from './attention.js';
 import { normalizeByLayers } from './groupNorm.js';

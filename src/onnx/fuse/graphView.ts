@@ -1,5 +1,5 @@
 import type { GraphProto, NodeProto } from 'onnx-buf';
-import { isShared } from '../../engine/engine.js';
+import { isShared } from '../graphInfo.js';
 import { constantsOf, numbersOf, type Constants } from '../constants.js';
 import { describeValue } from '../describeValue.js';
 

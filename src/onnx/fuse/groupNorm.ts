@@ -1,5 +1,5 @@
+import type { DeviceKind } from '../graphInfo.js';
 import type { GraphProto, NodeProto } from 'onnx-buf';
-import type { DeviceKind } from '../../engine/device.js';
 import { FLOAT } from '../constants.js';
 import { derived, integer, node, valueAttribute, wholeNumbers } from '../nodes.js';
 import { GraphView } from './graphView.js';
