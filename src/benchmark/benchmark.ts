@@ -9,7 +9,7 @@ import type { Pipeline } from '../pipeline/pipeline.js';
 import type { GeneratedImage } from '../pipeline/result.js';
 
 /** What is compared, by name: options of `generate` for a number of steps. */
-export const CONTESTANTS = {
+export const BENCHMARK_CASES = {
   serial: () => ({ sampler: 'serial' }),
   srds: () => ({ sampler: 'srds' }),
   /** The paper's blocks and correction. */
@@ -21,18 +21,18 @@ export const CONTESTANTS = {
     correction: 'parareal',
     pipelined: false,
   }),
-  picard: (steps, lane) => ({ sampler: 'picard', window: Math.min(steps, lane) }),
-  paradigms: (steps, lane) => ({ sampler: 'paradigms', window: Math.min(steps, lane) }),
-  parataa: (steps, lane) => ({ sampler: 'parataa', window: Math.min(steps, lane) }),
+  picard: (steps, bucket) => ({ sampler: 'picard', window: Math.min(steps, bucket) }),
+  paradigms: (steps, bucket) => ({ sampler: 'paradigms', window: Math.min(steps, bucket) }),
+  parataa: (steps, bucket) => ({ sampler: 'parataa', window: Math.min(steps, bucket) }),
   auto: () => ({ sampler: 'auto' }),
-} as const satisfies Record<string, (steps: number, lane: number) => Partial<GenerateOptions>>;
+} as const satisfies Record<string, (steps: number, bucket: number) => Partial<GenerateOptions>>;
 
-export type Contestant = keyof typeof CONTESTANTS;
+export type BenchmarkCase = keyof typeof BENCHMARK_CASES;
 
 /** What to measure. */
 export interface BenchmarkOptions {
   readonly steps: readonly number[];
-  readonly contestants: readonly Contestant[];
+  readonly cases: readonly BenchmarkCase[];
   /** Prompts of the list below, the seed of each its number. */
   readonly prompts: number;
   /** Guidance scale; default 5. */
@@ -44,7 +44,7 @@ export interface BenchmarkOptions {
 /** One image. */
 export interface Measurement {
   readonly steps: number;
-  readonly contestant: Contestant;
+  readonly caseName: BenchmarkCase;
   /** What was run, which `auto` had to choose. */
   readonly sampler: string;
   /** Blocks of srds, window of the others. */
@@ -75,26 +75,24 @@ export interface NoiseFloor {
   readonly prompts: number;
 }
 
-/** Draws each prompt with each contestant in turn, on one pipeline, after a first round that is not counted. */
+/** Draws each prompt with each caseName in turn, on one pipeline, after a first round that is not counted. */
 export async function benchmark(
   pipeline: Pipeline,
   watch: BatchWatch,
   machine: Machine,
-  { steps: counts, contestants, prompts, guidance, signal, onProgress }: BenchmarkOptions,
+  { steps: counts, cases, prompts, guidance, signal, onProgress }: BenchmarkOptions,
 ): Promise<Measurement[]> {
   const measurements: Measurement[] = [];
-  const lane = Math.max(16, Math.floor(Math.min(64, machine.maxRows) / machine.rowsPerEvaluation));
+  const bucket = Math.max(16, Math.floor(Math.min(64, machine.maxRows) / machine.rowsPerEvaluation));
   for (const steps of counts) {
     for (let round = -1; round < prompts; round++) {
       const [prompt, seed] = [promptOf(Math.max(0, round)), Math.max(0, round)];
       let reference: RgbImage | undefined;
-      for (const contestant of [...new Set<Contestant>(['serial', ...contestants])]) {
+      for (const caseName of [...new Set<BenchmarkCase>(['serial', ...cases])]) {
         signal?.throwIfAborted();
-        onProgress?.(
-          `${steps} steps, ${round < 0 ? 'warming up' : `prompt ${round + 1} of ${prompts}`}, ${contestant}`,
-        );
+        onProgress?.(`${steps} steps, ${round < 0 ? 'warming up' : `prompt ${round + 1} of ${prompts}`}, ${caseName}`);
         const options = {
-          ...CONTESTANTS[contestant](steps, lane),
+          ...BENCHMARK_CASES[caseName](steps, bucket),
           prompt,
           seed,
           steps,
@@ -108,12 +106,12 @@ export async function benchmark(
         const spent = (performance.now() - start) / 1000;
         const [image] = images;
         if (!image.rgb) throw new Error('an image was not finished');
-        if (contestant === 'serial') reference = image.rgb;
+        if (caseName === 'serial') reference = image.rgb;
         if (round < 0 || !reference) continue;
         const { sampler, partition, window } = settings;
         measurements.push({
           steps,
-          contestant,
+          caseName: caseName,
           sampler,
           parts: sampler === 'srds' ? partition.length : (window ?? null),
           prompt,
@@ -168,9 +166,9 @@ export class BatchWatch {
   seconds = 0;
   batches: Record<number, number> = {};
 
-  readonly report = ({ graph, laneRows, seconds }: BatchReport): void => {
+  readonly report = ({ graph, paddedRows, seconds }: BatchReport): void => {
     if (!graph.startsWith('text_encoder')) this.seconds += seconds;
-    if (graph === 'unet') this.batches[laneRows] = (this.batches[laneRows] ?? 0) + 1;
+    if (graph === 'unet') this.batches[paddedRows] = (this.batches[paddedRows] ?? 0) + 1;
   };
 
   reset(): void {

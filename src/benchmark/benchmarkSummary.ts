@@ -1,9 +1,9 @@
-import type { Contestant, Measurement, NoiseFloor } from './benchmark.js';
+import type { BenchmarkCase, Measurement, NoiseFloor } from './benchmark.js';
 
 /** What the measurements of a sampler at a number of steps come to. */
 export interface Summary {
   readonly steps: number;
-  readonly contestant: Contestant;
+  readonly caseName: BenchmarkCase;
   /** What was run, with its blocks or window; of `auto` each that was chosen. */
   readonly what: string;
   /** Median seconds from prompt to image. */
@@ -27,11 +27,11 @@ export interface Summary {
 export function summarize(measurements: readonly Measurement[]): Summary[] {
   const groups = new Map<string, Measurement[]>();
   for (const measurement of measurements) {
-    const key = `${measurement.steps} ${measurement.contestant}`;
+    const key = `${measurement.steps} ${measurement.caseName}`;
     groups.set(key, [...(groups.get(key) ?? []), measurement]);
   }
   return [...groups.values()].map((group) => {
-    const [{ steps, contestant }] = group;
+    const [{ steps, caseName }] = group;
     const serial = groups.get(`${steps} serial`) ?? group;
     const seconds = median(group.map((one) => one.seconds));
     const errors = group.map(({ error }) => error.mean);
@@ -39,7 +39,7 @@ export function summarize(measurements: readonly Measurement[]): Summary[] {
     const serialEvaluations = serial[0].critical;
     return {
       steps,
-      contestant,
+      caseName,
       what: [...new Set(group.map(({ sampler, parts }) => (parts === null ? sampler : `${sampler} ${parts}`)))].join(
         ', ',
       ),
@@ -84,7 +84,7 @@ const HEAD = [
 export function summaryTable(summaries: readonly Summary[], floors: readonly NoiseFloor[]): string[][] {
   const rows = summaries.map((row) => [
     String(row.steps),
-    row.contestant,
+    row.caseName,
     row.what,
     (1000 * row.seconds).toFixed(0),
     `${row.speedUp.toFixed(2)}x`,
@@ -100,7 +100,7 @@ export function summaryTable(summaries: readonly Summary[], floors: readonly Noi
   const floor = floors.map((row) => [
     String(row.steps),
     'noise floor',
-    'serial in another lane',
+    'serial in another bucket',
     ...['', '', '', '', '', ''],
     `${row.mean.toFixed(3)} / ${row.max.toFixed(2)}`,
     `of ${row.prompts}`,

@@ -1,11 +1,11 @@
 export {
   benchmark,
   BatchWatch,
-  CONTESTANTS,
+  BENCHMARK_CASES,
   noiseFloor,
   promptOf,
   type BenchmarkOptions,
-  type Contestant,
+  type BenchmarkCase,
   type Measurement,
   type NoiseFloor,
 } from './benchmark.js';

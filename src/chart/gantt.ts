@@ -2,7 +2,7 @@ import type { RenderItem } from 'echarts';
 import type { Trace } from '../pipeline/trace.js';
 import { COLOURS, toSvg } from './svg.js';
 
-/** A rectangle of the chart: from, to, lane from the top, height in lanes, colour. */
+/** A rectangle of the chart: from, to, bucket from the top, height in buckets, colour. */
 type Bar = readonly [begin: number, end: number, top: number, height: number, colour: number];
 
 const WIDTH = 1100;
@@ -11,7 +11,7 @@ const MARGINS = { top: 85, bottom: 50 };
 const LANE_PIXELS = { least: 3, most: 12 };
 const DECODING = COLOURS.length - 2;
 const COLOUR_CODE =
-  'a colour for each iteration, again from the first after six; grey: images that are decoded; pale: rows that fill up a lane';
+  'a colour for each iteration, again from the first after six; grey: images that are decoded; pale: rows that fill up a bucket';
 
 /**
  * The evaluations of a run over time: each batch is a column as wide as it took, each evaluation in it a cell in the colour
@@ -35,14 +35,14 @@ export function gantt({ title, batches, iterations }: Trace): string {
       graph === 'unet' ? iteration % DECODING : DECODING,
     ]),
   );
-  const lanes = tallest.reduce((sum, count) => sum + count + 1, -1);
+  const buckets = tallest.reduce((sum, count) => sum + count + 1, -1);
   const height = Math.round(
-    Math.min(600, Math.max(80, lanes * Math.min(LANE_PIXELS.most, Math.max(LANE_PIXELS.least, 400 / lanes)))),
+    Math.min(600, Math.max(80, buckets * Math.min(LANE_PIXELS.most, Math.max(LANE_PIXELS.least, 400 / buckets)))),
   );
   const total = Math.max(1, ...batches.map(({ end }) => end));
   const rows = batches
     .filter(({ graph }) => graph === 'unet')
-    .map((batch) => [batch.begin, batch.end, batch.rows, batch.laneRows]);
+    .map((batch) => [batch.begin, batch.end, batch.rows, batch.paddedRows]);
   const x = { type: 'value', min: 0, max: Math.ceil(total) } as const;
   return toSvg(
     {
@@ -67,7 +67,7 @@ export function gantt({ title, batches, iterations }: Trace): string {
           gridIndex: 0,
           min: 0,
           minInterval: 1,
-          max: Math.max(1, lanes),
+          max: Math.max(1, buckets),
           inverse: true,
           name: 'evaluations',
           nameLocation: 'middle',
@@ -104,12 +104,12 @@ const cell: RenderItem = (_, api) => {
   };
 };
 
-/** Rows of a batch, and in grey what fills up its lane. */
+/** Rows of a batch, and in grey what fills up its bucket. */
 const column: RenderItem = (_, api) => {
-  const [begin, end, rows, lane] = [0, 1, 2, 3].map((k) => Number(api.value(k)));
+  const [begin, end, rows, bucket] = [0, 1, 2, 3].map((k) => Number(api.value(k)));
   const [x, zero] = api.coord([begin, 0]);
   const [right, y] = api.coord([end, rows]);
-  const [, laneY] = api.coord([end, lane]);
+  const [, laneY] = api.coord([end, bucket]);
   const width = Math.max(0.5, right - x - 0.5);
   return {
     type: 'group',

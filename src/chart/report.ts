@@ -1,4 +1,4 @@
-import { CONTESTANTS, type Contestant, type Measurement } from '../benchmark/benchmark.js';
+import { BENCHMARK_CASES, type BenchmarkCase, type Measurement } from '../benchmark/benchmark.js';
 import type { Trace } from '../pipeline/trace.js';
 import type { Summary } from '../benchmark/benchmarkSummary.js';
 import { gantt } from './gantt.js';
@@ -39,9 +39,7 @@ function speedUps(summaries: readonly Summary[]): string {
     name,
     type: 'line',
     color: colourOf(name),
-    data: steps.map(
-      (count) => summaries.find((row) => row.contestant === name && row.steps === count)?.speedUp ?? null,
-    ),
+    data: steps.map((count) => summaries.find((row) => row.caseName === name && row.steps === count)?.speedUp ?? null),
   }));
   return toSvg(
     {
@@ -55,13 +53,13 @@ function speedUps(summaries: readonly Summary[]): string {
   );
 }
 
-function namesOf(rows: readonly { readonly contestant: Contestant }[]): Contestant[] {
-  return [...new Set(rows.map(({ contestant }) => contestant))];
+function namesOf(rows: readonly { readonly caseName: BenchmarkCase }[]): BenchmarkCase[] {
+  return [...new Set(rows.map(({ caseName }) => caseName))];
 }
 
 /** The same sampler has the same colour in each plot. */
-function colourOf(name: Contestant): string {
-  return COLOURS[Object.keys(CONTESTANTS).indexOf(name) % COLOURS.length];
+function colourOf(name: BenchmarkCase): string {
+  return COLOURS[Object.keys(BENCHMARK_CASES).indexOf(name) % COLOURS.length];
 }
 
 /** Each image a point. Errors of 0 are drawn at the bottom, where a logarithm has none. */
@@ -73,7 +71,7 @@ function errors(measurements: readonly Measurement[]): string {
     color: colourOf(name),
     symbolSize: 6,
     data: measurements
-      .filter(({ contestant }) => contestant === name)
+      .filter(({ caseName }) => caseName === name)
       .map(({ seconds, error }) => [1000 * seconds, Math.max(0.001, error.mean)]),
   }));
   return toSvg(

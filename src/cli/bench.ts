@@ -4,11 +4,11 @@ import { Command } from 'commander';
 import {
   benchmark,
   BatchWatch,
-  CONTESTANTS,
+  BENCHMARK_CASES,
   noiseFloor,
   promptOf,
   type BenchmarkOptions,
-  type Contestant,
+  type BenchmarkCase,
   type Measurement,
   type NoiseFloor,
 } from '../benchmark/benchmark.js';
@@ -27,14 +27,14 @@ import { decimal, list, names, whole } from './values.js';
 interface Flags extends DeviceFlags {
   model?: string;
   steps: number[];
-  samplers: Contestant[];
+  samplers: BenchmarkCase[];
   prompts: number;
   floor: number;
   guidance?: number;
   out?: string;
 }
 
-const ALL = Object.keys(CONTESTANTS) as Contestant[];
+const ALL = Object.keys(BENCHMARK_CASES) as BenchmarkCase[];
 
 /** `srds bench`. @param signal gives up */
 export function benchCommand(signal: AbortSignal): Command {
@@ -56,7 +56,7 @@ export function benchCommand(signal: AbortSignal): Command {
     const progress = process.stderr.isTTY ? new Progress(process.stderr, 1) : undefined;
     const onWarning = (message: string) => warn(message, progress);
     const onProgress = (what: string) => progress?.doing(what);
-    const request: BenchmarkOptions = { ...options, contestants: samplers, signal, onProgress };
+    const request: BenchmarkOptions = { ...options, cases: samplers, signal, onProgress };
     const watch = new BatchWatch();
     const model = await findModel(name, { progress, talk: true, signal });
     let recorder: TraceRecorder | undefined;
@@ -67,7 +67,7 @@ export function benchCommand(signal: AbortSignal): Command {
     const pipeline = await Pipeline.open(model, { ...open, signal, onWarning, onBatch });
     let other: Pipeline | undefined;
     try {
-      other = await otherLane(pipeline, flags, signal);
+      other = await otherBucket(pipeline, flags, signal);
       onProgress('measuring the devices');
       const machine = await pipeline.machine({ prompt: promptOf(0), guidance: flags.guidance });
       const where = await describeMachine(pipeline);
@@ -111,13 +111,13 @@ async function writeResults(
 }
 
 /** The same model where all batches are of one other size, to see what that alone changes; of no use on a CPU. */
-async function otherLane(
+async function otherBucket(
   { model, engine }: Pipeline,
   flags: Flags,
   signal: AbortSignal,
 ): Promise<Pipeline | undefined> {
-  if (engine.lanes.length === 0 || flags.floor === 0) return undefined;
-  return Pipeline.open(model, { ...splitDeviceFlags(flags).open, lanes: [16], signal });
+  if (engine.buckets.length === 0 || flags.floor === 0) return undefined;
+  return Pipeline.open(model, { ...splitDeviceFlags(flags).open, buckets: [16], signal });
 }
 
 /** A run on a pipeline that is warm. @param record turns on what the pipeline says of its batches */
@@ -142,7 +142,7 @@ async function describeMachine({ engine, model }: Pipeline): Promise<string> {
   const parts = [
     `${model.name} on ${engine.device}`,
     `precision ${precision}`,
-    ...(engine.lanes.length > 0 ? [`lanes ${engine.lanes.join(' ')}`] : []),
+    ...(engine.buckets.length > 0 ? [`buckets ${engine.buckets.join(' ')}`] : []),
     ...(fused
       ? [
           `${fused.attentions} attentions, ${fused.normalizations} group normalizations and ${fused.residuals} residuals fused, ` +

@@ -2,7 +2,7 @@ import { extname } from 'node:path';
 import { Command } from 'commander';
 import type { GenerateEvent } from '../pipeline/result.js';
 import type { RgbImage } from '../image/image.js';
-import { draw } from './runGenerate.js';
+import { runGenerate } from './runGenerate.js';
 import { sideBySide } from './montage.js';
 import { writeFiles } from './output.js';
 import { differenceToSerial, summary } from './report.js';
@@ -33,7 +33,7 @@ export function demoCommand(signal: AbortSignal): Command {
           change,
         ]);
       };
-      const { result, context } = await draw({
+      const { result, context } = await runGenerate({
         generate: {
           prompt,
           previews: true,

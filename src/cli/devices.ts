@@ -7,7 +7,7 @@ import { list, whole } from './values.js';
 export interface DeviceFlags {
   device?: readonly Device[] | 'auto';
   precision?: Precision | 'auto';
-  lanes?: readonly number[];
+  buckets?: readonly number[];
   /** Commander's own name for --no-fused. */
   fused?: boolean;
   threads?: number;
@@ -26,11 +26,11 @@ export function addDeviceOptions(command: Command): Command {
       ]),
     )
     .option(
-      '--lanes <rows>',
+      '--buckets <rows>',
       'sizes that batches are filled up to, in rows, with commas (default: 1,2,8,16,24,32,48,64,96,128 on GPUs)',
-      list('--lanes'),
+      list('--buckets'),
     )
-    .option('--no-fused', 'run graphs in lanes as they were exported, which takes longer')
+    .option('--no-fused', 'run graphs in buckets as they were exported, which takes longer')
     .option('--threads <n>', 'threads of each process on the CPU (default: all processors)', whole('--threads'))
     .option('--workers <n>', 'processes on the CPU (default: 1)', whole('--workers'));
 }
@@ -42,6 +42,6 @@ export function splitDeviceFlags<Flags extends DeviceFlags>(
   readonly open: Pick<OpenOptions, 'devices' | (keyof DeviceFlags & keyof OpenOptions)>;
   readonly others: Omit<Flags, keyof DeviceFlags>;
 } {
-  const { device: devices, precision, lanes, fused, threads, workers, ...others } = flags;
-  return { open: { devices, precision, lanes, fused, threads, workers }, others };
+  const { device: devices, precision, buckets, fused, threads, workers, ...others } = flags;
+  return { open: { devices, precision, buckets, fused, threads, workers }, others };
 }

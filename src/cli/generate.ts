@@ -11,7 +11,7 @@ import {
 import type { SolverName, TimestepSpacing } from '../pipeline/options.js';
 import { asksToRefine } from '../pipeline/ignoredOptions.js';
 import type { Partition } from '../sampler/partition.js';
-import { draw } from './runGenerate.js';
+import { runGenerate } from './runGenerate.js';
 import { differenceToSerial, jsonReport, summary } from './report.js';
 import { addDeviceOptions, splitDeviceFlags, type DeviceFlags } from './devices.js';
 import { blocks, decimal, seed, size, whole } from './values.js';
@@ -121,7 +121,7 @@ export function generateCommand(signal: AbortSignal): Command {
     const { model, lowMemory, out, previews, latents, trace, noise, init, size, ...rest } = flags;
     const { open, others } = splitDeviceFlags(rest);
     const { json = false, quiet = false, pipelined, ...options } = others;
-    const { result, context } = await draw({
+    const { result, context } = await runGenerate({
       model,
       open,
       lowMemory,

@@ -3,7 +3,7 @@ import { setFlagsFromString } from 'node:v8';
 import { Command, CommanderError } from 'commander';
 import { messageOf, oneLine, SrdsError, systemCode } from '../errors.js';
 import { EXIT_CODES, EXIT_INTERNAL, EXIT_SIGNALS } from './exitCodes.js';
-import type { Ending } from './shutdown.js';
+import type { Shutdown } from './shutdown.js';
 import { version } from '../version.js';
 
 // Samples lie outside V8's heap and count as if they lay in it: one as small as this is looked through for nearly each image.
@@ -12,7 +12,7 @@ setFlagsFromString('--heap-growing-percent=400');
 /** Runs the command line. @returns the exit code */
 async function main(argv: readonly string[]): Promise<number> {
   const abort = new AbortController();
-  const ending: Ending = { signal: abort.signal, graceMs: 5000, asPlanned: false };
+  const ending: Shutdown = { signal: abort.signal, graceMs: 5000, asPlanned: false };
   let ended: keyof typeof EXIT_SIGNALS | undefined;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
@@ -43,7 +43,7 @@ async function main(argv: readonly string[]): Promise<number> {
 }
 
 /** Each loads what only it needs. */
-const COMMANDS: Readonly<Record<string, (ending: Ending) => Promise<Command>>> = {
+const COMMANDS: Readonly<Record<string, (ending: Shutdown) => Promise<Command>>> = {
   generate: async ({ signal }) => (await import('./generate.js')).generateCommand(signal),
   demo: async ({ signal }) => (await import('./demo.js')).demoCommand(signal),
   serve: async (ending) => (await import('./serve.js')).serveCommand(ending),
@@ -55,7 +55,7 @@ const COMMANDS: Readonly<Record<string, (ending: Ending) => Promise<Command>>> =
 };
 
 /** @param name of the command that is wanted; if it is none, all are there for the help to list */
-async function program(ending: Ending, name: string | undefined): Promise<Command> {
+async function program(ending: Shutdown, name: string | undefined): Promise<Command> {
   const wanted = name !== undefined && Object.hasOwn(COMMANDS, name) ? [name] : Object.keys(COMMANDS);
   const program = new Command('srds')
     .description('Self-Refining Diffusion Samplers: draw images in parallel over time')

@@ -33,7 +33,7 @@ export function planCommand(signal: AbortSignal): Command {
     .option('--steps <list>', 'numbers of steps', list('--steps'), [25, 100])
     .option(
       '--curve <file>',
-      'JSON: {"lanes": true, "points": [{"rows": 2, "seconds": 0.006}, ...]}, lanes: whether batches are filled up to the next point; nothing is run',
+      'JSON: {"padded": true, "points": [{"rows": 2, "seconds": 0.006}, ...]}, padded: whether batches are filled up to the next point; nothing is run',
     )
     .option('--devices <n>', 'devices that have this curve (default: 1)', whole('--devices'))
     .option('--no-guidance', 'with one row an evaluation instead of two')
@@ -51,9 +51,9 @@ export function planCommand(signal: AbortSignal): Command {
 }
 
 async function described({ devices = 1, guidance, ...others }: Flags, file: string): Promise<Machine> {
-  const { model, fresh, device, precision, lanes, threads, workers } = others;
+  const { model, fresh, device, precision, buckets, threads, workers } = others;
   const inside = { 'no-fused': others.fused === false || undefined };
-  const given = Object.entries({ model, fresh, device, precision, lanes, threads, workers, ...inside });
+  const given = Object.entries({ model, fresh, device, precision, buckets, threads, workers, ...inside });
   const [inVain] = given.find(([, value]) => value !== undefined) ?? [];
   if (inVain !== undefined) {
     throw new SrdsError('INVALID_OPTION', '--curve alone, since nothing is run', `--${inVain} too`, 'leave one out');

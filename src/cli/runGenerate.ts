@@ -14,9 +14,9 @@ import { pngParameters } from '../pipeline/pngParameters.js';
 import type { ReportContext } from './report.js';
 
 /** What to draw and where it goes. */
-export interface DrawOptions {
+export interface RunGenerateOptions {
   readonly model?: string | undefined;
-  readonly open: Pick<OpenOptions, 'devices' | 'precision' | 'lanes' | 'fused' | 'threads' | 'workers'>;
+  readonly open: Pick<OpenOptions, 'devices' | 'precision' | 'buckets' | 'fused' | 'threads' | 'workers'>;
   readonly lowMemory?: boolean | undefined;
   /** Path of the initial noise. */
   readonly noise?: string | undefined;
@@ -37,7 +37,7 @@ export interface DrawOptions {
 }
 
 /** A result with what a report needs beside it. */
-export interface Drawn {
+export interface GenerationResult {
   readonly result: GenerateResult;
   readonly context: ReportContext;
 }
@@ -46,7 +46,7 @@ export interface Drawn {
  * Opens the model, draws, writes the files and closes the model again. Of an aborted run nothing is written but the
  * previews that were there already.
  */
-export async function draw(options: DrawOptions): Promise<Drawn> {
+export async function runGenerate(options: RunGenerateOptions): Promise<GenerationResult> {
   const start = performance.now();
   const { signal } = options;
   let { generate } = options;

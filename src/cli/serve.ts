@@ -3,7 +3,7 @@ import { Command } from 'commander';
 import { messageOf, SrdsError } from '../errors.js';
 import { fromText, parseConfig, SETTINGS, type Given, type SettingName } from '../server/config.js';
 import { createLog, startServer } from '../server/server.js';
-import type { Ending } from './shutdown.js';
+import type { Shutdown } from './shutdown.js';
 
 /** How settings that hold several values are given one at a time. */
 const SINGULAR: Readonly<Partial<Record<SettingName, string>>> = {
@@ -13,7 +13,7 @@ const SINGULAR: Readonly<Partial<Record<SettingName, string>>> = {
 };
 
 /** `srds serve`. */
-export function serveCommand(ending: Ending): Command {
+export function serveCommand(ending: Shutdown): Command {
   const command = new Command('serve')
     .description('serve the OpenAI images API, and a page, until it is ended')
     .option(

@@ -1,5 +1,5 @@
 /** How a command is ended by a signal. */
-export interface Ending {
+export interface Shutdown {
   /** Aborted by the first SIGINT or SIGTERM. */
   readonly signal: AbortSignal;
   /** How long the command may take to end in good order then. */

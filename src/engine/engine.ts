@@ -36,7 +36,7 @@ export interface BatchResult {
   readonly outputs: readonly (readonly Float32Array[])[];
   /** Seconds inside the network. */
   readonly seconds: number;
-  /** Rows that were run: those of the batch, and what fills up its lane. */
+  /** Rows that were run: those of the batch, and what fills up its bucket. */
   readonly rows: number;
   /** Name of the device that ran it. */
   readonly device: string;
@@ -56,7 +56,7 @@ export interface Engine {
   /** Rows of a batch beyond which more rows only take longer. */
   readonly maxRows: number;
   /** Sizes to which batches are filled up, in rows, ascending; none where any size will do. */
-  readonly lanes: readonly number[];
+  readonly buckets: readonly number[];
   /**
    * Loads graphs, by their names; those that are loaded stay as they are.
    * @throws SrdsError MODEL_INVALID if one cannot be used

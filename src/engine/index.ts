@@ -1,9 +1,24 @@
-export { isShared, type Fused, type GraphFile, type GraphInfo, type Precision, type Rewrite, type TensorInfo } from '../onnx/graphInfo.js';
-export { type Batch, type BatchResult, type ConditioningId, type Engine, type Evaluation, type Sums } from './engine.js';
-export { Batcher, type BatchReport, type Priority, type Requester, type Wish } from './batcher.js';
+export {
+  isShared,
+  type Fused,
+  type GraphFile,
+  type GraphInfo,
+  type Precision,
+  type Rewrite,
+  type TensorInfo,
+} from '../onnx/graphInfo.js';
+export {
+  type Batch,
+  type BatchResult,
+  type ConditioningId,
+  type Engine,
+  type Evaluation,
+  type Sums,
+} from './engine.js';
+export { Batcher, type BatchReport, type Priority, type Client, type RequestOptions } from './batcher.js';
 export { findDevices, probe, type Probe } from './local/probe.js';
 export type { Problem } from './local/remedies.js';
 export { describeGraph, type GraphDescription } from '../onnx/describe.js';
-export { LocalEngine, DEFAULT_LANES, type LocalEngineOptions } from './local/localEngine.js';
+export { LocalEngine, DEFAULT_BUCKETS, type LocalEngineOptions } from './local/localEngine.js';
 export { CPU, deviceName, parseDevices, type Device } from './device.js';
 export type { DeviceKind } from '../onnx/graphInfo.js';

@@ -3,7 +3,7 @@ import type { GraphName, ModelFolder } from './modelFolder.js';
 import type { Networks } from './networks.js';
 
 /** Which graphs are in memory when: all but what is rarely used, or, if memory is short, only those in use. */
-export class Residency {
+export class ModelMemory {
   private turn: Promise<unknown> = Promise.resolve();
 
   constructor(

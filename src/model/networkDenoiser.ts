@@ -1,4 +1,4 @@
-import type { Batcher, Requester } from '../engine/batcher.js';
+import type { Batcher, Client } from '../engine/batcher.js';
 import type { ConditioningId, Sums } from '../engine/engine.js';
 import type { Bound, PredictionType } from '../schedule/config.js';
 import type { NoiseLevel } from '../schedule/grid.js';
@@ -27,21 +27,21 @@ export interface EngineDenoiserOptions {
   readonly guidanceRescale?: number;
   /** Put behind each request's own priority: which image goes first among equals. */
   readonly priority: readonly number[];
-  /** Shares its turn with other requesters. */
-  readonly requester: Requester;
+  /** Shares its turn with other clients. */
+  readonly client: Client;
   /** Rows of the largest batch that pays; default: as many as the engine takes. */
   readonly maxRows?: number | undefined;
-  /** Rows that the requester takes of a batch at most; default: all. */
-  readonly ownRows?: number | undefined;
+  /** Rows that the client takes of a batch at most; default: all. */
+  readonly maxClientRows?: number | undefined;
   /** Rows that a batch is filled up to before any go to another free device; default: they are spread. */
-  readonly leastRows?: number | undefined;
+  readonly minRows?: number | undefined;
 }
 
 /** A denoiser over a network in an engine. With guidance an evaluation is two rows. */
 export function engineDenoiser(options: EngineDenoiserOptions): Denoiser {
   const { batcher, graph, output, dims, unconditional, conditional } = options;
   const conditioning = unconditional === undefined ? [conditional] : [unconditional, conditional];
-  const { requester, maxRows, ownRows, leastRows, guidanceRescale: rescale = 0 } = options;
+  const { client, maxRows, maxClientRows, minRows, guidanceRescale: rescale = 0 } = options;
   // Rescaling needs the conditional row too.
   const combine = unconditional === undefined || rescale > 0 ? undefined : options.guidance;
   const sumsOf = (only: readonly Combination[] | undefined, { alphaBar }: NoiseLevel): Sums | undefined => {
@@ -54,8 +54,8 @@ export function engineDenoiser(options: EngineDenoiserOptions): Denoiser {
     const priority = [...request.priority, ...options.priority];
     const sums = sumsOf(only, level);
     const evaluation = { graph, output, inputs, conditioning, combine, sums };
-    const wish = { priority, requester, speculative, maxRows, ownRows, leastRows, signal };
-    const rows = await batcher.evaluate(evaluation, wish);
+    const requestOptions = { priority, client, speculative, maxRows, maxClientRows, minRows, signal };
+    const rows = await batcher.evaluate(evaluation, requestOptions);
     if (only && sums) {
       if (rows.length !== only.length) throw new Error(`${only.length} sums were asked for, ${rows.length} came`);
       return new KnownSums(only, rows);

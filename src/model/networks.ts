@@ -14,7 +14,7 @@ const UNET_INPUTS = { sd: SD_INPUTS, sdxl: [...SD_INPUTS, 'text_embeds', 'time_i
 const HIDDEN_STATE = /^hidden_states\.(\d+)$/;
 
 /** Texts and images go before all else: others wait for them. One without a past has been given least. */
-const first = () => ({ priority: [-1], requester: {} });
+const first = () => ({ priority: [-1], client: {} });
 
 /** How a UNet takes its timesteps: one a row, as its file has it or rewritten, or one for the whole batch. */
 export type TimestepBatching =
@@ -62,8 +62,8 @@ export class Networks {
   ): Promise<{ readonly hidden: Tensor; readonly pooled: Tensor | undefined }> {
     const outputs = this.textOutputs(encoder);
     const inputs = { input_ids: int64(ids, [ids.length]) };
-    const wish = { ...first(), signal };
-    const ask = async (output: string) => (await this.batcher.evaluate({ graph: encoder, output, inputs }, wish))[0];
+    const options = { ...first(), signal };
+    const ask = async (output: string) => (await this.batcher.evaluate({ graph: encoder, output, inputs }, options))[0];
     const [hidden, pooled] = await Promise.all([ask(outputs.hidden), outputs.pooled && ask(outputs.pooled)]);
     return {
       hidden: float32(hidden, [ids.length, hidden.length / ids.length]),

@@ -16,7 +16,7 @@ export const ROW_INPUT = 'srds/row';
  * handed to the device once.
  * @param rows of the batches
  */
-export function takeFromTables(graph: GraphProto, names: readonly string[], rows: number): void {
+export function indexConditioning(graph: GraphProto, names: readonly string[], rows: number): void {
   if (names.length === 0) return;
   for (const name of names) {
     const type = graph.input.find((input) => input.name === name)?.type?.value;

@@ -17,7 +17,7 @@ import { describeValue } from './describeValue.js';
 import { fuse } from './fuse/fuse.js';
 import { computeInHalf, singleInterface, storedInHalf } from './half.js';
 import { rewriteInput } from './rewrite.js';
-import { takeFromTables } from './indexedConditioning.js';
+import { indexConditioning } from './indexedConditioning.js';
 
 export type { ModelProto };
 
@@ -25,9 +25,9 @@ export type { ModelProto };
 export interface PreparedModel {
   /**
    * What a session opens: the file, or a graph in memory whose weights stay in their files.
-   * @param lane for a session that takes batches of one size only; without a graph in memory it is not used
+   * @param bucket for a session that takes batches of one size only; without a graph in memory it is not used
    */
-  readonly source: (lane?: LaneShape) => string | Uint8Array;
+  readonly source: (bucket?: BucketShape) => string | Uint8Array;
   /** Folder of the weights of a graph in memory. */
   readonly weights?: string;
   readonly rewrite?: Rewrite | undefined;
@@ -42,7 +42,7 @@ export interface PreparedModel {
 }
 
 /** What a session is opened for. */
-export interface LaneShape {
+export interface BucketShape {
   readonly rows: number;
   /** Of the inputs, by name. */
   readonly shapes: ReadonlyMap<string, readonly number[]>;
@@ -89,9 +89,9 @@ export async function prepareModel(
   const why = half ? computeInHalf(graph) : undefined;
   if (why !== undefined && precision === 'float16') throw new Error(`it cannot run in float16: ${why}`);
   const light = fromBinary(ModelProtoSchema, toBinary(ModelProtoSchema, model));
-  await letGo(bytes);
-  const source = (lane?: LaneShape) =>
-    toBinary(ModelProtoSchema, lane ? pinned(clone(ModelProtoSchema, light), lane) : light);
+  await release(bytes);
+  const source = (bucket?: BucketShape) =>
+    toBinary(ModelProtoSchema, bucket ? pinned(clone(ModelProtoSchema, light), bucket) : light);
   // Weights that can be given as inputs have their value already.
   const known = new Set(graph.initializer.map(({ name }) => name));
   const inputs = graph.input.filter(({ name }) => !known.has(name)).map(describeValue);
@@ -108,7 +108,7 @@ export async function prepareModel(
 }
 
 /** The model with the shapes of its inputs fixed. What they lead to is then computed once, as a session opens. */
-function pinned(model: ModelProto, { rows, shapes, tables }: LaneShape): ModelProto {
+function pinned(model: ModelProto, { rows, shapes, tables }: BucketShape): ModelProto {
   for (const { name, type } of model.graph?.input ?? []) {
     const dims = shapes.get(name);
     if (!dims || type?.value.case !== 'tensorType' || !type.value.value.shape) continue;
@@ -116,7 +116,7 @@ function pinned(model: ModelProto, { rows, shapes, tables }: LaneShape): ModelPr
       create(TensorShapeProto_DimensionSchema, { value: { case: 'dimValue', value: BigInt(dim) } }),
     );
   }
-  if (model.graph) takeFromTables(model.graph, tables, rows);
+  if (model.graph) indexConditioning(model.graph, tables, rows);
   return model;
 }
 
@@ -182,7 +182,7 @@ async function leaveWeights(model: ModelProto, bytes: Uint8Array, path: string):
 }
 
 /** Gives the memory of a file back at once, not when the garbage collector comes round: the session needs it. */
-async function letGo({ buffer }: Buffer<ArrayBuffer>): Promise<void> {
+async function release({ buffer }: Buffer<ArrayBuffer>): Promise<void> {
   // A message that no one receives takes it along.
   const { port1, port2 } = new MessageChannel();
   const closed = once(port1, 'close');

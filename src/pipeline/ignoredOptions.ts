@@ -26,7 +26,7 @@ export function asksToRefine(
 }
 
 /** A warning for options that were given and that the sampler does nothing with; undefined if there are none. */
-export function unusedOptions(options: GenerateOptions, sampler: SamplerName | 'auto'): string | undefined {
+export function ignoredOptions(options: GenerateOptions, sampler: SamplerName | 'auto'): string | undefined {
   const able = sampler === 'auto' ? CHOSEN_BY_AUTO : [sampler];
   const unused = Object.entries(TAKEN_BY)
     .filter(([name]) => options[name as keyof typeof TAKEN_BY] !== undefined)

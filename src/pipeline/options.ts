@@ -14,7 +14,7 @@ import type { AnySolver } from '../solver/solver.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { RgbImage } from '../image/image.js';
 import { latentDims, type ModelFolder } from '../model/modelFolder.js';
-import { unusedOptions } from './ignoredOptions.js';
+import { ignoredOptions } from './ignoredOptions.js';
 
 /** Which sampler draws. */
 export const SAMPLERS = ['serial', 'srds', 'picard', 'paradigms', 'parataa'] as const;
@@ -181,7 +181,7 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
     partition: partitionOf(blocks, grid.length),
     partitionGiven: blocks !== undefined,
     srdsGiven: [blocks, options.correction, options.pipelined, maxIterations].some((option) => option !== undefined),
-    unused: unusedOptions(options, sampler),
+    unused: ignoredOptions(options, sampler),
     tolerance: nonNegative('a tolerance', options.tolerance ?? (sampler === 'paradigms' ? 0.05 : 0.5)),
     window: optional('a window of steps', options.window),
     history: optional('a history of passes', options.history, 8),

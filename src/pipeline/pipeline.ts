@@ -24,10 +24,10 @@ import { Networks, sharedWarning } from '../model/networks.js';
 import { startSampler, stopsBelow } from './samplers.js';
 import { settingsOf, type GenerateOptions, type Settings } from './options.js';
 import { all, unlessAborted, untilAborted } from './waiting.js';
-import { Shared } from './rwLock.js';
-import { Residency } from '../model/modelMemory.js';
+import { RWLock } from './rwLock.js';
+import { ModelMemory } from '../model/modelMemory.js';
 import type { GeneratedImage, GenerateEvent, GenerateResult, ImageEvaluations } from './result.js';
-import { drawStart } from './prepareLatents.js';
+import { prepareLatents } from './prepareLatents.js';
 
 /** How to open a pipeline on the devices of this machine. */
 export interface OpenOptions extends Omit<LocalEngineOptions, 'graphs' | 'devices' | 'onWarning'>, OpenModelOptions {
@@ -71,11 +71,11 @@ interface Job {
 export class Pipeline {
   private readonly batcher: Batcher;
   private readonly networks: Networks;
-  private readonly residency: Residency;
+  private readonly residency: ModelMemory;
   private readonly loadSeconds: number;
   private readonly variant: string;
   /** Devices are measured while nothing is drawn. */
-  private readonly devices = new Shared();
+  private readonly devices = new RWLock();
   private readonly curves: Curves = new Map();
   private readonly planner = new Planner();
   /** Of runs under way, by what their evaluations are asked for with. */
@@ -99,7 +99,7 @@ export class Pipeline {
     });
     this.networks = new Networks(model, engine, this.batcher);
     this.networks.check();
-    this.residency = new Residency(model, engine, this.networks, lowMemory);
+    this.residency = new ModelMemory(model, engine, this.networks, lowMemory);
   }
 
   /**
@@ -110,7 +110,7 @@ export class Pipeline {
   static async open(folder: string | ModelFolder = BUNDLED_MODEL, options: OpenOptions = {}): Promise<Pipeline> {
     const start = performance.now();
     const model = typeof folder === 'string' ? await openModel(folder, options) : folder;
-    const graphs = options.lowMemory ? [] : Residency.atOnce(model);
+    const graphs = options.lowMemory ? [] : ModelMemory.atOnce(model);
     const devices = await findDevices(options.devices ?? [CPU], options.onWarning);
     const engine = await LocalEngine.open(graphFiles(model, options.precision ?? 'auto'), {
       ...options,
@@ -154,18 +154,18 @@ export class Pipeline {
       const { job } = await this.prepare(settings, () => undefined, signal);
       const ids = [job.conditional, job.unconditional].filter((id) => id !== undefined);
       try {
-        return await this.devices.byItself(() => calibrate(this.calibration(settings, ids), { fresh, signal }));
+        return await this.devices.write(() => calibrate(this.calibration(settings, ids), { fresh, signal }));
       } finally {
         ids.forEach((id) => this.engine.release(id));
       }
     });
   }
 
-  private tellOf({ wishes, device, begin, end, laneRows }: BatchReport): void {
+  private tellOf({ requests, device, begin, end, paddedRows }: BatchReport): void {
     this.batches++;
-    for (const requester of new Set(wishes.map((wish) => wish.requester))) {
-      const evaluations = wishes.filter((wish) => wish.requester === requester).map(({ priority }) => priority);
-      this.listeners.get(requester)?.({ type: 'batch', device, begin, end, rows: laneRows, evaluations });
+    for (const client of new Set(requests.map((options) => options.client))) {
+      const evaluations = requests.filter((options) => options.client === client).map(({ priority }) => priority);
+      this.listeners.get(client)?.({ type: 'batch', device, begin, end, rows: paddedRows, evaluations });
     }
   }
 
@@ -205,7 +205,7 @@ export class Pipeline {
       if (timesteps.kind === 'shared' && settings.sampler !== 'serial') {
         emit({ type: 'warning', message: sharedWarning(timesteps.why) });
       }
-      const drawn = await this.devices.beside(
+      const drawn = await this.devices.read(
         () => all(settings.seeds.map((seed, image) => this.drawOne(job, seed, image))),
         signal,
       );
@@ -271,7 +271,7 @@ export class Pipeline {
       settings,
       busy,
       async () =>
-        (await calibrated(calibration)) ?? (await this.devices.byItself(() => calibrate(calibration, { signal }))),
+        (await calibrated(calibration)) ?? (await this.devices.write(() => calibrate(calibration, { signal }))),
     );
   }
 
@@ -347,7 +347,7 @@ export class Pipeline {
   private async compared(job: Job, result: GeneratedImage, image: number): Promise<GeneratedImage> {
     const { signal, settings } = job;
     if (!result.rgb || result.status === 'aborted') return result;
-    // A requester of its own: its batches are not those of the run.
+    // A client of its own: its batches are not those of the run.
     const { status, x } = await serial(this.samplerOptions({ ...job }, image)).result;
     if (status === 'aborted') return result;
     const { width, height } = settings;
@@ -361,7 +361,7 @@ export class Pipeline {
     const { settings, conditional, unconditional, encodedInit, signal } = job;
     const { schedule, guidance, guidanceRescale } = settings;
     const dims = latentDims(this.model, settings);
-    const start = drawStart(settings, image, sizeOf(dims), this.model.latentScale, encodedInit);
+    const start = prepareLatents(settings, image, sizeOf(dims), this.model.latentScale, encodedInit);
     const denoiser = engineDenoiser({
       batcher: this.batcher,
       graph: 'unet',
@@ -374,7 +374,7 @@ export class Pipeline {
       guidance,
       guidanceRescale,
       priority: [image],
-      requester: job,
+      client: job,
       ...job.room,
     });
     return { ...start, denoiser, solver: settings.method, signal };

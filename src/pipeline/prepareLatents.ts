@@ -18,7 +18,7 @@ export interface Start {
  * @param size of the latents
  * @param encoded what the VAE encoder says of the initial image
  */
-export function drawStart(
+export function prepareLatents(
   settings: Settings,
   image: number,
   size: number,

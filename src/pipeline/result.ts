@@ -58,7 +58,7 @@ export type GenerateEvent =
       readonly device: string;
       readonly begin: number;
       readonly end: number;
-      /** Rows of the whole batch, those that fill up its lane and those of other runs included. */
+      /** Rows of the whole batch, those that fill up its bucket and those of other runs included. */
       readonly rows: number;
       /** Those of this run, each as iteration, block, step, stage, image. */
       readonly evaluations: readonly (readonly number[])[];

@@ -18,8 +18,8 @@ export const traceFile = z.object({
       /** Milliseconds inside the network. */
       network: z.number(),
       rows: z.int(),
-      /** Rows with those that fill up the lane. */
-      laneRows: z.int(),
+      /** Rows with those that fill up the bucket. */
+      paddedRows: z.int(),
       /** Each as iteration, block, step, stage, image. */
       evaluations: z.array(z.array(z.number())),
     }),
@@ -50,14 +50,14 @@ export class TraceRecorder {
 
   /** To be given to a pipeline as `onBatch`. */
   readonly batch = (report: BatchReport): void => {
-    const { graph, device, seconds, rows, laneRows } = report;
+    const { graph, device, seconds, rows, paddedRows } = report;
     if (this.finished === this.images) return;
     if (graph !== 'unet') {
       if (this.start === undefined) return;
     } else this.start ??= report.begin;
     const [begin, end] = [report.begin - this.start, report.end - this.start];
-    const evaluations = report.wishes.map(({ priority }) => [...priority]);
-    this.batches.push({ graph, device, begin, end, network: 1000 * seconds, rows, laneRows, evaluations });
+    const evaluations = report.requests.map(({ priority }) => [...priority]);
+    this.batches.push({ graph, device, begin, end, network: 1000 * seconds, rows, paddedRows, evaluations });
   };
 
   event(event: GenerateEvent): void {

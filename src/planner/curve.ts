@@ -5,8 +5,8 @@ import { issueOf, SrdsError } from '../errors.js';
 export interface LatencyCurve {
   /** Ascending in rows, one at least. */
   readonly points: readonly { readonly rows: number; readonly seconds: number }[];
-  /** Whether the points are lanes, to which batches are filled up; else latencies lie on the lines between them. */
-  readonly lanes: boolean;
+  /** Whether the points are buckets, to which batches are filled up; else latencies lie on the lines between them. */
+  readonly padded: boolean;
   /** What each evaluation of a batch adds on the host, where samples are stepped one after the other; default 0. */
   readonly hostSeconds?: number | undefined;
   /** The smallest batch while the other devices rest, which may share a processor with this one; default: as while they work. */
@@ -14,11 +14,11 @@ export interface LatencyCurve {
 }
 
 /**
- * Lanes where nothing was measured, as a small model has them on a data centre GPU: a batch of 32 rows takes a third longer than
+ * Buckets where nothing was measured, as a small model has them on a data centre GPU: a batch of 32 rows takes a third longer than
  * one of 2 (docs/benchmarks.md).
  */
-export function unmeasuredLanes(lanes: readonly number[]): LatencyCurve {
-  return { points: lanes.map((rows) => ({ rows, seconds: 1 + rows / 80 })), lanes: true };
+export function unmeasuredBuckets(buckets: readonly number[]): LatencyCurve {
+  return { points: buckets.map((rows) => ({ rows, seconds: 1 + rows / 80 })), padded: true };
 }
 
 const MOST_ROWS = 65536;
@@ -26,7 +26,7 @@ const MOST_SECONDS = 86400;
 
 /** What a file with a curve holds; more is left unread. */
 const curveFile = z.object({
-  lanes: z.boolean().default(false),
+  padded: z.boolean().default(false),
   hostSeconds: z.number().nonnegative().max(MOST_SECONDS).optional(),
   aloneSeconds: z.number().positive().max(MOST_SECONDS).optional(),
   points: z
@@ -37,7 +37,7 @@ const curveFile = z.object({
 });
 
 /**
- * A curve from JSON: `{"lanes": true, "points": [{"rows": 2, "seconds": 0.006}, ...]}`.
+ * A curve from JSON: `{"padded": true, "points": [{"rows": 2, "seconds": 0.006}, ...]}`.
  * @param source for the error's message
  * @throws SrdsError INVALID_OPTION
  */
@@ -48,18 +48,18 @@ export function parseCurve(content: unknown, source: string): LatencyCurve {
     'INVALID_OPTION',
     `a latency curve in ${source}`,
     issueOf(error.issues[0]),
-    'give {"lanes": true, "points": [{"rows": 2, "seconds": 0.006}, ...]}',
+    'give {"padded": true, "points": [{"rows": 2, "seconds": 0.006}, ...]}',
   );
 }
 
-/** Seconds that a batch of so many rows takes; of more rows than the largest lane, in parts. */
-export function latency({ points, lanes }: LatencyCurve, rows: number): number {
+/** Seconds that a batch of so many rows takes; of more rows than the largest bucket, in parts. */
+export function latency({ points, padded }: LatencyCurve, rows: number): number {
   const last = points[points.length - 1];
-  if (lanes) {
+  if (padded) {
     const whole = Math.floor(rows / last.rows);
     const rest = rows - whole * last.rows;
-    const lane = points.find((point) => point.rows >= rest) ?? last;
-    return whole * last.seconds + (rest > 0 ? lane.seconds : 0);
+    const bucket = points.find((point) => point.rows >= rest) ?? last;
+    return whole * last.seconds + (rest > 0 ? bucket.seconds : 0);
   }
   const above = points.findIndex((point) => point.rows >= rows);
   if (above === 0) return points[0].seconds;

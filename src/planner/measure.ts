@@ -4,7 +4,7 @@ import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import type { Batch, ConditioningId, Engine } from '../engine/engine.js';
 import { makeFolder } from '../hub/makeFolder.js';
-import { parseCurve, rowsThatPay, unmeasuredLanes, type LatencyCurve } from './curve.js';
+import { parseCurve, rowsThatPay, unmeasuredBuckets, type LatencyCurve } from './curve.js';
 import type { Machine } from '../run/simulate.js';
 import { weighted } from '../tensor/operations.js';
 import { float32, sizeOf } from '../tensor/tensor.js';
@@ -79,10 +79,10 @@ export async function calibrated(input: CalibrationInput): Promise<Machine | und
   return curve && machineWith(curve, input);
 }
 
-/** The machine to go by where it has not been measured; undefined without lanes. */
+/** The machine to go by where it has not been measured; undefined without buckets. */
 export function unmeasured(input: CalibrationInput): Machine | undefined {
-  const lanes = input.engine.lanes.filter((rows) => rows >= input.conditioning.length);
-  return lanes.length === 0 ? undefined : machineWith(unmeasuredLanes(lanes), input);
+  const buckets = input.engine.buckets.filter((rows) => rows >= input.conditioning.length);
+  return buckets.length === 0 ? undefined : machineWith(unmeasuredBuckets(buckets), input);
 }
 
 function fileOf(key: string): string {
@@ -130,10 +130,10 @@ interface Measured {
 /** Measures all devices at once, as they will work, and one alone, as the serial sampler has it; the slowest counts. */
 async function measure(input: CalibrationInput, signal: AbortSignal | undefined): Promise<Measured> {
   const { engine, conditioning } = input;
-  const lanes = engine.lanes.filter((lane) => lane >= conditioning.length);
+  const buckets = engine.buckets.filter((bucket) => bucket >= conditioning.length);
   const each = conditioning.length;
-  // An evaluation that no lane holds runs all the same.
-  const sizes = engine.lanes.length === 0 ? [each, 2 * each, 4 * each] : lanes.length > 0 ? lanes : [each];
+  // An evaluation that no bucket holds runs all the same.
+  const sizes = engine.buckets.length === 0 ? [each, 2 * each, 4 * each] : buckets.length > 0 ? buckets : [each];
   const timed: { readonly rows: number; readonly times: number[]; readonly batch: Batch }[] = [];
   const once = async (batch: Batch, devices = engine.slots): Promise<number> => {
     signal?.throwIfAborted();
@@ -150,18 +150,18 @@ async function measure(input: CalibrationInput, signal: AbortSignal | undefined)
   let dear = 0;
   for (const rows of sizes) {
     const batch = batchOf(input, Math.floor(rows / conditioning.length));
-    // The first run opens the lane; where there is nothing to open and it takes long by itself, it counts.
+    // The first run opens the bucket; where there is nothing to open and it takes long by itself, it counts.
     const first = await once(batch);
-    const slow = engine.lanes.length === 0 && first > SLOW_SECONDS;
+    const slow = engine.buckets.length === 0 && first > SLOW_SECONDS;
     const times = slow ? [first] : await round(batch);
     // Memory may not have sufficed.
-    if (timed.length > 0 && engine.lanes.length > 0 && !engine.lanes.includes(rows)) break;
+    if (timed.length > 0 && engine.buckets.length > 0 && !engine.buckets.includes(rows)) break;
     const before = timed.at(-1);
     timed.push({ rows, times, batch });
-    // Where rows take turns, larger batches have nothing more to tell, and a lane costs memory; one may have had bad luck.
+    // Where rows take turns, larger batches have nothing more to tell, and a bucket costs memory; one may have had bad luck.
     dear =
       before && isDear({ rows, seconds: usual(times) }, { ...before, seconds: usual(before.times) }) ? dear + 1 : 0;
-    if (dear === (engine.lanes.length > 0 ? 2 : 1)) break;
+    if (dear === (engine.buckets.length > 0 ? 2 : 1)) break;
   }
   const firsts = timed.map(({ times }) => usual(times));
   let lasts = firsts;
@@ -180,7 +180,7 @@ async function measure(input: CalibrationInput, signal: AbortSignal | undefined)
   // By itself none takes longer than beside the others.
   const alone = engine.slots > 1 ? usual(await round(timed[0].batch, 1)) : undefined;
   const aloneSeconds = alone && Math.min(alone, points[0].seconds);
-  const curve = { points, lanes: engine.lanes.length > 0, hostSeconds: hostSeconds(size), aloneSeconds };
+  const curve = { points, padded: engine.buckets.length > 0, hostSeconds: hostSeconds(size), aloneSeconds };
   const total = (each: readonly number[]) => each.reduce((sum, value) => sum + value, 0);
   return { curve, steady: Math.abs(Math.log(total(lasts) / total(firsts))) < Math.log(STEADY) };
 }
@@ -225,8 +225,8 @@ async function keep(file: string, { curve, steady }: Measured, { model, engine }
 async function keyOf({ model, engine, variant, width, height, conditioning }: CalibrationInput): Promise<string> {
   const unet = model.graphs.unet ?? '';
   const { size, mtimeMs } = await stat(unet);
-  const { lanes, slots, device } = engine;
-  const key = [version(), unet, size, mtimeMs, device, lanes, slots, variant, width, height, conditioning.length];
+  const { buckets, slots, device } = engine;
+  const key = [version(), unet, size, mtimeMs, device, buckets, slots, variant, width, height, conditioning.length];
   return createHash('sha256').update(JSON.stringify(key)).digest('hex').slice(0, 32);
 }
 

@@ -157,10 +157,10 @@ function partitionOf(steps: number, blocks: number): Partition {
   return blocks < defaultPartition(steps).length ? evenPartition(steps, blocks) : rampedPartition(steps, blocks);
 }
 
-/** Windows that fill a lane of all devices together, and one of all steps. */
+/** Windows that fill a bucket of all devices together, and one of all steps. */
 function windows(steps: number, { devices, rowsPerEvaluation }: Machine): number[] {
-  const lanes = devices[0].points.map(({ rows }) => Math.floor((rows * devices.length) / rowsPerEvaluation));
-  return [...new Set([...lanes.filter((count) => count >= 4 && count < steps), steps])];
+  const buckets = devices[0].points.map(({ rows }) => Math.floor((rows * devices.length) / rowsPerEvaluation));
+  return [...new Set([...buckets.filter((count) => count >= 4 && count < steps), steps])];
 }
 
 /** A solver that takes more evaluations a step takes them one after the other. */

@@ -17,7 +17,7 @@ export interface Chosen {
   readonly settings: Settings;
   /** Not there if the sampler was given. */
   readonly choice?: Choice;
-  /** How large batches should be, if that is known of the devices or there are lanes. */
+  /** How large batches should be, if that is known of the devices or there are buckets. */
   readonly room?: Room | undefined;
 }
 
@@ -26,9 +26,9 @@ export interface Room {
   /** Of the largest that pays. */
   readonly maxRows: number;
   /** That one call should take of it; undefined: all. */
-  readonly ownRows?: number | undefined;
+  readonly maxClientRows?: number | undefined;
   /** Of one that is not worth splitting over devices. */
-  readonly leastRows: number;
+  readonly minRows: number;
 }
 
 /** Chooses samplers and sizes of batches. What it has planned it remembers: a plan takes as long as some batches do. */
@@ -62,12 +62,12 @@ export class Planner {
     if (sampler !== 'srds' || !pipelined || isMultistep(method)) return room;
     const { evaluationsPerStep } = method;
     const stopping = { tolerance, maxIterations };
-    const ownRows = remembered(
+    const maxClientRows = remembered(
       this.sizes,
       [partition, evaluationsPerStep, stopping, machine],
       () => forecastSrds(partition, evaluationsPerStep, machine, stopping).maxRows,
     );
-    return { ...room, ownRows };
+    return { ...room, maxClientRows };
   }
 
   /** The forecasts for settings. */
@@ -101,7 +101,7 @@ function remembered<Value>(values: Map<string, Value>, input: unknown, find: () 
 }
 
 function roomOn({ maxRows, devices }: Machine): Room {
-  return { maxRows, leastRows: rowsNotWorthSplitting(devices[0]) };
+  return { maxRows, minRows: rowsNotWorthSplitting(devices[0]) };
 }
 
 function chosenBy({ chosen, reason }: Plan, settings: Settings, machine: Machine): Chosen {
@@ -114,7 +114,7 @@ function chosenBy({ chosen, reason }: Plan, settings: Settings, machine: Machine
       return {
         settings: { ...settings, sampler: 'srds', partition: chosen.partition },
         choice,
-        room: { ...room, ownRows: chosen.maxRows },
+        room: { ...room, maxClientRows: chosen.maxRows },
       };
     case 'picard':
       return { settings: { ...settings, sampler: 'picard', window: chosen.window }, choice, room };

@@ -16,8 +16,8 @@ const schema = z.strictObject({
   allowAnonymous: z.boolean().default(false).describe('listen beyond this machine without keys'),
   device: z.string().default('cpu').describe('as of srds generate'),
   precision: z.enum(['auto', 'float32', 'float16']).default('auto').describe('as of srds generate'),
-  lanes: z.array(z.int().positive()).default([]).describe('as of srds generate'),
-  fused: z.boolean().default(true).describe('run graphs in lanes in fewer operators than they were exported with'),
+  buckets: z.array(z.int().positive()).default([]).describe('as of srds generate'),
+  fused: z.boolean().default(true).describe('run graphs in buckets in fewer operators than they were exported with'),
   threads: z.int().positive().optional().describe('as of srds generate'),
   workers: z.int().positive().optional().describe('as of srds generate'),
   concurrency: z.int().min(1).max(256).optional().describe('requests drawn at once (default: 2 on a CPU, 16 on GPUs)'),
@@ -77,7 +77,7 @@ export const SETTINGS = (Object.keys(schema.shape) as SettingName[]).map((name) 
 
 function kindOf(name: SettingName): SettingKind {
   if (NUMBERS.includes(name)) return 'number';
-  if (name === 'lanes') return 'numbers';
+  if (name === 'buckets') return 'numbers';
   if (name === 'models' || name === 'apiKeys' || name === 'corsOrigins') return 'texts';
   return name === 'allowAnonymous' || name === 'fused' || name === 'logPrompts' ? 'boolean' : 'text';
 }

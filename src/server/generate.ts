@@ -7,7 +7,7 @@ import type { Models, ServedModel } from './models.js';
 import type { Progress, Services } from './services.js';
 
 /** Images that are asked for. */
-export interface Order {
+export interface GenerateJob {
   /** Of the request, for the log. */
   readonly id: string;
   readonly model: string | undefined;
@@ -24,13 +24,13 @@ export interface Order {
 }
 
 /** What happens to an order: it was taken, its turn has come, and what happens while it is drawn. */
-export type OrderEvent =
+export type GenerateJobEvent =
   | { readonly type: 'queued'; readonly waiting: number }
   | { readonly type: 'started'; readonly model: ModelFolder; readonly queueSeconds: number }
   | GenerateEvent;
 
 /** What became of an order. */
-export interface Drawn {
+export interface GenerationResult {
   readonly model: ModelFolder;
   readonly result: GenerateResult;
   /** What was asked for in vain, and what else is to be known. */
@@ -44,7 +44,11 @@ export interface Drawn {
  * drawn, within an evaluation.
  * @throws ApiError 400, 404, 429, 499, 503, 504; SrdsError as Pipeline.generate does
  */
-export async function draw(services: Services, order: Order, onEvent: (event: OrderEvent) => void): Promise<Drawn> {
+export async function generate(
+  services: Services,
+  order: GenerateJob,
+  onEvent: (event: GenerateJobEvent) => void,
+): Promise<GenerationResult> {
   const { models, queue, metrics, config, log } = services;
   if (services.draining()) throw shuttingDown();
   const model = models.find(order.model);
@@ -166,7 +170,7 @@ class Limit {
 
   constructor(
     private readonly stop: AbortSignal,
-    private readonly order: Pick<Order, 'client' | 'deadlineSeconds'>,
+    private readonly order: Pick<GenerateJob, 'client' | 'deadlineSeconds'>,
   ) {
     const { client, deadlineSeconds } = order;
     this.timer = setTimeout(() => this.controller.abort(deadlineExceeded(deadlineSeconds)), deadlineSeconds * 1000);

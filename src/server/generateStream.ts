@@ -5,7 +5,14 @@ import { pngParameters, SAMPLER_NAMES } from '../pipeline/pngParameters.js';
 import { SAMPLER_CHOICES } from '../pipeline/options.js';
 import { version } from '../version.js';
 import { logFailure, toApiError } from './apiError.js';
-import { draw, pixelLimit, solversFor, type Drawn, type Order, type OrderEvent } from './generate.js';
+import {
+  generate,
+  pixelLimit,
+  solversFor,
+  type GenerationResult,
+  type GenerateJob,
+  type GenerateJobEvent,
+} from './generate.js';
 import { endpoint, type Endpoint } from './endpoint.js';
 import { EventStream } from './eventStream.js';
 import { fileOf, jsonSeed, srdsOf } from './openai/answers.js';
@@ -93,16 +100,16 @@ export function liveEndpoints(services: Services): Endpoint[] {
   ];
 }
 
-async function stream(services: Services, body: LiveRequest, order: Order): Promise<Response> {
+async function stream(services: Services, body: LiveRequest, order: GenerateJob): Promise<Response> {
   const events = new EventStream();
-  const teller = new Teller(events);
+  const teller = new EventWriter(events);
   await new Promise<void>((taken, refused) => {
     const client = AbortSignal.any([order.client, events.closed]);
-    const onEvent = (event: OrderEvent) => {
+    const onEvent = (event: GenerateJobEvent) => {
       if (event.type === 'queued') taken();
-      teller.tell(event);
+      teller.write(event);
     };
-    draw(
+    generate(
       services,
       {
         ...order,
@@ -122,13 +129,13 @@ async function stream(services: Services, body: LiveRequest, order: Order): Prom
   return events.response();
 }
 
-class Teller {
+class EventWriter {
   private start: number | undefined;
   private last: Promise<void> = Promise.resolve();
 
   constructor(private readonly events: EventStream) {}
 
-  tell(event: OrderEvent): void {
+  write(event: GenerateJobEvent): void {
     switch (event.type) {
       case 'queued':
         return this.events.send('queued', { waiting: event.waiting });
@@ -162,7 +169,7 @@ class Teller {
     }
   }
 
-  async done(drawn: Drawn): Promise<void> {
+  async done(drawn: GenerationResult): Promise<void> {
     await this.last;
     const { result, model, images } = drawn;
     const [image] = images;

@@ -1,5 +1,5 @@
 export { createLog, startServer, type RunningServer, type StartOptions } from './server.js';
 export { parseConfig, SETTINGS, type Given, type ServerConfig, type SettingName } from './config.js';
-export { Queue, type Visitor } from './queue.js';
+export { Queue, type Job } from './queue.js';
 export { Models, type ServedModel } from './models.js';
 export { ApiError } from './apiError.js';

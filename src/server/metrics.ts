@@ -58,9 +58,9 @@ export class Metrics {
     }
   }
 
-  batch({ graph, device, laneRows, seconds }: BatchReport): void {
+  batch({ graph, device, paddedRows, seconds }: BatchReport): void {
     this.busySeconds.inc({ device }, seconds);
-    if (graph === 'unet') this.batchRows.observe(laneRows);
+    if (graph === 'unet') this.batchRows.observe(paddedRows);
   }
 
   private seconds(name: string, help: string): Histogram {

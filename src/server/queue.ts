@@ -1,7 +1,7 @@
 import { ApiError } from './apiError.js';
 
 /** Who wants to run something. */
-export interface Visitor {
+export interface Job {
   /** Whose turns are shared fairly with those of others: an API key. */
   readonly key: string;
   /** Higher goes first among those of a key. */
@@ -10,7 +10,7 @@ export interface Visitor {
 }
 
 interface Waiting {
-  readonly visitor: Visitor;
+  readonly visitor: Job;
   readonly admit: () => void;
   readonly refuse: (reason: unknown) => void;
 }
@@ -46,13 +46,13 @@ export class Queue {
    * @returns ends it; to be called once
    * @throws ApiError 429 at once if too many wait; later the signal's reason if it is aborted, or 429 for another's sake
    */
-  enter(visitor: Visitor): Promise<() => void> {
+  enter(visitor: Job): Promise<() => void> {
     visitor.signal.throwIfAborted();
     if (this.waiting.length >= this.capacity && this.runningCount >= this.concurrency) this.makeRoom(visitor);
     return this.turn(visitor);
   }
 
-  private async turn(visitor: Visitor): Promise<() => void> {
+  private async turn(visitor: Job): Promise<() => void> {
     await new Promise<void>((resolve, reject) => {
       const leave = () => {
         this.remove(entry);
@@ -91,7 +91,7 @@ export class Queue {
     }
   }
 
-  private before(a: Visitor, b: Visitor): boolean {
+  private before(a: Job, b: Job): boolean {
     if (a.key === b.key) return a.priority > b.priority;
     const [runningA, runningB] = [this.running.get(a.key) ?? 0, this.running.get(b.key) ?? 0];
     if (runningA !== runningB) return runningA < runningB;
@@ -113,7 +113,7 @@ export class Queue {
   }
 
   /** @throws ApiError 429 if no one who waits has less of a claim */
-  private makeRoom({ key, priority }: Visitor): void {
+  private makeRoom({ key, priority }: Job): void {
     const counts = new Map<string, number>();
     for (const { visitor } of this.waiting) counts.set(visitor.key, (counts.get(visitor.key) ?? 0) + 1);
     const [greediest, most] = [...counts].reduce((a, b) => (b[1] > a[1] ? b : a), ['', 0]);

@@ -63,7 +63,7 @@ export async function startServer(config: ServerConfig, { log, signal }: StartOp
       devices,
       precision: config.precision,
       fused: config.fused,
-      ...(config.lanes.length > 0 && { lanes: config.lanes }),
+      ...(config.buckets.length > 0 && { buckets: config.buckets }),
       threads: config.threads,
       workers: config.workers,
       onBatch: (report) => metrics.batch(report),

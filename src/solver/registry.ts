@@ -29,7 +29,7 @@ interface Entry {
 }
 
 /** Every solver by its name. */
-const CATALOG = {
+const REGISTRY = {
   ddim: {
     scheduler: 'ddim',
     noisy: (eta) => eta > 0,
@@ -61,25 +61,25 @@ const CATALOG = {
 } satisfies Record<string, Entry>;
 
 /** Name of a solver. */
-export type SolverName = keyof typeof CATALOG;
+export type SolverName = keyof typeof REGISTRY;
 
 /** Names of all solvers. */
-export const SOLVERS = Object.keys(CATALOG) as SolverName[];
+export const SOLVERS = Object.keys(REGISTRY) as SolverName[];
 
 /** The diffusers scheduler class whose grid and defaults go with a solver. */
 export function schedulerOf(name: SolverName): Scheduler {
-  return CATALOG[name].scheduler;
+  return REGISTRY[name].scheduler;
 }
 
 /** Whether a solver's steps need noise. @param eta of DDIM */
 export function addsNoise(name: SolverName, eta: number): boolean {
-  const entry: Entry = CATALOG[name];
+  const entry: Entry = REGISTRY[name];
   return entry.noisy?.(eta) ?? false;
 }
 
 /** A solver by its name, for a schedule that its scheduler class has read. */
 export function solverOf(name: SolverName, options: SolverOptions): AnySolver {
-  return CATALOG[name].make(options);
+  return REGISTRY[name].make(options);
 }
 
 /**

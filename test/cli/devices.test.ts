@@ -57,7 +57,7 @@ test('a device that does not work is one line with what to do; auto does without
 
 test('plan forecasts a machine that a curve describes, as text and as JSON', async () => {
   const points = [2, 8, 32, 128].map((rows, k) => ({ rows, seconds: 0.006 + 0.002 * k }));
-  writeFileSync(join(cwd, 'curve.json'), JSON.stringify({ lanes: true, points }));
+  writeFileSync(join(cwd, 'curve.json'), JSON.stringify({ padded: true, points }));
   const { code, stdout } = await srds('plan', '--curve', 'curve.json', '--devices', '4', '--steps', '25,100');
   assert.equal(code, 0);
   assert.match(stdout, /^25 steps: [^\n]+ times faster than the serial sampler[^\n]+\n\n\| {2}\| sampler \|/);
@@ -127,8 +127,8 @@ test('auto measures once, keeps the curve, says why it chose, and draws what tha
   assert.match(readFileSync(curve, 'utf8'), /"rows"/);
 });
 
-test('a curve is measured anew when that is asked for, also where no lane holds an evaluation', async () => {
-  const { code, stdout } = await srds('plan', ...TINY, '--fresh', '--lanes', '1', '--steps', '9', '--json');
+test('a curve is measured anew when that is asked for, also where no bucket holds an evaluation', async () => {
+  const { code, stdout } = await srds('plan', ...TINY, '--fresh', '--buckets', '1', '--steps', '9', '--json');
   assert.equal(code, 0);
   const { machine } = JSON.parse(stdout) as { machine: { devices: { points: { rows: number }[] }[] } };
   assert.deepEqual(
@@ -163,7 +163,7 @@ test('a trace is written and drawn, as SVG and as a page', async () => {
   const evaluations = trace.batches.filter(({ graph }) => graph === 'unet').flatMap((batch) => batch.evaluations);
   assert.equal(new Set(evaluations.map((place) => place.join())).size, evaluations.length);
   assert.ok(trace.batches.every(({ begin, end }) => end > begin));
-  // Two processes are two lanes, in neither of which batches overlap.
+  // Two processes are two buckets, in neither of which batches overlap.
   assert.deepEqual([...new Set(trace.batches.map(({ device }) => device))].sort(), ['cpu 1', 'cpu 2']);
   for (const device of ['cpu 1', 'cpu 2']) {
     const own = trace.batches.filter((batch) => batch.device === device).sort((a, b) => a.begin - b.begin);
@@ -201,10 +201,10 @@ test('bench writes its results as JSON, Markdown and a page, and says what diffe
   assert.deepEqual(readdirSync(join(cwd, 'bench')).sort(), ['report.html', 'results.json', 'table.md']);
   assert.equal(readFileSync(join(cwd, 'bench/table.md'), 'utf8'), stdout);
   const { measurements } = JSON.parse(readFileSync(join(cwd, 'bench/results.json'), 'utf8')) as {
-    measurements: { contestant: string; seconds: number; critical: number; error: { mean: number } }[];
+    measurements: { caseName: string; seconds: number; critical: number; error: { mean: number } }[];
   };
   assert.deepEqual(
-    measurements.map(({ contestant }) => contestant),
+    measurements.map(({ caseName }) => caseName),
     ['serial', 'srds', 'picard', 'srds-vanilla'],
   );
   assert.ok(measurements.every(({ seconds, critical }) => seconds > 0 && critical >= 1));

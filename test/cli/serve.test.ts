@@ -14,19 +14,19 @@ test('a device process that is killed while it draws is replaced, and the image 
   const { child } = start(['serve', '--port', '0', '--model', SD15, '--threads', '1']);
   const base = await addressOf(child);
   await ready(base);
-  const wish = { prompt: 'a red ball', seed: 3, steps: 200, sampler: 'serial' };
+  const options = { prompt: 'a red ball', seed: 3, steps: 200, sampler: 'serial' };
   const imageOf = ({ body }: { body: unknown }) => (body as { data: { b64_json: string }[] }).data[0].b64_json;
-  const expected = imageOf(await post(base, GENERATE, wish));
-  const again = post(base, GENERATE, wish);
+  const expected = imageOf(await post(base, GENERATE, options));
+  const again = post(base, GENERATE, options);
   await until(async () => (await metric(base, 'srds_running')) === 1);
   for (const pid of await childrenOf(child.pid!)) process.kill(pid, 'SIGKILL');
   assert.equal(imageOf(await again), expected);
   // A hang-up opens the models anew; whoever asks meanwhile does not notice.
   const before = await childrenOf(child.pid!);
-  const meanwhile = post(base, GENERATE, wish);
+  const meanwhile = post(base, GENERATE, options);
   child.kill('SIGHUP');
   assert.equal(imageOf(await meanwhile), expected);
-  assert.equal(imageOf(await post(base, GENERATE, wish)), expected);
+  assert.equal(imageOf(await post(base, GENERATE, options)), expected);
   const now = await childrenOf(child.pid!);
   assert.ok(now.length > 0 && now.every((pid) => !before.includes(pid)));
   child.kill('SIGTERM');
@@ -64,11 +64,11 @@ test('an answer that is being read slowly is sent whole before the server ends',
   const { child, ended } = start(['serve', '--port', '0', '--model', SD15, '--threads', '1', '--max-pixels', '300000']);
   const base = await addressOf(child);
   await ready(base);
-  const wish = { prompt: 'a', steps: 1, n: 6, size: '512x512', sampler: 'serial', guidance: 1 };
+  const options = { prompt: 'a', steps: 1, n: 6, size: '512x512', sampler: 'serial', guidance: 1 };
   const response = await fetch(base + GENERATE, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(wish),
+    body: JSON.stringify(options),
   });
   child.kill('SIGTERM');
   await delay(1000);

@@ -6,7 +6,7 @@ import { float32 } from 'srds/tensor';
 /** An engine that answers each row with its timestep, when it is told to. */
 class ManualEngine implements Engine {
   readonly device = 'manual';
-  readonly lanes = [];
+  readonly buckets = [];
   readonly graphs;
   readonly batches: Batch[] = [];
   private readonly answers: (() => void)[] = [];
@@ -66,7 +66,7 @@ test('the most urgent evaluations share the next batch, up to the rows that pay'
     [1, 0],
     [1, 2],
     [0, 1],
-  ].map((priority, k) => batcher.evaluate(at(k), { priority, requester: ME }));
+  ].map((priority, k) => batcher.evaluate(at(k), { priority, client: ME }));
   await engine.answer();
   await engine.answer();
   assert.deepEqual(timesOf(engine.batches), [
@@ -79,7 +79,7 @@ test('the most urgent evaluations share the next batch, up to the rows that pay'
   );
 });
 
-test('requesters share batches fairly, whatever the priorities; where they fill it, what is speculative takes what is left', async () => {
+test('clients share batches fairly, whatever the priorities; where they fill it, what is speculative takes what is left', async () => {
   for (const [rows, expected] of [
     [
       4,
@@ -100,8 +100,8 @@ test('requesters share batches fairly, whatever the priorities; where they fill 
     const engine = new ManualEngine(['batch'], 1, rows);
     const batcher = new Batcher(engine);
     const [a, b, c] = [{}, {}, {}];
-    const ask = (t: number, priority: number, requester: object, speculative = false) =>
-      batcher.evaluate(at(t), { priority: [priority], requester, speculative });
+    const ask = (t: number, priority: number, client: object, speculative = false) =>
+      batcher.evaluate(at(t), { priority: [priority], client, speculative });
     const first = [0, 1, 2, 3, 4].map((k) => ask(10 + k, k, a, k > 0));
     const results = [...first, ask(20, 9, b), ask(21, 9, b), ask(30, 0, c, true)];
     for (const batch of expected) {
@@ -120,8 +120,8 @@ test('in a full engine an evaluation that is certain goes before more urgent one
   const engine = new ManualEngine(['batch'], 1, 2);
   const batcher = new Batcher(engine);
   const [a, b] = [{}, {}];
-  const ask = (t: number, priority: number, requester: object, speculative: boolean) =>
-    batcher.evaluate(at(t), { priority: [priority], requester, speculative });
+  const ask = (t: number, priority: number, client: object, speculative: boolean) =>
+    batcher.evaluate(at(t), { priority: [priority], client, speculative });
   const results = [ask(10, 0, a, true), ask(11, 5, a, false), ask(20, 0, b, true), ask(21, 5, b, false)];
   for (let k = 0; k < 2; k++) await engine.answer();
   assert.deepEqual(
@@ -137,9 +137,9 @@ test('in a full engine an evaluation that is certain goes before more urgent one
 test('a batch is no larger than pays for those who ask, and the engine is full when that is asked for', async () => {
   const engine = new ManualEngine(['batch'], 1, 8);
   const batcher = new Batcher(engine);
-  const results = [0, 1, 2].map((k) => batcher.evaluate(at(k), { priority: [k], requester: ME, maxRows: 2 }));
+  const results = [0, 1, 2].map((k) => batcher.evaluate(at(k), { priority: [k], client: ME, maxRows: 2 }));
   assert.equal(batcher.full, false);
-  results.push(batcher.evaluate(at(3), { priority: [0], requester: {}, maxRows: 2 }));
+  results.push(batcher.evaluate(at(3), { priority: [0], client: {}, maxRows: 2 }));
   assert.equal(batcher.full, true);
   await engine.answer();
   await engine.answer();
@@ -154,7 +154,7 @@ test('who has ended needs no room, whatever of theirs is under way', async () =>
   const engine = new ManualEngine(['batch'], 1, 1);
   const batcher = new Batcher(engine);
   const controller = new AbortController();
-  const running = batcher.evaluate(at(1), { priority: [0], requester: ME, signal: controller.signal });
+  const running = batcher.evaluate(at(1), { priority: [0], client: ME, signal: controller.signal });
   await turn();
   assert.equal(batcher.full, true);
   controller.abort();
@@ -163,12 +163,12 @@ test('who has ended needs no room, whatever of theirs is under way', async () =>
   await running;
 });
 
-test('a requester takes no more of a batch than it wants, and leaves the rest to others', async () => {
+test('a client takes no more of a batch than it wants, and leaves the rest to others', async () => {
   const engine = new ManualEngine(['batch'], 1, 8);
   const batcher = new Batcher(engine);
-  const mine = [0, 1, 2, 3, 4].map((k) => batcher.evaluate(at(k), { priority: [k], requester: ME, ownRows: 2 }));
+  const mine = [0, 1, 2, 3, 4].map((k) => batcher.evaluate(at(k), { priority: [k], client: ME, maxClientRows: 2 }));
   const other = {};
-  const theirs = [10, 11, 12].map((k) => batcher.evaluate(at(k), { priority: [k], requester: other }));
+  const theirs = [10, 11, 12].map((k) => batcher.evaluate(at(k), { priority: [k], client: other }));
   for (let batch = 0; batch < 3; batch++) await engine.answer();
   assert.deepEqual(
     timesOf(engine.batches).map((times) => times.toSorted((a, b) => a - b)),
@@ -180,7 +180,7 @@ test('a requester takes no more of a batch than it wants, and leaves the rest to
 test('what waits is spread over free slots', async () => {
   const engine = new ManualEngine(['batch'], 2, 8);
   const batcher = new Batcher(engine);
-  const results = [0, 1, 2, 3, 4].map((k) => batcher.evaluate(at(k), { priority: [k], requester: ME }));
+  const results = [0, 1, 2, 3, 4].map((k) => batcher.evaluate(at(k), { priority: [k], client: ME }));
   await engine.answer();
   await engine.answer();
   assert.deepEqual(timesOf(engine.batches), [
@@ -193,7 +193,7 @@ test('what waits is spread over free slots', async () => {
 test('a batch is filled up to what is not worth splitting before another device gets a share', async () => {
   const engine = new ManualEngine(['batch'], 2, 8);
   const batcher = new Batcher(engine);
-  const results = [0, 1, 2, 3].map((k) => batcher.evaluate(at(k), { priority: [k], requester: ME, leastRows: 3 }));
+  const results = [0, 1, 2, 3].map((k) => batcher.evaluate(at(k), { priority: [k], client: ME, minRows: 3 }));
   await engine.answer();
   await engine.answer();
   assert.deepEqual(timesOf(engine.batches), [[0, 1, 2], [3]]);
@@ -204,14 +204,14 @@ test('an aborted evaluation that waits is dropped; one under way is finished', a
   const engine = new ManualEngine();
   const batcher = new Batcher(engine);
   const controller = new AbortController();
-  const running = batcher.evaluate(at(1), { priority: [0], requester: ME, signal: controller.signal });
+  const running = batcher.evaluate(at(1), { priority: [0], client: ME, signal: controller.signal });
   await turn();
-  const waiting = batcher.evaluate(at(2), { priority: [0], requester: ME, signal: controller.signal });
+  const waiting = batcher.evaluate(at(2), { priority: [0], client: ME, signal: controller.signal });
   controller.abort();
   await assert.rejects(waiting, { name: 'AbortError' });
   await engine.answer();
   assert.equal((await running)[0][0], 1);
-  await assert.rejects(batcher.evaluate(at(3), { priority: [0], requester: ME, signal: controller.signal }), {
+  await assert.rejects(batcher.evaluate(at(3), { priority: [0], client: ME, signal: controller.signal }), {
     name: 'AbortError',
   });
   assert.equal(engine.batches.length, 1);
@@ -220,7 +220,7 @@ test('an aborted evaluation that waits is dropped; one under way is finished', a
 test('where the graph takes one timestep for the batch, only equal ones share one', async () => {
   const engine = new ManualEngine([]);
   const batcher = new Batcher(engine);
-  const results = [5, 7, 5].map((t, k) => batcher.evaluate(at(t), { priority: [k], requester: ME }));
+  const results = [5, 7, 5].map((t, k) => batcher.evaluate(at(t), { priority: [k], client: ME }));
   await engine.answer();
   await engine.answer();
   assert.deepEqual(timesOf(engine.batches), [[5, 5], [7]]);
@@ -236,8 +236,8 @@ test('an engine that fails rejects the batch and goes on with the next', async (
   const run = engine.run.bind(engine);
   engine.run = (batch) => (failed ? run(batch) : ((failed = true), Promise.reject(new Error('lost'))));
   const batcher = new Batcher(engine);
-  await assert.rejects(batcher.evaluate(at(1), { priority: [0], requester: ME }), /lost/);
-  const second = batcher.evaluate(at(2), { priority: [0], requester: ME });
+  await assert.rejects(batcher.evaluate(at(1), { priority: [0], client: ME }), /lost/);
+  const second = batcher.evaluate(at(2), { priority: [0], client: ME });
   await engine.answer();
   assert.equal((await second)[0][0], 2);
 });

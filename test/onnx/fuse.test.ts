@@ -1,4 +1,4 @@
-// Graphs as GPUs run them best, in lanes, against the same files as they are.
+// Graphs as GPUs run them best, in buckets, against the same files as they are.
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,7 +15,7 @@ import { changeModel, type WholeModel } from '../support/onnx.js';
 const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
 after(() => rmSync(scratch, { recursive: true }));
 
-/** Two rows of a graph in a lane and as it is: their largest difference, as a share of the largest value, and what was fused. */
+/** Two rows of a graph in a bucket and as it is: their largest difference, as a share of the largest value, and what was fused. */
 async function compared(path: string, output: string, dims: Readonly<Record<string, readonly number[]>>) {
   const random = new Generator(5);
   const row = (): Record<string, Tensor> =>
@@ -28,19 +28,19 @@ async function compared(path: string, output: string, dims: Readonly<Record<stri
   const batch = [row(), row()].map((inputs) => ({ graph: 'g', output, inputs }));
   const outputs: Float32Array[] = [];
   let fused: Fused | undefined;
-  for (const lanes of [undefined, [2]]) {
-    const engine = await LocalEngine.open({ g: { path, perRow: 'timestep' } }, { lanes });
+  for (const buckets of [undefined, [2]]) {
+    const engine = await LocalEngine.open({ g: { path, perRow: 'timestep' } }, { buckets });
     try {
       fused = engine.graphs.get('g')?.fused;
-      assert.ok(lanes || !fused, 'graphs without lanes run as they are');
+      assert.ok(buckets || !fused, 'graphs without buckets run as they are');
       const { outputs: rows } = await engine.run(batch);
       outputs.push(Float32Array.from(rows.flatMap(([values]) => [...values])));
     } finally {
       await engine.close();
     }
   }
-  const [plain, lane] = outputs;
-  const worst = plain.reduce((most, value, k) => Math.max(most, Math.abs(value - lane[k])), 0);
+  const [plain, bucket] = outputs;
+  const worst = plain.reduce((most, value, k) => Math.max(most, Math.abs(value - bucket[k])), 0);
   return { share: worst / plain.reduce((most, value) => Math.max(most, Math.abs(value)), 0), fused };
 }
 
@@ -69,8 +69,8 @@ for (const [name, path, output, dims, attentions, normalizations, residuals, pro
   });
 }
 
-test('as exported, a graph in a lane is the one of its file', async () => {
-  const options = { lanes: [2], fused: false };
+test('as exported, a graph in a bucket is the one of its file', async () => {
+  const options = { buckets: [2], fused: false };
   const engine = await LocalEngine.open({ g: { path: fixture('models/sd15/unet/model.onnx') } }, options);
   assert.equal(engine.graphs.get('g')?.fused, undefined);
   await engine.close();

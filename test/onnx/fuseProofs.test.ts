@@ -1,4 +1,4 @@
-// Small graphs that look like what is written in fewer operators, and are it or not: in lanes and as they are they give the same.
+// Small graphs that look like what is written in fewer operators, and are it or not: in buckets and as they are they give the same.
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -274,24 +274,24 @@ const files = Object.fromEntries(
   }),
 );
 const plain = await LocalEngine.open(files);
-const lanes = await LocalEngine.open(files, { lanes: [2] });
+const buckets = await LocalEngine.open(files, { buckets: [2] });
 const half = await LocalEngine.open(
   Object.fromEntries(
     names
       .filter((name) => !cases[name].single)
       .map((name) => [name, { ...files[name], precision: 'float16' as const }]),
   ),
-  { lanes: [2] },
+  { buckets: [2] },
 );
 after(async () => {
-  await Promise.all([plain, lanes, half].map((engine) => engine.close()));
+  await Promise.all([plain, buckets, half].map((engine) => engine.close()));
   rmSync(scratch, { recursive: true });
 });
 
 for (const name of names) {
   test(name, async () => {
     const { rows, scale = 1, registered, single, placed, fused } = cases[name];
-    const info = lanes.graphs.get(name);
+    const info = buckets.graphs.get(name);
     assert.deepEqual(info?.fused, fused && { ...NONE, ...fused });
     const tensors = [0, 1].map(() =>
       Object.entries(rows).map(([input, dims]) => {
@@ -302,7 +302,7 @@ for (const name of names) {
     const outputs = info!.outputs.map((output) => output.name);
     for (const output of outputs) {
       const results: Float32Array[][] = [];
-      for (const engine of single ? [plain, lanes] : [plain, lanes, half]) {
+      for (const engine of single ? [plain, buckets] : [plain, buckets, half]) {
         const batch = tensors.map((row): Evaluation => ({
           graph: name,
           output,
@@ -313,7 +313,7 @@ for (const name of names) {
         }));
         const valuesOf = async (rows: Evaluation[]) => (await engine.run(rows)).outputs.map(([values]) => values);
         results.push(await valuesOf(batch));
-        // The other way round: what a lane has of before is not what is asked for now.
+        // The other way round: what a bucket has of before is not what is asked for now.
         results.push(placed ? await valuesOf(batch) : (await valuesOf(batch.toReversed())).reverse());
       }
       const [[first, second], ...others] = results;
@@ -333,10 +333,10 @@ test('factors that are no numbers are refused', async () => {
   const x = float32(random.randn(24), [3, 8]);
   const evaluation: Evaluation = { graph: 'attention', output: 'y', inputs: { x } };
   for (const wrong of [{ combine: NaN }, { sums: { input: 'x', weights: [[1, Infinity] as const] } }]) {
-    await assert.rejects(lanes.run([{ ...evaluation, ...wrong }]), {
+    await assert.rejects(buckets.run([{ ...evaluation, ...wrong }]), {
       code: 'ENGINE_FAILED',
       message: /finite factors/,
     });
   }
-  assert.equal((await lanes.run([evaluation])).outputs[0][0].length, 24);
+  assert.equal((await buckets.run([evaluation])).outputs[0][0].length, 24);
 });

@@ -50,8 +50,8 @@ test('devices are measured while nothing is drawn', async () => {
   assert.ok(ends.length > 120 && ends.slice(120).every((sampler) => sampler === 'auto'));
 });
 
-test('where nothing was measured, SRDS takes no larger lanes than pay on most devices that have them', async () => {
-  const pipeline = await Pipeline.open(fixture('models/sd15'), { lanes: [2, 8, 16, 64] });
+test('where nothing was measured, SRDS takes no larger buckets than pay on most devices that have them', async () => {
+  const pipeline = await Pipeline.open(fixture('models/sd15'), { buckets: [2, 8, 16, 64] });
   try {
     const rows = new Set<number>();
     const run = pipeline.generate({ prompt: 'a', steps: 60, sampler: 'srds', tolerance: 0, maxIterations: 2 });

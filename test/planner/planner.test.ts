@@ -20,20 +20,20 @@ import { ddim } from 'srds/solver';
 import { VirtualEngine } from '../support/virtual.js';
 
 const points = (...pairs: [number, number][]) => pairs.map(([rows, seconds]) => ({ rows, seconds }));
-const FLAT: LatencyCurve = { lanes: false, points: points([2, 0.01], [4096, 0.01]) };
-const LINEAR: LatencyCurve = { lanes: false, points: points([2, 0.02], [4, 0.04]) };
+const FLAT: LatencyCurve = { padded: false, points: points([2, 0.01], [4096, 0.01]) };
+const LINEAR: LatencyCurve = { padded: false, points: points([2, 0.02], [4, 0.04]) };
 const STEPPED: LatencyCurve = {
-  lanes: true,
+  padded: true,
   points: points([2, 0.006], [8, 0.007], [32, 0.008], [64, 0.011], [128, 0.016]),
 };
-const BENT: LatencyCurve = { lanes: false, points: points([2, 0.01], [16, 0.012], [32, 0.024], [64, 0.048]) };
+const BENT: LatencyCurve = { padded: false, points: points([2, 0.01], [16, 0.012], [32, 0.024], [64, 0.048]) };
 
 function machineOf(curve: LatencyCurve, devices = 1, maxRows = 128): Machine {
   return { devices: Array.from({ length: devices }, () => curve), rowsPerEvaluation: 2, maxRows };
 }
 
-/** A denoiser on simulated devices, with batches as the planner wants them. @param ownRows of its largest; default: the engine's */
-const denoiserOn = (engine: VirtualEngine, { devices }: Machine, ownRows?: number) =>
+/** A denoiser on simulated devices, with batches as the planner wants them. @param maxClientRows of its largest; default: the engine's */
+const denoiserOn = (engine: VirtualEngine, { devices }: Machine, maxClientRows?: number) =>
   engineDenoiser({
     batcher: new Batcher(engine),
     graph: 'unet',
@@ -44,9 +44,9 @@ const denoiserOn = (engine: VirtualEngine, { devices }: Machine, ownRows?: numbe
     unconditional: 'b',
     guidance: 1,
     priority: [0],
-    requester: {},
-    ownRows,
-    leastRows: rowsNotWorthSplitting(devices[0]),
+    client: {},
+    maxClientRows,
+    minRows: rowsNotWorthSplitting(devices[0]),
   });
 
 /** Seconds in virtual time that picard takes for so many passes. */
@@ -69,10 +69,10 @@ async function measured(
   steps: number,
   partition?: Partition,
   iterations = 0,
-  ownRows?: number,
+  maxClientRows?: number,
 ): Promise<number> {
   const engine = new VirtualEngine(machine);
-  const denoiser = denoiserOn(engine, machine, ownRows);
+  const denoiser = denoiserOn(engine, machine, maxClientRows);
   const common = { x: Float32Array.of(0.7), steps: smoothGrid(steps), denoiser, solver: ddim };
   const residual = (_: Float32Array, __: Float32Array, iteration: number) => (iteration >= iterations ? 0 : 1);
   const run = partition ? srds({ ...common, partition, residual, tolerance: 0.5 }) : serial(common);
@@ -81,7 +81,7 @@ async function measured(
   return engine.now;
 }
 
-test('a latency is that of the lane, or lies on the line between two points', () => {
+test('a latency is that of the bucket, or lies on the line between two points', () => {
   assert.equal(latency(STEPPED, 3), 0.007);
   assert.equal(latency(STEPPED, 130), 0.016 + 0.006);
   assert.ok(Math.abs(latency(BENT, 24) - 0.018) < 1e-12);
@@ -90,7 +90,7 @@ test('a latency is that of the lane, or lies on the line between two points', ()
 });
 
 test('where every batch costs one, the forecast is the critical path', () => {
-  const machine = machineOf({ lanes: false, points: points([2, 1], [100_000, 1]) }, 1, 100_000);
+  const machine = machineOf({ padded: false, points: points([2, 1], [100_000, 1]) }, 1, 100_000);
   for (const [steps, blocks] of [
     [25, 5],
     [25, 9],
@@ -195,7 +195,7 @@ test('evaluations of the default blocks are forecast, and so is the time', async
 
 test('SRDS fills batches as far as makes it fastest, and is forecast and measured to be faster for it', async () => {
   // Rows are nearly free up to 16, and cost more and more beyond.
-  const curve = { lanes: true, points: points([2, 0.004], [16, 0.0044], [32, 0.006], [64, 0.01], [128, 0.018]) };
+  const curve = { padded: true, points: points([2, 0.004], [16, 0.0044], [32, 0.006], [64, 0.01], [128, 0.018]) };
   const machine = machineOf(curve);
   const partition = defaultPartition(196);
   const { candidates } = plan({ steps: 196, partition }, machine);
@@ -270,7 +270,7 @@ test('a curve that is none is refused by what is wrong with it', () => {
 
 test('a batch is as large as pays: all of a flat curve, up to where rows begin to take turns, one evaluation of a linear one', () => {
   const curve = (seconds: (rows: number) => number) => ({
-    lanes: true,
+    padded: true,
     points: [2, 8, 16, 32, 64].map((rows) => ({ rows, seconds: seconds(rows) })),
   });
   assert.equal(rowsThatPay(curve(() => 0.01)), 64);

@@ -44,7 +44,7 @@ for (const name of references('srds')) {
           unconditional: register(empty),
           guidance: Number(metadata.guidance_scale),
           priority: [],
-          requester: {},
+          client: {},
         }),
       };
       const blockSize = Number(metadata.S);

@@ -179,13 +179,13 @@ test('image to image', async () => {
 });
 
 test('what is asked for in vain is said; seeds beyond 2^53 are text, both ways', async () => {
-  const wish = { prompt: 'a', steps: 2, sampler: 'serial' };
-  const vain = await post(url, '/v1/images/generations', { ...wish, blocks: 2 });
+  const options = { prompt: 'a', steps: 2, sampler: 'serial' };
+  const vain = await post(url, '/v1/images/generations', { ...options, blocks: 2 });
   assert.match((vain.body as { warnings: string[] }).warnings.join(), /serial does nothing with blocks/);
-  const two = await post(url, '/v1/images/generations', { ...wish, n: 2, seed: Number.MAX_SAFE_INTEGER });
+  const two = await post(url, '/v1/images/generations', { ...options, n: 2, seed: Number.MAX_SAFE_INTEGER });
   const [first, second] = (two.body as { data: { seed: number | string; b64_json: string }[] }).data;
   assert.deepEqual([first.seed, second.seed], [Number.MAX_SAFE_INTEGER, '9007199254740992']);
-  const again = await post(url, '/v1/images/generations', { ...wish, seed: second.seed });
+  const again = await post(url, '/v1/images/generations', { ...options, seed: second.seed });
   assert.equal((again.body as { data: { b64_json: string }[] }).data[0].b64_json, second.b64_json);
   assert.equal('warnings' in (again.body as object), false);
 });

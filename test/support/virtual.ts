@@ -8,7 +8,7 @@ import { type Machine } from 'srds/run';
  */
 export class VirtualEngine implements Engine {
   readonly device = 'virtual';
-  readonly lanes = [];
+  readonly buckets = [];
   readonly graphs;
   readonly slots: number;
   readonly maxRows: number;

@@ -2,9 +2,9 @@ import { Tensor as OrtTensor, type InferenceSession } from 'onnxruntime-node';
 import { sizeOf, type ElementType, type Tensor } from '../../tensor/tensor.js';
 import { isShared, type TensorInfo } from '../../onnx/graphInfo.js';
 import { type ConditioningId } from '../engine.js';
-import { gather, rowsBack, type Wanted } from './gather.js';
-import type { Mailbox } from './sharedChannel.js';
-import type { LaneShape } from '../../onnx/prepare.js';
+import { postprocess, rowsBack, type Wanted } from './gather.js';
+import type { SharedChannel } from './sharedChannel.js';
+import type { BucketShape } from '../../onnx/prepare.js';
 import type { WireBatch, WireInput } from './protocol.js';
 import type { SumsBySize } from './sums.js';
 import { ROW_INPUT } from '../../onnx/indexedConditioning.js';
@@ -14,7 +14,7 @@ export type Registered = ReadonlyMap<ConditioningId, Readonly<Record<string, Ten
 
 type Numbers = Float32Array | BigInt64Array | Int32Array;
 
-/** One input of a lane's graph, for all its rows. */
+/** One input of a bucket's graph, for all its rows. */
 interface Slot {
   readonly info: TensorInfo;
   readonly data: Numbers;
@@ -29,10 +29,10 @@ interface Slot {
  * The inputs and output of a graph for batches of one size, in memory that is used again and again. Rows beyond those of a
  * batch hold what an earlier one left there.
  */
-export class Lane {
+export class Bucket {
   readonly rows: number;
   private slots: readonly Slot[] | undefined;
-  private readonly tables: Tables | undefined;
+  private readonly tables: IndexedConditioning | undefined;
   private output: OrtTensor | undefined;
   private results = new Float32Array(0);
 
@@ -40,12 +40,12 @@ export class Lane {
   constructor(
     private readonly session: InferenceSession,
     private readonly inputs: readonly TensorInfo[],
-    { rows, tables }: LaneShape,
+    { rows, tables }: BucketShape,
     private readonly sums: SumsBySize,
   ) {
     this.rows = rows;
     if (tables.length > 0)
-      this.tables = new Tables(
+      this.tables = new IndexedConditioning(
         inputs.filter(({ name }) => tables.includes(name)),
         rows,
       );
@@ -56,16 +56,16 @@ export class Lane {
   }
 
   /**
-   * Runs a batch of at most as many rows as the lane has, and leaves the output in the mailbox.
+   * Runs a batch of at most as many rows as the bucket has, and leaves the output in the channel.
    * @param from first evaluation of the batch to be run
    * @param to the one after the last
-   * @param position in the mailbox, in bytes
+   * @param position in the channel, in bytes
    */
   async run(
     batch: WireBatch,
     [from, to]: readonly [from: number, to: number],
     registered: Registered,
-    mailbox: Mailbox,
+    channel: SharedChannel,
     position: number,
   ): Promise<{ readonly size: number; readonly seconds: number; readonly end: number }> {
     const rows = batch.conditioning
@@ -76,8 +76,8 @@ export class Lane {
       .map((info) => this.slot(info, batch, registered));
     for (const slot of this.slots) {
       const sent = batch.inputs.find(({ name }) => name === slot.info.name);
-      if (sent) receive(slot, sent, from, isShared(slot.info) ? rows.slice(0, 1) : rows, mailbox);
-      else hold(slot, rows, registered);
+      if (sent) load(slot, sent, from, isShared(slot.info) ? rows.slice(0, 1) : rows, channel);
+      else bind(slot, rows, registered);
     }
     const feeds = {
       ...Object.fromEntries(this.slots.map(({ info, tensor }) => [info.name, tensor])),
@@ -106,8 +106,8 @@ export class Lane {
       };
     });
     const wanted = this.room(asked.reduce((sum, one) => sum + rowsBack(one), 0) * size);
-    gather(data, size, asked, wanted, this.sums);
-    return { size, seconds, end: mailbox.write([wanted], position) };
+    postprocess(data, size, asked, wanted, this.sums);
+    return { size, seconds, end: channel.write([wanted], position) };
   }
 
   /** @param size of a row of the output, which it must have too */
@@ -134,14 +134,14 @@ export class Lane {
   }
 }
 
-/** A row of a batch: of which evaluation, counted from the first that the lane runs, and with which registered inputs. */
+/** A row of a batch: of which evaluation, counted from the first that the bucket runs, and with which registered inputs. */
 interface Row {
   readonly k: number;
   readonly id: ConditioningId | undefined;
 }
 
 /** Inputs that hold the registered ones of a batch, each once, and the input that says which of them a row has. */
-class Tables {
+class IndexedConditioning {
   readonly names: readonly string[];
   private held: readonly (ConditioningId | undefined)[] = [];
   private tensors: Readonly<Record<string, OrtTensor>> = {};
@@ -160,7 +160,7 @@ class Tables {
   feeds(rows: readonly Row[], registered: Registered): Readonly<Record<string, OrtTensor>> {
     const ids = [...new Set(rows.map(({ id }) => id))];
     if (ids.length !== this.held.length || ids.some((id) => !this.held.includes(id))) this.fill(ids, registered);
-    // What fills up the lane takes the first.
+    // What fills up the bucket takes the first.
     this.places.fill(0);
     rows.forEach(({ id }, row) => (this.places[row] = this.held.indexOf(id)));
     return { ...this.tensors, [ROW_INPUT]: this.row };
@@ -179,19 +179,19 @@ class Tables {
   }
 }
 
-/** Fills an input with what the evaluations sent: each once from the mailbox, into the first of its rows. */
-function receive(
+/** Fills an input with what the evaluations sent: each once from the channel, into the first of its rows. */
+function load(
   { info, data, size }: Slot,
   sent: WireInput,
   from: number,
   rows: readonly Row[],
-  mailbox: Mailbox,
+  channel: SharedChannel,
 ): void {
   const direct = sent.type === info.type;
   const staged = direct ? data : numbers(sent.type, data.length, info.name);
   const isFirst = ({ k }: Row, row: number) => row === 0 || rows[row - 1].k !== k;
   const pieces = rows.flatMap((one, row) => (isFirst(one, row) ? [staged.subarray(row * size, (row + 1) * size)] : []));
-  mailbox.read(pieces, sent.at + from * size * staged.BYTES_PER_ELEMENT);
+  channel.read(pieces, sent.at + from * size * staged.BYTES_PER_ELEMENT);
   rows.forEach((one, row) => {
     if (!isFirst(one, row)) staged.copyWithin(row * size, (row - 1) * size, row * size);
   });
@@ -199,7 +199,7 @@ function receive(
 }
 
 /** Fills an input with registered ones, where others were before. */
-function hold({ info, data, size, held }: Slot, rows: readonly Row[], registered: Registered): void {
+function bind({ info, data, size, held }: Slot, rows: readonly Row[], registered: Registered): void {
   rows.forEach(({ id }, row) => {
     if (id !== undefined && held[row] === id) return;
     putRegistered({ name: info.name, data, size }, row, id, registered);

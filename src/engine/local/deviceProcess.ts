@@ -2,12 +2,12 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { oneLine, SrdsError } from '../../errors.js';
 import { deviceName } from '../device.js';
-import { Mailbox } from './sharedChannel.js';
-import { Vigil } from './spinPoller.js';
-import type { Knock, Notice, Numbered, Order, ProcessSettings, Question, Reply, WireBatch } from './protocol.js';
+import { SharedChannel } from './sharedChannel.js';
+import { SpinPoller } from './spinPoller.js';
+import type { Wake, Notification, Numbered, RunBatch, ProcessSettings, Request, Reply, WireBatch } from './protocol.js';
 
 /** How long an answer is waited for without sleep, on GPUs: what takes longer can bear to be noticed late. */
-const VIGIL_MS = 50;
+const SPIN_MS = 50;
 
 interface Pending {
   readonly resolve: (reply: Reply) => void;
@@ -16,8 +16,8 @@ interface Pending {
 
 /** The parent's side of a device process. */
 export class DeviceProcess {
-  readonly mailbox = Mailbox.create();
-  private readonly vigil: Vigil;
+  readonly channel = SharedChannel.create();
+  private readonly poller: SpinPoller;
   private readonly awake: boolean;
   private readonly child: ChildProcess;
   private readonly device: string;
@@ -27,14 +27,14 @@ export class DeviceProcess {
   private readonly ended: Promise<void>;
   private closing = false;
   private failure: SrdsError | undefined;
-  private lastWords = '';
+  private stderrTail = '';
 
-  constructor(settings: Omit<ProcessSettings, 'mailbox'>) {
+  constructor(settings: Omit<ProcessSettings, 'channel'>) {
     this.device = deviceName(settings.device);
     this.awake = settings.device.kind !== 'cpu';
     const receive = (letter: unknown) => this.receive(letter as Numbered<Reply>);
-    this.vigil = new Vigil(this.mailbox, receive, () => this.pending.size > 0);
-    const whole: ProcessSettings = { ...settings, mailbox: this.mailbox.path };
+    this.poller = new SpinPoller(this.channel, receive, () => this.pending.size > 0);
+    const whole: ProcessSettings = { ...settings, channel: this.channel.path };
     this.child = fork(fileURLToPath(new URL('./worker.js', import.meta.url)), [JSON.stringify(whole)], {
       serialization: 'advanced',
       execArgv: [],
@@ -43,18 +43,18 @@ export class DeviceProcess {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      this.lastWords = (this.lastWords + text).slice(-500);
+      this.stderrTail = (this.stderrTail + text).slice(-500);
     });
-    this.child.on('message', (message: Numbered<Reply> | Knock) => {
+    this.child.on('message', (message: Numbered<Reply> | Wake) => {
       if (message.kind !== 'knock') this.receive(message);
-      else this.vigil.look();
+      else this.poller.poll();
     });
     this.ended = new Promise((resolve) => {
       const end = (how: string) => {
         if (!this.failure) {
-          this.vigil.stop();
-          this.mailbox.remove();
-          this.mailbox.close();
+          this.poller.stop();
+          this.channel.remove();
+          this.channel.close();
         }
         this.fail(how);
         resolve();
@@ -76,25 +76,25 @@ export class DeviceProcess {
   }
 
   /** Asks, and waits for the reply. @throws SrdsError ENGINE_FAILED if the process ends before it */
-  ask(question: Question): Promise<Reply> {
+  ask(question: Request): Promise<Reply> {
     return this.reply((number) => this.send({ ...question, number }));
   }
 
   /**
-   * Has a batch run, whose tensors are in the mailbox, and waits for the reply.
+   * Has a batch run, whose tensors are in the channel, and waits for the reply.
    * @param end of the tensors, where the order can go
    * @throws SrdsError ENGINE_FAILED if the process ends before it
    */
   run(batch: WireBatch, end: number): Promise<Reply> {
     return this.reply((number) => {
-      const order: Numbered<Order> = { batch, notices: this.notices, number };
-      if (this.mailbox.send(order, end)) this.send({ kind: 'knock' });
-      if (this.awake) this.vigil.keep(VIGIL_MS);
+      const order: Numbered<RunBatch> = { batch, notices: this.notices, number };
+      if (this.channel.send(order, end)) this.send({ kind: 'knock' });
+      if (this.awake) this.poller.spin(SPIN_MS);
     });
   }
 
   /** Tells something that has no reply. */
-  tell(notice: Notice): void {
+  tell(notice: Notification): void {
     if (this.failure) return;
     this.notices++;
     this.send(notice);
@@ -112,10 +112,10 @@ export class DeviceProcess {
   private receive({ number, ...reply }: Numbered<Reply>): void {
     this.pending.get(number)?.resolve(reply);
     this.pending.delete(number);
-    if (this.pending.size === 0) this.vigil.end();
+    if (this.pending.size === 0) this.poller.end();
   }
 
-  private send(message: Numbered<Question> | Notice | Knock): void {
+  private send(message: Numbered<Request> | Notification | Wake): void {
     // A process that has just gone fails the send; its end is reported once, by the `exit` event.
     this.child.send(message, () => undefined);
   }
@@ -132,10 +132,10 @@ export class DeviceProcess {
     this.failure ??= new SrdsError(
       'ENGINE_FAILED',
       `the ${this.device} process to run until the end`,
-      this.closing ? 'that it was closed' : oneLine(`that process ${this.pid} ${how} ${this.lastWords}`),
+      this.closing ? 'that it was closed' : oneLine(`that process ${this.pid} ${how} ${this.stderrTail}`),
       this.closing
         ? 'do not use a closed engine'
-        : 'run again, with a smaller --size, --n or --lanes if memory is short',
+        : 'run again, with a smaller --size, --n or --buckets if memory is short',
     );
     for (const { reject } of this.pending.values()) reject(this.failure);
     this.pending.clear();

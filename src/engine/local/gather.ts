@@ -22,7 +22,7 @@ export function rowsBack({ rows, combine, sums }: Wanted): number {
  * @param output [rows of the batch, and more, size]; changed where rows are combined
  * @param into [rows that come back, size]
  */
-export function gather(
+export function postprocess(
   output: Float32Array,
   size: number,
   batch: readonly Wanted[],

@@ -3,49 +3,49 @@ import { messageOf } from '../../errors.js';
 import { sizeOf } from '../../tensor/tensor.js';
 import type { GraphFile, GraphInfo, TensorInfo } from '../../onnx/graphInfo.js';
 import { isShared } from '../../onnx/graphInfo.js';
-import { dimsOf, Lane, type Registered } from './bucket.js';
-import { CONTENTS, type Mailbox } from './sharedChannel.js';
-import { prepareModel, type LaneShape, type PreparedModel } from '../../onnx/prepare.js';
+import { dimsOf, Bucket, type Registered } from './bucket.js';
+import { CONTENTS, type SharedChannel } from './sharedChannel.js';
+import { prepareModel, type BucketShape, type PreparedModel } from '../../onnx/prepare.js';
 import type { ProcessSettings, Reply, WireBatch } from './protocol.js';
 import { providersOf } from './providers.js';
 import { SumsBySize } from './sums.js';
 
 /** What a batch came to. */
 interface Done extends Omit<Extract<Reply, { kind: 'done' }>, 'kind'> {
-  /** Where the rows of the output end in the mailbox, in bytes. */
+  /** Where the rows of the output end in the channel, in bytes. */
   readonly end: number;
 }
 
 /** Sessions of shapes that have not been used for longest are closed when there are more. */
-const MAX_LANES = 24;
+const MAX_BUCKETS = 24;
 
 /** A graph of an ONNX file, and the sessions that run it. */
 export class Graph {
   readonly info: GraphInfo;
-  private readonly open = new Map<string, Promise<Lane>>();
-  private lanes: readonly number[];
+  private readonly open = new Map<string, Promise<Bucket>>();
+  private buckets: readonly number[];
   private readonly sums = new SumsBySize();
 
   private constructor(
     private readonly prepared: PreparedModel,
     private readonly settings: ProcessSettings,
     private readonly evenRows: boolean,
-    /** The session of all lanes, on devices that take batches of any size. */
+    /** The session of all buckets, on devices that take batches of any size. */
     private readonly common: InferenceSession | undefined,
     /** Whether its file is the one in half precision. */
     half: boolean,
     values: Pick<GraphInfo, 'inputs' | 'outputs'>,
   ) {
-    this.lanes = settings.lanes;
+    this.buckets = settings.buckets;
     const { rewrite, fused } = prepared;
     const precision = half ? 'float16' : prepared.precision;
     this.info = { inputs: values.inputs, outputs: values.outputs, rewrite, precision, fused };
   }
 
-  /** Opens an .onnx file; where there are lanes, sessions come with the first batch of a size. @throws whatever ONNX Runtime says of it */
+  /** Opens an .onnx file; where there are buckets, sessions come with the first batch of a size. @throws whatever ONNX Runtime says of it */
   static async open(given: GraphFile, settings: ProcessSettings): Promise<Graph> {
     const file = fileFor(given, settings);
-    if (settings.lanes.length > 0) {
+    if (settings.buckets.length > 0) {
       const prepared = await prepareModel(file, settings.fused ? { fusedFor: settings.device.kind } : 'inMemory');
       if (prepared.values)
         return new Graph(prepared, settings, false, undefined, file.path === given.half, prepared.values);
@@ -65,38 +65,38 @@ export class Graph {
 
   /** Frees its memory. */
   async close(): Promise<void> {
-    const lanes = [...this.open.values()];
+    const buckets = [...this.open.values()];
     this.open.clear();
-    for (const lane of lanes) await this.closeLane(await lane.catch(() => undefined));
+    for (const bucket of buckets) await this.closeBucket(await bucket.catch(() => undefined));
     await this.common?.release();
   }
 
   /**
-   * Runs a batch in the smallest lane that holds it, or in parts if none does. Where memory does not suffice for a lane, that
+   * Runs a batch in the smallest bucket that holds it, or in parts if none does. Where memory does not suffice for a bucket, that
    * one and larger ones are given up.
    */
-  async run(batch: WireBatch, registered: Registered, mailbox: Mailbox): Promise<Done> {
+  async run(batch: WireBatch, registered: Registered, channel: SharedChannel): Promise<Done> {
     const rowsOf = batch.conditioning.map((ids) => ids?.length ?? 1);
-    // The output takes the inputs' place in the mailbox: a batch in parts is put behind them.
+    // The output takes the inputs' place in the channel: a batch in parts is put behind them.
     const parts = this.parts(rowsOf);
     const start = parts.length === 1 ? CONTENTS : endOf(batch);
     let done: Done = { size: 0, seconds: 0, rows: 0, end: start };
     for (const part of parts) {
-      const lane = await this.laneFor(sum(rowsOf.slice(...part)), batch, registered);
+      const bucket = await this.bucketFor(sum(rowsOf.slice(...part)), batch, registered);
       try {
-        const { size, seconds, end } = await lane.run(batch, part, registered, mailbox, done.end);
-        done = { size, seconds: done.seconds + seconds, rows: done.rows + lane.rows, end };
+        const { size, seconds, end } = await bucket.run(batch, part, registered, channel, done.end);
+        done = { size, seconds: done.seconds + seconds, rows: done.rows + bucket.rows, end };
       } catch (error) {
-        if (!(await this.giveUp(lane.rows, error))) throw error;
-        return { ...(await this.run(batch, registered, mailbox)), lanes: this.lanes };
+        if (!(await this.giveUp(bucket.rows, error))) throw error;
+        return { ...(await this.run(batch, registered, channel)), buckets: this.buckets };
       }
     }
-    return start === CONTENTS ? done : { ...done, end: moveDown(mailbox, start, done.end) };
+    return start === CONTENTS ? done : { ...done, end: moveDown(channel, start, done.end) };
   }
 
-  /** A batch's evaluations cut into parts that the largest lane holds. */
+  /** A batch's evaluations cut into parts that the largest bucket holds. */
   private parts(rowsOf: readonly number[]): [number, number][] {
-    const most = this.lanes.at(-1) ?? Infinity;
+    const most = this.buckets.at(-1) ?? Infinity;
     const parts: [number, number][] = [];
     let from = 0;
     let rows = 0;
@@ -110,8 +110,8 @@ export class Graph {
     return [...parts, [from, rowsOf.length]];
   }
 
-  private async laneFor(rows: number, batch: WireBatch, registered: Registered): Promise<Lane> {
-    const size = this.lanes.find((lane) => lane >= rows) ?? (this.evenRows ? rows + (rows % 2) : rows);
+  private async bucketFor(rows: number, batch: WireBatch, registered: Registered): Promise<Bucket> {
+    const size = this.buckets.find((bucket) => bucket >= rows) ?? (this.evenRows ? rows + (rows % 2) : rows);
     const dims = this.info.inputs.map((info) =>
       isShared(info) ? info.dims.map(() => 1) : dimsOf(info.name, batch, registered),
     );
@@ -122,51 +122,51 @@ export class Graph {
     const key = `${batch.output} ${size} ${dims.join(' ')} ${tables.join(' ')}`;
     const known = this.open.get(key);
     this.open.delete(key);
-    const lane = known ?? this.openLane({ rows: size, shapes: this.shapesOf(size, dims), tables });
-    this.open.set(key, lane);
+    const bucket = known ?? this.openBucket({ rows: size, shapes: this.shapesOf(size, dims), tables });
+    this.open.set(key, bucket);
     if (!known) await this.closeOldest();
     try {
-      return await lane;
+      return await bucket;
     } catch (error) {
       this.open.delete(key);
       if (!(await this.giveUp(size, error))) throw error;
-      return this.laneFor(Math.min(rows, this.lanes.at(-1) ?? rows), batch, registered);
+      return this.bucketFor(Math.min(rows, this.buckets.at(-1) ?? rows), batch, registered);
     }
   }
 
   /** @param dims of the inputs without their batch axis */
-  private shapesOf(rows: number, dims: readonly (readonly number[])[]): LaneShape['shapes'] {
+  private shapesOf(rows: number, dims: readonly (readonly number[])[]): BucketShape['shapes'] {
     return new Map(
       this.info.inputs.map((info, k) => [info.name, isShared(info) ? dims[k] : [rows, ...dims[k]]] as const),
     );
   }
 
-  private async openLane(shape: LaneShape): Promise<Lane> {
+  private async openBucket(shape: BucketShape): Promise<Bucket> {
     const session = this.common ?? (await openSession(this.prepared, this.settings, shape));
-    return new Lane(session, this.info.inputs, shape, this.sums);
+    return new Bucket(session, this.info.inputs, shape, this.sums);
   }
 
-  private async closeLane(lane: Lane | undefined): Promise<void> {
-    if (!this.common) await lane?.close();
+  private async closeBucket(bucket: Bucket | undefined): Promise<void> {
+    if (!this.common) await bucket?.close();
   }
 
   private async closeOldest(): Promise<void> {
     const [oldest] = this.open;
-    if (this.open.size <= MAX_LANES) return;
+    if (this.open.size <= MAX_BUCKETS) return;
     this.open.delete(oldest[0]);
-    await this.closeLane(await oldest[1].catch(() => undefined));
+    await this.closeBucket(await oldest[1].catch(() => undefined));
   }
 
-  /** Lanes of so many rows and more, if an error says that memory is short. @returns whether smaller ones are left */
+  /** Buckets of so many rows and more, if an error says that memory is short. @returns whether smaller ones are left */
   private async giveUp(rows: number, error: unknown): Promise<boolean> {
-    const smaller = this.lanes.filter((lane) => lane < rows);
+    const smaller = this.buckets.filter((bucket) => bucket < rows);
     if (smaller.length === 0 || !isOutOfMemory(error)) return false;
-    this.lanes = smaller;
-    for (const [key, lane] of this.open) {
-      const opened = await lane.catch(() => undefined);
+    this.buckets = smaller;
+    for (const [key, bucket] of this.open) {
+      const opened = await bucket.catch(() => undefined);
       if (opened && opened.rows < rows) continue;
       this.open.delete(key);
-      await this.closeLane(opened);
+      await this.closeBucket(opened);
     }
     return true;
   }
@@ -185,7 +185,7 @@ function fileFor(given: GraphFile, { device }: ProcessSettings): GraphFile {
 async function openSession(
   { source, weights }: PreparedModel,
   { device, threads }: ProcessSettings,
-  lane?: LaneShape,
+  bucket?: BucketShape,
 ): Promise<InferenceSession> {
   const options: InferenceSession.SessionOptions = {
     executionProviders: providersOf(device),
@@ -200,7 +200,7 @@ async function openSession(
       },
     },
   };
-  const model = source(lane);
+  const model = source(bucket);
   // The types of `create` tell paths and bytes apart.
   return typeof model === 'string' ? InferenceSession.create(model, options) : InferenceSession.create(model, options);
 }
@@ -218,10 +218,10 @@ function endOf({ inputs, conditioning }: WireBatch): number {
 }
 
 /** @returns where it ends there */
-function moveDown(mailbox: Mailbox, from: number, to: number): number {
+function moveDown(channel: SharedChannel, from: number, to: number): number {
   const data = new Uint8Array(to - from);
-  mailbox.read([data], from);
-  return mailbox.write([data], CONTENTS);
+  channel.read([data], from);
+  return channel.write([data], CONTENTS);
 }
 
 function sum(values: readonly number[]): number {

@@ -4,14 +4,14 @@ import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
 import type { Batch, BatchResult, ConditioningId, Evaluation } from '../engine.js';
 import { deviceName } from '../device.js';
 import { brokenGraph } from '../../onnx/brokenGraph.js';
-import { CONTENTS, type Mailbox } from './sharedChannel.js';
+import { CONTENTS, type SharedChannel } from './sharedChannel.js';
 import { DeviceProcess } from './deviceProcess.js';
 import type { ProcessSettings, Reply, WireBatch } from './protocol.js';
 
 /** Processes in a row that may die without having run a batch. */
 const MAX_DEATHS = 3;
 
-/** Opening a lane counts for so many batches that wait. */
+/** Opening a bucket counts for so many batches that wait. */
 const OPENING_LOAD = 100;
 
 /** What a process that takes another's place must know. */
@@ -26,23 +26,23 @@ export interface State {
 export class LocalDevice {
   readonly name: string;
   private process: DeviceProcess;
-  private lanes: readonly number[];
+  private buckets: readonly number[];
   private turn: Promise<unknown> = Promise.resolve();
   private waiting = 0;
   private openings = 0;
   private deaths = 0;
-  /** Lanes that its process has opened or is about to. */
-  private readonly lanesOpen = new Set<string>();
+  /** Buckets that its process has opened or is about to. */
+  private readonly bucketsOpen = new Set<string>();
   private closed = false;
 
   constructor(
-    private readonly settings: Omit<ProcessSettings, 'mailbox'>,
+    private readonly settings: Omit<ProcessSettings, 'channel'>,
     private readonly state: State,
     private readonly onWarning: (message: string) => void,
     name = deviceName(settings.device),
   ) {
     this.name = name;
-    this.lanes = settings.lanes;
+    this.buckets = settings.buckets;
     this.process = new DeviceProcess(settings);
   }
 
@@ -50,7 +50,7 @@ export class LocalDevice {
     return this.process.pid;
   }
 
-  /** Batches that wait or run here; of a device that opens a lane, which takes a second, more, and of one that is lost most. */
+  /** Batches that wait or run here; of a device that opens a bucket, which takes a second, more, and of one that is lost most. */
   get load(): number {
     return this.lost ? Infinity : this.waiting + OPENING_LOAD * this.openings;
   }
@@ -62,7 +62,7 @@ export class LocalDevice {
 
   /** Sizes of its batches; none where any will do. */
   get batchSizes(): readonly number[] {
-    return this.lanes;
+    return this.buckets;
   }
 
   /** @throws SrdsError MODEL_INVALID, ENGINE_FAILED */
@@ -72,7 +72,7 @@ export class LocalDevice {
   }
 
   async unload(graphs: readonly string[]): Promise<void> {
-    this.lanesOpen.clear();
+    this.bucketsOpen.clear();
     await this.process.ask({ kind: 'unload', graphs });
   }
 
@@ -93,20 +93,20 @@ export class LocalDevice {
     return this.inTurn(batch, isWanted).finally(() => this.waiting--);
   }
 
-  /** Whether a batch's lane is open, or about to be; where there are no lanes, it is. */
-  hasLaneFor(batch: Batch): boolean {
-    return this.lanes.length === 0 || this.lanesOpen.has(this.laneOf(batch));
+  /** Whether a batch's bucket is open, or about to be; where there are no buckets, it is. */
+  hasBucketFor(batch: Batch): boolean {
+    return this.buckets.length === 0 || this.bucketsOpen.has(this.bucketKey(batch));
   }
 
-  /** Runs the first batch of a lane. @throws SrdsError as `run` does */
-  async openLane(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
-    const lane = this.laneOf(batch);
-    this.lanesOpen.add(lane);
+  /** Runs the first batch of a bucket. @throws SrdsError as `run` does */
+  async openBucket(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
+    const bucket = this.bucketKey(batch);
+    this.bucketsOpen.add(bucket);
     this.openings++;
     try {
       return await this.inTurn(batch, isWanted);
     } catch (error) {
-      this.lanesOpen.delete(lane);
+      this.bucketsOpen.delete(bucket);
       throw error;
     } finally {
       this.openings--;
@@ -114,17 +114,17 @@ export class LocalDevice {
   }
 
   private inTurn(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
-    // The mailbox holds one batch.
+    // The channel holds one batch.
     const result = this.turn.then(() => this.attempt(batch, isWanted));
     this.turn = result.catch(() => undefined);
     return result;
   }
 
-  private laneOf(batch: Batch): string {
+  private bucketKey(batch: Batch): string {
     const [{ graph, output, inputs }] = batch;
     const rows = batch.reduce((sum, { conditioning }) => sum + (conditioning?.length ?? 1), 0);
-    const lane = this.lanes.find((size) => size >= rows) ?? this.lanes.at(-1);
-    return JSON.stringify([graph, output, lane, Object.values(inputs).map(({ dims }) => dims)]);
+    const bucket = this.buckets.find((size) => size >= rows) ?? this.buckets.at(-1);
+    return JSON.stringify([graph, output, bucket, Object.values(inputs).map(({ dims }) => dims)]);
   }
 
   /** When the batches that wait or run now have ended. */
@@ -142,10 +142,10 @@ export class LocalDevice {
       try {
         await this.revive();
         const { process } = this;
-        const { wire, end } = put(batch, process.mailbox);
+        const { wire, end } = put(batch, process.channel);
         const reply = await process.run(wire, end);
         this.deaths = 0;
-        return this.received(reply, batch, process.mailbox);
+        return this.received(reply, batch, process.channel);
       } catch (error) {
         if (!this.process.death || this.lost) throw error;
         if (++this.deaths >= MAX_DEATHS) throw this.givenUp(this.process.death);
@@ -155,7 +155,7 @@ export class LocalDevice {
   }
 
   private givenUp({ found }: SrdsError): SrdsError {
-    const remedy = 'run again, with a smaller --size, --n or --lanes if memory is short, or on another --device';
+    const remedy = 'run again, with a smaller --size, --n or --buckets if memory is short, or on another --device';
     const last = `${MAX_DEATHS} that died one after the other, the last: ${found}`;
     return new SrdsError('ENGINE_FAILED', `a process on ${this.name} that lives`, last, remedy);
   }
@@ -166,7 +166,7 @@ export class LocalDevice {
     if (this.lost) throw this.process.death;
     this.onWarning(`the ${this.name} process failed, found ${this.process.death.found}; another takes its place`);
     this.process = new DeviceProcess(this.settings);
-    this.lanesOpen.clear();
+    this.bucketsOpen.clear();
     await this.open([...this.state.loaded.keys()]);
     for (const [id, inputs] of this.state.registered) this.register(id, inputs);
   }
@@ -176,7 +176,7 @@ export class LocalDevice {
     return loadedOf(await this.process.ask({ kind: 'load', graphs }), graphs);
   }
 
-  private received(reply: Reply, batch: Batch, mailbox: Mailbox): BatchResult {
+  private received(reply: Reply, batch: Batch, channel: SharedChannel): BatchResult {
     if (reply.kind !== 'done') {
       throw new SrdsError(
         'ENGINE_FAILED',
@@ -185,15 +185,15 @@ export class LocalDevice {
         'if the size suits the model and its memory, report this as a defect',
       );
     }
-    if (reply.lanes) {
-      this.lanes = reply.lanes;
-      this.lanesOpen.clear();
+    if (reply.buckets) {
+      this.buckets = reply.buckets;
+      this.bucketsOpen.clear();
       this.onWarning(
-        `${this.name} has no memory for larger batches than ${this.lanes.at(-1)} rows; it goes on with those`,
+        `${this.name} has no memory for larger batches than ${this.buckets.at(-1)} rows; it goes on with those`,
       );
     }
     const outputs = batch.map((evaluation) => Array.from({ length: rowsOf(evaluation) }, () => unwritten(reply.size)));
-    mailbox.read(outputs.flat(), CONTENTS);
+    channel.read(outputs.flat(), CONTENTS);
     return { outputs, seconds: reply.seconds, rows: reply.rows, device: this.name };
   }
 }
@@ -208,8 +208,8 @@ function rowsOf({ conditioning, combine, sums }: Evaluation): number {
   return sums?.weights.length ?? (combine === undefined ? (conditioning?.length ?? 1) : 1);
 }
 
-/** Puts a batch's tensors into the mailbox. @throws SrdsError ENGINE_FAILED if they differ in shape, or their factors are no numbers */
-function put(batch: Batch, mailbox: Mailbox): { readonly wire: WireBatch; readonly end: number } {
+/** Puts a batch's tensors into the channel. @throws SrdsError ENGINE_FAILED if they differ in shape, or their factors are no numbers */
+function put(batch: Batch, channel: SharedChannel): { readonly wire: WireBatch; readonly end: number } {
   batch.forEach(checkFactors);
   let end = CONTENTS;
   const inputs = Object.entries(batch[0].inputs).map(([name, { type, dims }]) => {
@@ -220,7 +220,7 @@ function put(batch: Batch, mailbox: Mailbox): { readonly wire: WireBatch; readon
       if (tensor?.type !== type || tensor.dims.join() !== shape) throw differ(name);
       return tensor.data;
     });
-    end = mailbox.write(rows, at);
+    end = channel.write(rows, at);
     return { name, type, dims, at };
   });
   const [{ graph, output }] = batch;

@@ -10,10 +10,10 @@ import { LocalDevice } from './localDevice.js';
 const MAX_CPU_ROWS = 8;
 const MAX_WORKERS = 64;
 const MAX_THREADS = 1024;
-const MAX_LANE = 4096;
+const MAX_BUCKET = 4096;
 
 /** Sizes of batches that GPUs keep sessions for, in rows, where nothing is known of the model on the GPU. */
-export const DEFAULT_LANES: readonly number[] = [1, 2, 8, 16, 24, 32, 48, 64, 96, 128];
+export const DEFAULT_BUCKETS: readonly number[] = [1, 2, 8, 16, 24, 32, 48, 64, 96, 128];
 
 /** How to run on the devices of this machine. */
 export interface LocalEngineOptions {
@@ -27,8 +27,8 @@ export interface LocalEngineOptions {
    * Sizes of batches that sessions are kept for, in rows; a batch is filled up to the next. Results are reproducible for
    * a size: another one computes with other kernels. Default: `DEFAULT_LANES` on GPUs, none on the CPU, where any size will do.
    */
-  readonly lanes?: readonly number[] | undefined;
-  /** Whether graphs that have lanes are written as GPUs run them best (default), or run as they were exported. */
+  readonly buckets?: readonly number[] | undefined;
+  /** Whether graphs that have buckets are written as GPUs run them best (default), or run as they were exported. */
   readonly fused?: boolean | undefined;
   /** Graphs to load at once; default: all. */
   readonly graphs?: readonly string[] | undefined;
@@ -58,7 +58,7 @@ export class LocalEngine implements Engine {
     const workers = wholeNumber('a number of workers', options.workers ?? 1, 1, MAX_WORKERS);
     const shared = Math.max(1, Math.floor(availableParallelism() / workers));
     const threads = wholeNumber('a number of threads', options.threads ?? shared, 1, MAX_THREADS);
-    const lanes = options.lanes && lanesOf(options.lanes);
+    const buckets = options.buckets && checkBuckets(options.buckets);
     if (devices.length === 0)
       throw new SrdsError('INVALID_OPTION', 'a device', 'none', 'give cpu if there is no other');
     const state = { files, loaded: this.loaded, registered: this.registered };
@@ -67,9 +67,9 @@ export class LocalEngine implements Engine {
       device.kind === 'cpu'
         ? Array.from({ length: workers }, (_, k) => {
             const name = workers === 1 ? undefined : `${deviceName(device)} ${k + 1}`;
-            return new LocalDevice({ device, threads, lanes: lanes ?? [], fused }, state, onWarning, name);
+            return new LocalDevice({ device, threads, buckets: buckets ?? [], fused }, state, onWarning, name);
           })
-        : [new LocalDevice({ device, threads: 1, lanes: lanes ?? DEFAULT_LANES, fused }, state, onWarning)],
+        : [new LocalDevice({ device, threads: 1, buckets: buckets ?? DEFAULT_BUCKETS, fused }, state, onWarning)],
     );
   }
 
@@ -110,7 +110,7 @@ export class LocalEngine implements Engine {
     return Math.max(1, ...this.alive.map(({ batchSizes }) => batchSizes.at(-1) ?? MAX_CPU_ROWS));
   }
 
-  get lanes(): readonly number[] {
+  get buckets(): readonly number[] {
     return this.alive.map(({ batchSizes }) => batchSizes).find(({ length }) => length > 0) ?? [];
   }
 
@@ -183,12 +183,12 @@ export class LocalEngine implements Engine {
     }
   }
 
-  /** To open a lane takes a second: once one device has, the others do, before they need it in a hurry. */
+  /** To open a bucket takes a second: once one device has, the others do, before they need it in a hurry. */
   private async runOn(device: LocalDevice, batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
-    if (this.devices.length === 1 || device.hasLaneFor(batch)) return device.run(batch, isWanted);
-    const result = await device.openLane(batch, isWanted);
-    for (const other of this.alive.filter((one) => !one.hasLaneFor(batch))) {
-      other.openLane(batch, () => false).catch(() => undefined);
+    if (this.devices.length === 1 || device.hasBucketFor(batch)) return device.run(batch, isWanted);
+    const result = await device.openBucket(batch, isWanted);
+    for (const other of this.alive.filter((one) => !one.hasBucketFor(batch))) {
+      other.openBucket(batch, () => false).catch(() => undefined);
     }
     return result;
   }
@@ -202,8 +202,8 @@ export class LocalEngine implements Engine {
   }
 }
 
-function lanesOf(lanes: readonly number[]): readonly number[] {
-  if (lanes.length === 0) throw new SrdsError('INVALID_OPTION', 'a size of batch', 'none', 'give one, such as 2');
-  for (const lane of lanes) wholeNumber('a size of batch in rows', lane, 1, MAX_LANE);
-  return [...new Set(lanes)].sort((a, b) => a - b);
+function checkBuckets(buckets: readonly number[]): readonly number[] {
+  if (buckets.length === 0) throw new SrdsError('INVALID_OPTION', 'a size of batch', 'none', 'give one, such as 2');
+  for (const bucket of buckets) wholeNumber('a size of batch in rows', bucket, 1, MAX_BUCKET);
+  return [...new Set(buckets)].sort((a, b) => a - b);
 }

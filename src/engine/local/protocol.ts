@@ -9,14 +9,14 @@ export interface ProcessSettings {
   /** Threads on the CPU. */
   readonly threads: number;
   /** Sizes of batches that it keeps sessions for, ascending; none on a CPU, where any size will do. */
-  readonly lanes: readonly number[];
-  /** Whether graphs that have lanes are written as GPUs run them best. */
+  readonly buckets: readonly number[];
+  /** Whether graphs that have buckets are written as GPUs run them best. */
   readonly fused: boolean;
-  /** Path of the mailbox. */
-  readonly mailbox: string;
+  /** Path of the channel. */
+  readonly channel: string;
 }
 
-/** An input of all evaluations of a batch, one after the other in the mailbox. */
+/** An input of all evaluations of a batch, one after the other in the channel. */
 export interface WireInput {
   readonly name: string;
   readonly type: ElementType;
@@ -26,7 +26,7 @@ export interface WireInput {
   readonly at: number;
 }
 
-/** A batch, its tensors in the mailbox. */
+/** A batch, its tensors in the channel. */
 export interface WireBatch {
   readonly graph: string;
   readonly output: string;
@@ -40,21 +40,21 @@ export interface WireBatch {
 }
 
 /** Parent to device process: what has a reply. */
-export type Question =
+export type Request =
   | { readonly kind: 'load'; readonly graphs: Readonly<Record<string, GraphFile>> }
   | { readonly kind: 'unload'; readonly graphs: readonly string[] }
   /** Whether the device works at all. */
   | { readonly kind: 'probe' };
 
-/** Parent to device process, by the mailbox: a batch to be run. */
-export interface Order {
+/** Parent to device process, by the channel: a batch to be run. */
+export interface RunBatch {
   readonly batch: WireBatch;
   /** Notices that were sent before: they come another way and may be late. */
   readonly notices: number;
 }
 
 /** Parent to device process: what has no reply. */
-export type Notice =
+export type Notification =
   | { readonly kind: 'register'; readonly id: ConditioningId; readonly inputs: Readonly<Record<string, Tensor>> }
   | { readonly kind: 'release'; readonly id: ConditioningId };
 
@@ -64,7 +64,7 @@ export type Reply =
   | { readonly kind: 'unloaded' }
   | { readonly kind: 'works' }
   | { readonly kind: 'unloadable'; readonly graph: string; readonly message: string }
-  /** The rows of the output are where the mailbox's contents begin, float32. */
+  /** The rows of the output are where the channel's contents begin, float32. */
   | {
       readonly kind: 'done';
       /** Numbers in a row of the output. */
@@ -72,13 +72,13 @@ export type Reply =
       readonly seconds: number;
       /** Rows that were run, padding included. */
       readonly rows: number;
-      /** Lanes that are left, if memory did not suffice for one. */
-      readonly lanes?: readonly number[] | undefined;
+      /** Buckets that are left, if memory did not suffice for one. */
+      readonly buckets?: readonly number[] | undefined;
     }
   | { readonly kind: 'failed'; readonly message: string };
 
-/** That there is a letter in the mailbox, for a side that sleeps. */
-export interface Knock {
+/** That there is a letter in the channel, for a side that sleeps. */
+export interface Wake {
   readonly kind: 'knock';
 }
 

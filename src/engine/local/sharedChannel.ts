@@ -28,7 +28,7 @@ const MOST_PIECES = 1024;
  * several times over, in small pieces, and make garbage. One letter each way is under way at a time; what it is about is valid
  * until the answer. Who sleeps has to be woken otherwise.
  */
-export class Mailbox {
+export class SharedChannel {
   private sent = 0;
   private readonly word = new Float64Array(1);
   private readonly place = new Float64Array(2);
@@ -42,17 +42,17 @@ export class Mailbox {
   ) {}
 
   /** A new one, both sides asleep. Its folder goes with `remove`, which may come as soon as the other process has opened it. */
-  static create(): Mailbox {
-    const path = join(mkdtempSync(join(existsSync(SHARED_MEMORY) ? SHARED_MEMORY : tmpdir(), 'srds-')), 'mailbox');
-    const mailbox = new Mailbox(path, openSync(path, 'w+', 0o600), 0, LINE.bytes);
-    mailbox.write([new Uint8Array(CONTENTS)], 0);
-    for (const side of [0, LINE.bytes]) mailbox.put(1, side + LINE.asleep);
-    return mailbox;
+  static create(): SharedChannel {
+    const path = join(mkdtempSync(join(existsSync(SHARED_MEMORY) ? SHARED_MEMORY : tmpdir(), 'srds-')), 'channel');
+    const channel = new SharedChannel(path, openSync(path, 'w+', 0o600), 0, LINE.bytes);
+    channel.write([new Uint8Array(CONTENTS)], 0);
+    for (const side of [0, LINE.bytes]) channel.put(1, side + LINE.asleep);
+    return channel;
   }
 
   /** One that the other process has made. */
-  static open(path: string): Mailbox {
-    return new Mailbox(path, openSync(path, 'r+'), LINE.bytes, 0);
+  static open(path: string): SharedChannel {
+    return new SharedChannel(path, openSync(path, 'r+'), LINE.bytes, 0);
   }
 
   /** Puts pieces one after the other. @returns the position after them */
@@ -130,7 +130,7 @@ export class Mailbox {
       for (const piece of part) {
         for (let at = Math.min(done, piece.byteLength); at < piece.byteLength;) {
           const count = one(this.fd, piece, at, piece.byteLength - at, position + at);
-          if (count === 0) throw new Error('the mailbox is shorter than it was said to be');
+          if (count === 0) throw new Error('the channel is shorter than it was said to be');
           at += count;
         }
         done = Math.max(0, done - piece.byteLength);

@@ -1,4 +1,4 @@
-import type { Mailbox } from './sharedChannel.js';
+import type { SharedChannel } from './sharedChannel.js';
 
 /** How long a turn of the event loop is made to last: shorter ones only make more garbage. */
 const TURN_MS = 0.02;
@@ -6,10 +6,10 @@ const TURN_MS = 0.02;
 const LINGER_MS = 1;
 
 /**
- * Watches a mailbox. An event loop that sleeps takes some tenths of a millisecond to notice a message, and its processor
+ * Watches a channel. An event loop that sleeps takes some tenths of a millisecond to notice a message, and its processor
  * runs slower for a while; a small batch on a GPU takes a few milliseconds. So it can be kept awake, which costs a processor.
  */
-export class Vigil {
+export class SpinPoller {
   private until = 0;
   private going = false;
   private stopped = false;
@@ -19,38 +19,38 @@ export class Vigil {
    * @param isDue whether a letter may come; else a turn is left to others
    */
   constructor(
-    private readonly mailbox: Mailbox,
+    private readonly channel: SharedChannel,
     private readonly onLetter: (letter: unknown) => void,
     private readonly isDue: () => boolean,
   ) {}
 
   /** Looks once. @returns whether there was a letter */
-  look(): boolean {
+  poll(): boolean {
     if (this.stopped) return false;
-    const letter = this.mailbox.take();
+    const letter = this.channel.take();
     if (letter === undefined) return false;
     this.onLetter(letter);
     return true;
   }
 
   /** @param milliseconds from now on in which it looks all the time; the longest of all calls holds, or until `end` */
-  keep(milliseconds: number): void {
+  spin(milliseconds: number): void {
     this.until = Math.max(this.until, performance.now() + milliseconds);
     if (this.going) return;
     this.going = true;
-    this.mailbox.sleeps(false);
+    this.channel.sleeps(false);
     const turn = (): void => {
       if (this.stopped) return;
       const start = performance.now();
       if (start >= this.until) {
         this.going = false;
-        this.mailbox.sleeps(true);
+        this.channel.sleeps(true);
         // The other side may have sent before it could know.
-        this.look();
+        this.poll();
         return;
       }
-      this.look();
-      while (this.isDue() && performance.now() < start + TURN_MS) this.look();
+      this.poll();
+      while (this.isDue() && performance.now() < start + TURN_MS) this.poll();
       setImmediate(turn);
     };
     setImmediate(turn);
@@ -61,7 +61,7 @@ export class Vigil {
     this.until = Math.min(this.until, performance.now() + LINGER_MS);
   }
 
-  /** Never looks again: the mailbox can be closed. */
+  /** Never looks again: the channel can be closed. */
   stop(): void {
     this.stopped = true;
   }

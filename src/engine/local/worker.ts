@@ -8,34 +8,34 @@ import type { Tensor } from '../../tensor/tensor.js';
 import type { GraphInfo } from '../../onnx/graphInfo.js';
 import type { ConditioningId } from '../engine.js';
 import { Graph } from './graph.js';
-import { CONTENTS, Mailbox } from './sharedChannel.js';
-import { Vigil } from './spinPoller.js';
+import { CONTENTS, SharedChannel } from './sharedChannel.js';
+import { SpinPoller } from './spinPoller.js';
 import { tryProviders } from './providers.js';
-import type { Knock, Notice, Numbered, Order, ProcessSettings, Question, Reply } from './protocol.js';
+import type { Wake, Notification, Numbered, RunBatch, ProcessSettings, Request, Reply } from './protocol.js';
 
 // Garbage is looked for less often: the parent waits meanwhile, and what is worth it lies outside V8's heap.
 setFlagsFromString('--heap-growing-percent=400');
 
 const settings = JSON.parse(process.argv[2]) as ProcessSettings;
-const mailbox = Mailbox.open(settings.mailbox);
-mailbox.remove();
+const channel = SharedChannel.open(settings.channel);
+channel.remove();
 
 /** How long the next batch is waited for without sleep, on GPUs. */
-const VIGIL_MS = 10;
+const SPIN_MS = 10;
 
 let running = false;
-const vigil = new Vigil(
-  mailbox,
-  (letter) => follow(letter as Numbered<Order>),
+const poller = new SpinPoller(
+  channel,
+  (letter) => follow(letter as Numbered<RunBatch>),
   () => !running,
 );
 const graphs = new Map<string, Graph>();
 const registered = new Map<ConditioningId, Readonly<Record<string, Tensor>>>();
 let notices = 0;
 /** An order that has come before the notices that it needs. */
-let early: Numbered<Order> | undefined;
+let early: Numbered<RunBatch> | undefined;
 
-async function load(request: Extract<Question, { kind: 'load' }>): Promise<Reply> {
+async function load(request: Extract<Request, { kind: 'load' }>): Promise<Reply> {
   const loaded: Record<string, GraphInfo> = {};
   for (const [name, file] of Object.entries(request.graphs)) {
     try {
@@ -59,23 +59,23 @@ async function unload(names: readonly string[]): Promise<Reply> {
   return { kind: 'unloaded' };
 }
 
-/** Runs a batch and sends the reply by the mailbox. */
-async function run({ batch, number }: Numbered<Order>): Promise<void> {
+/** Runs a batch and sends the reply by the channel. */
+async function run({ batch, number }: Numbered<RunBatch>): Promise<void> {
   const reply = (answer: Reply, end: number) => {
-    if (mailbox.send({ ...answer, number }, end)) process.send?.({ kind: 'knock' } satisfies Knock);
+    if (channel.send({ ...answer, number }, end)) process.send?.({ kind: 'knock' } satisfies Wake);
   };
   try {
     const graph = graphs.get(batch.graph);
     if (!graph) throw new Error(`no graph ${batch.graph}`);
-    const { end, ...done } = await graph.run(batch, registered, mailbox);
+    const { end, ...done } = await graph.run(batch, registered, channel);
     reply({ kind: 'done', ...done }, end);
   } catch (error) {
     reply({ kind: 'failed', message: messageOf(error) }, CONTENTS);
   }
-  if (settings.device.kind !== 'cpu') vigil.keep(VIGIL_MS);
+  if (settings.device.kind !== 'cpu') poller.spin(SPIN_MS);
 }
 
-function follow(order: Numbered<Order>): void {
+function follow(order: Numbered<RunBatch>): void {
   early = order.notices > notices ? order : undefined;
   if (early) return;
   running = true;
@@ -96,11 +96,11 @@ async function probe(): Promise<Reply> {
   }
 }
 
-function answer({ number }: Numbered<Question>, reply: Promise<Reply>): void {
+function answer({ number }: Numbered<Request>, reply: Promise<Reply>): void {
   void reply.then((value) => process.send?.({ ...value, number } satisfies Numbered<Reply>));
 }
 
-process.on('message', (request: Numbered<Question> | Notice | Knock) => {
+process.on('message', (request: Numbered<Request> | Notification | Wake) => {
   switch (request.kind) {
     case 'load':
       return answer(request, load(request));
@@ -115,7 +115,7 @@ process.on('message', (request: Numbered<Question> | Notice | Knock) => {
       registered.delete(request.id);
       return noticed();
     case 'knock':
-      return void vigil.look();
+      return void poller.poll();
   }
 });
 process.on('disconnect', () => process.exit());

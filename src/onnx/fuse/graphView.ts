@@ -320,7 +320,7 @@ export class GraphView {
     const made = this.maker(name);
     if (!made) {
       const dims = this.inputs.get(name);
-      // A lane gives all inputs as many rows.
+      // A bucket gives all inputs as many rows.
       return !dims || isShared({ dims }) ? undefined : ROWS;
     }
     const [first, second] = made.input;
@@ -358,7 +358,7 @@ export class GraphView {
   }
 }
 
-/** The first axis of all inputs in a lane. */
+/** The first axis of all inputs in a bucket. */
 const ROWS = 'rows';
 
 /** The results of a node that are as the first is. */

@@ -69,7 +69,7 @@ function affineAfter(instance: NodeProto, reshape: NodeProto, view: GraphView): 
   return isPerChannel(scale) && isPerChannel(shift) ? { x, back, scale, shift, shifted } : undefined;
 }
 
-/** LayerNormalization with a scale and a shift of [1, groups, rest], which ONNX Runtime computes once, as it opens a lane. */
+/** LayerNormalization with a scale and a shift of [1, groups, rest], which ONNX Runtime computes once, as it opens a bucket. */
 function withAffine(instance: NodeProto, affine: Affine, [, groups]: readonly number[]): NodeProto[] {
   const { x, back, scale, shift, shifted } = affine;
   const name = (part: string) => derived(instance.output[0], part);

@@ -2,7 +2,7 @@ import { encodeImage, type ImageFormat } from '../../image/encode.js';
 import { pngParameters } from '../../pipeline/pngParameters.js';
 import type { ModelFolder } from '../../model/modelFolder.js';
 import type { Settings } from '../../pipeline/options.js';
-import type { Drawn } from '../generate.js';
+import type { GenerationResult } from '../generate.js';
 import type { StoredImages } from '../storedImages.js';
 import type { GenerationRequest, ImagesAnswer, Usage } from './schemas.js';
 
@@ -15,7 +15,10 @@ export function jsonSeed(seed: bigint): number | string {
 }
 
 /** How an image came about. */
-export function srdsOf({ status, iterations, residuals, evaluations }: Drawn['images'][number], { sampler }: Settings) {
+export function srdsOf(
+  { status, iterations, residuals, evaluations }: GenerationResult['images'][number],
+  { sampler }: Settings,
+) {
   return { status, sampler, iterations, residuals: [...residuals], evaluations };
 }
 
@@ -25,8 +28,8 @@ export function aboutImages({ output_format }: Wanted, { width, height }: { widt
 
 /** An image as a file, with how it was made where the format has a place for it. */
 export async function fileOf(
-  image: Drawn['images'][number],
-  { result, model }: Drawn,
+  image: GenerationResult['images'][number],
+  { result, model }: GenerationResult,
   wanted: Wanted,
 ): Promise<Buffer> {
   const { output_format: format, output_compression: quality } = wanted;
@@ -36,7 +39,7 @@ export async function fileOf(
 
 /** Images as OpenAI's clients read them. @param base address of this server */
 export async function imagesAnswer(
-  drawn: Drawn,
+  drawn: GenerationResult,
   wanted: Wanted,
   { stored, base }: { readonly stored: StoredImages; readonly base: string },
 ): Promise<ImagesAnswer> {
@@ -62,11 +65,11 @@ export async function imagesAnswer(
   };
 }
 
-export function warningsOf({ warnings }: Drawn): { readonly warnings?: string[] } {
+export function warningsOf({ warnings }: GenerationResult): { readonly warnings?: string[] } {
   return warnings.length > 0 ? { warnings: [...warnings] } : {};
 }
 
-export function usageOf({ result, model, images }: Drawn): Usage {
+export function usageOf({ result, model, images }: GenerationResult): Usage {
   const text = tokensOf(model, result.settings.prompt);
   const output = images.reduce((sum, { evaluations }) => sum + evaluations.total, 0);
   return {

@@ -4,7 +4,7 @@ import { readImage, type RgbImage } from '../../image/image.js';
 import type { GenerateOptions } from '../../pipeline/options.js';
 import { asksToRefine } from '../../pipeline/ignoredOptions.js';
 import { ApiError, logFailure, toApiError } from '../apiError.js';
-import { draw, type Drawn, type Order, type OrderEvent } from '../generate.js';
+import { generate, type GenerationResult, type GenerateJob, type GenerateJobEvent } from '../generate.js';
 import type { Caller, Endpoint } from '../endpoint.js';
 import { endpoint } from '../endpoint.js';
 import { EventStream } from '../eventStream.js';
@@ -110,10 +110,10 @@ async function answer(
   services: Services,
   kind: Kind,
   body: Wanted,
-  what: Pick<Order, 'options' | 'init'>,
+  what: Pick<GenerateJob, 'options' | 'init'>,
   caller: Caller,
 ): Promise<Response> {
-  const order: Order = {
+  const order: GenerateJob = {
     id: caller.id,
     model: body.model,
     ...what,
@@ -123,21 +123,21 @@ async function answer(
     client: caller.signal,
   };
   if (body.stream) return streamed(services, kind, body, order);
-  const drawn = await draw(services, order, () => undefined);
+  const drawn = await generate(services, order, () => undefined);
   return Response.json(await imagesAnswer(drawn, body, { stored: services.stored, base: caller.base }));
 }
 
 /** Errors before the order is taken are the answer; later ones are events. */
-async function streamed(services: Services, kind: Kind, body: Wanted, order: Order): Promise<Response> {
+async function streamed(services: Services, kind: Kind, body: Wanted, order: GenerateJob): Promise<Response> {
   const stream = new EventStream();
   const partials = new PartialImages(stream, kind, body);
   const drawing = new Promise<void>((taken, refused) => {
-    const onEvent = (event: OrderEvent) => {
+    const onEvent = (event: GenerateJobEvent) => {
       if (event.type === 'queued') taken();
       else partials.show(event);
     };
     const client = AbortSignal.any([order.client, stream.closed]);
-    draw(services, { ...order, client }, onEvent)
+    generate(services, { ...order, client }, onEvent)
       .then((drawn) => partials.complete(drawn))
       .catch((error: unknown) => {
         refused(error);
@@ -161,7 +161,7 @@ class PartialImages {
     private readonly body: Wanted,
   ) {}
 
-  show(event: OrderEvent): void {
+  show(event: GenerateJobEvent): void {
     if (event.type !== 'iteration' || !event.preview) return;
     const { preview, image, iteration, residual = null, evaluations } = event;
     const index = this.sent.get(image) ?? 0;
@@ -182,7 +182,7 @@ class PartialImages {
     });
   }
 
-  async complete(drawn: Drawn): Promise<void> {
+  async complete(drawn: GenerationResult): Promise<void> {
     for (const [index, image] of drawn.images.entries()) {
       this.inOrder(async () => {
         const file = await fileOf(image, drawn, this.body);

@@ -13,7 +13,7 @@ const MAX_SEED = Number.MAX_SAFE_INTEGER;
 const SEED_ERROR = 'expected a whole number from 0 on, as text if it is larger than 2^53';
 
 /** What images are asked for. */
-function wishes({ maxSteps, deadline }: ServerConfig) {
+function requests({ maxSteps, deadline }: ServerConfig) {
   return {
     prompt: z.string().max(32_000).describe('what to draw'),
     model: optional(z.string().max(200)).describe('default: the first that is served'),
@@ -59,7 +59,7 @@ function openAiFields({ maxImages }: ServerConfig) {
 
 export function generationRequest(config: ServerConfig) {
   return z.strictObject({
-    ...wishes(config),
+    ...requests(config),
     ...openAiFields(config),
     style: optional(z.string().max(32)).describe('of no effect'),
   });
@@ -69,7 +69,7 @@ export type GenerationRequest = z.output<ReturnType<typeof generationRequest>>;
 
 /** What the page asks for. */
 export function liveRequest(config: ServerConfig) {
-  return z.strictObject(wishes(config));
+  return z.strictObject(requests(config));
 }
 
 export type LiveRequest = z.output<ReturnType<typeof liveRequest>>;
@@ -77,7 +77,7 @@ export type LiveRequest = z.output<ReturnType<typeof liveRequest>>;
 /** A form has text only; what is read as numbers is checked as JSON is. */
 export function editRequest(config: ServerConfig) {
   return z.strictObject({
-    ...wishes(config),
+    ...requests(config),
     ...openAiFields(config),
     image: z
       .instanceof(Uint8Array, { error: 'expected a file' })

@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import { pngParameters, SAMPLER_NAMES } from '../../pipeline/pngParameters.js';
 import { SOLVERS, type SolverName } from '../../pipeline/options.js';
 import { ApiError } from '../apiError.js';
-import { draw, solversFor, type Drawn } from '../generate.js';
+import { generate, solversFor, type GenerationResult } from '../generate.js';
 import { endpoint, type Caller, type Endpoint } from '../endpoint.js';
 import { fileOf, jsonSeed } from '../openai/answers.js';
 import type { Services } from '../services.js';
@@ -93,7 +93,7 @@ async function txt2img(services: Services, body: Txt2imgRequest, caller: Caller)
     );
   }
   const seed = body.seed === undefined || body.seed === -1 ? randomInt(2 ** 32) : body.seed;
-  const drawn = await draw(
+  const drawn = await generate(
     services,
     {
       id: caller.id,
@@ -139,7 +139,7 @@ function solverOf(name: string | undefined): SolverName | undefined {
   throw new ApiError(400, 'invalid_parameter', `expected one of ${known}, found ${name}; name one`, 'sampler_name');
 }
 
-function infoOf(drawn: Drawn, batchSize: number): object {
+function infoOf(drawn: GenerationResult, batchSize: number): object {
   const { settings } = drawn.result;
   const seeds = drawn.images.map(({ seed }) => jsonSeed(seed));
   return {

@@ -46,20 +46,20 @@ const worst = (a: readonly (readonly Float32Array[])[], b: readonly (readonly Fl
     ...a.flatMap((rows, e) => rows.flatMap((row, r) => [...row].map((value, k) => Math.abs(value - b[e][r][k])))),
   );
 
-test('batches are filled up to a lane and cut where none holds them; a row is the same in each batch of a lane', async () => {
+test('batches are filled up to a bucket and cut where none holds them; a row is the same in each batch of a bucket', async () => {
   const plain = (await outputsOf(5, {})).result;
   assert.equal(plain.rows, 10);
-  const { result, maxRows } = await outputsOf(5, { lanes: [4, 2] });
+  const { result, maxRows } = await outputsOf(5, { buckets: [4, 2] });
   assert.deepEqual([result.rows, maxRows], [4 + 4 + 2, 4]);
   assert.ok(worst(result.outputs, plain.outputs) < 1e-4);
-  const few = (await outputsOf(3, { lanes: [8] })).result;
-  const alone = (await outputsOf(1, { lanes: [8] })).result;
+  const few = (await outputsOf(3, { buckets: [8] })).result;
+  const alone = (await outputsOf(1, { buckets: [8] })).result;
   assert.deepEqual([few.rows, alone.rows], [8, 8]);
   assert.deepEqual(alone.outputs[0], few.outputs[0]);
 });
 
-test('whatever conditioning a lane had before and shares in a batch, a row is === the row alone', async () => {
-  const engine = await LocalEngine.open({ unet: { path: BUNDLED, perRow: 'timestep' } }, { lanes: [6] });
+test('whatever conditioning a bucket had before and shares in a batch, a row is === the row alone', async () => {
+  const engine = await LocalEngine.open({ unet: { path: BUNDLED, perRow: 'timestep' } }, { buckets: [6] });
   try {
     const texts = Array.from({ length: 3 }, () => float32(random.randn(32 * 128), [32, 128]));
     const ids = texts.map((text) => engine.register({ encoder_hidden_states: text }));
@@ -98,14 +98,14 @@ function residentBytes(pid: number): number {
 }
 
 test(
-  'where one device has opened a lane the others do too, and can be closed meanwhile',
+  'where one device has opened a bucket the others do too, and can be closed meanwhile',
   { timeout: 30_000 },
   async () => {
     const plain = (await outputsOf(2, {})).result;
     for (const wait of [false, true]) {
       const engine = await LocalEngine.open(
         { unet: { path: BUNDLED, perRow: 'timestep' } },
-        { lanes: [4], workers: 2, threads: 1 },
+        { buckets: [4], workers: 2, threads: 1 },
       );
       try {
         const conditioning = TEXTS.map((text) => engine.register({ encoder_hidden_states: text }));
@@ -144,8 +144,8 @@ test('half precision is near single, with float32 outside; auto leaves a CPU as 
 test('graphs that take and give float16 do so inside', async () => {
   const file = join(scratch, 'half.onnx');
   changeModel(BUNDLED, file, makeHalf);
-  for (const lanes of [undefined, [2]]) {
-    const engine = await LocalEngine.open({ unet: { path: file, perRow: 'timestep' } }, { lanes });
+  for (const buckets of [undefined, [2]]) {
+    const engine = await LocalEngine.open({ unet: { path: file, perRow: 'timestep' } }, { buckets });
     try {
       const info = engine.graphs.get('unet')!;
       assert.ok([...info.inputs, ...info.outputs].every(({ type }) => type === 'float32'));
@@ -185,7 +185,7 @@ test('sums of input and output are computed beside the network, of one row or of
     [1, 0],
     [-2, 0.5],
   ] as const;
-  for (const options of [{}, { lanes: [4, 2] }]) {
+  for (const options of [{}, { buckets: [4, 2] }]) {
     const summed = await outputsOf(3, options, { combine: 5, sums: { input: 'sample', weights } });
     summed.result.outputs.forEach((rows, e) => {
       assert.equal(rows.length, 3);
@@ -201,11 +201,11 @@ test('sums of input and output are computed beside the network, of one row or of
   }
 });
 
-test('a lane that memory does not suffice for is given up, and the batch runs in smaller ones', async () => {
+test('a bucket that memory does not suffice for is given up, and the batch runs in smaller ones', async () => {
   const warnings: string[] = [];
   const engine = await LocalEngine.open(
     { unet: { path: fixture('models/sd21v/unet/model.onnx'), perRow: 'timestep' } },
-    { lanes: [2, 16, 4096], threads: 1, onWarning: (message) => warnings.push(message) },
+    { buckets: [2, 16, 4096], threads: 1, onWarning: (message) => warnings.push(message) },
   );
   try {
     const text = float32(new Float32Array(77 * 32), [77, 32]);
@@ -224,7 +224,7 @@ test('a lane that memory does not suffice for is given up, and the batch runs in
     const { rows, outputs } = await run(20);
     assert.equal(rows, 32);
     assert.ok(outputs.every(([row]) => row.every((value, k) => value === outputs[0][0][k] && Number.isFinite(value))));
-    assert.deepEqual(engine.lanes, [2, 16]);
+    assert.deepEqual(engine.buckets, [2, 16]);
     assert.deepEqual(warnings, ['cpu has no memory for larger batches than 16 rows; it goes on with those']);
     assert.deepEqual(engine.pids.map(String), [pid]);
   } finally {
@@ -249,7 +249,7 @@ test('nothing is left where tensors were handed over, whether a process ends or 
   if (process.platform === 'linux') {
     const files = readdirSync('/proc/self/fd')
       .map((fd) => linkOf(`/proc/self/fd/${fd}`))
-      .filter((name) => name.includes('/mailbox'));
+      .filter((name) => name.includes('/channel'));
     assert.ok(files.length > 0 && files.every((name) => name.endsWith('(deleted)')), files.join());
   }
   const opened = mine().filter((name) => !before.includes(name));
@@ -289,7 +289,7 @@ test('devices by their names', () => {
 
 test('sizes of batches that make no sense, and no devices, are refused', async () => {
   const files = { unet: { path: fixture('models/sd15/unet/model.onnx') } };
-  for (const options of [{ lanes: [] }, { lanes: [0] }, { lanes: [1.5] }, { lanes: [1e6] }, { devices: [] }]) {
+  for (const options of [{ buckets: [] }, { buckets: [0] }, { buckets: [1.5] }, { buckets: [1e6] }, { devices: [] }]) {
     await assert.rejects(LocalEngine.open(files, options), { code: 'INVALID_OPTION' });
   }
 });
