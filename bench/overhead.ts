@@ -4,7 +4,7 @@ import { Pipeline } from 'srds';
 
 const RUNS = 3;
 let network = 0;
-const pipeline = await Pipeline.open(undefined, { onBatch: ({ seconds }) => (network += seconds) });
+const pipeline = await Pipeline.open(undefined, { onBatch: ({ networkMs }) => (network += networkMs / 1000) });
 try {
   console.log(`${cpus()[0].model}, ${cpus().length} processors, Node ${process.version}`);
   console.log('| sampler | sampling, s | in the network, s | outside |');

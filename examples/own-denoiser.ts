@@ -1,5 +1,5 @@
-// SRDS on a denoiser of one's own, with no ONNX: points on a ring, drawn from the ideal denoiser of eight of them.
-import type { Denoiser } from 'srds/run';
+// SRDS on a denoiser of your own, without ONNX: samples of eight points on a ring, from their ideal denoiser.
+import { drive, type Denoiser } from 'srds/run';
 import { Generator } from 'srds/random';
 import { serial, srds } from 'srds/sampler';
 import { fineGrid, parseScheduleConfig } from 'srds/schedule';
@@ -7,7 +7,7 @@ import { ddim } from 'srds/solver';
 
 const ring = Array.from({ length: 8 }, (_, k) => [3 * Math.cos((k * Math.PI) / 4), 3 * Math.sin((k * Math.PI) / 4)]);
 
-/** Any function from a noisy sample and its noise level to the sample without noise. It may answer many at once. */
+/** Any function from a noisy sample and its noise level to the sample without noise. Requests may overlap. */
 const denoiser: Denoiser = async ({ x, level: { alphaBar } }) => {
   const [signal, noise] = [Math.sqrt(alphaBar), Math.sqrt(1 - alphaBar)];
   const weights = ring.map(([a, b]) =>
@@ -20,9 +20,9 @@ const denoiser: Denoiser = async ({ x, level: { alphaBar } }) => {
 };
 
 const schedule = parseScheduleConfig({ clip_sample: false, timestep_spacing: 'trailing' });
-const options = { x: new Generator(3).randn(2), steps: fineGrid(schedule, 100), denoiser, solver: ddim };
-const parallel = await srds({ ...options, tolerance: 1e-3 }).result;
-const reference = await serial(options).result;
+const options = { x: new Generator(3).randn(2), steps: fineGrid(schedule, 100), solver: ddim };
+const parallel = await drive(srds(options), { denoiser, tolerance: 1e-3 }).result;
+const reference = await drive(serial(options), { denoiser }).result;
 console.log(
   `${parallel.status}: (${parallel.x.join(', ')}) in ${parallel.evaluations.critical} sequential evaluations`,
 );

@@ -5,6 +5,7 @@ export { parseScheduleConfig } from './schedule/config.js';
 export { fineGrid } from './schedule/grid.js';
 export { ddim } from './solver/ddim.js';
 export { Generator } from './random/generator.js';
+export { drive, type DriveOptions } from './run/drive.js';
 export { Run } from './run/run.js';
 export { serial, type SerialOptions } from './sampler/serial.js';
 export { srds, type SrdsOptions } from './sampler/srds.js';

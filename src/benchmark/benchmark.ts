@@ -1,6 +1,6 @@
 import type { BatchReport } from '../engine/batcher.js';
-import { forecastPicard, forecastSrds } from '../planner/plan.js';
-import { simulateSerial, type Machine } from '../run/simulate.js';
+import { forecastPicard, forecastSerial, forecastSrds, type Machine } from '../planner/forecast.js';
+
 import { isMultistep } from '../solver/solver.js';
 import { maxAbsoluteDifference, meanAbsoluteDifference } from '../tensor/operations.js';
 import type { RgbImage } from '../image/image.js';
@@ -166,8 +166,8 @@ export class BatchWatch {
   seconds = 0;
   batches: Record<number, number> = {};
 
-  readonly report = ({ graph, paddedRows, seconds }: BatchReport): void => {
-    if (!graph.startsWith('text_encoder')) this.seconds += seconds;
+  readonly report = ({ graph, paddedRows, networkMs }: BatchReport): void => {
+    if (!graph.startsWith('text_encoder')) this.seconds += networkMs / 1000;
     if (graph === 'unet') this.batches[paddedRows] = (this.batches[paddedRows] ?? 0) + 1;
   };
 
@@ -191,7 +191,7 @@ function predictionFor(settings: Settings, machine: Machine): number | null {
   const each = isMultistep(method) ? 1 : method.evaluationsPerStep;
   switch (sampler) {
     case 'serial':
-      return simulateSerial(grid.length * each, machine).seconds;
+      return forecastSerial({ steps: grid.length, evaluationsPerStep: each }, machine).seconds;
     case 'srds':
       return pipelined ? forecastSrds(partition, each, machine, settings).seconds : null;
     case 'picard':

@@ -6,7 +6,7 @@ import { markdown } from '../benchmark/benchmarkSummary.js';
 import { version } from '../version.js';
 import { parseCurve, rowsThatPay } from '../planner/curve.js';
 import { LEAST_FOR_PICARD, mayBeChosen, nameOf, plan, type Plan } from '../planner/plan.js';
-import type { Machine } from '../run/simulate.js';
+import type { Machine } from '../planner/forecast.js';
 import { addDeviceOptions, splitDeviceFlags, type DeviceFlags } from './devices.js';
 import { findModel } from './model.js';
 import { Progress, warn } from './progress.js';

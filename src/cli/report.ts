@@ -1,4 +1,4 @@
-import type { Choice } from '../planner/selectSampler.js';
+import type { Choice } from '../pipeline/selectSampler.js';
 import type { GeneratedImage, GenerateResult } from '../pipeline/result.js';
 import type { Settings } from '../pipeline/options.js';
 import { version } from '../version.js';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Denoiser } from '../run/denoiser.js';
-import type { SampleResult, SamplerEvent } from '../run/events.js';
-import type { Run } from '../run/run.js';
+import { drive } from '../run/drive.js';
+import type { Sampler } from '../sampler/sampler.js';
 import { serial, type SerialOptions } from '../sampler/serial.js';
 import { fineGrid, type SolverStep } from '../schedule/grid.js';
 import { parseScheduleConfig } from '../schedule/config.js';
@@ -11,13 +11,13 @@ import type { Solver } from '../solver/solver.js';
 import type { Check } from './check.js';
 import { mixtureDenoiser, smoothGrid, TWO_GAUSSIANS } from './mixture.js';
 
-/** What is asked of a sampler. */
+/** What a sampler supports. */
 export interface SamplerConformanceOptions {
-  /** Whether it takes solvers with more than one evaluation a step; default true. */
+  /** Whether it supports solvers with more than one evaluation a step; default true. */
   readonly anySolver?: boolean;
 }
 
-/** What a sampler under test is given. */
+/** Options of the sampler under test. */
 export interface SampleOptions extends SerialOptions {
   readonly solver: Solver;
 }
@@ -26,16 +26,18 @@ const X = Float32Array.of(0.3, -1.1);
 const COUNTS = [1, 2, 5, 10, 25, 49];
 
 /**
- * What every sampler must do when told to run until it is exact.
+ * The requirements on every sampler that runs until it is exact.
  * @param name for the checks' names
- * @param sample starts it; a tolerance it may have must be 0
+ * @param start makes the sampler, with any tolerance of its own 0
  */
 export function samplerConformance(
   name: string,
-  sample: (options: SampleOptions) => Run<SamplerEvent, SampleResult>,
+  start: (options: SampleOptions) => Sampler,
   { anySolver = true }: SamplerConformanceOptions = {},
 ): Check[] {
-  const denoiser = mixtureDenoiser(TWO_GAUSSIANS);
+  const mixture = mixtureDenoiser(TWO_GAUSSIANS);
+  const run = (options: SampleOptions, denoiser = mixture) => drive(start(options), { denoiser });
+  const runSerial = (options: SampleOptions) => drive(serial(options), { denoiser: mixture });
   const toNoNoise = fineGrid(parseScheduleConfig({ clip_sample: false }), 25);
   const cases: { solver: Solver; steps: SolverStep[] }[] = [
     ...COUNTS.map((n) => ({ solver: ddim, steps: smoothGrid(n) })),
@@ -47,11 +49,11 @@ export function samplerConformance(
       name: `${name}: its sample is the serial one, ===, and so is its status`,
       async run() {
         for (const { solver, steps } of cases) {
-          const options = { x: X, steps, denoiser, solver };
-          const [expected, drawn] = [await serial(options).result, await sample(options).result];
-          assert.deepEqual(drawn.x, expected.x, `${steps.length} steps of ${solver.name}`);
-          assert.equal(drawn.status, 'exact');
-          assert.equal(drawn.residuals.length, drawn.iterations);
+          const options = { x: X, steps, solver };
+          const [expected, actual] = [await runSerial(options).result, await run(options).result];
+          assert.deepEqual(actual.x, expected.x, `${steps.length} steps of ${solver.name}`);
+          assert.equal(actual.status, 'exact');
+          assert.equal(actual.residuals.length, actual.iterations);
         }
       },
     },
@@ -59,10 +61,10 @@ export function samplerConformance(
       name: `${name}: no chain of evaluations is longer than the serial one`,
       async run() {
         for (const { solver, steps } of cases) {
-          const options = { x: X, steps, denoiser, solver };
-          const [expected, drawn] = [await serial(options).result, await sample(options).result];
-          assert.ok(drawn.evaluations.critical <= expected.evaluations.critical, `${steps.length} of ${solver.name}`);
-          assert.ok(drawn.evaluations.critical <= drawn.evaluations.total);
+          const options = { x: X, steps, solver };
+          const [expected, actual] = [await runSerial(options).result, await run(options).result];
+          assert.ok(actual.evaluations.critical <= expected.evaluations.critical, `${steps.length} of ${solver.name}`);
+          assert.ok(actual.evaluations.critical <= actual.evaluations.total);
         }
       },
     },
@@ -71,26 +73,26 @@ export function samplerConformance(
       async run() {
         let turn = 0;
         const jumbled: Denoiser = async (request) => {
-          const prediction = await denoiser(request);
+          const prediction = await mixture(request);
           for (let wait = (turn++ * 7) % 5; wait > 0; wait--) await new Promise((resolve) => setImmediate(resolve));
           return prediction;
         };
         const options = { x: X, steps: smoothGrid(25), solver: ddim };
-        const expected = await sample({ ...options, denoiser }).result;
-        assert.deepEqual((await sample({ ...options, denoiser: jumbled }).result).x, expected.x);
+        const expected = await run(options).result;
+        assert.deepEqual((await run(options, jumbled).result).x, expected.x);
       },
     },
     {
       name: `${name}: events count up to the result, iterations in order, evaluations each once`,
       async run() {
-        const run = sample({ x: X, steps: smoothGrid(25), denoiser, solver: ddim });
+        const running = run({ x: X, steps: smoothGrid(25), solver: ddim });
         const iterations: number[] = [];
         let evaluations = 0;
-        for await (const event of run) {
+        for await (const event of running) {
           if (event.type === 'iteration') iterations.push(event.iteration);
           else assert.equal(event.evaluations.total, ++evaluations);
         }
-        const result = await run.result;
+        const result = await running.result;
         assert.ok(result.evaluations.total >= evaluations);
         assert.deepEqual(
           iterations,
@@ -106,11 +108,12 @@ export function samplerConformance(
           let calls = 0;
           const counted: Denoiser = (request) => {
             if (++calls >= at) controller.abort();
-            return denoiser(request);
+            return mixture(request);
           };
           if (at === 0) controller.abort();
           const { signal } = controller;
-          const result = await sample({ x: X, steps: smoothGrid(49), denoiser: counted, solver: ddim, signal }).result;
+          const sampler = start({ x: X, steps: smoothGrid(49), solver: ddim });
+          const result = await drive(sampler, { denoiser: counted, signal }).result;
           assert.equal(result.status, 'aborted');
           assert.ok(result.x.every(Number.isFinite));
         }
@@ -121,17 +124,17 @@ export function samplerConformance(
       async run() {
         const broken: Denoiser = async (request) => {
           if (request.level.alphaBar > 0.5) throw new RangeError('broken');
-          return denoiser(request);
+          return mixture(request);
         };
-        const run = sample({ x: X, steps: smoothGrid(25), denoiser: broken, solver: ddim });
-        await assert.rejects(run.result, { message: 'broken' });
+        const running = run({ x: X, steps: smoothGrid(25), solver: ddim }, broken);
+        await assert.rejects(running.result, { message: 'broken' });
       },
     },
     {
       name: `${name}: it changes none of its inputs`,
       async run() {
         const [x, steps] = [X.slice(), smoothGrid(10)];
-        await sample({ x, steps, denoiser, solver: ddim }).result;
+        await run({ x, steps, solver: ddim }).result;
         assert.deepEqual([x, steps], [X, smoothGrid(10)]);
       },
     },

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { Generator } from '../random/generator.js';
-import type { SampleResult } from '../run/events.js';
+import { drive } from '../run/drive.js';
+import type { Sampler } from '../sampler/sampler.js';
 import { serial } from '../sampler/serial.js';
 import { srds } from '../sampler/srds.js';
 import { parseScheduleConfig, type ScheduleConfig } from '../schedule/config.js';
 import { noiseSchedule, span, stepsBetween, type SolverStep } from '../schedule/grid.js';
 import { withNoise } from '../schedule/noise.js';
-import { isMultistep, type AnySolver } from '../solver/solver.js';
+import { isMultistep, stepGenerator, type AnySolver, type Solver } from '../solver/solver.js';
 import type { Check } from './check.js';
 import { mixtureDenoiser, TWO_GAUSSIANS } from './mixture.js';
 
@@ -50,8 +51,18 @@ export function solverConformance({ make, noise = false, grid = (steps) => steps
   };
   /** The ends of all paths, one after the other. */
   const ends = async (n: number): Promise<number[]> => {
-    const all = paths.map((path) => serial({ x: X, steps: steps(n, path), denoiser, solver }).result);
+    const all = paths.map((path) => run(serial({ x: X, steps: steps(n, path), solver })));
     return (await Promise.all(all)).flatMap(({ x }) => [...x]);
+  };
+
+  const run = (sampler: Sampler) => drive(sampler, { denoiser }).result;
+  /** A step with all its evaluations. */
+  const stepped = async (oneStep: Solver, ...[x, prediction, step]: Parameters<Solver['step']>) => {
+    const generator = stepGenerator(oneStep, x, prediction, step);
+    let next = generator.next();
+    while (!next.done)
+      next = generator.next(await denoiser(requestOf(next.value.x, { ...step, from: next.value.level })));
+    return next.value;
   };
 
   const checks: Check[] = [
@@ -74,9 +85,7 @@ export function solverConformance({ make, noise = false, grid = (steps) => steps
         const take = () =>
           isMultistep(solver)
             ? solver.multistep({ x, prediction, step, index: 0 }, [])
-            : solver.step(x, prediction, step, (inside, level) =>
-                denoiser(requestOf(inside, { ...step, from: level })),
-              );
+            : stepped(solver, x, prediction, step);
         const [once, again] = [await take(), await take()];
         assert.deepEqual(once, again);
         assert.deepEqual({ x, prediction, step }, { x: X, ...before });
@@ -89,7 +98,7 @@ export function solverConformance({ make, noise = false, grid = (steps) => steps
     {
       name: `${solver.name}: a step takes the declared ${solver.evaluationsPerStep} evaluations`,
       async run() {
-        const { evaluations } = await serial({ x: X, steps: steps(10), denoiser, solver }).result;
+        const { evaluations } = await run(serial({ x: X, steps: steps(10), solver }));
         assert.equal(evaluations.total, 10 * solver.evaluationsPerStep);
         assert.equal(evaluations.critical, evaluations.total);
       },
@@ -99,12 +108,12 @@ export function solverConformance({ make, noise = false, grid = (steps) => steps
       async run() {
         for (const partition of [[1], [5], [2, 3, 4, 1], [1, 1, 1], Array<number>(6).fill(4)]) {
           const n = partition.reduce((a, b) => a + b);
-          const options = { x: X, steps: steps(n), denoiser, solver };
-          const expected: SampleResult = await serial(options).result;
+          const options = { x: X, steps: steps(n), solver };
+          const expected = await run(serial(options));
           for (const correction of ['secant', 'parareal'] as const) {
-            const drawn: SampleResult = await srds({ ...options, partition, correction }).result;
-            assert.deepEqual(drawn.x, expected.x, `blocks ${partition.join()}, ${correction}`);
-            assert.ok(drawn.evaluations.critical <= expected.evaluations.critical);
+            const actual = await run(srds({ ...options, partition, correction }));
+            assert.deepEqual(actual.x, expected.x, `blocks ${partition.join()}, ${correction}`);
+            assert.ok(actual.evaluations.critical <= expected.evaluations.critical);
           }
         }
       },

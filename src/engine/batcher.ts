@@ -1,74 +1,70 @@
 import { isShared } from '../onnx/graphInfo.js';
-import { type BatchResult, type Engine, type Evaluation } from './engine.js';
+import { nextBatch, rowsOf, type ClientQueue, type PendingEvaluation } from '../run/nextBatch.js';
+import type { BatchResult, Engine, Evaluation } from './engine.js';
 
-/** Lower runs first, compared entry by entry: iteration and block of a sampler. */
-export type Priority = readonly number[];
-
-/** Who asks: evaluations with the same one share their turn with those of others. Any object will do. */
+/** Identifies who asks for evaluations. Any object will do; evaluations with the same one share their turn. */
 export type Client = object;
 
-/** How an evaluation is to be treated. */
+/** How to treat an evaluation. */
 export interface RequestOptions {
-  /** Lower runs first among those of a client. */
-  readonly priority: Priority;
+  /** Lower goes first among those of a client, compared entry by entry: iteration and block of a sampler. */
+  readonly priority: readonly number[];
   readonly client: Client;
-  /** Whether it may turn out to have been in vain; then it only takes room that others leave. */
+  /** Whether its result may turn out to be useless; in a contended engine it gets only rows that are left over. */
   readonly speculative?: boolean;
-  /** Rows of the largest batch that pays; default: as many as the engine takes. */
+  /** Rows of the largest batch that is worth its time; default: as many as the engine takes. */
   readonly maxRows?: number | undefined;
-  /** Rows that its client takes of a batch at most, so that what is urgent for it is not delayed; default: all. */
+  /** Rows that the client may take of a batch, so that its urgent evaluations are not delayed; default: all. */
   readonly maxClientRows?: number | undefined;
-  /** Rows that a batch is filled up to before any go to another free device; default: what waits is spread over all. */
+  /** Rows up to which a batch is filled before other free devices get a share; default: pending rows are spread over all. */
   readonly minRows?: number | undefined;
-  /** Drops the evaluation if it still waits when aborted; one under way is finished. */
+  /** Drops the evaluation if it is still pending when aborted; a running one is finished. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A batch that has run, for traces and benchmarks. */
+/** A finished batch, for traces and benchmarks. */
 export interface BatchReport {
   readonly graph: string;
   readonly device: string;
-  /** What was asked for each evaluation. */
+  /** The options of each evaluation. */
   readonly requests: readonly RequestOptions[];
   readonly evaluations: number;
   readonly rows: number;
-  /** Rows with those that fill up its bucket. */
+  /** Rows including those that pad the batch to its bucket. */
   readonly paddedRows: number;
-  /** When it was given to the engine and when it came back, in milliseconds on the clock of `performance.now`. */
+  /** Milliseconds on the clock of `performance.now`: when the engine received the batch, and when it returned. */
   readonly begin: number;
   readonly end: number;
-  /** Seconds inside the network. */
-  readonly seconds: number;
+  /** Milliseconds inside the network. */
+  readonly networkMs: number;
 }
 
-interface PendingEvaluation {
+interface Pending extends PendingEvaluation {
   readonly evaluation: Evaluation;
   readonly options: RequestOptions;
-  readonly key: string;
-  readonly rows: number;
   readonly resolve: (rows: readonly Float32Array[]) => void;
   readonly reject: (reason: unknown) => void;
 }
 
-/** What a client waits for, and the rows it was given. */
-interface ClientQueue {
-  readonly waiting: PendingEvaluation[];
-  rows: number;
-  underWay: number;
-  /** What it asked for last: its next evaluations are like it. */
-  last: PendingEvaluation;
+interface Queue extends ClientQueue<Pending> {
+  readonly pending: Pending[];
+  servedRows: number;
+  running: number;
+  maxClientRows: number;
+  /** Its latest evaluation: the next ones are expected to be alike. */
+  latest: Pending;
 }
 
 /**
- * Runs evaluations from all who ask, as batches, on one engine. Whenever the engine has a free slot, the client that
- * was given least is served first, with its most urgent evaluation and as many like it, of all clients, as fit: one of each, then
- * more of each in turn. Where the clients fill the engine, those that speculate are given only what is certain to be needed,
- * and take their serial course; speculation takes what is left then.
+ * Collects evaluations from all clients and runs them as batches on one engine. Whenever the engine has a free slot, `nextBatch`
+ * chooses. Where the clients fill the engine, speculative evaluations get only the rows that are left over, so samplers that
+ * speculate fall back to their serial course.
  */
 export class Batcher {
-  private readonly accounts = new Map<Client, ClientQueue>();
-  private readonly listened = new WeakMap<AbortSignal, Set<PendingEvaluation>>();
-  private underWay = 0;
+  private readonly queues = new Map<Client, Queue>();
+  /** Pending evaluations by their signal: one listener for all, since each costs as much as a small batch of work. */
+  private readonly bySignal = new WeakMap<AbortSignal, Set<Pending>>();
+  private running = 0;
   private scheduled = false;
 
   constructor(
@@ -76,27 +72,49 @@ export class Batcher {
     private readonly onBatch?: (report: BatchReport) => void,
   ) {}
 
-  /** @returns what the engine gives for the evaluation (`BatchResult.outputs`); the caller's to change */
+  /** @returns the output rows of the evaluation, one per conditioning id; owned by the caller */
   evaluate(evaluation: Evaluation, options: RequestOptions): Promise<readonly Float32Array[]> {
     return new Promise((resolve, reject) => {
-      const { signal, client } = options;
+      const { signal, client, priority, speculative = false, maxRows = Infinity, minRows = 0 } = options;
       if (signal?.aborted) return reject(signal.reason);
       const rows = evaluation.conditioning?.length ?? 1;
-      const entry: PendingEvaluation = { evaluation, options, key: this.keyOf(evaluation), rows, resolve, reject };
+      const key = this.keyOf(evaluation);
+      const entry: Pending = {
+        evaluation,
+        options,
+        key,
+        rows,
+        priority,
+        speculative,
+        maxRows,
+        minRows,
+        resolve,
+        reject,
+      };
       if (signal) this.listen(signal).add(entry);
-      const account = this.accounts.get(client) ?? this.newAccount(entry);
-      account.last = entry;
-      account.waiting.push(entry);
+      const queue = this.queues.get(client) ?? this.newQueue(entry);
+      queue.latest = entry;
+      queue.maxClientRows = options.maxClientRows ?? Infinity;
+      queue.pending.push(entry);
       this.schedule();
     });
   }
 
-  /** The evaluations that wait and hear of a signal. One listener for all: each costs as much as a small batch of work. */
-  private listen(signal: AbortSignal): Set<PendingEvaluation> {
-    const known = this.listened.get(signal);
+  /** Whether the current clients fill the engine, so that a further one had better not speculate. */
+  get full(): boolean {
+    // A client whose run has ended needs no room for evaluations that are still running.
+    const latest = [...this.queues.values()]
+      .map((queue) => queue.latest)
+      .filter(({ options }) => !options.signal?.aborted);
+    const most = Math.min(this.engine.maxRows, ...latest.map(({ maxRows }) => maxRows));
+    return rowsOf(latest) >= most * this.engine.slots;
+  }
+
+  private listen(signal: AbortSignal): Set<Pending> {
+    const known = this.bySignal.get(signal);
     if (known) return known;
-    const entries = new Set<PendingEvaluation>();
-    this.listened.set(signal, entries);
+    const entries = new Set<Pending>();
+    this.bySignal.set(signal, entries);
     const drop = () => {
       for (const entry of entries) {
         this.remove(entry);
@@ -108,44 +126,35 @@ export class Batcher {
     return entries;
   }
 
-  /** One that is new starts level with the one that was given least, not ahead of all. */
-  private newAccount(last: PendingEvaluation): ClientQueue {
-    const least = Math.min(...[...this.accounts.values()].map(({ rows }) => rows));
-    const rows = Number.isFinite(least) ? least : 0;
-    const account: ClientQueue = { waiting: [], rows, underWay: 0, last };
-    this.accounts.set(last.options.client, account);
-    return account;
+  /** A new client starts level with the client that was served least, not ahead of all. */
+  private newQueue(latest: Pending): Queue {
+    const least = Math.min(...[...this.queues.values()].map(({ servedRows }) => servedRows));
+    const servedRows = Number.isFinite(least) ? least : 0;
+    const queue: Queue = { pending: [], servedRows, running: 0, maxClientRows: Infinity, latest };
+    this.queues.set(latest.options.client, queue);
+    return queue;
   }
 
-  private remove(entry: PendingEvaluation): void {
+  private remove(entry: Pending): void {
     const { client } = entry.options;
-    const waiting = this.accounts.get(client)?.waiting ?? [];
-    const at = waiting.indexOf(entry);
-    if (at >= 0) waiting.splice(at, 1);
+    const pending = this.queues.get(client)?.pending ?? [];
+    const at = pending.indexOf(entry);
+    if (at >= 0) pending.splice(at, 1);
     this.forget(client);
   }
 
   private forget(client: Client): void {
-    const account = this.accounts.get(client);
-    if (account?.waiting.length === 0 && account.underWay === 0) this.accounts.delete(client);
+    const queue = this.queues.get(client);
+    if (queue?.pending.length === 0 && queue.running === 0) this.queues.delete(client);
   }
 
-  /** Whether the clients there are fill the engine, so that one more had better not speculate. */
-  get full(): boolean {
-    // A client whose run has ended needs no room for what is still under way.
-    const lasts = [...this.accounts.values()].map(({ last }) => last).filter(({ options }) => !options.signal?.aborted);
-    const needed = rowsOf(lasts);
-    const most = Math.min(this.engine.maxRows, ...lasts.map(({ options }) => options.maxRows ?? Infinity));
-    return needed >= most * this.engine.slots;
-  }
-
-  /** Later in this turn of the event loop, so that all who are waked by one batch share the next. */
+  /** Later in this turn of the event loop, so that all clients that one batch has answered share the next. */
   private schedule(): void {
     if (this.scheduled) return;
     this.scheduled = true;
     setImmediate(() => {
       this.scheduled = false;
-      for (let free = this.engine.slots - this.underWay; free > 0; free--) {
+      for (let free = this.engine.slots - this.running; free > 0; free--) {
         const batch = this.take(free);
         if (batch.length === 0) break;
         void this.dispatch(batch);
@@ -153,91 +162,51 @@ export class Batcher {
     });
   }
 
-  /** The next batch. @param free slots over which what waits is spread */
-  private take(free: number): PendingEvaluation[] {
-    const accounts = [...this.accounts.values()].filter(({ waiting }) => waiting.length > 0);
-    if (accounts.length === 0) return [];
-    for (const { waiting } of accounts) waiting.sort(moreUrgent);
-    const contended = accounts.length > 1 && this.full;
-    const able = accounts.filter((account) => leading(account, contended) !== undefined);
-    // Among equals the newest: texts and images are asked for by clients of their own.
-    const next = (able.length > 0 ? able : accounts).reduce((a, b) => (b.rows <= a.rows ? b : a));
-    const first = leading(next, contended) ?? next.waiting[0];
-    const queues = accounts.map((account) => ({
-      account,
-      entries: account.waiting.filter(({ key }) => key === first.key),
-      maxClientRows: account.last.options.maxClientRows ?? Infinity,
-      taken: 0,
-    }));
-    const all = queues.reduce(
-      (sum, { entries, maxClientRows }) => sum + Math.min(rowsOf(entries), maxClientRows * free),
-      0,
-    );
-    const most = Math.min(this.engine.maxRows, first.options.maxRows ?? Infinity);
-    const room = Math.min(most, Math.max(first.rows, first.options.minRows ?? 0, Math.ceil(all / free)));
-
-    const batch: PendingEvaluation[] = [];
-    let rows = 0;
-    for (const speculative of [false, true]) {
-      const wanted = queues.map((queue) => ({
-        queue,
-        entries: queue.entries.filter((entry) => {
-          const certain = contended && !isSpeculative(entry);
-          return (certain || entry === leading(queue.account, contended)) !== speculative;
-        }),
-        next: 0,
-      }));
-      for (;;) {
-        const left = wanted.filter(
-          ({ queue: { taken, maxClientRows }, entries, next }) =>
-            next < entries.length && (taken === 0 || taken + entries[next].rows <= maxClientRows),
-        );
-        if (left.length === 0) break;
-        const turn = left.reduce((a, b) => (b.queue.account.rows < a.queue.account.rows ? b : a));
-        const entry = turn.entries[turn.next];
-        if (batch.length > 0 && rows + entry.rows > room) break;
-        turn.next++;
-        turn.queue.account.rows += entry.rows;
-        turn.queue.taken += entry.rows;
-        rows += entry.rows;
-        batch.push(entry);
-      }
-    }
+  private take(freeDevices: number): Pending[] {
+    const queues = [...this.queues.values()];
+    const contended = queues.filter(({ pending }) => pending.length > 0).length > 1 && this.full;
+    const batch = nextBatch(queues, { maxRows: this.engine.maxRows, freeDevices, contended });
     const chosen = new Set(batch);
-    for (const { account } of queues) {
-      const left = account.waiting.filter((entry) => !chosen.has(entry));
-      account.underWay += account.waiting.length - left.length;
-      account.waiting.splice(0, account.waiting.length, ...left);
+    for (const queue of queues) {
+      const left = queue.pending.filter((entry) => !chosen.has(entry));
+      queue.running += queue.pending.length - left.length;
+      queue.pending.splice(0, queue.pending.length, ...left);
     }
-    for (const entry of batch) if (entry.options.signal) this.listened.get(entry.options.signal)?.delete(entry);
+    for (const { options, rows } of batch) {
+      const queue = this.queues.get(options.client);
+      if (queue) queue.servedRows += rows;
+    }
+    for (const entry of batch) if (entry.options.signal) this.bySignal.get(entry.options.signal)?.delete(entry);
     return batch;
   }
 
-  private async dispatch(batch: PendingEvaluation[]): Promise<void> {
-    this.underWay++;
+  private async dispatch(batch: readonly Pending[]): Promise<void> {
+    this.running++;
     const begin = performance.now();
     try {
       const isWanted = () => batch.some(({ options }) => options.signal?.aborted !== true);
-      const evaluations = batch.map((entry) => entry.evaluation);
-      const result = await this.engine.run(evaluations, isWanted);
+      const result = await this.engine.run(
+        batch.map(({ evaluation }) => evaluation),
+        isWanted,
+      );
       const end = performance.now();
       batch.forEach((entry, i) => entry.resolve(result.outputs[i]));
       if (this.onBatch) this.onBatch(reportOf(batch, result, begin, end));
     } catch (error) {
       for (const entry of batch) entry.reject(error);
     } finally {
-      this.underWay--;
+      this.running--;
       for (const { options } of batch) {
-        const account = this.accounts.get(options.client);
-        if (account) account.underWay--;
+        const queue = this.queues.get(options.client);
+        if (queue) queue.running--;
       }
-      // Those who were answered may ask again before the event loop turns.
+      // Clients that were answered may ask again before the event loop turns.
       setImmediate(() => batch.forEach(({ options }) => this.forget(options.client)));
       this.schedule();
     }
   }
 
-  /** Evaluations with equal keys can share a batch. An input that the batch shares is part of the key. */
+  /** Evaluations with equal keys can share a batch. An input with one value for the whole batch is part of the key. */
   private keyOf({ graph, output, inputs, conditioning }: Evaluation): string {
     const declared = this.engine.graphs.get(graph)?.inputs;
     let key = `${graph} ${output} ${conditioning ? 'conditioned' : 'alone'}`;
@@ -249,7 +218,7 @@ export class Batcher {
   }
 }
 
-function reportOf(batch: readonly PendingEvaluation[], result: BatchResult, begin: number, end: number): BatchReport {
+function reportOf(batch: readonly Pending[], result: BatchResult, begin: number, end: number): BatchReport {
   return {
     graph: batch[0].evaluation.graph,
     device: result.device,
@@ -259,32 +228,6 @@ function reportOf(batch: readonly PendingEvaluation[], result: BatchResult, begi
     paddedRows: result.rows,
     begin,
     end,
-    seconds: result.seconds,
+    networkMs: 1000 * result.seconds,
   };
-}
-
-function rowsOf(entries: readonly PendingEvaluation[]): number {
-  return entries.reduce((sum, { rows }) => sum + rows, 0);
-}
-
-function isSpeculative({ options }: PendingEvaluation): boolean {
-  return options.speculative ?? false;
-}
-
-/**
- * The evaluation of a client that is never left out, or it would never get on: the most urgent one. Where the engine is full it
- * is one that is certain to be needed, so that what speculates takes its serial course; a client that has none of those waits
- * for none under way.
- */
-function leading({ waiting, underWay }: ClientQueue, contended: boolean): PendingEvaluation | undefined {
-  if (!contended) return waiting[0];
-  return waiting.find((entry) => !isSpeculative(entry)) ?? (underWay === 0 ? waiting[0] : undefined);
-}
-
-function moreUrgent(
-  { options: { priority: a } }: PendingEvaluation,
-  { options: { priority: b } }: PendingEvaluation,
-): number {
-  for (let k = 0; k < Math.min(a.length, b.length); k++) if (a[k] !== b[k]) return a[k] - b[k];
-  return a.length - b.length;
 }

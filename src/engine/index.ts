@@ -15,7 +15,7 @@ export {
   type Evaluation,
   type Sums,
 } from './engine.js';
-export { Batcher, type BatchReport, type Priority, type Client, type RequestOptions } from './batcher.js';
+export { Batcher, type BatchReport, type Client, type RequestOptions } from './batcher.js';
 export { findDevices, probe, type Probe } from './local/probe.js';
 export type { Problem } from './local/remedies.js';
 export { describeGraph, type GraphDescription } from '../onnx/describe.js';

@@ -14,4 +14,4 @@ export { readTokenizer, type ClipTokenizer, type Tokens } from './tokenizer.js';
 export { inspectModel, type Inspection } from './inspect.js';
 export { openModel, type HubProgress, type OpenModelOptions } from './openModel.js';
 export { guide, rescaleGuidance } from './guidance.js';
-export { engineDenoiser, type EngineDenoiserOptions } from './networkDenoiser.js';
+export { networkDenoiser, type NetworkDenoiserOptions } from './networkDenoiser.js';

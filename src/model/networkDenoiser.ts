@@ -1,14 +1,13 @@
 import type { Batcher, Client } from '../engine/batcher.js';
-import type { ConditioningId, Sums } from '../engine/engine.js';
+import type { ConditioningId } from '../engine/engine.js';
 import type { Bound, PredictionType } from '../schedule/config.js';
-import type { NoiseLevel } from '../schedule/grid.js';
 import { float32 } from '../tensor/tensor.js';
 import type { Denoiser } from '../run/denoiser.js';
 import { guide, rescaleGuidance } from './guidance.js';
-import { bounded, KnownSums, networkWeights, toPrediction, type Combination } from '../solver/prediction.js';
+import { bounded, toPrediction } from '../solver/prediction.js';
 
 /** A network in an engine, and what turns its output into a prediction. */
-export interface EngineDenoiserOptions {
+export interface NetworkDenoiserOptions {
   readonly batcher: Batcher;
   /** Name of the network's graph and of its output. */
   readonly graph: string;
@@ -38,28 +37,18 @@ export interface EngineDenoiserOptions {
 }
 
 /** A denoiser over a network in an engine. With guidance an evaluation is two rows. */
-export function engineDenoiser(options: EngineDenoiserOptions): Denoiser {
+export function networkDenoiser(options: NetworkDenoiserOptions): Denoiser {
   const { batcher, graph, output, dims, unconditional, conditional } = options;
   const conditioning = unconditional === undefined ? [conditional] : [unconditional, conditional];
   const { client, maxRows, maxClientRows, minRows, guidanceRescale: rescale = 0 } = options;
   // Rescaling needs the conditional row too.
   const combine = unconditional === undefined || rescale > 0 ? undefined : options.guidance;
-  const sumsOf = (only: readonly Combination[] | undefined, { alphaBar }: NoiseLevel): Sums | undefined => {
-    if (!only || options.bound !== undefined || (unconditional !== undefined && combine === undefined))
-      return undefined;
-    return { input: 'sample', weights: only.map((one) => networkWeights(options.predictionType, one, alphaBar)) };
-  };
-  return async ({ x, level, signal, speculative = false, only, ...request }) => {
+  return async ({ x, level, signal, speculative = false, ...request }) => {
     const inputs = { sample: float32(x, dims), timestep: float32(Float32Array.of(level.t), []) };
     const priority = [...request.priority, ...options.priority];
-    const sums = sumsOf(only, level);
-    const evaluation = { graph, output, inputs, conditioning, combine, sums };
+    const evaluation = { graph, output, inputs, conditioning, combine };
     const requestOptions = { priority, client, speculative, maxRows, maxClientRows, minRows, signal };
     const rows = await batcher.evaluate(evaluation, requestOptions);
-    if (only && sums) {
-      if (rows.length !== only.length) throw new Error(`${only.length} sums were asked for, ${rows.length} came`);
-      return new KnownSums(only, rows);
-    }
     const guided =
       rows.length === 1 ? rows[0] : rescaleGuidance(guide(rows[0], rows[1], options.guidance), rows[1], rescale);
     return bounded(toPrediction(options.predictionType, x, guided, level.alphaBar), options.bound);

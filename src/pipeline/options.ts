@@ -9,8 +9,8 @@ import {
   type TimestepSpacing,
 } from '../schedule/config.js';
 import { fineGrid, type SolverStep } from '../schedule/grid.js';
-import { oneEvaluation, singleStep, solverOf, SOLVERS, type SolverName } from '../solver/registry.js';
-import type { AnySolver } from '../solver/solver.js';
+import { solverOf, SOLVERS, type SolverName } from '../solver/registry.js';
+import { oneEvaluationSolver, oneStepSolver, type AnySolver } from '../solver/solver.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { RgbImage } from '../image/image.js';
 import { latentDims, type ModelFolder } from '../model/modelFolder.js';
@@ -150,8 +150,8 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
   const strength = strengthOf(options, steps, model);
   const grid = strength === undefined ? whole : whole.slice(startOf(steps, strength));
   const method = solverOf(solver, { schedule, steps, eta });
-  if (sampler !== 'serial' && sampler !== 'auto') singleStep(method);
-  if (sampler === 'picard' || sampler === 'paradigms' || sampler === 'parataa') oneEvaluation(method);
+  if (sampler !== 'serial' && sampler !== 'auto') oneStepSolver(method);
+  if (sampler === 'picard' || sampler === 'paradigms' || sampler === 'parataa') oneEvaluationSolver(method);
 
   const size = sizeOf(options, model);
   const n = wholeNumber('a number of images', options.n ?? 1, 1, MAX_IMAGES);

@@ -2,7 +2,7 @@ import type { EvaluationCount, EvaluationEvent, Status } from '../run/events.js'
 import type { RgbImage } from '../image/image.js';
 import type { TimestepBatching } from '../model/networks.js';
 import type { Settings } from './options.js';
-import type { Choice } from '../planner/selectSampler.js';
+import type { Choice } from './selectSampler.js';
 
 /** Evaluations of a sample beside those that the serial sampler takes. */
 export interface ImageEvaluations extends EvaluationCount {

@@ -1,44 +1,38 @@
-import type { Residual, SampleResult, SamplerEvent } from '../run/events.js';
 import { paradigms } from '../sampler/paradigms.js';
 import { parataa } from '../sampler/parataa.js';
 import { picard } from '../sampler/picard.js';
-import type { Run } from '../run/run.js';
+import type { Sampler } from '../sampler/sampler.js';
 import { serial, type SerialOptions } from '../sampler/serial.js';
 import { srds } from '../sampler/srds.js';
 import type { Settings } from './options.js';
 
-/** How far picard and parataa move a window that does not hold all steps. */
-const SLIDE = 0.005;
-/** A pass moves a sample by less than it still has to go: the change at which they stop is a part of SRDS's. */
-const PART_OF_TOLERANCE = 0.2;
+/** Tolerance of the window of picard and parataa if it does not hold all steps. */
+const WINDOW_TOLERANCE = 0.005;
+/** A pass of picard or parataa moves the sample by less than its distance to the fixed point, so they stop at a smaller change. */
+const SHARE_OF_TOLERANCE = 0.2;
 
-/** The change of an iteration, in grey levels, below which the sampler stops; paradigms does not stop by it. */
-export function stopsBelow({ sampler, tolerance }: Settings): number {
+/** The change of an iteration, in grey levels, below which a sampler stops; 0 for paradigms, which stops by its window. */
+export function stoppingTolerance({ sampler, tolerance }: Settings): number {
   if (sampler === 'paradigms') return 0;
-  return sampler === 'picard' || sampler === 'parataa' ? PART_OF_TOLERANCE * tolerance : tolerance;
+  return sampler === 'picard' || sampler === 'parataa' ? SHARE_OF_TOLERANCE * tolerance : tolerance;
 }
 
-/** What all samplers are given. */
-export interface CommonOptions extends Required<SerialOptions> {
-  readonly residual: Residual;
-}
-
-/** Starts the sampler that the settings name. */
-export function startSampler(settings: Settings, common: CommonOptions): Run<SamplerEvent, SampleResult> {
+/** The sampler that the settings name. */
+export function samplerOf(settings: Settings, start: SerialOptions): Sampler {
   const { sampler, partition, correction, pipelined, maxIterations, window, history, order } = settings;
-  const tolerance = stopsBelow(settings);
-  const slide = tolerance > 0 && (window ?? Infinity) < common.steps.length ? SLIDE : 0;
+  const isPartial = (window ?? Infinity) < start.steps.length;
+  const windowTolerance = stoppingTolerance(settings) > 0 && isPartial ? WINDOW_TOLERANCE : 0;
   switch (sampler) {
     case 'auto':
     case 'serial':
-      return serial(common);
+      return serial(start);
     case 'srds':
-      return srds({ ...common, partition, correction, pipelined, tolerance, maxIterations });
+      return srds({ ...start, partition, correction, pipelined, maxIterations });
     case 'picard':
-      return picard({ ...common, window, slide, tolerance, maxIterations });
+      return picard({ ...start, window, windowTolerance, maxIterations });
     case 'paradigms':
-      return paradigms({ ...common, window, slide: settings.tolerance, maxIterations });
+      return paradigms({ ...start, window, windowTolerance: settings.tolerance, maxIterations });
     case 'parataa':
-      return parataa({ ...common, window, slide, tolerance, maxIterations, history, order });
+      return parataa({ ...start, window, windowTolerance, maxIterations, history, order });
   }
 }

@@ -50,14 +50,14 @@ export class TraceRecorder {
 
   /** To be given to a pipeline as `onBatch`. */
   readonly batch = (report: BatchReport): void => {
-    const { graph, device, seconds, rows, paddedRows } = report;
+    const { graph, device, networkMs, rows, paddedRows } = report;
     if (this.finished === this.images) return;
     if (graph !== 'unet') {
       if (this.start === undefined) return;
     } else this.start ??= report.begin;
     const [begin, end] = [report.begin - this.start, report.end - this.start];
     const evaluations = report.requests.map(({ priority }) => [...priority]);
-    this.batches.push({ graph, device, begin, end, network: 1000 * seconds, rows, paddedRows, evaluations });
+    this.batches.push({ graph, device, begin, end, network: networkMs, rows, paddedRows, evaluations });
   };
 
   event(event: GenerateEvent): void {

@@ -1,8 +1,8 @@
 import type { Partition } from '../sampler/partition.js';
 
 /**
- * Refinements after which SRDS stops, on average over prompts: the fewer the more blocks there are and the shorter the first of
- * them is against the longest, whatever the number of steps. Source: `srds bench` and `npm run bench:convergence` on the bundled
+ * Mean number of iterations after which SRDS stops. It falls with the number of blocks and with the length of the first block
+ * relative to the longest, and hardly depends on the number of steps. Source: `srds bench` and `npm run bench:convergence` on the bundled
  * model, 25 to 961 steps.
  * @param tolerance in grey levels
  */
@@ -14,15 +14,15 @@ export function expectedIterations(partition: Partition, tolerance = USUAL_TOLER
 }
 
 /**
- * Passes after which picard stops, likewise: some for the sample to settle, and as many as the window needs to get to the end.
- * Source: as above.
+ * Mean number of passes after which picard stops: some for the sample to settle, and those that the window needs to reach the
+ * end. Source: as above.
  */
 export function expectedPasses(steps: number, window: number, tolerance = USUAL_TOLERANCE): number {
   const usual = SETTLE + (Math.max(0, steps - window) / window) * PER_WINDOW;
   return Math.max(1, Math.min(steps - 1, usual + further(tolerance, PER_PASS)));
 }
 
-/** Rounds that another tolerance takes more, if each leaves such a share of the change. */
+/** Additional iterations for another tolerance, if each iteration leaves such a share of the change. */
 function further(tolerance: number, share: number): number {
   return Math.log(tolerance / USUAL_TOLERANCE) / Math.log(share);
 }

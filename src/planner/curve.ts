@@ -1,36 +1,36 @@
 import { z } from 'zod';
 import { issueOf, SrdsError } from '../errors.js';
 
-/** How long a batch takes by its rows, as measured on one device. */
+/** Seconds of a batch by its rows, as measured on one device. */
 export interface LatencyCurve {
-  /** Ascending in rows, one at least. */
+  /** At least one, ascending in rows. */
   readonly points: readonly { readonly rows: number; readonly seconds: number }[];
-  /** Whether the points are buckets, to which batches are filled up; else latencies lie on the lines between them. */
+  /** Whether batches are padded to the next point; otherwise latencies are interpolated linearly. */
   readonly padded: boolean;
-  /** What each evaluation of a batch adds on the host, where samples are stepped one after the other; default 0. */
+  /** Seconds on the host for each evaluation of a batch; default 0. */
   readonly hostSeconds?: number | undefined;
-  /** The smallest batch while the other devices rest, which may share a processor with this one; default: as while they work. */
+  /** Seconds of the smallest batch while the other devices are idle; default: as while they are busy. */
   readonly aloneSeconds?: number | undefined;
 }
 
 /**
- * Buckets where nothing was measured, as a small model has them on a data centre GPU: a batch of 32 rows takes a third longer than
- * one of 2 (docs/benchmarks.md).
+ * A prior for buckets that were not measured: a small model on a data centre GPU, where a batch of 32 rows takes a third longer
+ * than one of 2 (docs/benchmarks.md).
  */
 export function unmeasuredBuckets(buckets: readonly number[]): LatencyCurve {
   return { points: buckets.map((rows) => ({ rows, seconds: 1 + rows / 80 })), padded: true };
 }
 
-const MOST_ROWS = 65536;
-const MOST_SECONDS = 86400;
+const MAX_ROWS = 65536;
+const MAX_SECONDS = 86400;
 
-/** What a file with a curve holds; more is left unread. */
+/** A file with a curve; other fields are ignored. */
 const curveFile = z.object({
   padded: z.boolean().default(false),
-  hostSeconds: z.number().nonnegative().max(MOST_SECONDS).optional(),
-  aloneSeconds: z.number().positive().max(MOST_SECONDS).optional(),
+  hostSeconds: z.number().nonnegative().max(MAX_SECONDS).optional(),
+  aloneSeconds: z.number().positive().max(MAX_SECONDS).optional(),
   points: z
-    .array(z.object({ rows: z.int().positive().max(MOST_ROWS), seconds: z.number().positive().max(MOST_SECONDS) }))
+    .array(z.object({ rows: z.int().positive().max(MAX_ROWS), seconds: z.number().positive().max(MAX_SECONDS) }))
     .min(1)
     .transform((points) => points.toSorted((a, b) => a.rows - b.rows))
     .refine((points) => points.every(({ rows }, i) => rows !== points[i - 1]?.rows), 'each number of rows once'),
@@ -52,7 +52,7 @@ export function parseCurve(content: unknown, source: string): LatencyCurve {
   );
 }
 
-/** Seconds that a batch of so many rows takes; of more rows than the largest bucket, in parts. */
+/** Seconds of a batch of so many rows. A batch that exceeds the largest bucket runs in parts. */
 export function latency({ points, padded }: LatencyCurve, rows: number): number {
   const last = points[points.length - 1];
   if (padded) {
@@ -63,7 +63,7 @@ export function latency({ points, padded }: LatencyCurve, rows: number): number 
   }
   const above = points.findIndex((point) => point.rows >= rows);
   if (above === 0) return points[0].seconds;
-  // Beyond the last point the line through the last two goes on; a single point is all there is for a row.
+  // Beyond the last point the line through the last two continues; a single point gives the cost of a row.
   const at = above < 0 ? points.length - 1 : above;
   const before = points[at - 1] as LatencyCurve['points'][number] | undefined;
   if (!before) return (last.seconds * rows) / last.rows;
@@ -71,14 +71,14 @@ export function latency({ points, padded }: LatencyCurve, rows: number): number 
   return points[at].seconds + slope * (rows - points[at].rows);
 }
 
-/** Rows of the largest batch that pays: the fewest at which a row costs nearly the least. More of them only delay what is urgent. */
+/** Rows of the largest batch that is worth its time: the fewest with nearly the lowest cost per row. More only delay urgent rows. */
 export function rowsThatPay({ points }: LatencyCurve): number {
   const each = points.map(({ rows, seconds }) => seconds / rows);
   const least = Math.min(...each);
   return points[each.findIndex((seconds) => seconds <= 1.05 * least)].rows;
 }
 
-/** Rows of the largest batch that takes hardly longer than the smallest: to split one as small over devices gains nothing. */
+/** Rows of the largest batch that takes hardly longer than the smallest. Splitting a batch below that over devices gains nothing. */
 export function rowsNotWorthSplitting({ points }: LatencyCurve): number {
   return Math.max(...points.filter(({ seconds }) => seconds <= 1.1 * points[0].seconds).map(({ rows }) => rows));
 }

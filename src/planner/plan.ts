@@ -1,11 +1,19 @@
 import { rowsThatPay } from './curve.js';
-import { expectedIterations, expectedPasses } from './convergence.js';
+import {
+  batchSizes,
+  forecastPicard,
+  forecastSerial,
+  forecastSrds,
+  type Machine,
+  type StoppingRule,
+  type TrajectorySize,
+} from './forecast.js';
 import { defaultPartition, evenPartition, rampedPartition, type Partition } from '../sampler/partition.js';
-import { simulatePasses, simulateSerial, simulateSrds, type Forecast, type Machine } from '../run/simulate.js';
+import type { Forecast } from '../run/simulate.js';
 
-/** One way to draw a sample, and what it should take. */
+/** A sampler with its parameters, and its forecast. */
 export type Candidate = Forecast & {
-  /** How many times faster than the serial sampler. */
+  /** Seconds of the serial sampler divided by its own. */
   readonly speedUp: number;
 } & (
     | { readonly sampler: 'serial' }
@@ -13,50 +21,42 @@ export type Candidate = Forecast & {
     | { readonly sampler: 'picard'; readonly window: number }
   );
 
-/** All ways that were considered, and the one to take. */
+/** All candidates, and the chosen one. */
 export interface Plan {
   /** The serial sampler first. */
   readonly candidates: readonly Candidate[];
   readonly chosen: Candidate;
-  /** Why, for people. */
+  /** The reason, in words. */
   readonly reason: string;
 }
 
-/** What is to be drawn. */
-export interface PlanRequest {
-  /** Fine steps. */
-  readonly steps: number;
-  /** Evaluations that the solver takes a step; default 1. */
-  readonly evaluationsPerStep?: number;
-  /** Only this partition for SRDS; default: several. */
+/** What to plan for. */
+export interface PlanRequest extends TrajectorySize, StoppingRule {
+  /** The only partition to consider for SRDS; default: several. */
   readonly partition?: Partition | undefined;
-  /** Grey levels at which iterations stop; default 0.5. */
-  readonly tolerance?: number | undefined;
-  /** Iterations after which they stop in any case. */
-  readonly maxIterations?: number | undefined;
-  /** Only these windows for picard, or none; default: several. */
+  /** The only windows to consider for picard; default: several. */
   readonly windows?: readonly number[] | undefined;
 }
 
-/** A parallel sampler must promise to be faster by this share: forecasts are not better than that. */
+/** A parallel sampler must be forecast to be faster by this share, since forecasts are no more accurate. */
 const MARGIN = 0.05;
-/** Likewise other blocks against the default ones: how many iterations they take is known less well. */
+/** The same for other blocks against the default ones, whose number of iterations is known better. */
 const BLOCKS_MARGIN = 0.25;
 const MAX_COUNTS = 12;
-/** With fewer steps picard's images are further from the serial sampler's than those of SRDS (docs/benchmarks.md). */
+/** With fewer steps, images of picard are further from the serial image than those of SRDS (docs/benchmarks.md). */
 export const LEAST_FOR_PICARD = 50;
 
-/** Forecasts the serial sampler, SRDS and picard on a machine, and chooses what should be fastest. */
+/** Forecasts the serial sampler, SRDS and picard on a machine, and chooses the fastest. */
 export function plan(request: PlanRequest, machine: Machine): Plan {
   const { steps, evaluationsPerStep = 1 } = request;
-  const serial: Candidate = { sampler: 'serial', ...simulateSerial(steps * evaluationsPerStep, machine), speedUp: 1 };
+  const serial: Candidate = { sampler: 'serial', ...forecastSerial(request, machine), speedUp: 1 };
   const faster = (seconds: number) => serial.seconds / seconds;
   const candidates: Candidate[] = [serial];
   const partitions = request.partition
     ? [request.partition]
     : counts(steps).map((blocks) => partitionOf(steps, blocks));
   if (steps > 1) {
-    // The best size depends little on the blocks: it is looked for with the usual ones, for others near it.
+    // The best batch size depends little on the blocks: it is found for the usual ones, and near it for the others.
     const usual = forecastSrds(request.partition ?? defaultPartition(steps), evaluationsPerStep, machine, request);
     const sizes = batchSizes(machine);
     const at = sizes.indexOf(usual.maxRows);
@@ -81,7 +81,7 @@ export function plan(request: PlanRequest, machine: Machine): Plan {
   return { candidates, chosen, reason: reasonFor(chosen, best, machine) };
 }
 
-/** The fastest, or SRDS with its default blocks where that gains, and forecasts cannot tell that another is faster. */
+/** The fastest, or SRDS with its default blocks if it gains and no other is faster by more than forecasts are accurate. */
 function bestOf(able: readonly Candidate[], serial: Candidate, steps: number): Candidate {
   const fastest = able.reduce((a, b) => (b.seconds < a.seconds ? b : a));
   const usual = able.find((candidate) => isUsual(candidate, steps));
@@ -90,53 +90,14 @@ function bestOf(able: readonly Candidate[], serial: Candidate, steps: number): C
   return usual.seconds <= fastest.seconds / (1 - margin) ? usual : fastest;
 }
 
-/** Whether the planner takes it, should it be the fastest. */
+/** Whether the planner may choose a candidate. */
 export function mayBeChosen({ sampler }: Candidate, steps: number): boolean {
   return sampler !== 'picard' || steps >= LEAST_FOR_PICARD;
 }
 
-/** Whether it has the default blocks, of which most is known. */
+/** Whether a candidate is SRDS with the default blocks. */
 function isUsual(candidate: Candidate, steps: number): boolean {
   return candidate.sampler === 'srds' && candidate.partition.length === defaultPartition(steps).length;
-}
-
-/** When iterations stop. */
-export type Stopping = Pick<PlanRequest, 'tolerance' | 'maxIterations'>;
-
-/**
- * SRDS with as many iterations as it takes on average, in batches of at most as many rows as make it fastest: in larger ones what
- * is urgent waits for what is speculative, in smaller ones for its turn.
- * @param sizes of batches to choose from, in rows; default: those of the machine's curve
- */
-export function forecastSrds(
-  partition: Partition,
-  evaluationsPerStep: number,
-  machine: Machine,
-  { tolerance, maxIterations = Infinity }: Stopping = {},
-  sizes = batchSizes(machine),
-): Forecast & { readonly maxRows: number } {
-  const iterations = Math.min(maxIterations, expectedIterations(partition, tolerance));
-  const forecasts = sizes.map((maxRows) => {
-    const forecast = simulateSrds(partition, iterations, { ...machine, maxRows });
-    return { ...scaled(forecast, evaluationsPerStep), maxRows };
-  });
-  return forecasts.reduce((best, next) => (next.seconds < best.seconds ? next : best));
-}
-
-/** Rows that a batch may be given at most, the largest first. */
-function batchSizes({ devices: [{ points }], maxRows, rowsPerEvaluation }: Machine): number[] {
-  const smaller = points.map(({ rows }) => rows).filter((rows) => rows >= rowsPerEvaluation && rows < maxRows);
-  return [maxRows, ...smaller.reverse()];
-}
-
-/** picard with as many passes as it takes on average. */
-export function forecastPicard(
-  steps: number,
-  window: number,
-  machine: Machine,
-  { tolerance, maxIterations = Infinity }: Stopping = {},
-): Forecast {
-  return simulatePasses(window, Math.min(maxIterations, expectedPasses(steps, window, tolerance)), machine);
 }
 
 /** Block counts from half the square root of the steps to four times it. */
@@ -150,28 +111,17 @@ function counts(steps: number): number[] {
 }
 
 /**
- * Fewer blocks than the default are even: with longer steps of the coarse solver a ramp seems to converge at once for one prompt
- * in ten, grey levels away (docs/benchmarks.md).
+ * Blocks for a given count. Fewer than the default are even: a ramp with long coarse steps converges falsely for one prompt in
+ * ten, grey levels away (docs/benchmarks.md).
  */
 function partitionOf(steps: number, blocks: number): Partition {
   return blocks < defaultPartition(steps).length ? evenPartition(steps, blocks) : rampedPartition(steps, blocks);
 }
 
-/** Windows that fill a bucket of all devices together, and one of all steps. */
+/** Windows that fill a bucket on all devices together, and one of all steps. */
 function windows(steps: number, { devices, rowsPerEvaluation }: Machine): number[] {
   const buckets = devices[0].points.map(({ rows }) => Math.floor((rows * devices.length) / rowsPerEvaluation));
   return [...new Set([...buckets.filter((count) => count >= 4 && count < steps), steps])];
-}
-
-/** A solver that takes more evaluations a step takes them one after the other. */
-function scaled(forecast: Forecast, evaluations: number): Forecast {
-  const { seconds, critical, total, batches } = forecast;
-  return {
-    seconds: seconds * evaluations,
-    critical: critical * evaluations,
-    total: total * evaluations,
-    batches: batches * evaluations,
-  };
 }
 
 /** @param best of the parallel samplers */
@@ -179,17 +129,18 @@ function reasonFor(chosen: Candidate, best: Candidate, { devices, rowsPerEvaluat
   const what = nameOf(best);
   if (chosen === best) {
     const larger = rowsThatPay(devices[0]) > rowsPerEvaluation;
-    const why = larger ? 'larger batches cost less here than their rows one by one' : 'the devices share the work';
+    const why = larger ? 'a large batch costs less here than its rows one by one' : 'the devices share the work';
     return `${what} should be ${best.speedUp.toFixed(1)} times faster than the serial sampler, since ${why}`;
   }
   if (best.speedUp > 1.005) {
-    return `${what} would gain ${Math.round(100 * (best.speedUp - 1))} %, less than forecasts are good for`;
+    return `${what} would gain ${Math.round(100 * (best.speedUp - 1))} %, less than forecasts are accurate to`;
   }
-  const why = rowsThatPay(devices[0]) > rowsPerEvaluation ? '' : ': larger batches cost here what they save';
+  const why =
+    rowsThatPay(devices[0]) > rowsPerEvaluation ? '' : ': a large batch costs here as much as its rows one by one';
   return `${what}, the next best, would gain nothing${why}`;
 }
 
-/** A candidate in words. */
+/** A candidate, in words. */
 export function nameOf(candidate: Candidate): string {
   switch (candidate.sampler) {
     case 'serial':

@@ -1,8 +1,10 @@
-/** Evaluations spent: one denoiser evaluation each, two rows of the network with guidance. */
+import type { TaskId } from '../sampler/sampler.js';
+
+/** Numbers of denoiser evaluations. With guidance an evaluation is two rows of the network. */
 export interface EvaluationCount {
-  /** the longest chain in which each needs the one before: the run's length where batches cost the same */
+  /** Length of the longest chain in which each evaluation needs the one before: the run's length if all batches cost the same. */
   readonly critical: number;
-  /** all that are done, speculative ones included; in a result also those that were under way when it was reached */
+  /** All finished evaluations, speculative ones included; in a result also those still running when it was reached. */
   readonly total: number;
 }
 
@@ -10,46 +12,39 @@ export interface EvaluationCount {
 export interface IterationEvent {
   readonly type: 'iteration';
   readonly iteration: number;
-  /** The sample so far; not to be changed. */
+  /** The sample so far, [size]; read-only. */
   readonly x: Float32Array;
-  /** The state at each block boundary, from the noise to `x`; not to be changed. */
+  /** The state at each block boundary, from the noise to `x`; read-only. */
   readonly boundaries: readonly Float32Array[];
   /** Change of the sample since the iteration before, in the unit of the residual; undefined for iteration 0. */
   readonly residual: number | undefined;
   readonly evaluations: EvaluationCount;
 }
 
-/** An evaluation has come back. */
-export interface EvaluationEvent {
+/** An evaluation has finished. */
+export interface EvaluationEvent extends TaskId {
   readonly type: 'evaluation';
-  /** The iteration it works for. The serial sampler has none but 0. */
-  readonly iteration: number;
-  readonly block: number;
-  /** Fine step within the block; 0 serves the coarse step too. */
-  readonly step: number;
-  /** Which evaluation of the step, for solvers that take more than one. */
-  readonly stage: number;
   readonly evaluations: EvaluationCount;
 }
 
-/** What samplers emit; everything that is shown anywhere is made from these. */
+/** Events of a run. Progress, previews, charts and metrics are made from them. */
 export type SamplerEvent = IterationEvent | EvaluationEvent;
 
 /** How far the sample has moved in an iteration. */
 export type Residual = (now: Float32Array, before: Float32Array, iteration: number) => number | Promise<number>;
 
 /**
- * How a run ended: `converged`, the residual fell below the tolerance; `exact`, it is the serial sample; `maxIterations`,
- * neither within the iterations allowed; `aborted`, by its signal.
+ * How a run ended. `converged`: the residual fell below the tolerance. `exact`: the result is the serial sample. `maxIterations`:
+ * neither within the allowed iterations. `aborted`: by its signal.
  */
 export type Status = 'converged' | 'exact' | 'maxIterations' | 'aborted';
 
-/** What a sampler returns. */
+/** Result of a run. */
 export interface SampleResult {
   readonly status: Status;
-  /** The sample; of an aborted run the last iterate, or the noise if there was none. */
+  /** The sample, [size]; of an aborted run the last iterate, or the noise if there was none. */
   readonly x: Float32Array;
-  /** Refinements after the coarse sweep; 0 for the serial sampler. */
+  /** Iterations after the coarse sweep; 0 for the serial sampler. */
   readonly iterations: number;
   /** The residual of each iteration. */
   readonly residuals: readonly number[];

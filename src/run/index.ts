@@ -1,3 +1,4 @@
+export { drive, type DriveOptions } from './drive.js';
 export { Run } from './run.js';
 export type { DenoiseRequest, Denoiser } from './denoiser.js';
 export type {
@@ -9,5 +10,5 @@ export type {
   SamplerEvent,
   Status,
 } from './events.js';
-export { criticalPath, iterationsToExact } from './criticalPath.js';
-export { simulatePasses, simulateSerial, simulateSrds, type Forecast, type Machine } from './simulate.js';
+export { criticalPath, simulate, type Forecast, type Hardware } from './simulate.js';
+export { nextBatch, type BatchLimits, type ClientQueue, type PendingEvaluation } from './nextBatch.js';

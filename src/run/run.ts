@@ -1,9 +1,8 @@
-import { setMaxListeners } from 'node:events';
+import { allowManyListeners } from './platform.js';
 
 /**
- * Something under way: its events as an async iterable, for one reader, and its result. It starts as soon as the code that
- * made it is through, and does not wait for its reader; a reader that leaves its loop early aborts it. Events before the
- * reader comes are not kept.
+ * A running operation: its events as an async iterable, for one reader, and its result. It starts in the next microtask and does
+ * not wait for its reader. A reader that leaves its loop early aborts the run. Events before the first read are dropped.
  */
 export class Run<Event, Result> implements AsyncIterable<Event> {
   readonly result: Promise<Result>;
@@ -14,12 +13,11 @@ export class Run<Event, Result> implements AsyncIterable<Event> {
   private wake: () => void = () => undefined;
 
   /**
-   * @param work does it, emitting events; when `signal` is aborted it ends soon, with a result that says so
+   * @param work emits events and returns the result; when `signal` is aborted it ends soon, with a result that says so
    * @param signal aborts the run from outside
    */
   constructor(work: (emit: (event: Event) => void, signal: AbortSignal) => Promise<Result>, signal?: AbortSignal) {
-    // Every evaluation under way listens.
-    setMaxListeners(0, this.controller.signal);
+    allowManyListeners(this.controller.signal);
     const forward = () => this.abort();
     if (signal?.aborted) forward();
     else signal?.addEventListener('abort', forward, { once: true });
@@ -33,14 +31,14 @@ export class Run<Event, Result> implements AsyncIterable<Event> {
       signal?.removeEventListener('abort', forward);
       this.ended = true;
       this.wake();
-      // After a failure, whatever else the work had begun is dropped.
+      // After a failure, evaluations that are still pending are dropped.
       this.controller.abort();
     });
-    // A failure reaches whoever reads the events or awaits the result; it is not unhandled before they do.
+    // A failure reaches the reader of the events or of the result; until then it is not unhandled.
     this.result.catch(() => undefined);
   }
 
-  /** Ends the run soon; its result says so. */
+  /** Ends the run soon, with a result that says so. */
   abort(): void {
     this.controller.abort();
   }

@@ -1,11 +1,11 @@
-/** A block's solves from one of its start states: F the fine solver, G the coarse one. */
+/** A start state of a block, [size], with F (the fine solver) and G (the coarse solver) of it. */
 export interface Solves {
   readonly x: Float32Array;
   readonly f: Float32Array;
   readonly g: Float32Array;
 }
 
-/** What a correction knows of a block when it predicts the block's end for a new start state. */
+/** Inputs of a correction, which predicts a block's end for a new start state. */
 export interface CorrectionInput {
   /** x[p][i], the new start, and G of it */
   readonly now: Pick<Solves, 'x' | 'g'>;
@@ -15,17 +15,17 @@ export interface CorrectionInput {
   readonly older: Solves | undefined;
 }
 
-/** How fine solves from the last iteration are carried over to the new start state. */
+/** How the fine solve of the last iteration is corrected for the new start state. */
 export type Correction = 'secant' | 'parareal';
 
 /**
- * x[p][i+1] = F(x[p-1][i]) + ( G(x[p][i]) - G(x[p-1][i]) + w e ), where Parareal has w = 0 and the secant correction adds
- * what the last iteration taught about the block's true response:
+ * x[p][i+1] = F(x[p-1][i]) + ( G(x[p][i]) - G(x[p-1][i]) + w e ), where Parareal has w = 0. The secant correction adds what the
+ * last iteration showed of the block's true response:
  *
  *     d = x[p-1][i] - x[p-2][i]      e = (F(x[p-1][i]) - F(x[p-2][i])) - (G(x[p-1][i]) - G(x[p-2][i]))
  *     w = clamp(<x[p][i] - x[p-1][i], d> / <d, d>, -1, 1), 0 where d = 0
  *
- * The grouping matters: where x[p][i] = x[p-1][i] the bracket is exactly 0 and the result exactly F.
+ * The grouping matters: where x[p][i] = x[p-1][i] the bracket is exactly 0 and the result is exactly F.
  * Source: SRDS (arXiv 2412.08292), algorithm 1; the secant term is this project's.
  */
 export function correct(correction: Correction, { now, before, older }: CorrectionInput): Float32Array {

@@ -1,24 +1,23 @@
 import { SrdsError, wholeNumber } from '../errors.js';
 import { identical } from '../tensor/operations.js';
 import { fixedPoint, stepWith, type FixedPointOptions, type Window } from './fixedPoint.js';
-import type { SampleResult, SamplerEvent } from '../run/events.js';
-import type { Run } from '../run/run.js';
+import type { Sampler } from './sampler.js';
 
 /** Options of ParaTAA. */
 export interface ParataaOptions extends FixedPointOptions {
-  /** Passes that are mixed, this one included; 1 is the plain fixed point; default 3. */
+  /** Number of passes that are mixed, the current one included; 1 is the plain fixed point; default 3. */
   readonly history?: number | undefined;
-  /** Steps over which a state is computed from an earlier one; default: all. */
+  /** Number of steps over which a state is computed from an earlier one; default: all. */
   readonly order?: number | undefined;
 }
 
-/** States over y = x / sqrt(abar) and what the fixed point makes of them, each [states][size]; by number in the trajectory. */
+/** States in y = x / sqrt(abar) and the residuals of the fixed point there, each [size], by index in the trajectory. */
 interface Pass {
   readonly y: ReadonlyMap<number, Float64Array>;
   readonly residual: ReadonlyMap<number, Float64Array>;
 }
 
-/** Share of the Gram matrix's trace that is added to its diagonal, so that it can be solved. */
+/** Share of the Gram matrix's trace that is added to its diagonal, to make it regular. */
 const RIDGE = 1e-6;
 
 /**
@@ -27,35 +26,35 @@ const RIDGE = 1e-6;
  *     F(Y)[i] = y[i-k] + d[i-k] + ... + d[i-1],    R = F(Y) - Y
  *     y'[i] = y[i] + R[i] - sum_h g_h (dY_h[i] + dR_h[i]),    g = argmin | R[..i] - sum_h g_h dR_h[..i] |
  *
- * with dY_h and dR_h the changes between the last passes; each step has its own g from the steps before it, so that what comes
- * later does not disturb it. The first state of each pass is left to the solver. The state is kept in float64.
+ * with dY_h and dR_h the changes between the last passes. Each step has its own g from the steps before it, so later steps do not
+ * disturb it. The first state of each pass is the solver's step. States are float64.
  * Source: Tang et al. 2024 (arXiv 2402.09970), section 3.
- * @throws SrdsError INVALID_OPTION as `fixedPoint` does, and where the first state has no signal at all
+ * @throws SrdsError INVALID_OPTION as `fixedPoint` does, and if the first state has no signal
  */
-export function parataa(options: ParataaOptions): Run<SamplerEvent, SampleResult> {
+export function parataa(options: ParataaOptions): Sampler {
   const history = wholeNumber('a history of passes', options.history ?? 3, 1, 8);
   const order = wholeNumber('an order', options.order ?? options.steps.length, 1);
   if (options.steps[0]?.from.alphaBar === 0) {
     throw new SrdsError(
       'INVALID_OPTION',
-      'a trajectory that begins with some signal, for parataa',
+      'a trajectory that starts with some signal, for parataa',
       'zero terminal SNR',
       'use picard or srds',
     );
   }
   const past: Pass[] = [];
   return fixedPoint(options, {
-    update: async (window) => {
-      const now = await fixedPointOf(window, order);
+    update: (window) => {
+      const now = fixedPointOf(window, order);
       const mixed = mix(now, past, window);
       past.unshift(now);
       past.length = Math.min(past.length, history - 1);
       const { states, predictions, steps, solver, front } = window;
-      const moved = [states[0], await stepWith(solver, states[0], predictions[0], steps[0])];
+      const moved = [states[0], stepWith(solver, states[0], predictions[0], steps[0])];
       for (let i = 2; i < states.length; i++) {
         const { alphaBar } = steps[i - 1].to;
         const kept = identical(states[i - 1], moved[i - 1]);
-        if (kept) moved.push(await stepWith(solver, states[i - 1], predictions[i - 1], steps[i - 1]));
+        if (kept) moved.push(stepWith(solver, states[i - 1], predictions[i - 1], steps[i - 1]));
         else moved.push(unscaled(get(mixed, front + i), alphaBar));
       }
       return moved;
@@ -64,12 +63,12 @@ export function parataa(options: ParataaOptions): Run<SamplerEvent, SampleResult
 }
 
 /** Y and R of a window. */
-async function fixedPointOf({ front, states, predictions, steps, solver }: Window, order: number): Promise<Pass> {
+function fixedPointOf({ front, states, predictions, steps, solver }: Window, order: number): Pass {
   const y = [scaled(states[0], steps[0].from.alphaBar)];
   const increments: Float64Array[] = [];
   for (const [j, step] of steps.entries()) {
     y.push(scaled(states[j + 1], step.to.alphaBar));
-    const end = scaled(await stepWith(solver, states[j], predictions[j], step), step.to.alphaBar);
+    const end = scaled(stepWith(solver, states[j], predictions[j], step), step.to.alphaBar);
     increments.push(minus(end, y[j]));
   }
   const residual = new Map<number, Float64Array>();
@@ -103,7 +102,7 @@ function minus(a: Float64Array, b: Float64Array): Float64Array {
   return difference;
 }
 
-/** The mixed states, by number. */
+/** The mixed states, by index. */
 function mix(now: Pass, past: readonly Pass[], { front, steps }: Window): Map<number, Float64Array> {
   const passes = [now, ...past];
   const gram = past.map(() => past.map(() => 0));
@@ -111,7 +110,7 @@ function mix(now: Pass, past: readonly Pass[], { front, steps }: Window): Map<nu
   const mixed = new Map<number, Float64Array>();
   for (let i = front + 1; i <= front + steps.length; i++) {
     const [y, r] = [get(now.y, i), get(now.residual, i)];
-    // A state that has only come into the window has no past.
+    // A state that has just entered the window has no past.
     const known = passes.every((pass) => pass.residual.has(i));
     const changes = known ? past.map((_, h) => changeOf(passes[h], passes[h + 1], i)) : [];
     changes.forEach(({ r: a }, h) => {

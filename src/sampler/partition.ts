@@ -4,17 +4,17 @@ import { SrdsError, wholeNumber } from '../errors.js';
 export type Partition = readonly number[];
 
 /**
- * The blocks that SRDS takes unless told otherwise: 1.3 sqrt(N) + 4 of them, that is, 2.2 sqrt(N) for 25 steps and 1.7 sqrt(N)
- * for 100, shorter ones first, and of 2.2 steps at least on average. Where evaluations are pipelined and reused, more blocks than
- * the paper's sqrt(N) make the critical path shorter.
+ * The default blocks of SRDS: 1.3 sqrt(N) + 4 of them, that is 2.2 sqrt(N) for 25 steps and 1.7 sqrt(N) for 100, with at least 2.2
+ * steps on average, shorter blocks first. With pipelined and reused evaluations, more blocks than the paper's sqrt(N) make the
+ * critical path shorter.
  */
 export function defaultPartition(steps: number): Partition {
   return rampedPartition(steps, Math.min(Math.ceil(steps / 2.2), Math.round(1.3 * Math.sqrt(steps) + 4)));
 }
 
 /**
- * `steps` fine steps in `blocks` blocks, the first two fifths of which grow to the length of the others: at high noise, where
- * the coarse solver errs most, its steps are finer. That saves about half of the refinements of even blocks (docs/benchmarks.md).
+ * `steps` fine steps in `blocks` blocks. The first two fifths of the blocks grow to the length of the others, because the coarse
+ * solver errs most at high noise. This saves about half of the iterations of even blocks (docs/benchmarks.md).
  * @throws SrdsError INVALID_OPTION if there are more blocks than steps, or none
  */
 export function rampedPartition(steps: number, blocks: number): Partition {
@@ -26,7 +26,7 @@ export function rampedPartition(steps: number, blocks: number): Partition {
   return ends.map((end, i) => end - (ends[i - 1] ?? 0));
 }
 
-/** Length of the first block against the last, and the share of the blocks that grow. */
+/** Length of the first block relative to the last, and the share of the blocks that grow. */
 const FIRST = 0.3;
 const RISE = 0.4;
 
@@ -60,4 +60,9 @@ export function boundaries(partition: Partition): number[] {
   const b = [0];
   for (const length of partition) b.push(b[b.length - 1] + length);
   return b;
+}
+
+/** Iterations after which the sample is exact whatever the model: one for each block of more than one step, at least one. */
+export function iterationsToExact(partition: Partition): number {
+  return Math.max(1, partition.filter((length) => length > 1).length);
 }

@@ -1,49 +1,77 @@
-import type { Denoiser } from '../run/denoiser.js';
 import type { SolverStep } from '../schedule/grid.js';
-import { combinationsOf, isMultistep, type AnySolver, type Past } from '../solver/solver.js';
-import { Evaluator, whenAborted, type State } from './evaluator.js';
-import type { SampleResult, SamplerEvent, Status } from '../run/events.js';
-import { Run } from '../run/run.js';
+import type { Prediction } from '../solver/prediction.js';
+import { isMultistep, stepGenerator, type AnySolver, type Past } from '../solver/solver.js';
+import type { Iterate, Sampler, Task } from './sampler.js';
+import { Tasks } from './tasks.js';
 
-/** What `serial` needs to draw a sample. */
+/** What every sampler starts from. */
 export interface SerialOptions {
-  /** the initial noise, flat */
+  /** Initial noise, [size]. */
   readonly x: Float32Array;
-  /** the fine grid, from noise to image */
+  /** The fine grid, from noise to image. */
   readonly steps: readonly SolverStep[];
-  readonly denoiser: Denoiser;
   readonly solver: AnySolver;
-  readonly signal?: AbortSignal;
 }
 
-/** The ordinary sampler: one step after the other. The reference for all others. */
-export function serial({ x, steps, denoiser, solver, signal }: SerialOptions): Run<SamplerEvent, SampleResult> {
-  return new Run<SamplerEvent, SampleResult>(async (emit, aborted) => {
-    const evaluator = new Evaluator(denoiser, aborted, emit);
-    const abort = whenAborted(aborted);
-    const end = async (status: Status): Promise<SampleResult> => {
-      return { status, x: state.x, iterations: 0, residuals: [], evaluations: await evaluator.finalCount() };
-    };
+/** The ordinary sampler: one step after the other. It is the reference for all others. */
+export function serial(options: SerialOptions): Sampler {
+  return new Serial(options);
+}
 
-    let state: State = { x, depth: 0 };
-    let past: Past[] = [];
-    const take = async (step: SolverStep, index: number): Promise<State> => {
-      const place = { iteration: 0, block: 0, step: index };
-      const start = await evaluator.evaluate(state, step.from, place, combinationsOf(solver, [step]));
-      if (!isMultistep(solver)) return evaluator.advance(solver, state, start, step, place);
-      const now = { x: state.x, prediction: start.prediction, step, index };
-      const end = solver.multistep(now, past);
-      past = [now, ...past].slice(0, solver.history);
-      return { x: end, depth: start.depth };
-    };
-    for (const [j, step] of steps.entries()) {
-      try {
-        state = await Promise.race([take(step, j), abort]);
-      } catch (error) {
-        if (aborted.aborted) return end('aborted');
-        throw error;
-      }
+class Serial implements Sampler {
+  readonly hasBarriers = false;
+  sample: Float32Array;
+  private readonly tasks = new Tasks();
+  private iterates: Iterate[] = [];
+  private past: Past[] = [];
+
+  constructor(private readonly options: SerialOptions) {
+    this.sample = options.x;
+    this.evaluate(0, 0);
+  }
+
+  ready(): readonly Task[] {
+    return this.tasks.take();
+  }
+
+  finish(task: Task, prediction: Prediction): void {
+    this.tasks.finish(task, prediction);
+  }
+
+  completed(): readonly Iterate[] {
+    const { iterates } = this;
+    this.iterates = [];
+    return iterates;
+  }
+
+  /** Evaluates at the start of a step, then takes it. */
+  private evaluate(index: number, depth: number): void {
+    const { steps } = this.options;
+    const x = this.sample;
+    if (index === steps.length) {
+      this.iterates.push({ iteration: 0, states: [], x, depth, reachesEnd: true, final: 'exact' });
+      return;
     }
-    return end('exact');
-  }, signal);
+    const id = { iteration: 0, block: 0, step: index, stage: 0 };
+    this.tasks.add({ id, x, level: steps[index].from, depth, speculative: false }, (prediction) =>
+      this.step(index, prediction, depth + 1),
+    );
+  }
+
+  private step(index: number, prediction: Prediction, depth: number): void {
+    const { steps, solver } = this.options;
+    const step = steps[index];
+    const next = (end: Float32Array, depthAtEnd: number): void => {
+      this.sample = end;
+      this.evaluate(index + 1, depthAtEnd);
+    };
+    if (isMultistep(solver)) {
+      const now = { x: this.sample, prediction, step, index };
+      const end = solver.multistep(now, this.past);
+      this.past = [now, ...this.past].slice(0, solver.history);
+      return next(end, depth);
+    }
+    const id = { iteration: 0, block: 0, step: index, stage: 0 };
+    this.tasks.step(stepGenerator(solver, this.sample, prediction, step), { id, depth, speculative: false }, next);
+  }
 }

@@ -1,157 +1,205 @@
-import { setMaxListeners } from 'node:events';
-import { setImmediate } from 'node:timers/promises';
-import type { Denoiser } from '../run/denoiser.js';
-import { nonNegative, wholeNumber } from '../errors.js';
-import { iterationsToExact } from '../run/criticalPath.js';
-import { boundaries, checkPartition, defaultPartition, type Partition } from './partition.js';
-import { span, type SolverStep } from '../schedule/grid.js';
-import { singleStep } from '../solver/registry.js';
-import type { AnySolver } from '../solver/solver.js';
-import { meanAbsoluteDifference } from '../tensor/operations.js';
-import { Block } from './block.js';
-import type { Correction } from './corrections.js';
-import { Evaluator, whenAborted } from './evaluator.js';
-import type { Residual, SampleResult, SamplerEvent, Status } from '../run/events.js';
-import { Recurrence, type Iteration, type Known } from './recurrence.js';
-import { Run } from '../run/run.js';
+import { wholeNumber } from '../errors.js';
+import type { Prediction } from '../solver/prediction.js';
+import { oneStepSolver } from '../solver/solver.js';
+import { identical } from '../tensor/operations.js';
+import { blocksOf, type Block } from './block.js';
+import { BlockSolves, type Solve, type State } from './blockSolves.js';
+import { correct, type Correction } from './corrections.js';
+import { checkPartition, defaultPartition, iterationsToExact, type Partition } from './partition.js';
+import type { Iterate, Sampler, Task } from './sampler.js';
+import type { SerialOptions } from './serial.js';
+import { Tasks } from './tasks.js';
 
-/** What `srds` needs to draw a sample. Samples are flat arrays; their shape is the denoiser's affair. */
-export interface SrdsOptions {
-  /** the initial noise, flat */
-  readonly x: Float32Array;
-  /** the fine grid, from noise to image */
-  readonly steps: readonly SolverStep[];
-  readonly denoiser: Denoiser;
-  /** One that starts itself. */
-  readonly solver: AnySolver;
-  /** Fine steps of each block; default: about 1.6 sqrt(N) blocks, shorter ones first. */
-  readonly partition?: Partition;
+/** Options of SRDS. The solver must be a one-step method. */
+export interface SrdsOptions extends SerialOptions {
+  /** Fine steps of each block; default: `defaultPartition`. */
+  readonly partition?: Partition | undefined;
   /** Default `secant`. */
-  readonly correction?: Correction;
-  /** Whether an iteration starts before the last has ended (default), or the paper's vanilla form with barriers. */
-  readonly pipelined?: boolean;
-  /** Stop when the residual is below; default 0, run until exact. */
-  readonly tolerance?: number;
-  /** Stop after so many refinements; default: as many as blocks, when the sample is exact. */
+  readonly correction?: Correction | undefined;
+  /** Whether iterations overlap (default), or each waits for the one before, as in the paper's vanilla form. */
+  readonly pipelined?: boolean | undefined;
+  /** Last iteration; default: as many as make the sample exact. */
   readonly maxIterations?: number | undefined;
-  /** How far the sample has moved in an iteration; default: mean absolute difference. */
-  readonly residual?: Residual;
-  readonly signal?: AbortSignal;
 }
 
 /**
- * Self-Refining Diffusion Sampler: Parareal over the sampling trajectory (arXiv 2412.08292), with F_i the fine solves of
- * block i and G_i one solver step over all of it:
+ * Self-Refining Diffusion Sampler: Parareal over the sampling trajectory, with F_i the fine solves of block i and G_i one solver
+ * step over all of it:
  *
  *     x[0][i+1] = G_i(x[0][i])                                                      coarse sweep
- *     x[p][i+1] = F_i(x[p-1][i]) + ( G_i(x[p][i]) - G_i(x[p-1][i]) )                refinement p
+ *     x[p][i+1] = F_i(x[p-1][i]) + ( G_i(x[p][i]) - G_i(x[p-1][i]) )                iteration p
  *
- * Each x[p][i] is a promise and starts when its inputs are there, so iterations overlap by themselves; what is still under
- * way when the sample has converged is dropped. After p iterations the first p boundaries are `===` the serial trajectory.
- * @throws SrdsError INVALID_OPTION if the partition, tolerance or iterations make no sense or the solver has a history; an error of the denoiser fails
- * the run
+ * An evaluation starts as soon as its input is known, so iterations overlap. After p iterations the first p boundaries are `===`
+ * the serial trajectory. Source: SRDS (arXiv 2412.08292), algorithm 1.
+ * @throws SrdsError INVALID_OPTION for a partition or a number of iterations out of range, or a multistep solver
+ * @example
+ * const { result } = drive(srds({ x, steps, solver: ddim }), { denoiser, tolerance: 1e-3 });
  */
-export function srds(options: SrdsOptions): Run<SamplerEvent, SampleResult> {
-  const { steps, correction = 'secant', pipelined = true, tolerance = 0 } = options;
-  const { residual = meanAbsoluteDifference } = options;
-  const partition = checkPartition(options.partition ?? defaultPartition(steps.length), steps.length);
-  // An infinite one is of use here: it stops after the first iteration.
-  if (tolerance !== Infinity) nonNegative('a tolerance', tolerance);
-  if (options.maxIterations !== undefined) wholeNumber('a number of iterations', options.maxIterations, 1);
-  const solver = singleStep(options.solver);
-  const last = partition.length;
-  const toExact = iterationsToExact(partition);
-  const maxIterations = Math.min(options.maxIterations ?? toExact, toExact);
+export function srds(options: SrdsOptions): Sampler {
+  return new Srds(options);
+}
 
-  return new Run<SamplerEvent, SampleResult>(async (emit, aborted) => {
-    const stop = new AbortController();
-    const signal = AbortSignal.any([aborted, stop.signal]);
-    setMaxListeners(0, signal);
-    const abort = whenAborted(aborted);
-    const evaluator = new Evaluator(options.denoiser, signal, emit);
-    const edges = boundaries(partition);
-    const blocks = partition.map((_, i) => {
-      const fine = steps.slice(edges[i], edges[i + 1]);
-      const certain = partition.slice(0, i).filter((length) => length > 1).length;
-      return new Block(i, { fine, coarse: span(fine), certain }, solver, evaluator);
+/** x[p][i], and the depth at which iteration p found it. */
+interface Found {
+  readonly state: State;
+  readonly depth: number;
+}
+
+class Srds implements Sampler {
+  readonly hasBarriers: boolean;
+  sample: Float32Array;
+  private readonly tasks = new Tasks();
+  private readonly blocks: readonly Block[];
+  private readonly solves: BlockSolves;
+  private readonly correction: Correction;
+  /** Iterations after which the sample is exact, and the last one to compute. */
+  private readonly toExact: number;
+  private readonly last: number;
+  /** x[p], as far as it is known. */
+  private readonly rows: Found[][] = [];
+  /** The serial trajectory, by fine solves of exact states alone: x[p][p] of every iteration. */
+  private readonly exact: Found[];
+  /** The latest state at each boundary. */
+  private readonly latest: State[] = [];
+  /** Next iteration to complete. */
+  private next = 0;
+  private iterates: Iterate[] = [];
+  private ended = false;
+
+  constructor(options: SrdsOptions) {
+    const { x, steps, correction = 'secant', pipelined = true, maxIterations } = options;
+    const partition = checkPartition(options.partition ?? defaultPartition(steps.length), steps.length);
+    if (maxIterations !== undefined) wholeNumber('a number of iterations', maxIterations, 1);
+    this.hasBarriers = !pipelined;
+    this.sample = x;
+    this.blocks = blocksOf(steps, partition);
+    this.solves = new BlockSolves(this.blocks, oneStepSolver(options.solver), this.tasks);
+    this.correction = correction;
+    this.toExact = iterationsToExact(partition);
+    this.last = Math.min(maxIterations ?? this.toExact, this.toExact);
+    const start: State = { x, depth: 0, iteration: 0, exact: true };
+    this.exact = [{ state: start, depth: 0 }];
+    this.rows.push([this.exact[0]]);
+    this.solves.evaluate(0, start);
+    if (pipelined) this.solves.solveFine(0, start);
+    this.advance();
+  }
+
+  ready(): readonly Task[] {
+    return this.ended ? [] : this.tasks.take();
+  }
+
+  finish(task: Task, prediction: Prediction): void {
+    if (this.ended) return;
+    this.tasks.finish(task, prediction);
+    this.advance();
+  }
+
+  completed(): readonly Iterate[] {
+    const { iterates } = this;
+    this.iterates = [];
+    return iterates;
+  }
+
+  /** The recurrence: x[p][i+1], once all that it depends on is known. */
+  private recurrence(p: number, i: number): Found | undefined {
+    // The first p boundaries of iteration p are exact.
+    if (i < p) return this.exact.at(i + 1);
+    const now = this.rows[p][i].state;
+    if (p === 0) return now.g && this.found(p, i + 1, now.g);
+
+    const unchanged = this.rows[p - 1].at(i + 1);
+    if (!unchanged) return undefined;
+    const before = this.rows[p - 1][i].state;
+    const older = p > 1 ? this.rows[p - 2][i].state : undefined;
+    const { isOneStep } = this.blocks[i];
+    if (now === before && (isOneStep || before === older)) return unchanged;
+    if (isOneStep) return now.g && this.found(p, i + 1, now.g);
+    if (now === before) return before.f && this.found(p, i + 1, before.f);
+    if (!before.f || !before.g || !now.g) return undefined;
+    const x = correct(this.correction, {
+      now: { x: now.x, g: now.g.x },
+      before: { x: before.x, f: before.f.x, g: before.g.x },
+      older: older?.f && older.g && { x: older.x, f: older.f.x, g: older.g.x },
     });
+    return this.found(p, i + 1, { x, depth: Math.max(before.f.depth, now.g.depth) });
+  }
 
-    const recurrence = new Recurrence(blocks, correction, options.x);
-    const rows: Iteration[] = [recurrence.coarseSweep()];
-    // The fine solves from one exact state to the next need no iteration: under load they alone get on.
-    const serial = pipelined ? recurrence.serial(maxIterations === toExact ? last : maxIterations) : undefined;
-    const exact = serial?.length === last + 1 ? Promise.all(serial) : undefined;
-    let exactStates: readonly Known[] | undefined;
-    exact?.then(
-      (states) => (exactStates = states),
-      () => undefined,
-    );
-    const extend = (gate: number): void => {
-      const p = rows.length;
-      rows.push(recurrence.refine(p, rows[p - 1], rows[p - 2], { serial, gate }));
-      if (!pipelined || p === maxIterations) return;
-      // The next iteration can begin when this one has found its first new state, x[p][p].
-      rows[p][p].then(
-        () => signal.aborted || extend(0),
-        () => undefined,
-      );
-    };
-    if (pipelined) extend(0);
+  /** Finds all states whose inputs are known. */
+  private advance(): void {
+    do {
+      this.extendExact();
+      for (let p = this.next; p < this.rows.length; p++) this.extend(p);
+    } while (this.complete());
+  }
 
-    const residuals: number[] = [];
-    let iterate: readonly Known[] = [await rows[0][0]];
-    let iterations = 0;
-    const depthOf = (row: readonly Known[]) => Math.max(...row.map(({ depth }) => depth));
-    const report = (): void => {
-      const x = iterate[last].boundary.x;
-      const evaluations = evaluator.count(depthOf(iterate));
-      const states = iterate.map(({ boundary }) => boundary.x);
-      emit({
-        type: 'iteration',
-        iteration: iterations,
-        x,
-        boundaries: states,
-        residual: residuals.at(-1),
-        evaluations,
-      });
-    };
-    const end = async (status: Status): Promise<SampleResult> => {
-      stop.abort();
-      const { x } = iterate[iterate.length - 1].boundary;
-      return { status, x, iterations, residuals, evaluations: await evaluator.finalCount(depthOf(iterate)) };
-    };
-
-    /** An iteration, or all exact states if they are there first, which is so where speculation waits for others. */
-    const complete = (row: Iteration): Promise<readonly Known[]> => {
-      const ways = [Promise.all(row), abort];
-      return Promise.race(exact ? [...ways, exact.then(setImmediate<readonly Known[]>)] : ways);
-    };
-
-    try {
-      iterate = await complete(rows[0]);
-      report();
-      if (iterate === exactStates) return await end('exact');
-      for (;;) {
-        if (iterations === maxIterations) return await end('maxIterations');
-        const before = iterate;
-        if (!pipelined) extend(depthOf(before));
-        const row = await complete(rows[iterations + 1]);
-        const unchanged = row.every(({ boundary }, i) => boundary === before[i].boundary);
-        const done = iterations + 1 === toExact || unchanged || row === exactStates;
-        const change = residual(row[last].boundary.x, before[last].boundary.x, iterations + 1);
-        residuals.push(await Promise.race([change, abort]));
-        iterations++;
-        iterate = row;
-        // States that no later iteration refers to need not be kept.
-        if (iterations >= 2) rows[iterations - 2] = [];
-        report();
-        if (done) return await end('exact');
-        if (residuals[iterations - 1] < tolerance) return await end('converged');
-      }
-    } catch (error) {
-      if (aborted.aborted) return await end('aborted');
-      stop.abort();
-      throw error;
+  private extend(p: number): void {
+    const row = this.rows[p];
+    while (row.length <= this.blocks.length) {
+      const end = this.recurrence(p, row.length - 1);
+      if (!end) break;
+      row.push(end);
+      if (!this.hasBarriers && p < this.last) this.solveFine(row.length - 1, end.state);
     }
-  }, options.signal);
+    // The next iteration has something to do once this one has found its first new state.
+    const opensNext = !this.hasBarriers && p === this.rows.length - 1 && p < this.last && row.length > p;
+    if (opensNext) this.rows.push([this.exact[0]]);
+  }
+
+  private extendExact(): void {
+    const { exact } = this;
+    const all = this.last === this.toExact ? this.blocks.length : this.last;
+    const crossed = this.hasBarriers ? Math.min(this.next, all) : all;
+    while (exact.length <= crossed) {
+      const i = exact.length - 1;
+      const { isOneStep, exactFrom } = this.blocks[i];
+      const { state } = exact[i];
+      const solve = isOneStep ? state.g : state.f;
+      if (!solve) break;
+      const end = this.found(exactFrom + (isOneStep ? 0 : 1), i + 1, solve, true);
+      exact.push(end);
+      if (!this.hasBarriers && i + 1 < crossed) this.solveFine(i + 1, end.state);
+    }
+  }
+
+  /** A state found at boundary i: an earlier one if that is `===`, otherwise a new one. */
+  private found(p: number, i: number, { x, depth }: Solve, exact = false): Found {
+    const known = [p > 0 ? this.rows.at(p - 1)?.at(i)?.state : undefined, this.exact.at(i)?.state, this.latest.at(i)];
+    const same = known.find((state) => state !== undefined && identical(state.x, x));
+    const state = same ?? { x, depth, iteration: p, exact };
+    if (exact) state.exact = true;
+    this.latest[i] = state;
+    if (!same && i < this.blocks.length) this.solves.evaluate(i, state);
+    return { state, depth };
+  }
+
+  private solveFine(i: number, state: State, minDepth = 0): void {
+    if (i < this.blocks.length) this.solves.solveFine(i, state, minDepth);
+  }
+
+  /** Reports the next iterate, if its row or the serial trajectory is complete. @returns whether it was */
+  private complete(): boolean {
+    if (this.ended) return false;
+    const p = this.next;
+    const end = this.blocks.length;
+    const candidates = [this.rows.at(p), this.hasBarriers ? undefined : this.exact];
+    const row = candidates.find((one) => one?.length === end + 1);
+    if (!row) return false;
+    const isUnchanged = p > 0 && row.every(({ state }, i) => state === this.rows[p - 1][i].state);
+    const isExact = row === this.exact || isUnchanged || (p > 0 && p === this.toExact);
+    const final = isExact ? 'exact' : p === this.last ? 'maxIterations' : undefined;
+    const states = row.map(({ state }) => state.x);
+    const depth = Math.max(...row.map((one) => one.depth));
+    this.sample = states[end];
+    this.iterates.push({ iteration: p, states, x: this.sample, depth, reachesEnd: true, final });
+    this.ended = final !== undefined;
+    this.next++;
+    // No later iteration refers to the states two iterations back.
+    if (p >= 2) this.rows[p - 2] = [];
+    if (this.hasBarriers && !this.ended) {
+      this.rows.push([this.exact[0]]);
+      row.forEach(({ state }, i) => this.solveFine(i, state, depth));
+    }
+    return true;
+  }
 }

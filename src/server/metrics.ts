@@ -58,8 +58,8 @@ export class Metrics {
     }
   }
 
-  batch({ graph, device, paddedRows, seconds }: BatchReport): void {
-    this.busySeconds.inc({ device }, seconds);
+  batch({ graph, device, paddedRows, networkMs }: BatchReport): void {
+    this.busySeconds.inc({ device }, networkMs / 1000);
     if (graph === 'unet') this.batchRows.observe(paddedRows);
   }
 

@@ -22,7 +22,6 @@ export function ddimEta(eta: number): Solver {
     name: 'ddim',
     order: 1,
     evaluationsPerStep: 1,
-    combination: (step) => (spreadOf(step) === 0 ? weights(step.to, 0) : undefined),
     step(_x, prediction, step) {
       const spread = spreadOf(step);
       const mean = combined(prediction, weights(step.to, spread));

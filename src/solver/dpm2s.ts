@@ -17,13 +17,13 @@ export function dpm2s(schedule: Pick<NoiseSchedule, 'of'>): Solver {
     name: 'dpm2s',
     order: 2,
     evaluationsPerStep: 2,
-    async step(x, { x0 }, step, evaluate) {
+    *step(x, { x0 }, step) {
       const { from, to } = step;
       if (to.alphaBar === 1) return dataStep(x, x0, step);
       const middle = (lambda(from.alphaBar) + lambda(to.alphaBar)) / 2;
       const s = schedule.of(1 / (1 + Math.exp(-2 * middle)));
       const u = dataStep(x, x0, { from, to: s });
-      const { x0: there } = await evaluate(u, s);
+      const { x0: there } = yield { x: u, level: s };
       return dataStep(x, there, step);
     },
   };

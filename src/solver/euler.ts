@@ -15,7 +15,6 @@ export const euler: Solver = {
   name: 'euler',
   order: 1,
   evaluationsPerStep: 1,
-  combination,
   step: (_x, prediction, step) => combined(prediction, combination(step)),
 };
 

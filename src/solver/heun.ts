@@ -16,14 +16,14 @@ export const heun: Solver = {
   name: 'heun',
   order: 2,
   evaluationsPerStep: 2,
-  async step(x, prediction, { from, to }, evaluate) {
+  *step(x, prediction, { from, to }) {
     const h = sigmaOf(to.alphaBar) - sigmaOf(from.alphaBar);
     const signal = Math.sqrt(to.alphaBar);
     const y = x.map((value) => value / Math.sqrt(from.alphaBar));
     const d = derivative(x, prediction, from);
     const u = y.map((value, k) => signal * (value + h * d[k]));
     if (to.alphaBar === 1) return u;
-    const dThere = derivative(u, await evaluate(u, to), to);
+    const dThere = derivative(u, yield { x: u, level: to }, to);
     return y.map((value, k) => signal * (value + (h * (d[k] + dThere[k])) / 2));
   },
 };

@@ -1,11 +1,15 @@
 export {
   isMultistep,
+  oneEvaluationSolver,
+  oneStepSolver,
   serialEvaluations,
+  stepGenerator,
   type AnySolver,
-  type Evaluate,
   type MultistepSolver,
   type Past,
+  type Query,
   type Solver,
+  type StepGenerator,
 } from './solver.js';
 export { ddim, ddimEta } from './ddim.js';
 export { ddpm } from './ddpm.js';
@@ -15,14 +19,6 @@ export { dpm1 } from './dpm1.js';
 export { dpm2s } from './dpm2s.js';
 export { dpm2m, type Dpm2mOptions } from './dpm2m.js';
 export { pndm } from './pndm.js';
-export {
-  addsNoise,
-  schedulerOf,
-  singleStep,
-  solverOf,
-  SOLVERS,
-  type SolverName,
-  type SolverOptions,
-} from './registry.js';
+export { addsNoise, schedulerOf, solverOf, SOLVERS, type SolverName, type SolverOptions } from './registry.js';
 export { bounded, toPrediction, type Combination, type Prediction } from './prediction.js';
 export { flowSigma, fromVelocity, toFlow } from './flow.js';

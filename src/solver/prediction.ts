@@ -86,29 +86,6 @@ export function networkWeights(
   }
 }
 
-/** A prediction of which no more is known than some of its sums. */
-export class KnownSums implements Prediction {
-  /** @param sums a x0 + b epsilon for each of the combinations */
-  constructor(
-    private readonly combinations: readonly Combination[],
-    private readonly sums: readonly Float32Array[],
-  ) {}
-
-  get x0(): Float32Array {
-    return this.combine([1, 0]);
-  }
-
-  get epsilon(): Float32Array {
-    return this.combine([0, 1]);
-  }
-
-  combine([a, b]: Combination): Float32Array {
-    const at = this.combinations.findIndex((known) => known[0] === a && known[1] === b);
-    if (at < 0) throw new Error(`${a} x0 + ${b} epsilon was not asked for, of ${this.combinations.join('; ')}`);
-    return this.sums[at];
-  }
-}
-
 /**
  * A prediction whose sample is kept in bounds; the noise stays as it is. Source: diffusers DDIMScheduler.step,
  * _threshold_sample.

@@ -9,7 +9,7 @@ import { dpm2s } from './dpm2s.js';
 import { euler } from './euler.js';
 import { heun } from './heun.js';
 import { pndm } from './pndm.js';
-import { isMultistep, type AnySolver, type Solver } from './solver.js';
+import type { AnySolver } from './solver.js';
 
 /** What a solver is made of. */
 export interface SolverOptions {
@@ -80,33 +80,4 @@ export function addsNoise(name: SolverName, eta: number): boolean {
 /** A solver by its name, for a schedule that its scheduler class has read. */
 export function solverOf(name: SolverName, options: SolverOptions): AnySolver {
   return REGISTRY[name].make(options);
-}
-
-/**
- * `solver`, if it starts itself.
- * @throws SrdsError INVALID_OPTION for a multistep method
- */
-export function singleStep(solver: AnySolver): Solver {
-  if (!isMultistep(solver)) return solver;
-  throw new SrdsError(
-    'INVALID_OPTION',
-    'a solver that starts itself for a parallel sampler, whose blocks have no history',
-    `${solver.name}, a multistep one`,
-    'use ddim, ddpm, euler, heun, dpm1 or dpm2s, or the serial sampler',
-  );
-}
-
-/**
- * A solver for samplers that evaluate all steps at once.
- * @throws SrdsError INVALID_OPTION for one that takes more than one evaluation a step
- */
-export function oneEvaluation(given: AnySolver): Solver {
-  const solver = singleStep(given);
-  if (solver.evaluationsPerStep === 1) return solver;
-  throw new SrdsError(
-    'INVALID_OPTION',
-    'a solver with one evaluation a step, for a sampler that evaluates all steps at once',
-    `${solver.name}, which takes ${solver.evaluationsPerStep}`,
-    'use ddim, ddpm, euler or dpm1, or the sampler srds',
-  );
 }

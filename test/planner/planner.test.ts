@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { engineDenoiser } from 'srds/model';
+import { networkDenoiser } from 'srds/model';
 import { smoothGrid } from 'srds/conformance';
 import { Batcher } from 'srds/engine';
 import {
@@ -12,8 +12,11 @@ import {
   rowsNotWorthSplitting,
   rowsThatPay,
   type LatencyCurve,
+  forecastSerial,
+  simulateSrds,
+  type Machine,
 } from 'srds/planner';
-import { criticalPath, simulateSerial, simulateSrds, type Machine } from 'srds/run';
+import { criticalPath, drive } from 'srds/run';
 import { defaultPartition, evenPartition, type Partition } from 'srds/sampler';
 import { picard, serial, srds } from 'srds/sampler';
 import { ddim } from 'srds/solver';
@@ -34,7 +37,7 @@ function machineOf(curve: LatencyCurve, devices = 1, maxRows = 128): Machine {
 
 /** A denoiser on simulated devices, with batches as the planner wants them. @param maxClientRows of its largest; default: the engine's */
 const denoiserOn = (engine: VirtualEngine, { devices }: Machine, maxClientRows?: number) =>
-  engineDenoiser({
+  networkDenoiser({
     batcher: new Batcher(engine),
     graph: 'unet',
     output: 'out',
@@ -53,13 +56,8 @@ const denoiserOn = (engine: VirtualEngine, { devices }: Machine, maxClientRows?:
 async function measuredPicard(machine: Machine, steps: number, window: number): Promise<number> {
   const engine = new VirtualEngine(machine);
   const maxIterations = Math.round(expectedPasses(steps, window));
-  const common = {
-    x: Float32Array.of(0.7),
-    steps: smoothGrid(steps),
-    denoiser: denoiserOn(engine, machine),
-    solver: ddim,
-  };
-  await engine.until(picard({ ...common, window, maxIterations }).result);
+  const sampler = picard({ x: Float32Array.of(0.7), steps: smoothGrid(steps), solver: ddim, window, maxIterations });
+  await engine.until(drive(sampler, { denoiser: denoiserOn(engine, machine) }).result);
   return engine.now;
 }
 
@@ -73,9 +71,11 @@ async function measured(
 ): Promise<number> {
   const engine = new VirtualEngine(machine);
   const denoiser = denoiserOn(engine, machine, maxClientRows);
-  const common = { x: Float32Array.of(0.7), steps: smoothGrid(steps), denoiser, solver: ddim };
+  const common = { x: Float32Array.of(0.7), steps: smoothGrid(steps), solver: ddim };
   const residual = (_: Float32Array, __: Float32Array, iteration: number) => (iteration >= iterations ? 0 : 1);
-  const run = partition ? srds({ ...common, partition, residual, tolerance: 0.5 }) : serial(common);
+  const run = partition
+    ? drive(srds({ ...common, partition }), { denoiser, residual, tolerance: 0.5 })
+    : drive(serial(common), { denoiser });
   const { status } = await engine.until(run.result);
   assert.ok(status === 'exact' || status === 'converged');
   return engine.now;
@@ -122,7 +122,7 @@ for (const [name, curve] of Object.entries({ FLAT, LINEAR, STEPPED, BENT })) {
           Math.abs(forecast / real - 1) < 0.1,
           `${devices} devices, ${steps} steps: ${forecast} against ${real}`,
         );
-        const alone = simulateSerial(steps, machine).seconds;
+        const alone = forecastSerial({ steps }, machine).seconds;
         assert.ok(Math.abs(alone / (await measured(machine, steps)) - 1) < 1e-9);
       }
     }
@@ -177,8 +177,10 @@ test('evaluations of the default blocks are forecast, and so is the time', async
         const engine = new VirtualEngine(machine);
         const denoiser = denoiserOn(engine, machine);
         const residual = (_: Float32Array, __: Float32Array, iteration: number) => (iteration >= iterations ? 0 : 1);
-        const given = { x: Float32Array.of(0.7), steps: smoothGrid(steps), denoiser, solver: ddim };
-        const { evaluations } = await engine.until(srds({ ...given, partition, residual, tolerance: 0.5 }).result);
+        const given = { x: Float32Array.of(0.7), steps: smoothGrid(steps), solver: ddim };
+        const { evaluations } = await engine.until(
+          drive(srds({ ...given, partition }), { denoiser, residual, tolerance: 0.5 }).result,
+        );
         const { critical, total, seconds } = simulateSrds(partition, iterations, machine);
         const what = `${steps} steps, ${iterations} iterations, ${maxRows} rows`;
         assert.equal(critical, evaluations.critical, what);
@@ -214,7 +216,7 @@ test('SRDS fills batches as far as makes it fastest, and is forecast and measure
 
 test('the serial sampler has a device alone, SRDS all of them together', () => {
   const curve = { ...LINEAR, aloneSeconds: 0.01 };
-  assert.ok(Math.abs(simulateSerial(25, machineOf(curve, 2)).seconds - 25 * 0.01) < 1e-9);
+  assert.ok(Math.abs(forecastSerial({ steps: 25 }, machineOf(curve, 2)).seconds - 25 * 0.01) < 1e-9);
   assert.equal(
     simulateSrds(evenPartition(25, 5), 2, machineOf(curve, 2)).seconds,
     simulateSrds(evenPartition(25, 5), 2, machineOf(LINEAR, 2)).seconds,
@@ -224,7 +226,7 @@ test('the serial sampler has a device alone, SRDS all of them together', () => {
 
 test('images that are drawn at once are spread over the devices, serial ones too', () => {
   const four = { ...machineOf(LINEAR, 4, 2), images: 4 };
-  assert.ok(Math.abs(simulateSerial(25, four).seconds - 25 * 0.02) < 1e-9);
+  assert.ok(Math.abs(forecastSerial({ steps: 25 }, four).seconds - 25 * 0.02) < 1e-9);
   assert.equal(plan({ steps: 25 }, four).chosen.sampler, 'serial');
   assert.equal(plan({ steps: 25 }, { ...machineOf(STEPPED), images: 4 }).chosen.sampler, 'srds');
 });
@@ -251,7 +253,8 @@ test('picard keeps all devices busy: four of them make a pass over a window four
     const machine = machineOf(LINEAR, devices, 8);
     const engine = new VirtualEngine(machine);
     const denoiser = denoiserOn(engine, machine);
-    const run = picard({ x: Float32Array.of(0.7), steps: smoothGrid(33), denoiser, solver: ddim, maxIterations: 2 });
+    const sampler = picard({ x: Float32Array.of(0.7), steps: smoothGrid(33), solver: ddim, maxIterations: 2 });
+    const run = drive(sampler, { denoiser });
     await engine.until(run.result);
     times.push(engine.now);
   }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { engineDenoiser } from 'srds/model';
+import { networkDenoiser } from 'srds/model';
 import { Batcher, LocalEngine } from 'srds/engine';
+import { drive } from 'srds/run';
 import { serial, srds, type Correction } from 'srds/sampler';
 import { fineGrid, type TimestepSpacing } from 'srds/schedule';
 import { ddim } from 'srds/solver';
@@ -34,7 +35,7 @@ for (const name of references('srds')) {
         x: all.slice(0, size),
         steps: fineGrid(schedule, Number(metadata.N)),
         solver: ddim,
-        denoiser: engineDenoiser({
+        denoiser: networkDenoiser({
           batcher: new Batcher(engine),
           graph: 'unet',
           output: 'out_sample',
@@ -51,11 +52,11 @@ for (const name of references('srds')) {
       const exact: Float32Array[] = [common.x];
       for (let i = 1; i < boundaries; i++) {
         const steps = common.steps.slice(0, i * blockSize);
-        exact.push((await serial({ ...common, steps }).result).x);
+        exact.push((await drive(serial({ ...common, steps }), { denoiser: common.denoiser }).result).x);
       }
       const partition = Array<number>(Number(metadata.B)).fill(blockSize);
       const correction: Correction = name.endsWith('_secant') ? 'secant' : 'parareal';
-      const run = srds({ ...common, partition, correction });
+      const run = drive(srds({ ...common, partition, correction }), { denoiser: common.denoiser });
       let seen = 0;
       for await (const event of run) {
         if (event.type !== 'iteration') continue;

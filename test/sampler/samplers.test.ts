@@ -3,11 +3,9 @@ import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import fc from 'fast-check';
 import { mixtureDenoiser, samplerConformance, smoothGrid } from 'srds/conformance';
-import type { Denoiser } from 'srds/run';
-import { criticalPath } from 'srds/run';
+import { criticalPath, drive, type Denoiser, type DriveOptions, type IterationEvent } from 'srds/run';
 import { boundaries, defaultPartition, evenPartition, type Partition } from 'srds/sampler';
 import { Generator } from 'srds/random';
-import { type IterationEvent } from 'srds/run';
 import { paradigms, parataa, picard, serial, srds, type SrdsOptions } from 'srds/sampler';
 import { ddim } from 'srds/solver';
 
@@ -30,14 +28,14 @@ async function trajectory(x: Float32Array, steps: number, denoiser: Denoiser): P
   for (const step of smoothGrid(steps)) {
     const now = states[states.length - 1];
     const prediction = await denoiser({ x: now, level: step.from, priority: [], signal: new AbortController().signal });
-    states.push(await ddim.step(now, prediction, step, () => Promise.reject(new Error('one evaluation a step'))));
+    states.push(ddim.step(now, prediction, step) as Float32Array);
   }
   return states;
 }
 
 /** Runs srds to its end and keeps its iterations. */
-async function drawn(options: Omit<SrdsOptions, 'solver'>) {
-  const run = srds({ solver: ddim, ...options });
+async function collect({ denoiser, tolerance, residual, ...options }: Omit<SrdsOptions, 'solver'> & DriveOptions) {
+  const run = drive(srds({ solver: ddim, ...options }), { denoiser, tolerance, residual });
   const iterations: IterationEvent[] = [];
   for await (const event of run) if (event.type === 'iteration') iterations.push(event);
   return { iterations, result: await run.result };
@@ -101,7 +99,7 @@ for (const variant of VARIANTS) {
         const b = boundaries(partition);
         const steps = b[b.length - 1];
         const exact = await trajectory(x, steps, denoiser);
-        const { iterations, result } = await drawn({ x, steps: smoothGrid(steps), denoiser, partition, ...variant });
+        const { iterations, result } = await collect({ x, steps: smoothGrid(steps), denoiser, partition, ...variant });
         assert.equal(result.status, 'exact');
         assert.deepEqual(result.x, exact[steps]);
         for (const { iteration, boundaries: states, evaluations } of iterations) {
@@ -118,7 +116,7 @@ for (const variant of VARIANTS) {
     const { denoiser, x } = modelOf({ dimension: 4, components: 3, deviation: 0.4, seed: 3 });
     for (const partition of [[5, 5, 5, 5, 5], [1, 7, 2, 4], [3], [1, 1, 1], [2, 1, 1, 6]] as Partition[]) {
       const steps = smoothGrid(partition.reduce((a, c) => a + c));
-      const { iterations } = await drawn({ x, steps, denoiser, partition, ...variant });
+      const { iterations } = await collect({ x, steps, denoiser, partition, ...variant });
       for (const { iteration, evaluations } of iterations) {
         assert.equal(
           evaluations.critical,
@@ -145,7 +143,7 @@ for (const variant of VARIANTS) {
       assert.ok(step === 0 ? block >= iteration : block >= iteration - 1, `block ${block} in iteration ${iteration}`);
       return denoiser(request);
     };
-    const { result } = await drawn({ x, steps: smoothGrid(20), denoiser: counting, partition, ...variant });
+    const { result } = await collect({ x, steps: smoothGrid(20), denoiser: counting, partition, ...variant });
     const fine = partition.map((length, i) => (i + 1) * (length - 1)).reduce((a, c) => a + c);
     const atBoundaries = (partition.length * (partition.length + 1)) / 2;
     assert.ok(result.evaluations.total <= fine + atBoundaries, `${result.evaluations.total} evaluations`);
@@ -155,16 +153,19 @@ for (const variant of VARIANTS) {
 for (const steps of [1, 2, 5, 25, 50]) {
   test(`${steps} steps with the default blocks end exactly at the serial sample`, async () => {
     const { denoiser, x } = modelOf({ dimension: 4, components: 3, deviation: 0.2, seed: steps });
-    const { result } = await drawn({ x, steps: smoothGrid(steps), denoiser });
+    const { result } = await collect({ x, steps: smoothGrid(steps), denoiser });
     assert.equal(result.status, 'exact');
-    assert.deepEqual(result.x, (await serial({ x, steps: smoothGrid(steps), denoiser, solver: ddim }).result).x);
+    assert.deepEqual(
+      result.x,
+      (await drive(serial({ x, steps: smoothGrid(steps), solver: ddim }), { denoiser }).result).x,
+    );
     assert.ok(result.evaluations.critical <= steps);
   });
 }
 
 test('the coarse sweep is exact where every block has one step, and is found to be after one iteration', async () => {
   const { denoiser, x } = modelOf({ dimension: 2, components: 2, deviation: 0.3, seed: 9 });
-  const { result } = await drawn({ x, steps: smoothGrid(6), denoiser, partition: [1, 1, 1, 1, 1, 1] });
+  const { result } = await collect({ x, steps: smoothGrid(6), denoiser, partition: [1, 1, 1, 1, 1, 1] });
   assert.deepEqual([result.status, result.iterations, result.residuals], ['exact', 1, [0]]);
   assert.deepEqual(result.evaluations, { critical: 6, total: 6 });
 });
@@ -173,19 +174,19 @@ test('it stops when the residual falls below the tolerance, near the serial samp
   const denoiser = mixtureDenoiser(MIXTURE);
   const x = new Generator(4).randn(3);
   const steps = smoothGrid(100);
-  const { result, iterations } = await drawn({ x, steps, denoiser, tolerance: 1e-3 });
+  const { result, iterations } = await collect({ x, steps, denoiser, tolerance: 1e-3 });
   assert.equal(result.status, 'converged');
   assert.ok(result.residuals.at(-1)! < 1e-3);
   assert.ok(result.residuals.slice(0, -1).every((residual) => residual >= 1e-3));
   assert.ok(result.iterations < defaultPartition(100).length / 2, `${result.iterations} iterations`);
   assert.deepEqual(iterations.at(-1)?.x, result.x);
-  const exact = (await serial({ x, steps, denoiser, solver: ddim }).result).x;
+  const exact = (await drive(serial({ x, steps, solver: ddim }), { denoiser }).result).x;
   assert.ok(Math.max(...result.x.map((v, k) => Math.abs(v - exact[k]))) < 1e-2);
 });
 
 test('maxIterations ends the run with a status that says so', async () => {
   const denoiser = mixtureDenoiser(MIXTURE);
-  const { result } = await drawn({ x: new Generator(4).randn(3), steps: smoothGrid(64), denoiser, maxIterations: 1 });
+  const { result } = await collect({ x: new Generator(4).randn(3), steps: smoothGrid(64), denoiser, maxIterations: 1 });
   assert.deepEqual([result.status, result.iterations, result.residuals.length], ['maxIterations', 1, 1]);
 });
 
@@ -195,7 +196,7 @@ test('the residual function decides, and is called with successive samples', asy
     calls.push([now, before, iteration]);
     return iteration === 2 ? 0.1 : 1;
   };
-  const { result, iterations } = await drawn({
+  const { result, iterations } = await collect({
     x: new Generator(5).randn(3),
     steps: smoothGrid(49),
     denoiser: mixtureDenoiser(MIXTURE),
@@ -212,7 +213,9 @@ test('the residual function decides, and is called with successive samples', asy
 test('pipelined, later iterations start before earlier ones have ended; with barriers they do not', async () => {
   const order = async (pipelined: boolean) => {
     const denoiser = mixtureDenoiser(MIXTURE);
-    const run = srds({ x: new Generator(1).randn(3), steps: smoothGrid(36), denoiser, solver: ddim, pipelined });
+    const run = drive(srds({ x: new Generator(1).randn(3), steps: smoothGrid(36), solver: ddim, pipelined }), {
+      denoiser,
+    });
     const early: boolean[] = [];
     let complete = -1;
     for await (const event of run) {
@@ -235,7 +238,7 @@ test('what is still to be evaluated when the sample has converged is dropped', a
     });
     return denoiser(request);
   };
-  const { result } = await drawn({
+  const { result } = await collect({
     x: new Generator(4).randn(3),
     steps: smoothGrid(64),
     denoiser: slow,
@@ -249,11 +252,15 @@ test('aborting ends a run at once with the last iterate, even if the denoiser pa
   const denoiser = mixtureDenoiser(MIXTURE);
   for (const sampler of [serial, srds]) {
     let calls = 0;
-    const stuck: Denoiser = (request) => (++calls > 12 ? new Promise(() => undefined) : denoiser(request));
+    let reached: () => void = () => undefined;
+    const isStuck = new Promise<void>((resolve) => (reached = resolve));
+    const stuck: Denoiser = (request) => (++calls > 12 ? new Promise(() => reached()) : denoiser(request));
     const controller = new AbortController();
     const x = new Generator(4).randn(3);
-    const run = sampler({ x, steps: smoothGrid(25), denoiser: stuck, solver: ddim, signal: controller.signal });
-    setTimeout(() => controller.abort(), 20);
+    const { signal } = controller;
+    const run = drive(sampler({ x, steps: smoothGrid(25), solver: ddim }), { denoiser: stuck, signal });
+    await isStuck;
+    controller.abort();
     const result = await run.result;
     assert.equal(result.status, 'aborted');
     assert.equal(result.x.length, 3);
@@ -263,14 +270,8 @@ test('aborting ends a run at once with the last iterate, even if the denoiser pa
 test('a signal that is aborted before the start makes no evaluation', async () => {
   const denoiser: Denoiser = () => assert.fail('evaluated');
   for (const sampler of [serial, srds]) {
-    const options = {
-      x: new Float32Array(2),
-      steps: smoothGrid(5),
-      denoiser,
-      solver: ddim,
-      signal: AbortSignal.abort(),
-    };
-    const result = await sampler(options).result;
+    const options = { x: new Float32Array(2), steps: smoothGrid(5), solver: ddim };
+    const result = await drive(sampler(options), { denoiser, signal: AbortSignal.abort() }).result;
     assert.deepEqual([result.status, result.evaluations.total], ['aborted', 0]);
   }
 });
@@ -278,7 +279,7 @@ test('a signal that is aborted before the start makes no evaluation', async () =
 test('leaving the loop over events early aborts the run', async () => {
   const denoiser = mixtureDenoiser(MIXTURE);
   const slow: Denoiser = async (request) => (await delay(1), denoiser(request));
-  const run = srds({ x: new Generator(4).randn(3), steps: smoothGrid(100), denoiser: slow, solver: ddim });
+  const run = drive(srds({ x: new Generator(4).randn(3), steps: smoothGrid(100), solver: ddim }), { denoiser: slow });
   for await (const event of run) if (event.type === 'iteration') break;
   assert.equal((await run.result).status, 'aborted');
 });
@@ -289,7 +290,9 @@ test('an error of the denoiser fails the run and its events', async () => {
     let calls = 0;
     const failing: Denoiser = (request) =>
       ++calls === 7 ? Promise.reject(new Error('device lost')) : denoiser(request);
-    const run = sampler({ x: new Generator(4).randn(3), steps: smoothGrid(25), denoiser: failing, solver: ddim });
+    const run = drive(sampler({ x: new Generator(4).randn(3), steps: smoothGrid(25), solver: ddim }), {
+      denoiser: failing,
+    });
     await assert.rejects(async () => {
       for await (const event of run) assert.ok(event.type);
     }, /device lost/);
@@ -298,30 +301,24 @@ test('an error of the denoiser fails the run and its events', async () => {
 });
 
 test('the serial sampler makes one evaluation a step', async () => {
-  const result = await serial({
-    x: new Generator(4).randn(3),
-    steps: smoothGrid(25),
-    denoiser: mixtureDenoiser(MIXTURE),
-    solver: ddim,
-  }).result;
+  const sampler = serial({ x: new Generator(4).randn(3), steps: smoothGrid(25), solver: ddim });
+  const result = await drive(sampler, { denoiser: mixtureDenoiser(MIXTURE) }).result;
   assert.deepEqual(result.evaluations, { critical: 25, total: 25 });
   assert.equal(result.status, 'exact');
 });
 
 test('iterations and tolerances that make no sense are refused at once', () => {
-  const options = { x: new Float32Array(1), steps: smoothGrid(5), denoiser: mixtureDenoiser(MIXTURE), solver: ddim };
-  for (const bad of [
-    { maxIterations: 0 },
-    { maxIterations: 1.5 },
-    { maxIterations: NaN },
-    { tolerance: NaN },
-    { tolerance: -1 },
-  ]) {
+  const options = { x: new Float32Array(1), steps: smoothGrid(5), solver: ddim };
+  const denoiser = mixtureDenoiser(MIXTURE);
+  for (const bad of [{ maxIterations: 0 }, { maxIterations: 1.5 }, { maxIterations: NaN }]) {
     assert.throws(() => srds({ ...options, ...bad }), { code: 'INVALID_OPTION' }, JSON.stringify(bad));
+  }
+  for (const tolerance of [NaN, -1]) {
+    assert.throws(() => drive(srds(options), { denoiser, tolerance }), { code: 'INVALID_OPTION' }, String(tolerance));
   }
 });
 
 test('a partition that does not cover the steps is refused at once', () => {
-  const options = { x: new Float32Array(1), steps: smoothGrid(5), denoiser: mixtureDenoiser(MIXTURE), solver: ddim };
+  const options = { x: new Float32Array(1), steps: smoothGrid(5), solver: ddim };
   assert.throws(() => srds({ ...options, partition: evenPartition(6, 2) }), { code: 'INVALID_OPTION' });
 });

@@ -4,7 +4,16 @@ import { bounded, toPrediction } from 'srds/solver';
 import { mixtureDenoiser, solverConformance, TWO_GAUSSIANS } from 'srds/conformance';
 import { srds } from 'srds/sampler';
 import { fineGrid, parseScheduleConfig, type SolverStep } from 'srds/schedule';
-import { addsNoise, isMultistep, schedulerOf, solverOf, SOLVERS, type Past, type SolverName } from 'srds/solver';
+import {
+  addsNoise,
+  isMultistep,
+  schedulerOf,
+  stepGenerator,
+  solverOf,
+  SOLVERS,
+  type Past,
+  type SolverName,
+} from 'srds/solver';
 import { reference, references, relativeError, schedulerClass } from '../support/fixtures.js';
 
 const denoiser = mixtureDenoiser(TWO_GAUSSIANS);
@@ -62,7 +71,10 @@ for (const name of references('steps')) {
           end = solver.multistep(now, past);
           past = [now, ...past].slice(0, solver.history);
         } else {
-          end = await solver.step(x, prediction, step, async (inside, level) => predict(inside, level));
+          const generator = stepGenerator(solver, x, prediction, step);
+          let next = generator.next();
+          while (!next.done) next = generator.next(predict(next.value.x, next.value.level));
+          end = next.value;
         }
         calls--;
         const expected = scaled(row('prev_sample'), step.to);

@@ -1,6 +1,5 @@
 import type { Batch, BatchResult, Engine } from 'srds/engine';
-import { latency } from 'srds/planner';
-import { type Machine } from 'srds/run';
+import { latency, type Machine } from 'srds/planner';
 
 /**
  * Devices in virtual time: a batch takes what the machine's curve says, and the clock moves on when no one has anything left

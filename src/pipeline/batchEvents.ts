@@ -1,0 +1,25 @@
+import type { BatchReport, Client } from '../engine/batcher.js';
+import type { GenerateEvent } from './result.js';
+
+/** Turns the batches of a pipeline into events of the runs that they evaluated something for. */
+export class BatchEvents {
+  private readonly listeners = new Map<Client, (event: GenerateEvent) => void>();
+  /** Number of batches so far. */
+  count = 0;
+
+  add(client: Client, emit: (event: GenerateEvent) => void): void {
+    this.listeners.set(client, emit);
+  }
+
+  remove(client: Client): void {
+    this.listeners.delete(client);
+  }
+
+  report({ requests, device, begin, end, paddedRows }: BatchReport): void {
+    this.count++;
+    for (const client of new Set(requests.map((request) => request.client))) {
+      const evaluations = requests.filter((request) => request.client === client).map(({ priority }) => priority);
+      this.listeners.get(client)?.({ type: 'batch', device, begin, end, rows: paddedRows, evaluations });
+    }
+  }
+}

@@ -1,0 +1,168 @@
+import type { Batcher } from '../engine/batcher.js';
+import type { ConditioningId } from '../engine/engine.js';
+import type { RgbImage } from '../image/image.js';
+import { latentDims, type ModelFolder } from '../model/modelFolder.js';
+import { networkDenoiser } from '../model/networkDenoiser.js';
+import type { Networks } from '../model/networks.js';
+import type { Denoiser } from '../run/denoiser.js';
+import { drive } from '../run/drive.js';
+import type { EvaluationCount, SampleResult, SamplerEvent } from '../run/events.js';
+import type { Run } from '../run/run.js';
+import { serial, type SerialOptions } from '../sampler/serial.js';
+import { finalScale } from '../schedule/grid.js';
+import { serialEvaluations } from '../solver/solver.js';
+import { maxAbsoluteDifference, meanAbsoluteDifference } from '../tensor/operations.js';
+import { sizeOf } from '../tensor/tensor.js';
+import type { Settings } from './options.js';
+import { prepareLatents } from './prepareLatents.js';
+import type { GeneratedImage, GenerateEvent, ImageEvaluations } from './result.js';
+import { samplerOf, stoppingTolerance } from './samplers.js';
+import type { BatchLimits } from './selectSampler.js';
+import { imageResidual } from './stopping.js';
+import { unlessAborted } from './waiting.js';
+
+/** What the images of one call share. */
+export interface ImageContext {
+  readonly model: ModelFolder;
+  readonly networks: Networks;
+  readonly batcher: Batcher;
+  readonly settings: Settings;
+  readonly conditional: ConditioningId;
+  readonly unconditional: ConditioningId | undefined;
+  /** Output of the VAE encoder for the initial image. */
+  readonly encodedInit: Float32Array | undefined;
+  /** Sizes of batches; undefined if nothing is known of the devices. */
+  readonly limits: BatchLimits | undefined;
+  /** Identifies the call to the batcher. */
+  readonly client: object;
+  readonly emit: (event: GenerateEvent) => void;
+  readonly signal: AbortSignal;
+}
+
+/** A generated image, with the times at which it was sampled and decoded, in milliseconds on the clock of `performance.now`. */
+export interface TimedImage {
+  readonly result: GeneratedImage;
+  readonly sampled: number;
+  readonly decoded: number;
+}
+
+/** Generates one image of a call. @param image its index among those of the call */
+export async function generateImage(context: ImageContext, image: number): Promise<TimedImage> {
+  const { settings, emit, signal } = context;
+  const seed = settings.seeds[image];
+  const decode = memoizedDecoder(context);
+  const run = startRun(context, image, decode);
+  let preview: RgbImage | undefined;
+  for await (const event of run) {
+    const evaluations = withSerial(event.evaluations, settings);
+    if (event.type === 'evaluation') {
+      emit({ ...event, image, evaluations });
+    } else {
+      const { iteration, residual } = event;
+      const shown = settings.previews ? await unlessAborted(decode(event.x), signal) : undefined;
+      preview = shown ?? preview;
+      if (shown || !settings.previews) {
+        emit({ type: 'iteration', image, seed, iteration, residual, evaluations, preview: shown });
+      }
+    }
+  }
+  const sample = await run.result;
+  const sampled = performance.now();
+  const rgb = sample.status === 'aborted' ? preview : await unlessAborted(decode(sample.x), signal);
+  const decoded = performance.now();
+
+  const { iterations, residuals } = sample;
+  const latents = finished(settings, sample.x);
+  const status = rgb ? sample.status : 'aborted';
+  const evaluations = withSerial(sample.evaluations, settings);
+  const result: GeneratedImage = { seed, status, iterations, residuals, evaluations, latents, rgb };
+  emit({ type: 'image', image, result });
+  return { result, sampled, decoded };
+}
+
+/** Generates the serial image too and adds the difference. An aborted image, or one whose comparison is, stays as it is. */
+export async function compareWithSerial(
+  context: ImageContext,
+  result: GeneratedImage,
+  image: number,
+): Promise<GeneratedImage> {
+  const { signal, settings } = context;
+  if (!result.rgb || result.status === 'aborted') return result;
+  // A client of its own: the run's traces and events do not contain its batches.
+  const own = { ...context, client: {} };
+  const run = drive(serial(startOf(own, image)), { denoiser: denoiserOf(own, image), signal });
+  const { status, x } = await run.result;
+  if (status === 'aborted') return result;
+  const { width, height } = settings;
+  const decoding = context.networks.decode(finished(settings, x), width, height, signal);
+  const expected = await unlessAborted(decoding, signal);
+  if (!expected) return result;
+  const [a, b] = [result.rgb.data, expected.data];
+  return { ...result, error: { mean: meanAbsoluteDifference(a, b), max: maxAbsoluteDifference(a, b) } };
+}
+
+/** An image whose run was aborted before its first state was known. @param size of the latents */
+export function abortedImage(seed: bigint, settings: Settings, size: number): GeneratedImage {
+  const evaluations = withSerial({ critical: 0, total: 0 }, settings);
+  const latents = new Float32Array(size);
+  return { seed, status: 'aborted', iterations: 0, residuals: [], evaluations, latents, rgb: undefined };
+}
+
+function startRun(
+  context: ImageContext,
+  image: number,
+  decode: (latents: Float32Array) => Promise<RgbImage>,
+): Run<SamplerEvent, SampleResult> {
+  const { settings, signal } = context;
+  const tolerance = stoppingTolerance(settings);
+  const residual = imageResidual(tolerance, decode, settings.previews);
+  const denoiser = denoiserOf(context, image);
+  return drive(samplerOf(settings, startOf(context, image)), { denoiser, tolerance, residual, signal });
+}
+
+/** Decodes latents, each array once. */
+function memoizedDecoder({ networks, settings, signal }: ImageContext): (latents: Float32Array) => Promise<RgbImage> {
+  const images = new WeakMap<Float32Array, Promise<RgbImage>>();
+  const { width, height } = settings;
+  return (latents) => {
+    const decoded = images.get(latents) ?? networks.decode(finished(settings, latents), width, height, signal);
+    decoded.catch(() => undefined);
+    images.set(latents, decoded);
+    return decoded;
+  };
+}
+
+function startOf({ settings, model, encodedInit }: ImageContext, image: number): SerialOptions {
+  const size = sizeOf(latentDims(model, settings));
+  return { ...prepareLatents(settings, image, size, model.latentScale, encodedInit), solver: settings.method };
+}
+
+function denoiserOf(context: ImageContext, image: number): Denoiser {
+  const { batcher, networks, model, settings, conditional, unconditional, limits, client } = context;
+  const { schedule, guidance, guidanceRescale } = settings;
+  return networkDenoiser({
+    batcher,
+    graph: 'unet',
+    output: networks.unetOutput,
+    dims: latentDims(model, settings),
+    predictionType: schedule.predictionType,
+    bound: schedule.bound,
+    conditional,
+    unconditional,
+    guidance,
+    guidanceRescale,
+    priority: [image],
+    client,
+    ...limits,
+  });
+}
+
+/** The last state of a trajectory as the latents that diffusers returns. */
+function finished({ schedule, grid }: Settings, x: Float32Array): Float32Array {
+  const scale = finalScale(schedule, grid[grid.length - 1].to);
+  return scale === 1 ? x : x.map((value) => scale * value);
+}
+
+function withSerial(count: EvaluationCount, { method, grid }: Settings): ImageEvaluations {
+  return { ...count, serial: serialEvaluations(method, grid) };
+}

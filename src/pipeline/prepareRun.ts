@@ -1,0 +1,75 @@
+import type { ConditioningId, Engine } from '../engine/engine.js';
+import { resized } from '../image/image.js';
+import { condition, zeroed, type Conditioning } from '../model/conditioning.js';
+import type { ModelFolder } from '../model/modelFolder.js';
+import type { ModelMemory } from '../model/modelMemory.js';
+import type { Networks } from '../model/networks.js';
+import type { Settings } from './options.js';
+
+/** What preparing a run needs of a pipeline. */
+export interface PrepareContext {
+  readonly model: ModelFolder;
+  readonly engine: Engine;
+  readonly networks: Networks;
+  readonly memory: ModelMemory;
+}
+
+/** The inputs of a run, registered with the engine. */
+export interface PreparedRun {
+  readonly conditional: ConditioningId;
+  readonly unconditional: ConditioningId | undefined;
+  /** Output of the VAE encoder for the initial image. */
+  readonly encodedInit: Float32Array | undefined;
+  /** Seconds of loading graphs, encoding prompts and encoding the initial image. */
+  readonly seconds: { readonly load: number; readonly encode: number; readonly init: number };
+  /** Frees the registered inputs. */
+  release(): void;
+}
+
+/** Loads what a run needs, and encodes its prompts and initial image. An aborted run leaves nothing registered. */
+export async function prepareRun(
+  { model, engine, networks, memory }: PrepareContext,
+  settings: Settings,
+  warn: (message: string) => void,
+  signal: AbortSignal,
+): Promise<PreparedRun> {
+  signal.throwIfAborted();
+  const textLoad = await memory.forText();
+  signal.throwIfAborted();
+  const start = performance.now();
+  const { conditional, unconditional } = await encodePrompts(model, networks, settings, warn);
+  const encode = (performance.now() - start) / 1000;
+  signal.throwIfAborted();
+  const samplingLoad = await memory.forSampling(settings.init !== undefined);
+  const begin = performance.now();
+  const init = settings.init && (await resized(settings.init, settings.width, settings.height));
+  const encodedInit = init && (await networks.encode(init, signal));
+  signal.throwIfAborted();
+  const ids = [engine.register(conditional), unconditional && engine.register(unconditional)] as const;
+  return {
+    conditional: ids[0],
+    unconditional: ids[1],
+    encodedInit,
+    seconds: { load: textLoad + samplingLoad, encode, init: (performance.now() - begin) / 1000 },
+    release: () => {
+      for (const id of ids) if (id !== undefined) engine.release(id);
+    },
+  };
+}
+
+/** Guidance needs the negative prompt too; above scale 1 it is evaluated. */
+async function encodePrompts(
+  model: ModelFolder,
+  networks: Networks,
+  settings: Settings,
+  warn: (message: string) => void,
+): Promise<{ readonly conditional: Conditioning; readonly unconditional: Conditioning | undefined }> {
+  const encode = (name: string, text: string) => condition(model, networks, { name, text }, settings, warn);
+  const { prompt, guidance, negativePrompt } = settings;
+  const isGuided = guidance > 1;
+  const [conditional, negative] = await Promise.all([
+    encode('prompt', prompt),
+    isGuided && negativePrompt !== null ? encode('negative prompt', negativePrompt) : undefined,
+  ]);
+  return { conditional, unconditional: isGuided ? (negative ?? zeroed(conditional)) : undefined };
+}

@@ -1,0 +1,137 @@
+import type { Partition } from '../sampler/partition.js';
+import { picard } from '../sampler/picard.js';
+import type { Sampler } from '../sampler/sampler.js';
+import { serial, type SerialOptions } from '../sampler/serial.js';
+import { srds } from '../sampler/srds.js';
+import { simulate, simulatedSolver, simulatedSteps, type Forecast, type Hardware } from '../run/simulate.js';
+import { expectedIterations, expectedPasses } from './convergence.js';
+import { latency, rowsNotWorthSplitting, type LatencyCurve } from './curve.js';
+
+/** Devices that generate images, as the planner knows them. */
+export interface Machine {
+  /** Latency of a batch on each device. */
+  readonly devices: readonly LatencyCurve[];
+  /** Rows of an evaluation: two with guidance. */
+  readonly rowsPerEvaluation: number;
+  /** Images that are generated at once, sharing batches; default 1. */
+  readonly images?: number | undefined;
+  /** Rows of the largest batch. */
+  readonly maxRows: number;
+}
+
+/** The trajectory to forecast. */
+export interface TrajectorySize {
+  /** Fine steps. */
+  readonly steps: number;
+  /** Evaluations of a solver step; default 1. */
+  readonly evaluationsPerStep?: number | undefined;
+}
+
+/** When iterations stop. */
+export interface StoppingRule {
+  /** Grey levels at which iterations stop; default 0.5. */
+  readonly tolerance?: number | undefined;
+  /** Last iteration in any case. */
+  readonly maxIterations?: number | undefined;
+}
+
+/** The serial sampler. A single image has one device to itself. */
+export function forecastSerial(size: TrajectorySize, machine: Machine): Forecast {
+  const { images = 1, devices, rowsPerEvaluation } = machine;
+  const hardware = hardwareOf(machine);
+  const alone = Math.min(...devices.map((curve) => curve.aloneSeconds ?? latency(curve, rowsPerEvaluation)));
+  return runOf(serial, size, images, Infinity, images === 1 ? { ...hardware, devices: [() => alone] } : hardware);
+}
+
+/**
+ * SRDS with its expected number of iterations, in batches of the size that makes it fastest: in larger ones urgent evaluations
+ * wait for speculative ones, in smaller ones for their turn.
+ * @param sizes of batches to choose from, in rows; default: those of the machine's curve
+ */
+export function forecastSrds(
+  partition: Partition,
+  evaluationsPerStep: number,
+  machine: Machine,
+  { tolerance, maxIterations = Infinity }: StoppingRule = {},
+  sizes = batchSizes(machine),
+): Forecast & { readonly maxRows: number } {
+  const iterations = Math.min(maxIterations, expectedIterations(partition, tolerance));
+  const forecasts = sizes.map((maxRows) => ({
+    ...simulateSrds(partition, iterations, { ...machine, maxRows }, evaluationsPerStep),
+    maxRows,
+  }));
+  return forecasts.reduce((best, next) => (next.seconds < best.seconds ? next : best));
+}
+
+/** SRDS, pipelined. @param iterations at which the run ends; a fraction stands for a mean over samples */
+export function simulateSrds(
+  partition: Partition,
+  iterations: number,
+  machine: Machine,
+  evaluationsPerStep = 1,
+): Forecast {
+  const size = { steps: partition.reduce((sum, length) => sum + length, 0), evaluationsPerStep };
+  const hardware = hardwareOf(machine);
+  const start = (options: SerialOptions) => srds({ ...options, partition });
+  return interpolated(iterations, (count) => runOf(start, size, machine.images, count, hardware));
+}
+
+/** picard with its expected number of passes. */
+export function forecastPicard(
+  steps: number,
+  window: number,
+  machine: Machine,
+  { tolerance, maxIterations = Infinity }: StoppingRule = {},
+): Forecast {
+  const passes = Math.min(maxIterations, expectedPasses(steps, window, tolerance));
+  const hardware = hardwareOf(machine);
+  const start = (options: SerialOptions) => picard({ ...options, window });
+  return interpolated(passes, (count) => runOf(start, { steps }, machine.images, count, hardware));
+}
+
+/** Sizes of batches to choose from, in rows, the largest first. */
+export function batchSizes({ devices: [{ points }], maxRows, rowsPerEvaluation }: Machine): number[] {
+  const smaller = points.map(({ rows }) => rows).filter((rows) => rows >= rowsPerEvaluation && rows < maxRows);
+  return [maxRows, ...smaller.reverse()];
+}
+
+function runOf(
+  start: (options: SerialOptions) => Sampler,
+  { steps, evaluationsPerStep = 1 }: TrajectorySize,
+  images = 1,
+  iterations: number,
+  hardware: Hardware,
+): Forecast {
+  const options = { x: Float32Array.of(0), steps: simulatedSteps(steps), solver: simulatedSolver(evaluationsPerStep) };
+  return simulate(
+    Array.from({ length: images }, () => start(options)),
+    iterations,
+    hardware,
+  );
+}
+
+/** The forecast for a fractional number of iterations, on the line between the whole numbers around it. */
+function interpolated(iterations: number, forecast: (iterations: number) => Forecast): Forecast {
+  const low = Math.max(1, Math.floor(iterations));
+  const share = iterations - low;
+  const few = forecast(low);
+  if (share <= 0) return few;
+  const more = forecast(low + 1);
+  const mean = (of: (one: Forecast) => number) => (1 - share) * of(few) + share * of(more);
+  return {
+    seconds: mean(({ seconds }) => seconds),
+    critical: mean(({ critical }) => critical),
+    total: mean(({ total }) => total),
+    batches: mean(({ batches }) => batches),
+  };
+}
+
+function hardwareOf({ devices, rowsPerEvaluation, maxRows }: Machine): Hardware {
+  return {
+    devices: devices.map((curve) => (rows: number) => latency(curve, rows)),
+    hostSeconds: devices[0].hostSeconds ?? 0,
+    rowsPerEvaluation,
+    maxRows,
+    minRows: rowsNotWorthSplitting(devices[0]),
+  };
+}
