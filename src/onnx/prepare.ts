@@ -35,8 +35,8 @@ export interface PreparedModel {
   readonly precision?: Precision;
   /** What was fused in it. */
   readonly fused?: Fused | undefined;
-  /** Whether inputs of a graph in memory can be made tables: they cannot be where graphs inside it read them. */
-  readonly takesTables?: boolean;
+  /** Whether inputs of a graph in memory can be indexed (`indexConditioning`): not if subgraphs read them. */
+  readonly canIndex?: boolean;
   /** What a graph in memory takes and gives. */
   readonly values?: Pick<GraphInfo, 'inputs' | 'outputs'>;
 }
@@ -46,8 +46,8 @@ export interface BucketShape {
   readonly rows: number;
   /** Of the inputs, by name. */
   readonly shapes: ReadonlyMap<string, readonly number[]>;
-  /** Inputs that are tables of registered rows (`takeFromTables`). */
-  readonly tables: readonly string[];
+  /** Names of the inputs that are indexed (`indexConditioning`). */
+  readonly indexed: readonly string[];
 }
 
 /** Read at a time: the system takes no more than 2 GB. */
@@ -102,13 +102,13 @@ export async function prepareModel(
     rewrite,
     fused,
     values,
-    takesTables: !hasInnerGraphs(graph),
+    canIndex: !hasInnerGraphs(graph),
     ...(half && why === undefined && { precision: 'float16' as const }),
   };
 }
 
 /** The model with the shapes of its inputs fixed. What they lead to is then computed once, as a session opens. */
-function pinned(model: ModelProto, { rows, shapes, tables }: BucketShape): ModelProto {
+function pinned(model: ModelProto, { rows, shapes, indexed }: BucketShape): ModelProto {
   for (const { name, type } of model.graph?.input ?? []) {
     const dims = shapes.get(name);
     if (!dims || type?.value.case !== 'tensorType' || !type.value.value.shape) continue;
@@ -116,7 +116,7 @@ function pinned(model: ModelProto, { rows, shapes, tables }: BucketShape): Model
       create(TensorShapeProto_DimensionSchema, { value: { case: 'dimValue', value: BigInt(dim) } }),
     );
   }
-  if (model.graph) indexConditioning(model.graph, tables, rows);
+  if (model.graph) indexConditioning(model.graph, indexed, rows);
   return model;
 }
 

@@ -203,8 +203,6 @@ function batchOf({ model, width, height, unetOutput, conditioning }: Calibration
     output: unetOutput,
     inputs: { sample: float32(new Float32Array(sizeOf(dims)), dims), timestep: float32(Float32Array.of(500), []) },
     conditioning,
-    combine: conditioning.length === 2 ? 1 : undefined,
-    sums: conditioning.length <= 2 ? { input: 'sample', weights: [[1, 0]] } : undefined,
   }));
 }
 

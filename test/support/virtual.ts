@@ -29,12 +29,11 @@ export class VirtualEngine implements Engine {
     const device = this.free.shift()!;
     const rows = batch.length * this.machine.rowsPerEvaluation;
     const seconds = latency(this.machine.devices[device], rows);
-    // Both rows of an evaluation say the same, so that combining them changes nothing.
-    const outputs = batch.map(({ inputs, sums }) => {
+    // The rows of an evaluation are equal, so that guidance changes nothing.
+    const outputs = batch.map(({ inputs }) => {
       const [x, t] = [Number(inputs.sample.data[0]), Number(inputs.timestep.data[0])];
       const output = Math.sin(3 * x + t);
-      const weights = sums?.weights ?? Array.from({ length: this.machine.rowsPerEvaluation }, () => [0, 1] as const);
-      return weights.map(([a, b]) => Float32Array.of(a * x + b * output));
+      return Array.from({ length: this.machine.rowsPerEvaluation }, () => Float32Array.of(output));
     });
     return new Promise((resolve) => {
       const end = () => {

@@ -3,12 +3,12 @@ import { messageOf } from '../../errors.js';
 import { sizeOf } from '../../tensor/tensor.js';
 import type { GraphFile, GraphInfo, TensorInfo } from '../../onnx/graphInfo.js';
 import { isShared } from '../../onnx/graphInfo.js';
-import { dimsOf, Bucket, type Registered } from './bucket.js';
+import { Bucket } from './bucket.js';
+import { rowDims, type Registered } from './inputData.js';
 import { CONTENTS, type SharedChannel } from './sharedChannel.js';
 import { prepareModel, type BucketShape, type PreparedModel } from '../../onnx/prepare.js';
 import type { ProcessSettings, Reply, WireBatch } from './protocol.js';
 import { providersOf } from './providers.js';
-import { SumsBySize } from './sums.js';
 
 /** What a batch came to. */
 interface Done extends Omit<Extract<Reply, { kind: 'done' }>, 'kind'> {
@@ -24,7 +24,6 @@ export class Graph {
   readonly info: GraphInfo;
   private readonly open = new Map<string, Promise<Bucket>>();
   private buckets: readonly number[];
-  private readonly sums = new SumsBySize();
 
   private constructor(
     private readonly prepared: PreparedModel,
@@ -113,16 +112,16 @@ export class Graph {
   private async bucketFor(rows: number, batch: WireBatch, registered: Registered): Promise<Bucket> {
     const size = this.buckets.find((bucket) => bucket >= rows) ?? (this.evenRows ? rows + (rows % 2) : rows);
     const dims = this.info.inputs.map((info) =>
-      isShared(info) ? info.dims.map(() => 1) : dimsOf(info.name, batch, registered),
+      isShared(info) ? info.dims.map(() => 1) : rowDims(info.name, batch, registered),
     );
-    // Registered inputs are handed over once a batch, not once a row.
-    const isTable = (info: TensorInfo) => !isShared(info) && !batch.inputs.some(({ name }) => name === info.name);
-    const takesTables = !this.common && this.prepared.takesTables;
-    const tables = takesTables ? this.info.inputs.filter(isTable).map(({ name }) => name) : [];
-    const key = `${batch.output} ${size} ${dims.join(' ')} ${tables.join(' ')}`;
+    // A registered input is sent once a batch, not once a row.
+    const isRegistered = (info: TensorInfo) => !isShared(info) && !batch.inputs.some(({ name }) => name === info.name);
+    const canIndex = !this.common && this.prepared.canIndex;
+    const indexed = canIndex ? this.info.inputs.filter(isRegistered).map(({ name }) => name) : [];
+    const key = `${batch.output} ${size} ${dims.join(' ')} ${indexed.join(' ')}`;
     const known = this.open.get(key);
     this.open.delete(key);
-    const bucket = known ?? this.openBucket({ rows: size, shapes: this.shapesOf(size, dims), tables });
+    const bucket = known ?? this.openBucket({ rows: size, shapes: this.shapesOf(size, dims), indexed });
     this.open.set(key, bucket);
     if (!known) await this.closeOldest();
     try {
@@ -143,7 +142,7 @@ export class Graph {
 
   private async openBucket(shape: BucketShape): Promise<Bucket> {
     const session = this.common ?? (await openSession(this.prepared, this.settings, shape));
-    return new Bucket(session, this.info.inputs, shape, this.sums);
+    return new Bucket(session, this.info.inputs, shape);
   }
 
   private async closeBucket(bucket: Bucket | undefined): Promise<void> {

@@ -122,7 +122,7 @@ export class LocalDevice {
 
   private bucketKey(batch: Batch): string {
     const [{ graph, output, inputs }] = batch;
-    const rows = batch.reduce((sum, { conditioning }) => sum + (conditioning?.length ?? 1), 0);
+    const rows = batch.reduce((sum, evaluation) => sum + rowsOf(evaluation), 0);
     const bucket = this.buckets.find((size) => size >= rows) ?? this.buckets.at(-1);
     return JSON.stringify([graph, output, bucket, Object.values(inputs).map(({ dims }) => dims)]);
   }
@@ -203,14 +203,12 @@ function unwritten(length: number): Float32Array {
   return new Float32Array(Buffer.allocUnsafeSlow(length * Float32Array.BYTES_PER_ELEMENT).buffer);
 }
 
-/** Rows that come back for an evaluation. */
-function rowsOf({ conditioning, combine, sums }: Evaluation): number {
-  return sums?.weights.length ?? (combine === undefined ? (conditioning?.length ?? 1) : 1);
+function rowsOf({ conditioning }: Evaluation): number {
+  return conditioning?.length ?? 1;
 }
 
-/** Puts a batch's tensors into the channel. @throws SrdsError ENGINE_FAILED if they differ in shape, or their factors are no numbers */
+/** Puts a batch's tensors into the channel. @throws SrdsError ENGINE_FAILED if they differ in shape */
 function put(batch: Batch, channel: SharedChannel): { readonly wire: WireBatch; readonly end: number } {
-  batch.forEach(checkFactors);
   let end = CONTENTS;
   const inputs = Object.entries(batch[0].inputs).map(([name, { type, dims }]) => {
     const at = end;
@@ -229,18 +227,8 @@ function put(batch: Batch, channel: SharedChannel): { readonly wire: WireBatch; 
     output,
     inputs,
     conditioning: batch.map(({ conditioning }) => conditioning ?? null),
-    combine: batch.map(({ combine }) => combine ?? null),
-    sums: batch.map(({ sums }) => sums ?? null),
   };
   return { wire, end };
-}
-
-/** Letters have no words for others. */
-function checkFactors({ combine = 0, sums }: Evaluation): void {
-  const strange = [combine, ...(sums?.weights.flat() ?? [])].find((factor) => !Number.isFinite(factor));
-  if (strange === undefined) return;
-  const remedy = 'check the guidance scale, and the betas in scheduler_config.json';
-  throw new SrdsError('ENGINE_FAILED', 'finite factors of an evaluation', String(strange), remedy);
 }
 
 function differ(name: string): SrdsError {

@@ -1,5 +1,5 @@
 import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
-import type { ConditioningId, Sums } from '../engine.js';
+import type { ConditioningId } from '../engine.js';
 import type { Device } from '../device.js';
 import type { ElementType, Tensor } from '../../tensor/tensor.js';
 
@@ -33,10 +33,6 @@ export interface WireBatch {
   readonly inputs: readonly WireInput[];
   /** Of each evaluation: the registered inputs of its rows; null: one row, with no others. */
   readonly conditioning: readonly (readonly ConditioningId[] | null)[];
-  /** Of each evaluation: how its two rows are combined; null: they are not. */
-  readonly combine: readonly (number | null)[];
-  /** Of each evaluation: what it asks for in the output's place; null: the output. */
-  readonly sums: readonly (Sums | null)[];
 }
 
 /** Parent to device process: what has a reply. */

@@ -23,7 +23,7 @@ const BUNDLED = `${ROOT}models/scenes-128/unet/model.onnx`;
 async function outputsOf(
   count: number,
   options: LocalEngineOptions,
-  { precision, ...wanted }: { precision?: Precision | 'auto' } & Pick<Evaluation, 'combine' | 'sums'> = {},
+  { precision }: { precision?: Precision | 'auto' } = {},
 ) {
   const engine = await LocalEngine.open({ unet: { path: BUNDLED, perRow: 'timestep', precision } }, options);
   try {
@@ -33,7 +33,6 @@ async function outputsOf(
       output: 'out_sample',
       inputs: { sample, timestep: float32(Float32Array.of(990 - 200 * k), []) },
       conditioning,
-      ...wanted,
     }));
     return { result: await engine.run(batch), info: engine.graphs.get('unet')!, maxRows: engine.maxRows };
   } finally {
@@ -162,42 +161,6 @@ test('graphs that take and give float16 do so inside', async () => {
     const engine = await LocalEngine.open({ unet: { path: BUNDLED, half: file, precision } });
     assert.equal(engine.graphs.get('unet')?.precision, precision === 'float16' ? 'float16' : undefined);
     await engine.close();
-  }
-});
-
-test('two rows are combined beside the network as they would be here', async () => {
-  const { result } = await outputsOf(3, {});
-  const combined = await outputsOf(3, {}, { combine: 5 });
-  combined.result.outputs.forEach((rows, e) => {
-    const [a, b] = result.outputs[e];
-    assert.equal(rows.length, 1);
-    assert.deepEqual(
-      rows[0],
-      a.map((value, k) => value + 5 * (b[k] - value)),
-    );
-  });
-});
-
-test('sums of input and output are computed beside the network, of one row or of two that are combined', async () => {
-  const { result } = await outputsOf(3, {});
-  const weights = [
-    [0.9, -0.3],
-    [1, 0],
-    [-2, 0.5],
-  ] as const;
-  for (const options of [{}, { buckets: [4, 2] }]) {
-    const summed = await outputsOf(3, options, { combine: 5, sums: { input: 'sample', weights } });
-    summed.result.outputs.forEach((rows, e) => {
-      assert.equal(rows.length, 3);
-      const [first, second] = result.outputs[e];
-      weights.forEach(([a, b], k) => {
-        const expected = first.map(
-          (value, j) => a * Number(SAMPLES[e].data[j]) + b * (value + 5 * (second[j] - value)),
-        );
-        assert.ok(worst([[rows[k]]], [[expected]]) < 1e-4);
-      });
-      assert.deepEqual(rows[1], SAMPLES[e].data);
-    });
   }
 });
 
