@@ -188,7 +188,8 @@ test('a bucket that memory does not suffice for is given up, and the batch runs 
     assert.equal(rows, 32);
     assert.ok(outputs.every(([row]) => row.every((value, k) => value === outputs[0][0][k] && Number.isFinite(value))));
     assert.deepEqual(engine.buckets, [2, 16]);
-    assert.deepEqual(warnings, ['cpu has no memory for larger batches than 16 rows; it goes on with those']);
+    assert.equal(warnings.length, 1);
+    assert.match(warnings[0], /cpu .*memory.* 16 rows/);
     assert.deepEqual(engine.pids.map(String), [pid]);
   } finally {
     await engine.close();

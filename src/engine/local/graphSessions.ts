@@ -1,27 +1,26 @@
-import { InferenceSession } from 'onnxruntime-node';
-import { messageOf } from '../../errors.js';
+import type { InferenceSession } from 'onnxruntime-node';
+import { isShared, type GraphFile, type GraphInfo, type TensorInfo } from '../../onnx/graphInfo.js';
+import { prepareModel, type BucketShape, type PreparedModel } from '../../onnx/prepare.js';
 import { sizeOf } from '../../tensor/tensor.js';
-import type { GraphFile, GraphInfo, TensorInfo } from '../../onnx/graphInfo.js';
-import { isShared } from '../../onnx/graphInfo.js';
 import { Bucket } from './bucket.js';
 import { rowDims, type Registered } from './inputData.js';
-import { CONTENTS, type SharedChannel } from './sharedChannel.js';
-import { prepareModel, type BucketShape, type PreparedModel } from '../../onnx/prepare.js';
 import type { ProcessSettings, Reply, WireBatch } from './protocol.js';
-import { providersOf } from './providers.js';
+import { fileFor, isOutOfMemory, openSession, valuesOf } from './session.js';
+import { CONTENT_START, type SharedChannel } from './sharedChannel.js';
 
-/** What a batch came to. */
-interface Done extends Omit<Extract<Reply, { kind: 'done' }>, 'kind'> {
-  /** Where the rows of the output end in the channel, in bytes. */
+/** The result of a batch. */
+interface BatchOutput extends Omit<Extract<Reply, { kind: 'done' }>, 'kind'> {
+  /** Position after the output rows in the channel, in bytes. */
   readonly end: number;
 }
 
-/** Sessions of shapes that have not been used for longest are closed when there are more. */
+/** Buckets that stay open; beyond these the least recently used one is closed. */
 const MAX_BUCKETS = 24;
 
-/** A graph of an ONNX file, and the sessions that run it. */
-export class Graph {
+/** A graph of an ONNX file and the sessions that run it, one for each bucket or one for all batch sizes. */
+export class GraphSessions {
   readonly info: GraphInfo;
+  /** By key, least recently used first. */
   private readonly open = new Map<string, Promise<Bucket>>();
   private buckets: readonly number[];
 
@@ -31,23 +30,23 @@ export class Graph {
     private readonly evenRows: boolean,
     /** The session of all buckets, on devices that take batches of any size. */
     private readonly common: InferenceSession | undefined,
-    /** Whether its file is the one in half precision. */
-    half: boolean,
+    /** Whether the file is the variant in half precision. */
+    isHalfFile: boolean,
     values: Pick<GraphInfo, 'inputs' | 'outputs'>,
   ) {
     this.buckets = settings.buckets;
     const { rewrite, fused } = prepared;
-    const precision = half ? 'float16' : prepared.precision;
+    const precision = isHalfFile ? 'float16' : prepared.precision;
     this.info = { inputs: values.inputs, outputs: values.outputs, rewrite, precision, fused };
   }
 
-  /** Opens an .onnx file; where there are buckets, sessions come with the first batch of a size. @throws whatever ONNX Runtime says of it */
-  static async open(given: GraphFile, settings: ProcessSettings): Promise<Graph> {
+  /** Opens an .onnx file. With buckets, sessions are opened for the first batch of each size. @throws Error */
+  static async open(given: GraphFile, settings: ProcessSettings): Promise<GraphSessions> {
     const file = fileFor(given, settings);
+    const isHalfFile = file.path === given.half;
     if (settings.buckets.length > 0) {
       const prepared = await prepareModel(file, settings.fused ? { fusedFor: settings.device.kind } : 'inMemory');
-      if (prepared.values)
-        return new Graph(prepared, settings, false, undefined, file.path === given.half, prepared.values);
+      if (prepared.values) return new GraphSessions(prepared, settings, false, undefined, isHalfFile, prepared.values);
     }
     let prepared = await prepareModel(file, 'given');
     let session = await openSession(prepared, settings);
@@ -58,11 +57,10 @@ export class Graph {
       prepared = await prepareModel(file, 'inMemory');
       session = await openSession(prepared, settings);
     }
-    const values = { inputs: session.inputMetadata.map(describe), outputs: session.outputMetadata.map(describe) };
-    return new Graph(prepared, settings, file.evenRows ?? false, session, file.path === given.half, values);
+    return new GraphSessions(prepared, settings, file.evenRows ?? false, session, isHalfFile, valuesOf(session));
   }
 
-  /** Frees its memory. */
+  /** Frees the memory of all sessions. */
   async close(): Promise<void> {
     const buckets = [...this.open.values()];
     this.open.clear();
@@ -71,36 +69,37 @@ export class Graph {
   }
 
   /**
-   * Runs a batch in the smallest bucket that holds it, or in parts if none does. Where memory does not suffice for a bucket, that
-   * one and larger ones are given up.
+   * Runs a batch in the smallest bucket that holds it, or in parts if none does, and writes the output to the start of the
+   * channel's content. If memory is too small for a bucket, that one and larger ones are dropped for good.
+   * @throws Error whatever ONNX Runtime reports
    */
-  async run(batch: WireBatch, registered: Registered, channel: SharedChannel): Promise<Done> {
+  async run(batch: WireBatch, registered: Registered, channel: SharedChannel): Promise<BatchOutput> {
     const rowsOf = batch.conditioning.map((ids) => ids?.length ?? 1);
-    // The output takes the inputs' place in the channel: a batch in parts is put behind them.
-    const parts = this.parts(rowsOf);
-    const start = parts.length === 1 ? CONTENTS : endOf(batch);
-    let done: Done = { size: 0, seconds: 0, rows: 0, end: start };
+    const parts = this.split(rowsOf);
+    // The output replaces the inputs in the channel, unless later parts still need them.
+    const start = parts.length === 1 ? CONTENT_START : endOf(batch);
+    let output: BatchOutput = { size: 0, seconds: 0, rows: 0, end: start };
     for (const part of parts) {
       const bucket = await this.bucketFor(sum(rowsOf.slice(...part)), batch, registered);
       try {
-        const { size, seconds, end } = await bucket.run(batch, part, registered, channel, done.end);
-        done = { size, seconds: done.seconds + seconds, rows: done.rows + bucket.rows, end };
+        const { size, seconds, end } = await bucket.run(batch, part, registered, channel, output.end);
+        output = { size, seconds: output.seconds + seconds, rows: output.rows + bucket.rows, end };
       } catch (error) {
-        if (!(await this.giveUp(bucket.rows, error))) throw error;
+        if (!(await this.dropBuckets(bucket.rows, error))) throw error;
         return { ...(await this.run(batch, registered, channel)), buckets: this.buckets };
       }
     }
-    return start === CONTENTS ? done : { ...done, end: moveDown(channel, start, done.end) };
+    return start === CONTENT_START ? output : { ...output, end: moveToStart(channel, start, output.end) };
   }
 
-  /** A batch's evaluations cut into parts that the largest bucket holds. */
-  private parts(rowsOf: readonly number[]): [number, number][] {
-    const most = this.buckets.at(-1) ?? Infinity;
+  /** Splits the evaluations of a batch into ranges [from, to) that the largest bucket holds. @param rowsOf each evaluation */
+  private split(rowsOf: readonly number[]): [from: number, to: number][] {
+    const largest = this.buckets.at(-1) ?? Infinity;
     const parts: [number, number][] = [];
     let from = 0;
     let rows = 0;
     rowsOf.forEach((count, k) => {
-      if (k > from && rows + count > most) {
+      if (k > from && rows + count > largest) {
         parts.push([from, k]);
         [from, rows] = [k, 0];
       }
@@ -128,12 +127,12 @@ export class Graph {
       return await bucket;
     } catch (error) {
       this.open.delete(key);
-      if (!(await this.giveUp(size, error))) throw error;
+      if (!(await this.dropBuckets(size, error))) throw error;
       return this.bucketFor(Math.min(rows, this.buckets.at(-1) ?? rows), batch, registered);
     }
   }
 
-  /** @param dims of the inputs without their batch axis */
+  /** @param dims of the inputs, without the batch axis */
   private shapesOf(rows: number, dims: readonly (readonly number[])[]): BucketShape['shapes'] {
     return new Map(
       this.info.inputs.map((info, k) => [info.name, isShared(info) ? dims[k] : [rows, ...dims[k]]] as const),
@@ -156,8 +155,11 @@ export class Graph {
     await this.closeBucket(await oldest[1].catch(() => undefined));
   }
 
-  /** Buckets of so many rows and more, if an error says that memory is short. @returns whether smaller ones are left */
-  private async giveUp(rows: number, error: unknown): Promise<boolean> {
+  /**
+   * Drops the buckets of so many rows or more, if the error reports that memory is exhausted.
+   * @returns whether they were dropped and smaller ones remain
+   */
+  private async dropBuckets(rows: number, error: unknown): Promise<boolean> {
     const smaller = this.buckets.filter((bucket) => bucket < rows);
     if (smaller.length === 0 || !isOutOfMemory(error)) return false;
     this.buckets = smaller;
@@ -171,64 +173,19 @@ export class Graph {
   }
 }
 
-/** The file to open on a device: half precision is for GPUs if it is left open. */
-function fileFor(given: GraphFile, { device }: ProcessSettings): GraphFile {
-  const { half, precision } = given;
-  const asItIs = precision === 'auto' && device.kind === 'cpu' ? undefined : precision;
-  const wantsHalf = asItIs === 'auto' || asItIs === 'float16';
-  return wantsHalf && half !== undefined
-    ? { ...given, path: half, precision: undefined }
-    : { ...given, precision: asItIs };
-}
-
-async function openSession(
-  { source, weights }: PreparedModel,
-  { device, threads }: ProcessSettings,
-  bucket?: BucketShape,
-): Promise<InferenceSession> {
-  const options: InferenceSession.SessionOptions = {
-    executionProviders: providersOf(device),
-    intraOpNumThreads: threads,
-    interOpNumThreads: 1,
-    logSeverityLevel: 4,
-    extra: {
-      session: {
-        // Threads that wait leave their processor to the other process of the pair, and to other engines.
-        'intra_op.allow_spinning': '0',
-        ...(weights !== undefined && { model_external_initializers_file_folder_path: weights }),
-      },
-    },
-  };
-  const model = source(bucket);
-  // The types of `create` tell paths and bytes apart.
-  return typeof model === 'string' ? InferenceSession.create(model, options) : InferenceSession.create(model, options);
-}
-
-/** What ONNX Runtime and CUDA say when memory is short. */
-function isOutOfMemory(error: unknown): boolean {
-  return /out of memory|failed to allocate|memoryallocation|alloc_failed|bad_alloc|allocation failed/i.test(
-    messageOf(error),
-  );
-}
-
+/** Position after the inputs of a batch in the channel, in bytes. */
 function endOf({ inputs, conditioning }: WireBatch): number {
   const ends = inputs.map(({ at, dims, type }) => at + conditioning.length * sizeOf(dims) * (type === 'int64' ? 8 : 4));
-  return Math.max(CONTENTS, ...ends);
+  return Math.max(CONTENT_START, ...ends);
 }
 
-/** @returns where it ends there */
-function moveDown(channel: SharedChannel, from: number, to: number): number {
+/** Moves bytes to the start of the channel's content. @returns the position after them */
+function moveToStart(channel: SharedChannel, from: number, to: number): number {
   const data = new Uint8Array(to - from);
   channel.read([data], from);
-  return channel.write([data], CONTENTS);
+  return channel.write([data], CONTENT_START);
 }
 
 function sum(values: readonly number[]): number {
   return values.reduce((a, b) => a + b, 0);
-}
-
-function describe(value: InferenceSession.ValueMetadata): TensorInfo {
-  return value.isTensor
-    ? { name: value.name, type: value.type, dims: value.shape }
-    : { name: value.name, type: 'not a tensor', dims: [] };
 }
