@@ -54,28 +54,6 @@ export function engineConformance({ name, open, evaluations, conditioning, toler
       assertClose(await one(engine, { ...evaluation, conditioning: [second, first] }), [b, a], tolerance);
       assert.notDeepEqual(a, b);
     }),
-    check('two rows are combined into one if that is asked for', async (engine, [evaluation]) => {
-      const [a, b] = await one(engine, evaluation);
-      const combined = await one(engine, { ...evaluation, combine: 3 });
-      const expected = a.map((value, k) => value + 3 * (b[k] - value));
-      assertClose(combined, [expected], 7 * tolerance);
-    }),
-    check(
-      'sums of an input and the row that is left come in its place, if they are asked for',
-      async (engine, [given]) => {
-        const evaluation = { ...given, combine: 3 };
-        const [row] = await one(engine, evaluation);
-        const like = Object.entries(given.inputs).find(([, { data }]) => data.length === row.length);
-        assert.ok(like, 'an input of the shape of the output');
-        const [input, { data }] = like;
-        const weights = [[0.5, 2] as const, [1, 0] as const];
-        const sums = await one(engine, { ...evaluation, sums: { input, weights } });
-        const expected = weights.map(([a, b]) => row.map((value, k) => a * Number(data[k]) + b * value));
-        // Rounded once more or less.
-        const ulp = 1e-6 * Math.max(...row.map(Math.abs), ...sums[1].map(Math.abs));
-        assertClose(sums, expected, 20 * tolerance + 10 * ulp);
-      },
-    ),
     check('the same twice, and while others run', async (engine, [evaluation, ...others]) => {
       const [once, again] = await Promise.all([
         one(engine, evaluation),

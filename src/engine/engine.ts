@@ -4,39 +4,27 @@ import type { Tensor } from '../tensor/tensor.js';
 /** Inputs that were registered with an engine, to be referred to and not sent again. */
 export type ConditioningId = string;
 
-/** Sums of an evaluation's input and its output, computed beside the network: what a step of first order comes to. */
-export interface Sums {
-  /** Name of an input that the evaluation has itself; it and the output are float32 of the same shape. */
-  readonly input: string;
-  /** a input + b output for each [a, b] */
-  readonly weights: readonly (readonly [input: number, output: number])[];
-}
-
-/** One row's worth of work: a call of a graph without its batch axis. */
+/** A call of a graph with inputs that lack the batch axis: one row, or one row for each set of registered inputs. */
 export interface Evaluation {
   readonly graph: string;
-  /** Name of the output that is wanted. */
+  /** Name of the output to return. */
   readonly output: string;
-  /** Each without the batch axis. One value for the whole batch, such as Optimum's timestep, is a tensor of shape []. */
+  /** By name, each without the batch axis. A scalar for the whole batch, such as Optimum's timestep, has shape []. */
   readonly inputs: Readonly<Record<string, Tensor>>;
-  /** Registered inputs, one set a row: the evaluation is run once with each (guidance has two). None: one row. */
+  /** Registered inputs: the evaluation has one row for each id (guidance needs two). Default: one row without any. */
   readonly conditioning?: readonly ConditioningId[];
-  /** Combines the outputs of two rows into one, first + combine (second - first), beside the network: half as much to send. */
-  readonly combine?: number | undefined;
-  /** What is wanted in the output's place, where that is one row. */
-  readonly sums?: Sums | undefined;
 }
 
-/** Evaluations that go through the network together: of one graph and output, with inputs of the same shapes. */
+/** Evaluations that run together: of the same graph and output, with inputs of the same shapes. */
 export type Batch = readonly Evaluation[];
 
-/** What a batch gave. */
+/** The result of a batch. */
 export interface BatchResult {
-  /** [evaluation][row]: the output without its batch axis, one row of an evaluation that combines its two; or its sums */
+  /** [evaluation][row]: the output without its batch axis, one row for each conditioning id of the evaluation. */
   readonly outputs: readonly (readonly Float32Array[])[];
   /** Seconds inside the network. */
   readonly seconds: number;
-  /** Rows that were run: those of the batch, and what fills up its bucket. */
+  /** Rows that ran, including the padding of the bucket. */
   readonly rows: number;
   /** Name of the device that ran it. */
   readonly device: string;

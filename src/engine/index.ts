@@ -7,14 +7,7 @@ export {
   type Rewrite,
   type TensorInfo,
 } from '../onnx/graphInfo.js';
-export {
-  type Batch,
-  type BatchResult,
-  type ConditioningId,
-  type Engine,
-  type Evaluation,
-  type Sums,
-} from './engine.js';
+export { type Batch, type BatchResult, type ConditioningId, type Engine, type Evaluation } from './engine.js';
 export { Batcher, type BatchReport, type Client, type RequestOptions } from './batcher.js';
 export { findDevices, probe, type Probe } from './local/probe.js';
 export type { Problem } from './local/remedies.js';

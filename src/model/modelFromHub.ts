@@ -1,6 +1,8 @@
 import { dirname, join } from 'node:path';
 import { brokenGraph } from '../onnx/brokenGraph.js';
-import { readModel, weightFiles, type ModelProto } from '../onnx/prepare.js';
+import { readModel } from '../onnx/readModel.js';
+import { weightFiles } from '../onnx/weights.js';
+import type { ModelProto } from 'onnx-buf';
 import { messageOf, SrdsError } from '../errors.js';
 import type { Repository } from '../hub/name.js';
 import { hubSettings } from '../hub/settings.js';

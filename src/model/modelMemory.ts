@@ -1,48 +1,55 @@
+import { Mutex } from 'async-mutex';
 import type { Engine } from '../engine/engine.js';
 import type { GraphName, ModelFolder } from './modelFolder.js';
 import type { Networks } from './networks.js';
 
-/** Which graphs are in memory when: all but what is rarely used, or, if memory is short, only those in use. */
+/** Decides which graphs are loaded when: all but rarely used ones or, with little memory, only those in use. */
 export class ModelMemory {
-  private turn: Promise<unknown> = Promise.resolve();
+  private readonly mutex = new Mutex();
 
   constructor(
     private readonly model: ModelFolder,
     private readonly engine: Engine,
-    private readonly networks: Networks,
+    private readonly networks: Pick<Networks, 'check'>,
     private readonly lowMemory: boolean,
   ) {}
 
-  /** What is loaded when a pipeline is opened that need not save memory. */
+  /** The graphs to load when a pipeline opens that need not save memory. */
   static atOnce(model: ModelFolder): GraphName[] {
     return [...textGraphs(model), 'unet', 'vae_decoder'];
   }
 
   /**
-   * Runs something alone if memory is short, else at once.
-   * @param run is given a way to name work that the turn lasts for even if the run itself ends before
+   * Runs work exclusively, in the order of the calls, with little memory; at once otherwise.
+   * @param run receives a function that extends its turn until further work has ended, even after the run itself
    */
-  inTurn<Value>(run: (lastFor: (work: Promise<unknown>) => void) => Promise<Value>): Promise<Value> {
+  async inTurn<Value>(run: (lastFor: (work: Promise<unknown>) => void) => Promise<Value>): Promise<Value> {
     if (!this.lowMemory) return run(() => undefined);
+    const release = await this.mutex.acquire();
     const work: Promise<unknown>[] = [];
-    const result = this.turn.then(() => run((more) => void work.push(more)));
-    this.turn = result.catch(() => undefined).then(() => Promise.allSettled(work));
-    return result;
+    try {
+      return await run((more) => void work.push(more));
+    } finally {
+      void Promise.allSettled(work).then(release);
+    }
   }
 
-  /** Makes the text encoders ready. @returns seconds it took */
+  /** Loads the text encoders. @returns seconds it took @throws SrdsError MODEL_INVALID, ENGINE_FAILED */
   forText(): Promise<number> {
     return this.only(textGraphs(this.model));
   }
 
-  /** Makes what follows them ready. @returns seconds it took */
+  /** Loads the UNet and the VAE. @returns seconds it took @throws SrdsError MODEL_INVALID, ENGINE_FAILED */
   forSampling(withInit: boolean): Promise<number> {
     return this.only(['unet', 'vae_decoder', ...(withInit ? ['vae_encoder' as const] : [])]);
   }
 
   private async only(graphs: readonly GraphName[]): Promise<number> {
     const start = performance.now();
-    if (this.lowMemory) await this.engine.unload([...this.engine.graphs.keys()].filter((name) => !has(graphs, name)));
+    if (this.lowMemory) {
+      const kept: readonly string[] = graphs;
+      await this.engine.unload([...this.engine.graphs.keys()].filter((name) => !kept.includes(name)));
+    }
     const missing = graphs.filter((name) => !this.engine.graphs.has(name));
     if (missing.length === 0) return 0;
     await this.engine.load(missing);
@@ -53,8 +60,4 @@ export class ModelMemory {
 
 function textGraphs({ textEncoders }: ModelFolder): GraphName[] {
   return textEncoders.map(({ graph }) => graph);
-}
-
-function has(graphs: readonly string[], name: string): boolean {
-  return graphs.includes(name);
 }

@@ -5,7 +5,7 @@ export const INT64: number = TensorProto_DataType.INT64;
 export const FLOAT: number = TensorProto_DataType.FLOAT;
 export const FLOAT16: number = TensorProto_DataType.FLOAT16;
 
-/** What a graph says outright, by name: initializers and the results of Constant nodes. */
+/** The constants of a graph, by name: initializers and the results of Constant nodes. */
 export type Constants = ReadonlyMap<string, TensorProto>;
 
 export function constantsOf(graph: GraphProto): Constants {
@@ -17,17 +17,17 @@ export function constantsOf(graph: GraphProto): Constants {
   return constants;
 }
 
-/** Whether nodes have graphs of their own, which run on a condition or in a loop. */
+/** Whether nodes have subgraphs, as conditions and loops do. */
 export function hasInnerGraphs({ node }: GraphProto): boolean {
   return node.some(({ attribute }) => attribute.some(({ g, graphs }) => g !== undefined || graphs.length > 0));
 }
 
-/** The tensor that a node gives or is filled with. */
+/** The `value` attribute of a node, such as Constant or ConstantOfShape. */
 export function valueOf({ attribute }: NodeProto): TensorProto | undefined {
   return attribute.find(({ name }) => name === 'value')?.t;
 }
 
-/** The numbers in a small tensor of int64, float32 or float16 that lies in the graph itself. */
+/** The elements of a small int64, float32 or float16 tensor that is stored in the graph. */
 export function numbersOf(tensor: TensorProto | undefined): number[] | undefined {
   if (!tensor) return undefined;
   const { dataType, rawData, int64Data, floatData } = tensor;

@@ -3,31 +3,31 @@ import { dirname, join } from 'node:path';
 import { sizeOf } from '../tensor/tensor.js';
 import type { GraphFile, GraphInfo } from './graphInfo.js';
 import { describeValue } from './describeValue.js';
-import { absentWeights, readModel, weightFiles } from './prepare.js';
+import { readModel } from './readModel.js';
 import { rewriteInput } from './rewrite.js';
+import { missingWeights, weightFiles } from './weights.js';
 
-/** What an ONNX file holds. */
+/** Description of an ONNX file. */
 export interface GraphDescription extends GraphInfo {
-  /** Of the file and of those beside it with its weights. */
+  /** Size of the file and of its external weights. */
   readonly bytes: number;
-  /** Numbers in its weights. */
+  /** Elements of all weights. */
   readonly parameters: number;
-  /** Version of the ONNX operators. */
+  /** Version of the ONNX operator set. */
   readonly opset: number;
 }
 
 /**
- * What an ONNX file holds, without a session (the file is read whole): as the file has it, and what would become of an
- * input that is to have one value a row.
- * @throws Error if it is no ONNX model, or a file with its weights is missing
+ * Describes an ONNX file as it is, without a session; reads the whole file. `rewrite` is what `rewriteInput` would do.
+ * @throws Error if the file is not an ONNX model, or a file with its weights is missing
  */
 export async function describeGraph({ path, perRow }: GraphFile): Promise<GraphDescription> {
   const model = await readModel(path);
   const { graph } = model;
-  if (!graph) throw new Error('no graph in it');
+  if (!graph) throw new Error('the file has no graph');
   const sizes = [(await stat(path)).size];
   for (const name of weightFiles(model)) {
-    const { size } = await stat(join(dirname(path), name)).catch(() => absentWeights(name));
+    const { size } = await stat(join(dirname(path), name)).catch(() => missingWeights(name));
     sizes.push(size);
   }
   const described = {

@@ -10,7 +10,7 @@ const TYPES: Readonly<Partial<Record<number, string>>> = {
   [TensorProto_DataType.BOOL]: 'bool',
 };
 
-/** An input or output as the file declares it. */
+/** Describes an input or output as the file declares it. */
 export function describeValue({ name, type }: ValueInfoProto): TensorInfo {
   if (type?.value.case !== 'tensorType') return { name, type: 'not a tensor', dims: [] };
   const { elemType, shape } = type.value.value;

@@ -13,49 +13,49 @@ export function isShared({ dims }: Pick<TensorInfo, 'dims'>): boolean {
   return dims.length === 0 || (dims.length === 1 && dims[0] === 1);
 }
 
-/** A graph's file, and how it is to be opened. */
+/** A graph's file, and how to open it. */
 export interface GraphFile {
-  /** Of an .onnx file; its weights may lie in others beside it. */
+  /** Path of an .onnx file; its weights may lie in other files of the same folder. */
   readonly path: string;
-  /** An input that is to have one value a row; the graph is rewritten if its file has one for the whole batch. */
+  /** An input that needs one value a row; the graph is rewritten if the file has one value for the whole batch. */
   readonly perRow?: string;
-  /** Whether odd batches get one row more on a CPU, so that a row gives the same bits whatever else is in its batch. */
+  /** Whether batches are padded to an even number of rows on a CPU, so that a row's result does not depend on its batch. */
   readonly evenRows?: boolean;
   /**
-   * What it computes in; default: as the file has it. `auto` is half precision on GPUs where most weights are stored in it.
+   * Precision of the arithmetic; default: that of the file. `auto`: half precision on GPUs if most weights are stored in it.
    */
   readonly precision?: Precision | 'auto' | undefined;
-  /** A file of the same graph in half precision, taken where that is wanted. */
+  /** A file of the same graph in half precision, which is used if half precision is wanted. */
   readonly half?: string | undefined;
 }
 
-/** Arithmetic of a graph: as its file has it, or in half precision, weights and all. Inputs and outputs are float32. */
+/** Precision of a graph's weights and arithmetic; inputs and outputs are float32. */
 export type Precision = 'float32' | 'float16';
 
-/** What became of an input that had one value for the whole batch. */
+/** The result of rewriting an input that had one value for the whole batch. */
 export type Rewrite =
   | { readonly status: 'rewritten'; readonly input: string }
   | { readonly status: 'impossible'; readonly input: string; readonly why: string };
 
-/** What was written in fewer operators. */
+/** Counts of the fusions in a graph. */
 export interface Fused {
   readonly attentions: number;
-  /** Of groups. */
+  /** Group normalizations. */
   readonly normalizations: number;
-  /** Sums that are normalized. */
+  /** Normalizations that were fused with the sum before them. */
   readonly residuals: number;
-  /** Products of one input that take the places of several. */
+  /** Matrix products that replace several products of the same input. */
   readonly projections: number;
 }
 
-/** What a graph takes and gives. */
+/** Inputs and outputs of a graph, and what was changed in it. */
 export interface GraphInfo {
   readonly inputs: readonly TensorInfo[];
   readonly outputs: readonly TensorInfo[];
-  /** Not there if nothing had to be rewritten. */
+  /** Undefined if nothing had to be rewritten. */
   readonly rewrite?: Rewrite | undefined;
-  /** What it was made to compute in; not there if that is as the file has it. */
+  /** The precision that the graph was converted to; undefined if it is the file's. */
   readonly precision?: Precision | undefined;
-  /** Not there if nothing was. */
+  /** Undefined if nothing was fused. */
   readonly fused?: Fused | undefined;
 }

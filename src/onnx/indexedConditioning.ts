@@ -8,13 +8,14 @@ import {
 } from 'onnx-buf';
 import { derived, node } from './nodes.js';
 
-/** Input that says which row of the tables each row of a batch takes. */
+/** Name of the int32 input that selects an entry of the indexed inputs for each row of a batch, [rows]. */
 export const ROW_INPUT = 'srds/row';
 
 /**
- * Makes inputs tables, of which each row of a batch takes the one that `ROW_INPUT` says: what the rows of a batch share is
- * handed to the device once.
- * @param rows of the batches
+ * Turns inputs into tables: each row of a batch gathers the entry that `ROW_INPUT` selects. So conditioning that the rows of
+ * a batch share is sent to the device once.
+ * @param rows of a batch
+ * @throws Error if an input has no shape
  */
 export function indexConditioning(graph: GraphProto, names: readonly string[], rows: number): void {
   if (names.length === 0) return;

@@ -9,12 +9,12 @@ import {
 } from 'onnx-buf';
 import { INT64 } from './constants.js';
 
-/** The name of a value that is made of another here; no exporter has names like it. */
+/** A name for a value that is derived from another here. No exporter uses such names. */
 export function derived(name: string, part: string): string {
   return `srds ${name}/${part}`;
 }
 
-/** A node with one result. */
+/** Creates a node with one result. */
 export function node(
   opType: string,
   input: string[],
@@ -24,21 +24,23 @@ export function node(
   return create(NodeProtoSchema, { ...more, opType, input, output: [output] });
 }
 
+/** Creates an integer attribute. */
 export function integer(name: string, value: number): AttributeProto {
   return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.INT, i: BigInt(value) });
 }
 
+/** Creates a float attribute. */
 export function real(name: string, value: number): AttributeProto {
   return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.FLOAT, f: value });
 }
 
-/** The tensor that a Constant gives or a ConstantOfShape is filled with. */
+/** Creates the `value` attribute of a Constant or ConstantOfShape. */
 export function valueAttribute(tensor: MessageInitShape<typeof TensorProtoSchema>): AttributeProto {
   const t = create(TensorProtoSchema, tensor);
   return create(AttributeProtoSchema, { name: 'value', type: AttributeProto_AttributeType.TENSOR, t });
 }
 
-/** A constant of one axis. */
+/** Creates an int64 Constant with one axis. */
 export function wholeNumbers(name: string, values: readonly number[]): NodeProto {
   const tensor = { dataType: INT64, dims: [BigInt(values.length)], int64Data: values.map(BigInt) };
   return node('Constant', [], name, { attribute: [valueAttribute(tensor)] });

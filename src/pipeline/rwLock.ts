@@ -1,28 +1,30 @@
 import { untilAborted } from './waiting.js';
 
-/** Work that may run beside other work, and work that must run alone, in the order in which they are asked for. */
+/** A readers-writer lock in order of the calls: readers run together, a writer runs alone. */
 export class RWLock {
-  private readonly running = new Set<Promise<unknown>>();
-  /** Ends with the last that was asked to run alone. */
-  private alone: Promise<unknown> = Promise.resolve();
+  private readonly readers = new Set<Promise<unknown>>();
+  /** Resolves when the last writer has ended. */
+  private lastWriter: Promise<unknown> = Promise.resolve();
 
-  /** Runs beside others, after what was asked to run alone before. @param signal once it is aborted there is nothing to wait for */
+  /**
+   * Runs work after the writers that were called before, together with other readers.
+   * @param signal once it is aborted, the work runs without waiting any longer; it is expected to notice the abort itself
+   */
   read<Value>(work: () => Promise<Value>, signal: AbortSignal): Promise<Value> {
-    const result = untilAborted(this.alone, signal).then(work);
+    const result = untilAborted(this.lastWriter, signal).then(work);
     const settled = result.then(
       () => undefined,
       () => undefined,
     );
-    this.running.add(settled);
-    void settled.then(() => this.running.delete(settled));
+    this.readers.add(settled);
+    void settled.then(() => this.readers.delete(settled));
     return result;
   }
 
-  /** Runs when all that was asked for before has ended; what is asked for later waits. */
+  /** Runs work alone, after everything that was called before; later calls wait for it. */
   write<Value>(work: () => Promise<Value>): Promise<Value> {
-    const before = Promise.allSettled([this.alone, ...this.running]);
-    const result = before.then(work);
-    this.alone = result.catch(() => undefined);
+    const result = Promise.allSettled([this.lastWriter, ...this.readers]).then(work);
+    this.lastWriter = result.catch(() => undefined);
     return result;
   }
 }

@@ -2,8 +2,8 @@ import type { Batch, BatchResult, Engine } from 'srds/engine';
 import { latency, type Machine } from 'srds/planner';
 
 /**
- * Devices in virtual time: a batch takes what the machine's curve says, and the clock moves on when no one has anything left
- * to do. Each row answers with a function of its sample and timestep that no sampler converges on by accident.
+ * Devices in virtual time: a batch takes as long as the machine's curve says, and the clock advances when nothing is left to do.
+ * Each row returns a function of its sample and timestep, steep enough that no sampler converges on it in float32 by accident.
  */
 export class VirtualEngine implements Engine {
   readonly device = 'virtual';
@@ -28,12 +28,11 @@ export class VirtualEngine implements Engine {
     const device = this.free.shift()!;
     const rows = batch.length * this.machine.rowsPerEvaluation;
     const seconds = latency(this.machine.devices[device], rows);
-    // Both rows of an evaluation say the same, so that combining them changes nothing.
-    const outputs = batch.map(({ inputs, sums }) => {
+    // The rows of an evaluation are equal, so that guidance changes nothing.
+    const outputs = batch.map(({ inputs }) => {
       const [x, t] = [Number(inputs.sample.data[0]), Number(inputs.timestep.data[0])];
-      const output = Math.sin(3 * x + t);
-      const weights = sums?.weights ?? Array.from({ length: this.machine.rowsPerEvaluation }, () => [0, 1] as const);
-      return weights.map(([a, b]) => Float32Array.of(a * x + b * output));
+      const output = Math.sin(7 * x + t);
+      return Array.from({ length: this.machine.rowsPerEvaluation }, () => Float32Array.of(output));
     });
     return new Promise((resolve) => {
       const end = () => {

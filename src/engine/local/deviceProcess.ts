@@ -2,56 +2,58 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { oneLine, SrdsError } from '../../errors.js';
 import { deviceName } from '../device.js';
+import type { Notification, Numbered, ProcessSettings, Reply, Request, RunBatch, Wake, WireBatch } from './protocol.js';
 import { SharedChannel } from './sharedChannel.js';
 import { SpinPoller } from './spinPoller.js';
-import type { Wake, Notification, Numbered, RunBatch, ProcessSettings, Request, Reply, WireBatch } from './protocol.js';
 
-/** How long an answer is waited for without sleep, on GPUs: what takes longer can bear to be noticed late. */
+/** How long to poll for a reply without sleeping, on GPUs, in milliseconds. A late wake matters little for longer batches. */
 const SPIN_MS = 50;
+/** Characters of the process's standard error that error messages quote. */
+const STDERR_TAIL = 500;
 
 interface Pending {
   readonly resolve: (reply: Reply) => void;
   readonly reject: (error: SrdsError) => void;
 }
 
-/** The parent's side of a device process. */
+/** A device process, as the engine sees it. */
 export class DeviceProcess {
   readonly channel = SharedChannel.create();
   private readonly poller: SpinPoller;
-  private readonly awake: boolean;
+  private readonly spins: boolean;
   private readonly child: ChildProcess;
   private readonly device: string;
   private readonly pending = new Map<number, Pending>();
-  private questions = 0;
-  private notices = 0;
+  private requests = 0;
+  private notifications = 0;
   private readonly ended: Promise<void>;
   private closing = false;
-  private failure: SrdsError | undefined;
+  private error: SrdsError | undefined;
   private stderrTail = '';
 
   constructor(settings: Omit<ProcessSettings, 'channel'>) {
     this.device = deviceName(settings.device);
-    this.awake = settings.device.kind !== 'cpu';
-    const receive = (letter: unknown) => this.receive(letter as Numbered<Reply>);
+    this.spins = settings.device.kind !== 'cpu';
+    const receive = (message: unknown) => this.receive(message as Numbered<Reply>);
     this.poller = new SpinPoller(this.channel, receive, () => this.pending.size > 0);
     const whole: ProcessSettings = { ...settings, channel: this.channel.path };
     this.child = fork(fileURLToPath(new URL('./worker.js', import.meta.url)), [JSON.stringify(whole)], {
       serialization: 'advanced',
       execArgv: [],
-      // Else ONNX Runtime keeps an identifier of this machine in the user's cache and reports to its makers.
+      // Keeps ONNX Runtime from storing a machine identifier in the user's cache and from sending telemetry.
       env: { ...process.env, ORT_DISABLE_TELEMETRY: '1' },
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      this.stderrTail = (this.stderrTail + text).slice(-500);
+      this.stderrTail = (this.stderrTail + text).slice(-STDERR_TAIL);
     });
     this.child.on('message', (message: Numbered<Reply> | Wake) => {
-      if (message.kind !== 'knock') this.receive(message);
-      else this.poller.poll();
+      if (message.kind === 'wake') this.poller.poll();
+      else this.receive(message);
     });
     this.ended = new Promise((resolve) => {
       const end = (how: string) => {
-        if (!this.failure) {
+        if (!this.error) {
           this.poller.stop();
           this.channel.remove();
           this.channel.close();
@@ -70,57 +72,37 @@ export class DeviceProcess {
     return this.child.pid;
   }
 
-  /** Why it can be asked no more; undefined while it lives. */
-  get death(): SrdsError | undefined {
-    return this.failure;
+  /** Why the process takes no more requests; undefined while it lives. */
+  get failure(): SrdsError | undefined {
+    return this.error;
   }
 
-  /** Asks, and waits for the reply. @throws SrdsError ENGINE_FAILED if the process ends before it */
-  ask(question: Request): Promise<Reply> {
-    return this.reply((number) => this.send({ ...question, number }));
+  /** Sends a request. @throws SrdsError ENGINE_FAILED if the process ends before it replies */
+  request(request: Request): Promise<Reply> {
+    return this.reply((number) => this.send({ ...request, number }));
   }
 
   /**
-   * Has a batch run, whose tensors are in the channel, and waits for the reply.
-   * @param end of the tensors, where the order can go
-   * @throws SrdsError ENGINE_FAILED if the process ends before it
+   * Runs a batch whose tensors are in the channel.
+   * @param end position after the tensors, where the message is written
+   * @throws SrdsError ENGINE_FAILED if the process ends before it replies
    */
   run(batch: WireBatch, end: number): Promise<Reply> {
     return this.reply((number) => {
-      const order: Numbered<RunBatch> = { batch, notices: this.notices, number };
-      if (this.channel.send(order, end)) this.send({ kind: 'knock' });
-      if (this.awake) this.poller.spin(SPIN_MS);
+      const message: Numbered<RunBatch> = { batch, notifications: this.notifications, number };
+      if (this.channel.send(message, end)) this.send({ kind: 'wake' });
+      if (this.spins) this.poller.spin(SPIN_MS);
     });
   }
 
-  /** Tells something that has no reply. */
-  tell(notice: Notification): void {
-    if (this.failure) return;
-    this.notices++;
-    this.send(notice);
+  /** Sends a message without a reply; does nothing once the process has ended. */
+  notify(notification: Notification): void {
+    if (this.error) return;
+    this.notifications++;
+    this.send(notification);
   }
 
-  private reply(ask: (number: number) => void): Promise<Reply> {
-    return new Promise((resolve, reject) => {
-      if (this.failure) return reject(this.failure);
-      const number = this.questions++;
-      ask(number);
-      this.pending.set(number, { resolve, reject });
-    });
-  }
-
-  private receive({ number, ...reply }: Numbered<Reply>): void {
-    this.pending.get(number)?.resolve(reply);
-    this.pending.delete(number);
-    if (this.pending.size === 0) this.poller.end();
-  }
-
-  private send(message: Numbered<Request> | Notification | Wake): void {
-    // A process that has just gone fails the send; its end is reported once, by the `exit` event.
-    this.child.send(message, () => undefined);
-  }
-
-  /** Ends the process, at once if it is busy: a call of the network cannot be interrupted otherwise. */
+  /** Ends the process, forcibly if it is busy: a call of the network cannot be interrupted. */
   async close(): Promise<void> {
     this.closing = true;
     if (this.pending.size > 0 || !this.child.connected) this.child.kill('SIGKILL');
@@ -128,16 +110,36 @@ export class DeviceProcess {
     await this.ended;
   }
 
+  private reply(send: (number: number) => void): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      if (this.error) return reject(this.error);
+      const number = this.requests++;
+      send(number);
+      this.pending.set(number, { resolve, reject });
+    });
+  }
+
+  private receive({ number, ...reply }: Numbered<Reply>): void {
+    this.pending.get(number)?.resolve(reply);
+    this.pending.delete(number);
+    if (this.pending.size === 0) this.poller.endSoon();
+  }
+
+  private send(message: Numbered<Request> | Notification | Wake): void {
+    // Sending to a process that has just ended fails; the `exit` event reports that once.
+    this.child.send(message, () => undefined);
+  }
+
   private fail(how: string): void {
-    this.failure ??= new SrdsError(
+    this.error ??= new SrdsError(
       'ENGINE_FAILED',
-      `the ${this.device} process to run until the end`,
-      this.closing ? 'that it was closed' : oneLine(`that process ${this.pid} ${how} ${this.stderrTail}`),
+      `the ${this.device} process to keep running`,
+      this.closing ? 'a closed engine' : oneLine(`that process ${this.pid} ${how} ${this.stderrTail}`),
       this.closing
-        ? 'do not use a closed engine'
+        ? 'do not use an engine after closing it'
         : 'run again, with a smaller --size, --n or --buckets if memory is short',
     );
-    for (const { reject } of this.pending.values()) reject(this.failure);
+    for (const { reject } of this.pending.values()) reject(this.error);
     this.pending.clear();
   }
 }

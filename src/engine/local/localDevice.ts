@@ -1,43 +1,46 @@
+import { Mutex } from 'async-mutex';
 import { SrdsError } from '../../errors.js';
-import type { Tensor } from '../../tensor/tensor.js';
-import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
-import type { Batch, BatchResult, ConditioningId, Evaluation } from '../engine.js';
-import { deviceName } from '../device.js';
 import { brokenGraph } from '../../onnx/brokenGraph.js';
-import { CONTENTS, type SharedChannel } from './sharedChannel.js';
+import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
+import type { Tensor } from '../../tensor/tensor.js';
+import { deviceName } from '../device.js';
+import type { Batch, BatchResult, ConditioningId } from '../engine.js';
 import { DeviceProcess } from './deviceProcess.js';
-import type { ProcessSettings, Reply, WireBatch } from './protocol.js';
+import type { ProcessSettings, Reply } from './protocol.js';
+import type { SharedChannel } from './sharedChannel.js';
+import { readOutputs, rowsOf, writeBatch } from './wireBatch.js';
 
-/** Processes in a row that may die without having run a batch. */
+/** Successive processes that may die without having run a batch. */
 const MAX_DEATHS = 3;
 
-/** Opening a bucket counts for so many batches that wait. */
+/** Opening a bucket counts as so many pending batches. */
 const OPENING_LOAD = 100;
 
-/** What a process that takes another's place must know. */
-export interface State {
+/** What a replacement process needs to know. */
+export interface EngineState {
   readonly files: Readonly<Record<string, GraphFile>>;
-  /** Names of the graphs that are loaded. */
+  /** The loaded graphs, by name. */
   readonly loaded: ReadonlyMap<string, GraphInfo>;
   readonly registered: ReadonlyMap<ConditioningId, Readonly<Record<string, Tensor>>>;
 }
 
-/** A device that outlives its process: one that dies is replaced, and what it was doing is done again. */
+/** A device that outlives its process: a process that dies is replaced, and its batch runs again. */
 export class LocalDevice {
   readonly name: string;
   private process: DeviceProcess;
   private buckets: readonly number[];
-  private turn: Promise<unknown> = Promise.resolve();
-  private waiting = 0;
+  /** The channel holds one batch at a time. */
+  private readonly mutex = new Mutex();
+  private pending = 0;
   private openings = 0;
   private deaths = 0;
-  /** Buckets that its process has opened or is about to. */
-  private readonly bucketsOpen = new Set<string>();
+  /** Keys of the buckets that the process has opened or is about to open. */
+  private readonly openBuckets = new Set<string>();
   private closed = false;
 
   constructor(
     private readonly settings: Omit<ProcessSettings, 'channel'>,
-    private readonly state: State,
+    private readonly state: EngineState,
     private readonly onWarning: (message: string) => void,
     name = deviceName(settings.device),
   ) {
@@ -50,86 +53,72 @@ export class LocalDevice {
     return this.process.pid;
   }
 
-  /** Batches that wait or run here; of a device that opens a bucket, which takes a second, more, and of one that is lost most. */
+  /** Pending and running batches; opening a bucket, which takes a second, counts as many. Infinite for a lost device. */
   get load(): number {
-    return this.lost ? Infinity : this.waiting + OPENING_LOAD * this.openings;
+    return this.lost ? Infinity : this.pending + OPENING_LOAD * this.openings;
   }
 
-  /** Whether it has been given up. */
+  /** Whether the device is closed, or its processes died too often. */
   get lost(): boolean {
     return this.closed || this.deaths >= MAX_DEATHS;
   }
 
-  /** Sizes of its batches; none where any will do. */
+  /** Batch sizes in rows, ascending; empty if any size will do. */
   get batchSizes(): readonly number[] {
     return this.buckets;
   }
 
   /** @throws SrdsError MODEL_INVALID, ENGINE_FAILED */
   async loadGraphs(names: readonly string[]): Promise<Readonly<Record<string, GraphInfo>>> {
-    await this.revive();
+    await this.restartIfDead();
     return this.open(names);
   }
 
   async unload(graphs: readonly string[]): Promise<void> {
-    this.bucketsOpen.clear();
-    await this.process.ask({ kind: 'unload', graphs });
+    this.openBuckets.clear();
+    await this.process.request({ kind: 'unload', graphs });
   }
 
   register(id: ConditioningId, inputs: Readonly<Record<string, Tensor>>): void {
-    this.process.tell({ kind: 'register', id, inputs });
+    this.process.notify({ kind: 'register', id, inputs });
   }
 
   release(id: ConditioningId): void {
-    this.process.tell({ kind: 'release', id });
+    this.process.notify({ kind: 'release', id });
   }
 
   /**
    * Runs a batch, again if the process dies meanwhile and the batch is still wanted.
-   * @throws SrdsError ENGINE_FAILED if it cannot be run, or if process after process dies
+   * @throws SrdsError ENGINE_FAILED if the batch cannot run, or if process after process dies
    */
   run(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
-    this.waiting++;
-    return this.inTurn(batch, isWanted).finally(() => this.waiting--);
+    this.pending++;
+    return this.runInTurn(batch, isWanted).finally(() => this.pending--);
   }
 
-  /** Whether a batch's bucket is open, or about to be; where there are no buckets, it is. */
+  /** Whether the bucket of a batch is open or about to be; always true without buckets. */
   hasBucketFor(batch: Batch): boolean {
-    return this.buckets.length === 0 || this.bucketsOpen.has(this.bucketKey(batch));
+    return this.buckets.length === 0 || this.openBuckets.has(this.bucketKey(batch));
   }
 
   /** Runs the first batch of a bucket. @throws SrdsError as `run` does */
   async openBucket(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
     const bucket = this.bucketKey(batch);
-    this.bucketsOpen.add(bucket);
+    this.openBuckets.add(bucket);
     this.openings++;
     try {
-      return await this.inTurn(batch, isWanted);
+      return await this.runInTurn(batch, isWanted);
     } catch (error) {
-      this.bucketsOpen.delete(bucket);
+      this.openBuckets.delete(bucket);
       throw error;
     } finally {
       this.openings--;
     }
   }
 
-  private inTurn(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
-    // The channel holds one batch.
-    const result = this.turn.then(() => this.attempt(batch, isWanted));
-    this.turn = result.catch(() => undefined);
-    return result;
-  }
-
-  private bucketKey(batch: Batch): string {
-    const [{ graph, output, inputs }] = batch;
-    const rows = batch.reduce((sum, { conditioning }) => sum + (conditioning?.length ?? 1), 0);
-    const bucket = this.buckets.find((size) => size >= rows) ?? this.buckets.at(-1);
-    return JSON.stringify([graph, output, bucket, Object.values(inputs).map(({ dims }) => dims)]);
-  }
-
-  /** When the batches that wait or run now have ended. */
+  /** Resolves when the batches that are pending or running now have ended. */
   async idle(): Promise<void> {
-    await this.turn;
+    await this.mutex.runExclusive(() => undefined);
   }
 
   async close(): Promise<void> {
@@ -137,46 +126,58 @@ export class LocalDevice {
     await this.process.close();
   }
 
+  private runInTurn(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
+    return this.mutex.runExclusive(() => this.attempt(batch, isWanted));
+  }
+
+  private bucketKey(batch: Batch): string {
+    const [{ graph, output, inputs }] = batch;
+    const rows = batch.reduce((sum, evaluation) => sum + rowsOf(evaluation), 0);
+    const bucket = this.buckets.find((size) => size >= rows) ?? this.buckets.at(-1);
+    return JSON.stringify([graph, output, bucket, Object.values(inputs).map(({ dims }) => dims)]);
+  }
+
   private async attempt(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
     for (;;) {
       try {
-        await this.revive();
+        await this.restartIfDead();
         const { process } = this;
-        const { wire, end } = put(batch, process.channel);
+        const { wire, end } = writeBatch(batch, process.channel);
         const reply = await process.run(wire, end);
         this.deaths = 0;
-        return this.received(reply, batch, process.channel);
+        return this.resultOf(reply, batch, process.channel);
       } catch (error) {
-        if (!this.process.death || this.lost) throw error;
-        if (++this.deaths >= MAX_DEATHS) throw this.givenUp(this.process.death);
-        if (!isWanted()) throw this.process.death;
+        if (!this.process.failure || this.lost) throw error;
+        if (++this.deaths >= MAX_DEATHS) throw this.tooManyDeaths(this.process.failure);
+        if (!isWanted()) throw this.process.failure;
       }
     }
   }
 
-  private givenUp({ found }: SrdsError): SrdsError {
+  private tooManyDeaths({ found }: SrdsError): SrdsError {
     const remedy = 'run again, with a smaller --size, --n or --buckets if memory is short, or on another --device';
-    const last = `${MAX_DEATHS} that died one after the other, the last: ${found}`;
-    return new SrdsError('ENGINE_FAILED', `a process on ${this.name} that lives`, last, remedy);
+    const all = `${MAX_DEATHS} that died one after the other, the last: ${found}`;
+    return new SrdsError('ENGINE_FAILED', `a process on ${this.name} that stays alive`, all, remedy);
   }
 
-  /** Puts a process in the place of one that is dead. */
-  private async revive(): Promise<void> {
-    if (!this.process.death) return;
-    if (this.lost) throw this.process.death;
-    this.onWarning(`the ${this.name} process failed, found ${this.process.death.found}; another takes its place`);
+  /** Replaces a dead process. */
+  private async restartIfDead(): Promise<void> {
+    const { failure } = this.process;
+    if (!failure) return;
+    if (this.lost) throw failure;
+    this.onWarning(`the ${this.name} process failed, found ${failure.found}; another takes its place`);
     this.process = new DeviceProcess(this.settings);
-    this.bucketsOpen.clear();
+    this.openBuckets.clear();
     await this.open([...this.state.loaded.keys()]);
     for (const [id, inputs] of this.state.registered) this.register(id, inputs);
   }
 
   private async open(names: readonly string[]): Promise<Readonly<Record<string, GraphInfo>>> {
     const graphs = Object.fromEntries(names.map((name) => [name, this.state.files[name]]));
-    return loadedOf(await this.process.ask({ kind: 'load', graphs }), graphs);
+    return loadedGraphs(await this.process.request({ kind: 'load', graphs }), graphs);
   }
 
-  private received(reply: Reply, batch: Batch, channel: SharedChannel): BatchResult {
+  private resultOf(reply: Reply, batch: Batch, channel: SharedChannel): BatchResult {
     if (reply.kind !== 'done') {
       throw new SrdsError(
         'ENGINE_FAILED',
@@ -187,68 +188,18 @@ export class LocalDevice {
     }
     if (reply.buckets) {
       this.buckets = reply.buckets;
-      this.bucketsOpen.clear();
+      this.openBuckets.clear();
+      const largest = this.buckets.at(-1);
       this.onWarning(
-        `${this.name} has no memory for larger batches than ${this.buckets.at(-1)} rows; it goes on with those`,
+        `${this.name} has no memory for batches of more than ${largest} rows; it goes on with smaller ones`,
       );
     }
-    const outputs = batch.map((evaluation) => Array.from({ length: rowsOf(evaluation) }, () => unwritten(reply.size)));
-    channel.read(outputs.flat(), CONTENTS);
+    const outputs = readOutputs(batch, reply.size, channel);
     return { outputs, seconds: reply.seconds, rows: reply.rows, device: this.name };
   }
 }
 
-/** Numbers that are about to be overwritten: zeros first would take as long again. */
-function unwritten(length: number): Float32Array {
-  return new Float32Array(Buffer.allocUnsafeSlow(length * Float32Array.BYTES_PER_ELEMENT).buffer);
-}
-
-/** Rows that come back for an evaluation. */
-function rowsOf({ conditioning, combine, sums }: Evaluation): number {
-  return sums?.weights.length ?? (combine === undefined ? (conditioning?.length ?? 1) : 1);
-}
-
-/** Puts a batch's tensors into the channel. @throws SrdsError ENGINE_FAILED if they differ in shape, or their factors are no numbers */
-function put(batch: Batch, channel: SharedChannel): { readonly wire: WireBatch; readonly end: number } {
-  batch.forEach(checkFactors);
-  let end = CONTENTS;
-  const inputs = Object.entries(batch[0].inputs).map(([name, { type, dims }]) => {
-    const at = end;
-    const shape = dims.join();
-    const rows = batch.map(({ inputs }) => {
-      const tensor = (inputs as Readonly<Partial<Record<string, Tensor>>>)[name];
-      if (tensor?.type !== type || tensor.dims.join() !== shape) throw differ(name);
-      return tensor.data;
-    });
-    end = channel.write(rows, at);
-    return { name, type, dims, at };
-  });
-  const [{ graph, output }] = batch;
-  const wire: WireBatch = {
-    graph,
-    output,
-    inputs,
-    conditioning: batch.map(({ conditioning }) => conditioning ?? null),
-    combine: batch.map(({ combine }) => combine ?? null),
-    sums: batch.map(({ sums }) => sums ?? null),
-  };
-  return { wire, end };
-}
-
-/** Letters have no words for others. */
-function checkFactors({ combine = 0, sums }: Evaluation): void {
-  const strange = [combine, ...(sums?.weights.flat() ?? [])].find((factor) => !Number.isFinite(factor));
-  if (strange === undefined) return;
-  const remedy = 'check the guidance scale, and the betas in scheduler_config.json';
-  throw new SrdsError('ENGINE_FAILED', 'finite factors of an evaluation', String(strange), remedy);
-}
-
-function differ(name: string): SrdsError {
-  const expected = 'evaluations of a batch that are alike';
-  return new SrdsError('ENGINE_FAILED', expected, `rows of ${name} differ in shape`, 'report this as a defect');
-}
-
-function loadedOf(reply: Reply, files: Readonly<Record<string, GraphFile>>): Readonly<Record<string, GraphInfo>> {
+function loadedGraphs(reply: Reply, files: Readonly<Record<string, GraphFile>>): Readonly<Record<string, GraphInfo>> {
   if (reply.kind === 'loaded') return reply.graphs;
   const [file, why] = reply.kind === 'unloadable' ? [files[reply.graph].path, reply.message] : ['a graph', reply.kind];
   throw brokenGraph(file, why);

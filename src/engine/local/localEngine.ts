@@ -1,57 +1,58 @@
 import { availableParallelism } from 'node:os';
+import { Mutex } from 'async-mutex';
 import { SrdsError, wholeNumber } from '../../errors.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { CPU, deviceName, type Device } from '../device.js';
 import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
 import type { Batch, BatchResult, ConditioningId, Engine } from '../engine.js';
-import { LocalDevice } from './localDevice.js';
+import { LocalDevice, type EngineState } from './localDevice.js';
 
-/** On a CPU rows of a batch take turns: a few hide the cost of a call, more only delay what is urgent. */
+/** A CPU computes the rows of a batch one after the other: a few hide the cost of a call, more only delay urgent ones. */
 const MAX_CPU_ROWS = 8;
 const MAX_WORKERS = 64;
 const MAX_THREADS = 1024;
 const MAX_BUCKET = 4096;
 
-/** Sizes of batches that GPUs keep sessions for, in rows, where nothing is known of the model on the GPU. */
+/** Batch sizes, in rows, that GPUs keep sessions for by default. */
 export const DEFAULT_BUCKETS: readonly number[] = [1, 2, 8, 16, 24, 32, 48, 64, 96, 128];
 
-/** How to run on the devices of this machine. */
+/** Options of a local engine. */
 export interface LocalEngineOptions {
-  /** Work together, each in a process of its own; default: the CPU. */
+  /** Devices that share the work, each in a process of its own; default: the CPU. */
   readonly devices?: readonly Device[] | undefined;
-  /** Threads of each process on the CPU; default: all processors, shared among the processes. */
+  /** Threads of each process on the CPU; default: the number of processors divided by the number of processes. */
   readonly threads?: number | undefined;
   /** Processes on the CPU, each with its copy of the graphs; default 1. */
   readonly workers?: number | undefined;
   /**
-   * Sizes of batches that sessions are kept for, in rows; a batch is filled up to the next. Results are reproducible for
-   * a size: another one computes with other kernels. Default: `DEFAULT_LANES` on GPUs, none on the CPU, where any size will do.
+   * Batch sizes to keep sessions for, in rows; a batch is padded to the next. Results are reproducible for one size, since
+   * another size uses other kernels. Default: `DEFAULT_BUCKETS` on GPUs, none on the CPU, where any size will do.
    */
   readonly buckets?: readonly number[] | undefined;
-  /** Whether graphs that have buckets are written as GPUs run them best (default), or run as they were exported. */
+  /** Whether graphs with buckets are rewritten into faster operators (default), or run as exported. */
   readonly fused?: boolean | undefined;
-  /** Graphs to load at once; default: all. */
+  /** Graphs to load when the engine opens; default: all. */
   readonly graphs?: readonly string[] | undefined;
-  /** Told when a process is replaced or a device goes on with smaller batches. */
+  /** Called when a process is replaced or a device continues with smaller batches. */
   readonly onWarning?: ((message: string) => void) | undefined;
-  /** Gives up opening; an engine that is open pays no heed to it. */
+  /** Cancels opening; an open engine ignores it. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * ONNX Runtime on the devices of this machine, each in a process of its own. On the CPU batches are bitwise equal to single
- * rows; on GPUs that holds for each size of batch.
+ * ONNX Runtime on the devices of this machine, each in a process of its own. On the CPU a row of a batch is bitwise equal to
+ * the same row alone; on GPUs this holds within one batch size.
  */
 export class LocalEngine implements Engine {
   readonly device: string;
   private registrations = 0;
   private readonly loaded = new Map<string, GraphInfo>();
   private readonly registered = new Map<ConditioningId, Readonly<Record<string, Tensor>>>();
-  /** Those that have not been released. */
+  /** Registered inputs that have not been released. */
   private readonly usable = new Set<ConditioningId>();
   private readonly devices: readonly LocalDevice[];
-  /** Of graphs that are being loaded or freed: one at a time. */
-  private changes: Promise<void> = Promise.resolve();
+  /** Loads and frees graphs one call at a time. */
+  private readonly changes = new Mutex();
 
   private constructor(files: Readonly<Record<string, GraphFile>>, options: LocalEngineOptions) {
     const { devices = [CPU], fused = true, onWarning = () => undefined } = options;
@@ -61,7 +62,7 @@ export class LocalEngine implements Engine {
     const buckets = options.buckets && checkBuckets(options.buckets);
     if (devices.length === 0)
       throw new SrdsError('INVALID_OPTION', 'a device', 'none', 'give cpu if there is no other');
-    const state = { files, loaded: this.loaded, registered: this.registered };
+    const state: EngineState = { files, loaded: this.loaded, registered: this.registered };
     this.device = devices.map(deviceName).join(',');
     this.devices = devices.flatMap((device) =>
       device.kind === 'cpu'
@@ -74,8 +75,8 @@ export class LocalEngine implements Engine {
   }
 
   /**
-   * @param files each graph's file, by the name that evaluations will use
-   * @throws SrdsError INVALID_OPTION, or MODEL_INVALID if a file is no graph that ONNX Runtime can run
+   * @param files the graphs' files, by the names that evaluations refer to
+   * @throws SrdsError INVALID_OPTION; MODEL_INVALID if ONNX Runtime cannot run a file
    */
   static async open(
     files: Readonly<Record<string, GraphFile>>,
@@ -83,8 +84,8 @@ export class LocalEngine implements Engine {
   ): Promise<LocalEngine> {
     options.signal?.throwIfAborted();
     const engine = new LocalEngine(files, options);
-    const giveUp = () => void engine.close();
-    options.signal?.addEventListener('abort', giveUp);
+    const cancel = () => void engine.close();
+    options.signal?.addEventListener('abort', cancel);
     try {
       await engine.load(options.graphs ?? Object.keys(files));
       options.signal?.throwIfAborted();
@@ -94,7 +95,7 @@ export class LocalEngine implements Engine {
       options.signal?.throwIfAborted();
       throw error;
     } finally {
-      options.signal?.removeEventListener('abort', giveUp);
+      options.signal?.removeEventListener('abort', cancel);
     }
   }
 
@@ -114,18 +115,18 @@ export class LocalEngine implements Engine {
     return this.alive.map(({ batchSizes }) => batchSizes).find(({ length }) => length > 0) ?? [];
   }
 
-  /** Process ids, for those who supervise. */
+  /** Ids of the device processes, for monitoring. */
   get pids(): number[] {
     return this.devices.flatMap(({ pid }) => (pid === undefined ? [] : [pid]));
   }
 
   load(names: readonly string[]): Promise<void> {
-    return this.change(async () => {
+    return this.changes.runExclusive(async () => {
       const missing = names.filter((name) => !this.loaded.has(name));
       if (missing.length === 0) return;
-      const answers = this.alive.map((device) => device.loadGraphs(missing));
-      await Promise.allSettled(answers);
-      const [first] = await Promise.all(answers).catch(async (error: unknown) => {
+      const replies = this.alive.map((device) => device.loadGraphs(missing));
+      await Promise.allSettled(replies);
+      const [first] = await Promise.all(replies).catch(async (error: unknown) => {
         await this.free(missing);
         throw error;
       });
@@ -134,21 +135,15 @@ export class LocalEngine implements Engine {
   }
 
   unload(names: readonly string[]): Promise<void> {
-    return this.change(async () => {
+    return this.changes.runExclusive(async () => {
       for (const name of names) this.loaded.delete(name);
       if (names.length > 0) await this.free(names);
     });
   }
 
-  /** A process that is gone has freed all. */
+  /** Frees graphs on all devices. Failures do not matter: a dead process has freed everything. */
   private async free(graphs: readonly string[]): Promise<void> {
     await Promise.allSettled(this.devices.map((device) => device.unload(graphs)));
-  }
-
-  private change(make: () => Promise<void>): Promise<void> {
-    const changed = this.changes.then(make);
-    this.changes = changed.catch(() => undefined);
-    return changed;
   }
 
   register(inputs: Readonly<Record<string, Tensor>>): ConditioningId {
@@ -161,7 +156,7 @@ export class LocalEngine implements Engine {
 
   release(id: ConditioningId): void {
     this.usable.delete(id);
-    // Batches that were asked for before may use it, on a process that takes another's place too.
+    // Earlier batches may still use it, also in a replacement process.
     void Promise.all(this.devices.map((device) => device.idle())).then(() => {
       this.registered.delete(id);
       for (const device of this.devices) device.release(id);
@@ -169,21 +164,21 @@ export class LocalEngine implements Engine {
   }
 
   async run(batch: Batch, isWanted = () => true): Promise<BatchResult> {
-    const gone = batch.flatMap(({ conditioning = [] }) => conditioning).find((id) => !this.usable.has(id));
-    if (gone !== undefined)
-      throw new SrdsError('ENGINE_FAILED', 'conditioning that is registered', gone, 'report this as a defect');
+    const unknown = batch.flatMap(({ conditioning = [] }) => conditioning).find((id) => !this.usable.has(id));
+    if (unknown !== undefined)
+      throw new SrdsError('ENGINE_FAILED', 'registered conditioning', unknown, 'report this as a defect');
     for (;;) {
-      const idlest = this.devices.reduce((best, device) => (device.load < best.load ? device : best));
+      const leastLoaded = this.devices.reduce((best, device) => (device.load < best.load ? device : best));
       try {
-        return await this.runOn(idlest, batch, isWanted);
+        return await this.runOn(leastLoaded, batch, isWanted);
       } catch (error) {
-        // Another device takes over from one that is lost.
-        if (!idlest.lost || this.alive.length === 0 || !isWanted()) throw error;
+        // Another device takes over from a lost one.
+        if (!leastLoaded.lost || this.alive.length === 0 || !isWanted()) throw error;
       }
     }
   }
 
-  /** To open a bucket takes a second: once one device has, the others do, before they need it in a hurry. */
+  /** Runs a batch on a device. Once one device has opened a bucket, which takes a second, the others open it in the background. */
   private async runOn(device: LocalDevice, batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
     if (this.devices.length === 1 || device.hasBucketFor(batch)) return device.run(batch, isWanted);
     const result = await device.openBucket(batch, isWanted);
@@ -203,7 +198,7 @@ export class LocalEngine implements Engine {
 }
 
 function checkBuckets(buckets: readonly number[]): readonly number[] {
-  if (buckets.length === 0) throw new SrdsError('INVALID_OPTION', 'a size of batch', 'none', 'give one, such as 2');
-  for (const bucket of buckets) wholeNumber('a size of batch in rows', bucket, 1, MAX_BUCKET);
+  if (buckets.length === 0) throw new SrdsError('INVALID_OPTION', 'a batch size', 'none', 'give one, such as 2');
+  for (const bucket of buckets) wholeNumber('a batch size in rows', bucket, 1, MAX_BUCKET);
   return [...new Set(buckets)].sort((a, b) => a - b);
 }

@@ -24,7 +24,7 @@ export async function probe(device: Device): Promise<Probe> {
   }
   const process = new DeviceProcess({ device, threads: 1, buckets: [], fused: false });
   try {
-    const reply = await process.ask({ kind: 'probe' });
+    const reply = await process.request({ kind: 'probe' });
     if (reply.kind === 'works') return { device };
     return { device, problem: await explain(device, reply.kind === 'failed' ? reply.message : reply.kind) };
   } catch (error) {

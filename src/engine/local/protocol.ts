@@ -1,86 +1,83 @@
 import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
-import type { ConditioningId, Sums } from '../engine.js';
-import type { Device } from '../device.js';
 import type { ElementType, Tensor } from '../../tensor/tensor.js';
+import type { Device } from '../device.js';
+import type { ConditioningId } from '../engine.js';
 
-/** What a device process is told when it starts. */
+/** Settings of a device process, given when it starts. */
 export interface ProcessSettings {
   readonly device: Device;
   /** Threads on the CPU. */
   readonly threads: number;
-  /** Sizes of batches that it keeps sessions for, ascending; none on a CPU, where any size will do. */
+  /** Batch sizes that the process keeps sessions for, in rows, ascending; empty on a CPU, where any size will do. */
   readonly buckets: readonly number[];
-  /** Whether graphs that have buckets are written as GPUs run them best. */
+  /** Whether graphs with buckets are rewritten into the operators that are fastest on a GPU. */
   readonly fused: boolean;
-  /** Path of the channel. */
+  /** Path of the shared channel. */
   readonly channel: string;
 }
 
-/** An input of all evaluations of a batch, one after the other in the channel. */
+/** One input of all evaluations of a batch, stored contiguously in the channel. */
 export interface WireInput {
   readonly name: string;
   readonly type: ElementType;
-  /** Of one evaluation, without batch axis. */
+  /** Shape for one evaluation, without the batch axis. */
   readonly dims: readonly number[];
-  /** Where it begins, in bytes. */
+  /** Position of the first element, in bytes. */
   readonly at: number;
 }
 
-/** A batch, its tensors in the channel. */
+/** A batch whose tensors are in the channel. */
 export interface WireBatch {
   readonly graph: string;
   readonly output: string;
   readonly inputs: readonly WireInput[];
-  /** Of each evaluation: the registered inputs of its rows; null: one row, with no others. */
+  /** The registered inputs of each evaluation's rows; null: one row without registered inputs. */
   readonly conditioning: readonly (readonly ConditioningId[] | null)[];
-  /** Of each evaluation: how its two rows are combined; null: they are not. */
-  readonly combine: readonly (number | null)[];
-  /** Of each evaluation: what it asks for in the output's place; null: the output. */
-  readonly sums: readonly (Sums | null)[];
 }
 
-/** Parent to device process: what has a reply. */
+/** Engine to device process: a message with a reply. */
 export type Request =
   | { readonly kind: 'load'; readonly graphs: Readonly<Record<string, GraphFile>> }
   | { readonly kind: 'unload'; readonly graphs: readonly string[] }
-  /** Whether the device works at all. */
+  /** Asks whether the device works at all. */
   | { readonly kind: 'probe' };
 
-/** Parent to device process, by the channel: a batch to be run. */
+/** Engine to device process, over the channel: run a batch. */
 export interface RunBatch {
   readonly batch: WireBatch;
-  /** Notices that were sent before: they come another way and may be late. */
-  readonly notices: number;
+  /** Notifications sent before this message. They use another transport, so they may arrive later. */
+  readonly notifications: number;
 }
 
-/** Parent to device process: what has no reply. */
+/** Engine to device process: a message without a reply. */
 export type Notification =
   | { readonly kind: 'register'; readonly id: ConditioningId; readonly inputs: Readonly<Record<string, Tensor>> }
   | { readonly kind: 'release'; readonly id: ConditioningId };
 
-/** Device process to parent. */
+/** Device process to engine. */
 export type Reply =
   | { readonly kind: 'loaded'; readonly graphs: Readonly<Record<string, GraphInfo>> }
   | { readonly kind: 'unloaded' }
   | { readonly kind: 'works' }
   | { readonly kind: 'unloadable'; readonly graph: string; readonly message: string }
-  /** The rows of the output are where the channel's contents begin, float32. */
+  /** The output rows, float32, are at the start of the channel's content. */
   | {
       readonly kind: 'done';
-      /** Numbers in a row of the output. */
+      /** Elements of an output row. */
       readonly size: number;
+      /** Seconds inside the network. */
       readonly seconds: number;
-      /** Rows that were run, padding included. */
+      /** Rows that ran, padding included. */
       readonly rows: number;
-      /** Buckets that are left, if memory did not suffice for one. */
+      /** The remaining buckets, if memory was too small for one. */
       readonly buckets?: readonly number[] | undefined;
     }
   | { readonly kind: 'failed'; readonly message: string };
 
-/** That there is a letter in the channel, for a side that sleeps. */
+/** Wakes a side that sleeps: a message is in the channel. */
 export interface Wake {
-  readonly kind: 'knock';
+  readonly kind: 'wake';
 }
 
-/** A message with the number of its question: an answer that fails may overtake others. */
+/** A message with the number of its request. Replies may arrive out of order. */
 export type Numbered<Message> = Message & { readonly number: number };

@@ -12,92 +12,95 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** Files here are memory, where the system has it. */
+/** A folder whose files are in memory, where the system has one. */
 const SHARED_MEMORY = '/dev/shm';
 
-/** What each side keeps at the start of the file: the number of its last letter, where that is, and whether it sleeps. */
-const LINE = { number: 0, place: 8, asleep: 24, bytes: 64 };
-/** Where tensors begin. */
-export const CONTENTS = 2 * LINE.bytes;
+/**
+ * Each side has a header at the start of the file, with these fields at these offsets, in bytes: the number of its last
+ * message, the position and length of that message, and whether the side sleeps.
+ */
+const HEADER = { number: 0, location: 8, asleep: 24, bytes: 64 };
+/** Where the content begins, in bytes. */
+export const CONTENT_START = 2 * HEADER.bytes;
 
-/** A system call takes no more at a time. */
-const MOST_PIECES = 1024;
+/** The maximum number of buffers in one system call. */
+const MAX_BUFFERS = 1024;
 
 /**
- * A file through which two processes hand each other tensors and letters about them: messages between processes copy them
- * several times over, in small pieces, and make garbage. One letter each way is under way at a time; what it is about is valid
- * until the answer. Who sleeps has to be woken otherwise.
+ * A file that two processes exchange tensors and messages through. Node's messages between processes copy tensors several
+ * times, in small pieces, and create garbage. Each side has at most one unread message. Tensors that a message refers to stay valid
+ * until the reply. A side that sleeps must be woken by other means.
  */
 export class SharedChannel {
   private sent = 0;
+  private received = 0;
   private readonly word = new Float64Array(1);
-  private readonly place = new Float64Array(2);
-  private taken = 0;
+  private readonly location = new Float64Array(2);
 
   private constructor(
     readonly path: string,
     private readonly fd: number,
-    private readonly own: number,
-    private readonly other: number,
+    private readonly ownHeader: number,
+    private readonly otherHeader: number,
   ) {}
 
-  /** A new one, both sides asleep. Its folder goes with `remove`, which may come as soon as the other process has opened it. */
+  /** Creates a channel; both sides start asleep. `remove` deletes its folder, as soon as the other process has opened it. */
   static create(): SharedChannel {
     const path = join(mkdtempSync(join(existsSync(SHARED_MEMORY) ? SHARED_MEMORY : tmpdir(), 'srds-')), 'channel');
-    const channel = new SharedChannel(path, openSync(path, 'w+', 0o600), 0, LINE.bytes);
-    channel.write([new Uint8Array(CONTENTS)], 0);
-    for (const side of [0, LINE.bytes]) channel.put(1, side + LINE.asleep);
+    const channel = new SharedChannel(path, openSync(path, 'w+', 0o600), 0, HEADER.bytes);
+    channel.write([new Uint8Array(CONTENT_START)], 0);
+    for (const header of [0, HEADER.bytes]) channel.putNumber(1, header + HEADER.asleep);
     return channel;
   }
 
-  /** One that the other process has made. */
+  /** Opens a channel that the other process has created. */
   static open(path: string): SharedChannel {
-    return new SharedChannel(path, openSync(path, 'r+'), LINE.bytes, 0);
+    return new SharedChannel(path, openSync(path, 'r+'), HEADER.bytes, 0);
   }
 
-  /** Puts pieces one after the other. @returns the position after them */
-  write(pieces: readonly ArrayBufferView[], position: number): number {
-    return this.transfer(writevSync, writeSync, pieces, position);
+  /** Writes buffers one after the other. @returns the position after them, in bytes */
+  write(buffers: readonly ArrayBufferView[], position: number): number {
+    return this.transfer(writevSync, writeSync, buffers, position);
   }
 
-  /** Fills pieces with what is there, one after the other. */
-  read(pieces: readonly ArrayBufferView[], position: number): void {
-    this.transfer(readvSync, readSync, pieces, position);
+  /** Fills buffers one after the other. @throws Error if the file ends before */
+  read(buffers: readonly ArrayBufferView[], position: number): void {
+    this.transfer(readvSync, readSync, buffers, position);
   }
 
   /**
-   * Sends a letter.
-   * @param letter of what JSON can say, which takes half as long as V8's own way
-   * @param position where it may lie: behind the tensors
-   * @returns whether the other side sleeps, and has to be woken to find it
+   * Sends a message.
+   * @param message a JSON value: JSON takes half as long as V8's serialization
+   * @param position where to write it: after the tensors, in bytes
+   * @returns whether the other side sleeps and must be woken
    */
-  send(letter: unknown, position: number): boolean {
-    const content = Buffer.from(JSON.stringify(letter));
+  send(message: unknown, position: number): boolean {
+    const content = Buffer.from(JSON.stringify(message));
     this.write([content], position);
-    this.place.set([position, content.byteLength]);
-    this.write([this.place], this.own + LINE.place);
-    // The number last: what it announces is there.
-    this.put(++this.sent, this.own + LINE.number);
-    return this.get(this.other + LINE.asleep) === 1;
+    this.location.set([position, content.byteLength]);
+    this.write([this.location], this.ownHeader + HEADER.location);
+    // The number is written last: it publishes the message.
+    this.putNumber(++this.sent, this.ownHeader + HEADER.number);
+    return this.getNumber(this.otherHeader + HEADER.asleep) === 1;
   }
 
-  /** The letter that has come since the last one was taken. */
-  take(): unknown {
-    const number = this.get(this.other + LINE.number);
-    if (number !== this.taken + 1) return undefined;
-    this.taken = number;
-    this.read([this.place], this.other + LINE.place);
-    const content = Buffer.allocUnsafe(this.place[1]);
-    this.read([content], this.place[0]);
+  /** @returns the next message of the other side; undefined if there is none */
+  receive(): unknown {
+    const number = this.getNumber(this.otherHeader + HEADER.number);
+    if (number !== this.received + 1) return undefined;
+    this.received = number;
+    this.read([this.location], this.otherHeader + HEADER.location);
+    const content = Buffer.allocUnsafe(this.location[1]);
+    this.read([content], this.location[0]);
     return JSON.parse(content.toString());
   }
 
-  /** Tells the other side whether it has to wake this one; a letter may have come just before. */
-  sleeps(asleep: boolean): void {
-    this.put(asleep ? 1 : 0, this.own + LINE.asleep);
+  /** Sets whether the other side must wake this one. A message may have arrived just before. */
+  setAsleep(asleep: boolean): void {
+    this.putNumber(asleep ? 1 : 0, this.ownHeader + HEADER.asleep);
   }
 
-  /** Takes the file's name away; those who have it open can go on. */
+  /** Deletes the file's name and folder; processes that have the file open can still use it. */
   remove(): void {
     rmSync(join(this.path, '..'), { recursive: true, force: true });
   }
@@ -106,35 +109,35 @@ export class SharedChannel {
     closeSync(this.fd);
   }
 
-  private put(value: number, position: number): void {
+  private putNumber(value: number, position: number): void {
     this.word[0] = value;
     writeSync(this.fd, this.word, 0, 8, position);
   }
 
-  private get(position: number): number {
+  private getNumber(position: number): number {
     readSync(this.fd, this.word, 0, 8, position);
     return this.word[0];
   }
 
-  /** @returns the position after what was transferred */
+  /** @returns the position after the last buffer */
   private transfer(
     many: typeof writevSync,
-    one: (fd: number, piece: NodeJS.ArrayBufferView, offset: number, length: number, position: number) => number,
-    pieces: readonly ArrayBufferView[],
+    one: (fd: number, buffer: NodeJS.ArrayBufferView, offset: number, length: number, position: number) => number,
+    buffers: readonly ArrayBufferView[],
     position: number,
   ): number {
-    for (let first = 0; first < pieces.length; first += MOST_PIECES) {
-      const part = pieces.slice(first, first + MOST_PIECES) as NodeJS.ArrayBufferView[];
+    for (let first = 0; first < buffers.length; first += MAX_BUFFERS) {
+      const part = buffers.slice(first, first + MAX_BUFFERS) as NodeJS.ArrayBufferView[];
       let done = many(this.fd, part, position);
-      // A call may stop early; what is left goes piece by piece.
-      for (const piece of part) {
-        for (let at = Math.min(done, piece.byteLength); at < piece.byteLength;) {
-          const count = one(this.fd, piece, at, piece.byteLength - at, position + at);
-          if (count === 0) throw new Error('the channel is shorter than it was said to be');
+      // The call may transfer less than requested; the rest follows buffer by buffer.
+      for (const buffer of part) {
+        for (let at = Math.min(done, buffer.byteLength); at < buffer.byteLength;) {
+          const count = one(this.fd, buffer, at, buffer.byteLength - at, position + at);
+          if (count === 0) throw new Error('the shared channel ended before its content did');
           at += count;
         }
-        done = Math.max(0, done - piece.byteLength);
-        position += piece.byteLength;
+        done = Math.max(0, done - buffer.byteLength);
+        position += buffer.byteLength;
       }
     }
     return position;

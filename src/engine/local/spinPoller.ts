@@ -1,51 +1,55 @@
 import type { SharedChannel } from './sharedChannel.js';
 
-/** How long a turn of the event loop is made to last: shorter ones only make more garbage. */
+/** Minimum length of one turn of the event loop, in milliseconds: shorter turns only create more garbage. */
 const TURN_MS = 0.02;
-/** How long it goes on when nothing is due. */
+/** How long polling continues once no message is due, in milliseconds. */
 const LINGER_MS = 1;
 
+/** The part of the channel that a poller uses. */
+type PolledChannel = Pick<SharedChannel, 'receive' | 'setAsleep'>;
+
 /**
- * Watches a channel. An event loop that sleeps takes some tenths of a millisecond to notice a message, and its processor
- * runs slower for a while; a small batch on a GPU takes a few milliseconds. So it can be kept awake, which costs a processor.
+ * Receives the messages of a channel. A sleeping event loop needs some tenths of a millisecond to notice a message, and its
+ * processor runs slower for a while, whereas a small batch on a GPU takes a few milliseconds. So a poller can keep the event
+ * loop busy, which costs a processor.
  */
 export class SpinPoller {
   private until = 0;
-  private going = false;
+  private spinning = false;
   private stopped = false;
 
   /**
-   * @param onLetter given what is found
-   * @param isDue whether a letter may come; else a turn is left to others
+   * @param onMessage called with each message
+   * @param isDue whether a message may arrive; if not, each turn of the event loop polls only once
    */
   constructor(
-    private readonly channel: SharedChannel,
-    private readonly onLetter: (letter: unknown) => void,
+    private readonly channel: PolledChannel,
+    private readonly onMessage: (message: unknown) => void,
     private readonly isDue: () => boolean,
   ) {}
 
-  /** Looks once. @returns whether there was a letter */
+  /** Polls once. @returns whether there was a message */
   poll(): boolean {
     if (this.stopped) return false;
-    const letter = this.channel.take();
-    if (letter === undefined) return false;
-    this.onLetter(letter);
+    const message = this.channel.receive();
+    if (message === undefined) return false;
+    this.onMessage(message);
     return true;
   }
 
-  /** @param milliseconds from now on in which it looks all the time; the longest of all calls holds, or until `end` */
+  /** Polls continuously for so many milliseconds from now, or until `endSoon`. The longest of several calls counts. */
   spin(milliseconds: number): void {
     this.until = Math.max(this.until, performance.now() + milliseconds);
-    if (this.going) return;
-    this.going = true;
-    this.channel.sleeps(false);
+    if (this.spinning) return;
+    this.spinning = true;
+    this.channel.setAsleep(false);
     const turn = (): void => {
       if (this.stopped) return;
       const start = performance.now();
       if (start >= this.until) {
-        this.going = false;
-        this.channel.sleeps(true);
-        // The other side may have sent before it could know.
+        this.spinning = false;
+        this.channel.setAsleep(true);
+        // The other side may have sent a message before it could see that this one sleeps.
         this.poll();
         return;
       }
@@ -56,12 +60,12 @@ export class SpinPoller {
     setImmediate(turn);
   }
 
-  /** Lets the event loop sleep soon: if the next letter is asked for at once, to say so and back takes longer. */
-  end(): void {
+  /** Lets the event loop sleep soon, but not at once: the next request often follows immediately. */
+  endSoon(): void {
     this.until = Math.min(this.until, performance.now() + LINGER_MS);
   }
 
-  /** Never looks again: the channel can be closed. */
+  /** Stops polling for good, so that the channel can be closed. */
   stop(): void {
     this.stopped = true;
   }

@@ -1,49 +1,49 @@
 /**
- * The device process: ONNX Runtime's calls block the thread that makes them, so they have a process of their own.
- * It ends when its parent goes away.
+ * The main module of a device process. ONNX Runtime's calls block the calling thread, so each device has a process of its own.
+ * The process ends when its parent disconnects or ends.
  */
 import { setFlagsFromString } from 'node:v8';
 import { messageOf } from '../../errors.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { GraphInfo } from '../../onnx/graphInfo.js';
 import type { ConditioningId } from '../engine.js';
-import { Graph } from './graph.js';
-import { CONTENTS, SharedChannel } from './sharedChannel.js';
+import { GraphSessions } from './graphSessions.js';
+import { CONTENT_START, SharedChannel } from './sharedChannel.js';
 import { SpinPoller } from './spinPoller.js';
 import { tryProviders } from './providers.js';
 import type { Wake, Notification, Numbered, RunBatch, ProcessSettings, Request, Reply } from './protocol.js';
 
-// Garbage is looked for less often: the parent waits meanwhile, and what is worth it lies outside V8's heap.
+// Collects garbage less often: the parent waits meanwhile, and large data lies outside V8's heap.
 setFlagsFromString('--heap-growing-percent=400');
 
 const settings = JSON.parse(process.argv[2]) as ProcessSettings;
 const channel = SharedChannel.open(settings.channel);
 channel.remove();
 
-/** How long the next batch is waited for without sleep, on GPUs. */
+/** How long to poll for the next batch without sleeping, on GPUs, in milliseconds. */
 const SPIN_MS = 10;
 
 let running = false;
 const poller = new SpinPoller(
   channel,
-  (letter) => follow(letter as Numbered<RunBatch>),
+  (message) => accept(message as Numbered<RunBatch>),
   () => !running,
 );
-const graphs = new Map<string, Graph>();
+const graphs = new Map<string, GraphSessions>();
 const registered = new Map<ConditioningId, Readonly<Record<string, Tensor>>>();
-let notices = 0;
-/** An order that has come before the notices that it needs. */
-let early: Numbered<RunBatch> | undefined;
+let notifications = 0;
+/** A batch that arrived before the notifications that precede it. */
+let deferred: Numbered<RunBatch> | undefined;
 
 async function load(request: Extract<Request, { kind: 'load' }>): Promise<Reply> {
   const loaded: Record<string, GraphInfo> = {};
   for (const [name, file] of Object.entries(request.graphs)) {
     try {
-      const graph = await Graph.open(file, settings);
+      const graph = await GraphSessions.open(file, settings);
       graphs.set(name, graph);
       loaded[name] = graph.info;
     } catch (error) {
-      // All or none: the others would stay in memory and no one would know.
+      // All or none: the parent would not know that the others stay in memory.
       await unload(Object.keys(request.graphs));
       return { kind: 'unloadable', graph: name, message: messageOf(error) };
     }
@@ -59,32 +59,33 @@ async function unload(names: readonly string[]): Promise<Reply> {
   return { kind: 'unloaded' };
 }
 
-/** Runs a batch and sends the reply by the channel. */
+/** Runs a batch and sends the reply over the channel. */
 async function run({ batch, number }: Numbered<RunBatch>): Promise<void> {
-  const reply = (answer: Reply, end: number) => {
-    if (channel.send({ ...answer, number }, end)) process.send?.({ kind: 'knock' } satisfies Wake);
+  const send = (reply: Reply, end: number) => {
+    if (channel.send({ ...reply, number }, end)) process.send?.({ kind: 'wake' } satisfies Wake);
   };
   try {
     const graph = graphs.get(batch.graph);
     if (!graph) throw new Error(`no graph ${batch.graph}`);
     const { end, ...done } = await graph.run(batch, registered, channel);
-    reply({ kind: 'done', ...done }, end);
+    send({ kind: 'done', ...done }, end);
   } catch (error) {
-    reply({ kind: 'failed', message: messageOf(error) }, CONTENTS);
+    send({ kind: 'failed', message: messageOf(error) }, CONTENT_START);
   }
   if (settings.device.kind !== 'cpu') poller.spin(SPIN_MS);
 }
 
-function follow(order: Numbered<RunBatch>): void {
-  early = order.notices > notices ? order : undefined;
-  if (early) return;
+/** Runs a batch, once the notifications that precede it have arrived. */
+function accept(message: Numbered<RunBatch>): void {
+  deferred = message.notifications > notifications ? message : undefined;
+  if (deferred) return;
   running = true;
-  void run(order).finally(() => (running = false));
+  void run(message).finally(() => (running = false));
 }
 
-function noticed(): void {
-  notices++;
-  if (early) follow(early);
+function countNotification(): void {
+  notifications++;
+  if (deferred) accept(deferred);
 }
 
 async function probe(): Promise<Reply> {
@@ -96,28 +97,28 @@ async function probe(): Promise<Reply> {
   }
 }
 
-function answer({ number }: Numbered<Request>, reply: Promise<Reply>): void {
+function respond({ number }: Numbered<Request>, reply: Promise<Reply>): void {
   void reply.then((value) => process.send?.({ ...value, number } satisfies Numbered<Reply>));
 }
 
 process.on('message', (request: Numbered<Request> | Notification | Wake) => {
   switch (request.kind) {
     case 'load':
-      return answer(request, load(request));
+      return respond(request, load(request));
     case 'unload':
-      return answer(request, unload(request.graphs));
+      return respond(request, unload(request.graphs));
     case 'probe':
-      return answer(request, probe());
+      return respond(request, probe());
     case 'register':
       registered.set(request.id, request.inputs);
-      return noticed();
+      return countNotification();
     case 'release':
       registered.delete(request.id);
-      return noticed();
-    case 'knock':
+      return countNotification();
+    case 'wake':
       return void poller.poll();
   }
 });
 process.on('disconnect', () => process.exit());
-// These may reach a whole group of processes; the parent decides what they mean, and this one ends when it does.
+// A terminal sends these to the whole process group. The parent handles them, and this process ends with it.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => undefined);

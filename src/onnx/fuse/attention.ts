@@ -1,6 +1,7 @@
 import type { GraphProto, NodeProto } from 'onnx-buf';
 import { derived, integer, node, real } from '../nodes.js';
-import { GraphView, integerOf, permutation } from './graphView.js';
+import { integerOf, permutation } from './attributes.js';
+import { GraphView } from './graphView.js';
 import { CONTRIB, replaceNodes } from './operators.js';
 
 /**

@@ -1,6 +1,7 @@
 import type { GraphProto, NodeProto } from 'onnx-buf';
 import { derived, integer, node, wholeNumbers } from '../nodes.js';
-import { GraphView, integerOf } from './graphView.js';
+import { integerOf } from './attributes.js';
+import { GraphView } from './graphView.js';
 import { replaceNodes } from './operators.js';
 
 /** Of one input: the query, key and value of a layer are three, and so large that to cut them apart costs what it saves. */

@@ -1,6 +1,7 @@
 import type { GraphProto, NodeProto } from 'onnx-buf';
 import { derived, node, real, wholeNumbers } from '../nodes.js';
-import { GraphView, integerOf } from './graphView.js';
+import { integerOf } from './attributes.js';
+import { GraphView } from './graphView.js';
 import { CONTRIB, replaceNodes } from './operators.js';
 
 /** LayerNormalization's own. */

@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
+import type { SrdsError } from 'srds';
 import { LocalEngine, type Evaluation } from 'srds/engine';
 import { Generator } from 'srds/random';
 import { float32 } from 'srds/tensor';
+import { nextTurn } from '../../support/async.js';
 import { fixture, reference, ROOT } from '../../support/fixtures.js';
 
 /** An evaluation of the bundled UNet at `side` x `side` latents of zeros. */
@@ -76,7 +77,7 @@ test('one evaluation of a network equals torch', async () => {
   }
 });
 
-test('a process that is killed is replaced, what it was told is told again, and its batch is run again', async () => {
+test('a process that is killed is replaced, with its registered inputs, and its batch runs again', async () => {
   for (const workers of [1, 2]) {
     const warnings: string[] = [];
     const engine = await LocalEngine.open(UNET, { workers, onWarning: (message) => warnings.push(message) });
@@ -84,19 +85,19 @@ test('a process that is killed is replaced, what it was told is told again, and 
       const batch = Array<Evaluation>(8).fill(zeros(zeroText(engine)));
       const expected = await engine.run(batch);
       const running = engine.run(batch);
-      await delay(50);
+      await nextTurn();
       const before = engine.pids;
       process.kill(before[0], 'SIGKILL');
       assert.deepEqual((await running).outputs, expected.outputs);
       assert.deepEqual((await Promise.all([engine.run(batch), engine.run(batch)])).at(1)?.outputs, expected.outputs);
       assert.equal(engine.pids.filter((pid) => !before.includes(pid)).length, 1);
       assert.equal(warnings.length, 1);
-      assert.match(warnings[0], /SIGKILL; another takes its place/);
-      // One that nobody waits for any more is not.
-      const inVain = engine.run(batch, () => false);
-      await delay(50);
+      assert.match(warnings[0], /SIGKILL/);
+      // A batch that is no longer wanted is not run again.
+      const unwanted = engine.run(batch, () => false);
+      await nextTurn();
       for (const pid of engine.pids) process.kill(pid, 'SIGKILL');
-      await assert.rejects(inVain, { code: 'ENGINE_FAILED', message: /SIGKILL/ });
+      await assert.rejects(unwanted, { code: 'ENGINE_FAILED', message: /SIGKILL/ });
       assert.deepEqual((await engine.run(batch)).outputs, expected.outputs);
     } finally {
       await engine.close();
@@ -104,7 +105,7 @@ test('a process that is killed is replaced, what it was told is told again, and 
   }
 });
 
-test('three processes that die one after the other are an error, from then on; closing still works', async () => {
+test('three processes that die one after the other are an error from then on; closing still works', async () => {
   const engine = await LocalEngine.open(UNET);
   const batch = Array<Evaluation>(8).fill(zeros(zeroText(engine)));
   const killed = new Set<number>();
@@ -121,7 +122,7 @@ test('three processes that die one after the other are an error, from then on; c
   await engine.close();
 });
 
-test('closing ends a busy process and rejects what it was doing', async () => {
+test('closing ends a busy process and rejects its batch', async () => {
   const engine = await LocalEngine.open(UNET);
   const [pid] = engine.pids;
   const batch = Array<Evaluation>(16).fill(zeros(zeroText(engine)));
@@ -142,7 +143,7 @@ test('an evaluation that the graph cannot run is an error, and the process lives
   }
 });
 
-test('answers reach those who asked, also when one that fails overtakes others', async () => {
+test('replies reach their requests, also when a failure overtakes others', async () => {
   const engine = await LocalEngine.open(UNET);
   try {
     const text = zeroText(engine);
@@ -156,7 +157,7 @@ test('answers reach those who asked, also when one that fails overtakes others',
       alone,
     );
     const short = zeroText(engine, 8);
-    await assert.rejects(engine.run([small(1, text), small(1, short)]), /differ in shape/);
+    await assert.rejects(engine.run([small(1, text), small(1, short)]), { code: 'ENGINE_FAILED', message: /shape/ });
   } finally {
     await engine.close();
   }
@@ -164,5 +165,8 @@ test('answers reach those who asked, also when one that fails overtakes others',
 
 test('a file that is no graph is refused by name', async () => {
   const file = fixture('models/sd15/model_index.json');
-  await assert.rejects(LocalEngine.open({ unet: { path: file } }), (error: Error) => error.message.includes(file));
+  await assert.rejects(LocalEngine.open({ unet: { path: file } }), (error: SrdsError) => {
+    assert.equal(error.code, 'MODEL_INVALID');
+    return error.message.includes(file);
+  });
 });

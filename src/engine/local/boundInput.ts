@@ -1,0 +1,70 @@
+import type { Tensor as OrtTensor } from 'onnxruntime-node';
+import { isShared, type TensorInfo } from '../../onnx/graphInfo.js';
+import { sizeOf } from '../../tensor/tensor.js';
+import type { ConditioningId } from '../engine.js';
+import {
+  allocateData,
+  allocateInput,
+  copyConverted,
+  copyRegistered,
+  type InputData,
+  type Registered,
+  type Row,
+} from './inputData.js';
+import type { WireInput } from './protocol.js';
+import type { SharedChannel } from './sharedChannel.js';
+
+/** One input of a bucket for all its rows. Its memory is reused for every batch. */
+export class BoundInput {
+  readonly tensor: OrtTensor;
+  private readonly data: InputData;
+  /** Elements of a row. */
+  private readonly size: number;
+  /** The registered inputs that each row holds, so that a row that keeps its own is not copied again. */
+  private readonly bound: (ConditioningId | undefined)[] = [];
+
+  /**
+   * @param dims of a row, without the batch axis
+   * @param rows of the bucket
+   */
+  constructor(
+    readonly info: TensorInfo,
+    dims: readonly number[],
+    rows: number,
+  ) {
+    const shape = isShared(info) ? info.dims.map(() => 1) : [rows, ...dims];
+    const { data, tensor } = allocateInput(info.name, info.type, shape);
+    this.data = data;
+    this.tensor = tensor;
+    this.size = sizeOf(dims);
+  }
+
+  /**
+   * Loads the input of each evaluation from the channel into the evaluation's first row, and repeats it in the others.
+   * @param from the first evaluation of the batch that the bucket runs
+   */
+  load(sent: WireInput, from: number, batchRows: readonly Row[], channel: SharedChannel): void {
+    const { info, data, size } = this;
+    const rows = isShared(info) ? batchRows.slice(0, 1) : batchRows;
+    const sameType = sent.type === info.type;
+    const staged = sameType ? data : allocateData(info.name, sent.type, data.length);
+    const repeats = rows.map(({ evaluation }, row) => row > 0 && rows[row - 1].evaluation === evaluation);
+    const pieces = repeats.flatMap((isRepeat, row) =>
+      isRepeat ? [] : [staged.subarray(row * size, (row + 1) * size)],
+    );
+    channel.read(pieces, sent.at + from * size * staged.BYTES_PER_ELEMENT);
+    repeats.forEach((isRepeat, row) => {
+      if (isRepeat) staged.copyWithin(row * size, (row - 1) * size, row * size);
+    });
+    if (!sameType) copyConverted(data, 0, staged);
+  }
+
+  /** Copies the registered input of each row, unless the row holds it already. */
+  bind(rows: readonly Row[], registered: Registered): void {
+    rows.forEach(({ id }, row) => {
+      if (id !== undefined && this.bound[row] === id) return;
+      copyRegistered(this.info.name, id, registered, this.data, row, this.size);
+      this.bound[row] = id;
+    });
+  }
+}

@@ -1,0 +1,191 @@
+import type { InferenceSession } from 'onnxruntime-node';
+import { isShared, type GraphFile, type GraphInfo, type TensorInfo } from '../../onnx/graphInfo.js';
+import { prepareModel, type BucketShape, type PreparedModel } from '../../onnx/prepare.js';
+import { sizeOf } from '../../tensor/tensor.js';
+import { Bucket } from './bucket.js';
+import { rowDims, type Registered } from './inputData.js';
+import type { ProcessSettings, Reply, WireBatch } from './protocol.js';
+import { fileFor, isOutOfMemory, openSession, valuesOf } from './session.js';
+import { CONTENT_START, type SharedChannel } from './sharedChannel.js';
+
+/** The result of a batch. */
+interface BatchOutput extends Omit<Extract<Reply, { kind: 'done' }>, 'kind'> {
+  /** Position after the output rows in the channel, in bytes. */
+  readonly end: number;
+}
+
+/** Buckets that stay open; beyond these the least recently used one is closed. */
+const MAX_BUCKETS = 24;
+
+/** A graph of an ONNX file and the sessions that run it, one for each bucket or one for all batch sizes. */
+export class GraphSessions {
+  readonly info: GraphInfo;
+  /** By key, least recently used first. */
+  private readonly open = new Map<string, Promise<Bucket>>();
+  private buckets: readonly number[];
+
+  private constructor(
+    private readonly prepared: PreparedModel,
+    private readonly settings: ProcessSettings,
+    private readonly evenRows: boolean,
+    /** The session of all buckets, on devices that take batches of any size. */
+    private readonly common: InferenceSession | undefined,
+    /** Whether the file is the variant in half precision. */
+    isHalfFile: boolean,
+    values: Pick<GraphInfo, 'inputs' | 'outputs'>,
+  ) {
+    this.buckets = settings.buckets;
+    const { rewrite, fused } = prepared;
+    const precision = isHalfFile ? 'float16' : prepared.precision;
+    this.info = { inputs: values.inputs, outputs: values.outputs, rewrite, precision, fused };
+  }
+
+  /** Opens an .onnx file. With buckets, sessions are opened for the first batch of each size. @throws Error */
+  static async open(given: GraphFile, settings: ProcessSettings): Promise<GraphSessions> {
+    const file = fileFor(given, settings);
+    const isHalfFile = file.path === given.half;
+    if (settings.buckets.length > 0) {
+      const prepared = await prepareModel(file, settings.fused ? { fusedFor: settings.device.kind } : 'inMemory');
+      if (prepared.values) return new GraphSessions(prepared, settings, false, undefined, isHalfFile, prepared.values);
+    }
+    let prepared = await prepareModel(file, 'given');
+    let session = await openSession(prepared, settings);
+    if (
+      [...session.inputMetadata, ...session.outputMetadata].some((value) => value.isTensor && value.type === 'float16')
+    ) {
+      await session.release();
+      prepared = await prepareModel(file, 'inMemory');
+      session = await openSession(prepared, settings);
+    }
+    return new GraphSessions(prepared, settings, file.evenRows ?? false, session, isHalfFile, valuesOf(session));
+  }
+
+  /** Frees the memory of all sessions. */
+  async close(): Promise<void> {
+    const buckets = [...this.open.values()];
+    this.open.clear();
+    for (const bucket of buckets) await this.closeBucket(await bucket.catch(() => undefined));
+    await this.common?.release();
+  }
+
+  /**
+   * Runs a batch in the smallest bucket that holds it, or in parts if none does, and writes the output to the start of the
+   * channel's content. If memory is too small for a bucket, that one and larger ones are dropped for good.
+   * @throws Error whatever ONNX Runtime reports
+   */
+  async run(batch: WireBatch, registered: Registered, channel: SharedChannel): Promise<BatchOutput> {
+    const rowsOf = batch.conditioning.map((ids) => ids?.length ?? 1);
+    const parts = this.split(rowsOf);
+    // The output replaces the inputs in the channel, unless later parts still need them.
+    const start = parts.length === 1 ? CONTENT_START : endOf(batch);
+    let output: BatchOutput = { size: 0, seconds: 0, rows: 0, end: start };
+    for (const part of parts) {
+      const bucket = await this.bucketFor(sum(rowsOf.slice(...part)), batch, registered);
+      try {
+        const { size, seconds, end } = await bucket.run(batch, part, registered, channel, output.end);
+        output = { size, seconds: output.seconds + seconds, rows: output.rows + bucket.rows, end };
+      } catch (error) {
+        if (!(await this.dropBuckets(bucket.rows, error))) throw error;
+        return { ...(await this.run(batch, registered, channel)), buckets: this.buckets };
+      }
+    }
+    return start === CONTENT_START ? output : { ...output, end: moveToStart(channel, start, output.end) };
+  }
+
+  /** Splits the evaluations of a batch into ranges [from, to) that the largest bucket holds. @param rowsOf each evaluation */
+  private split(rowsOf: readonly number[]): [from: number, to: number][] {
+    const largest = this.buckets.at(-1) ?? Infinity;
+    const parts: [number, number][] = [];
+    let from = 0;
+    let rows = 0;
+    rowsOf.forEach((count, k) => {
+      if (k > from && rows + count > largest) {
+        parts.push([from, k]);
+        [from, rows] = [k, 0];
+      }
+      rows += count;
+    });
+    return [...parts, [from, rowsOf.length]];
+  }
+
+  private async bucketFor(rows: number, batch: WireBatch, registered: Registered): Promise<Bucket> {
+    const size = this.buckets.find((bucket) => bucket >= rows) ?? (this.evenRows ? rows + (rows % 2) : rows);
+    const dims = this.info.inputs.map((info) =>
+      isShared(info) ? info.dims.map(() => 1) : rowDims(info.name, batch, registered),
+    );
+    // A registered input is sent once a batch, not once a row.
+    const isRegistered = (info: TensorInfo) => !isShared(info) && !batch.inputs.some(({ name }) => name === info.name);
+    const canIndex = !this.common && this.prepared.canIndex;
+    const indexed = canIndex ? this.info.inputs.filter(isRegistered).map(({ name }) => name) : [];
+    const key = `${batch.output} ${size} ${dims.join(' ')} ${indexed.join(' ')}`;
+    const known = this.open.get(key);
+    this.open.delete(key);
+    const bucket = known ?? this.openBucket({ rows: size, shapes: this.shapesOf(size, dims), indexed });
+    this.open.set(key, bucket);
+    if (!known) await this.closeOldest();
+    try {
+      return await bucket;
+    } catch (error) {
+      this.open.delete(key);
+      if (!(await this.dropBuckets(size, error))) throw error;
+      return this.bucketFor(Math.min(rows, this.buckets.at(-1) ?? rows), batch, registered);
+    }
+  }
+
+  /** @param dims of the inputs, without the batch axis */
+  private shapesOf(rows: number, dims: readonly (readonly number[])[]): BucketShape['shapes'] {
+    return new Map(
+      this.info.inputs.map((info, k) => [info.name, isShared(info) ? dims[k] : [rows, ...dims[k]]] as const),
+    );
+  }
+
+  private async openBucket(shape: BucketShape): Promise<Bucket> {
+    const session = this.common ?? (await openSession(this.prepared, this.settings, shape));
+    return new Bucket(session, this.info.inputs, shape);
+  }
+
+  private async closeBucket(bucket: Bucket | undefined): Promise<void> {
+    if (!this.common) await bucket?.close();
+  }
+
+  private async closeOldest(): Promise<void> {
+    const [oldest] = this.open;
+    if (this.open.size <= MAX_BUCKETS) return;
+    this.open.delete(oldest[0]);
+    await this.closeBucket(await oldest[1].catch(() => undefined));
+  }
+
+  /**
+   * Drops the buckets of so many rows or more, if the error reports that memory is exhausted.
+   * @returns whether they were dropped and smaller ones remain
+   */
+  private async dropBuckets(rows: number, error: unknown): Promise<boolean> {
+    const smaller = this.buckets.filter((bucket) => bucket < rows);
+    if (smaller.length === 0 || !isOutOfMemory(error)) return false;
+    this.buckets = smaller;
+    for (const [key, bucket] of this.open) {
+      const opened = await bucket.catch(() => undefined);
+      if (opened && opened.rows < rows) continue;
+      this.open.delete(key);
+      await this.closeBucket(opened);
+    }
+    return true;
+  }
+}
+
+/** Position after the inputs of a batch in the channel, in bytes. */
+function endOf({ inputs, conditioning }: WireBatch): number {
+  const ends = inputs.map(({ at, dims, type }) => at + conditioning.length * sizeOf(dims) * (type === 'int64' ? 8 : 4));
+  return Math.max(CONTENT_START, ...ends);
+}
+
+/** Moves bytes to the start of the channel's content. @returns the position after them */
+function moveToStart(channel: SharedChannel, from: number, to: number): number {
+  const data = new Uint8Array(to - from);
+  channel.read([data], from);
+  return channel.write([data], CONTENT_START);
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((a, b) => a + b, 0);
+}

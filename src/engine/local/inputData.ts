@@ -1,0 +1,94 @@
+import { Tensor as OrtTensor } from 'onnxruntime-node';
+import { sizeOf, type ElementType, type Tensor } from '../../tensor/tensor.js';
+import type { ConditioningId } from '../engine.js';
+import type { WireBatch } from './protocol.js';
+
+/** The registered inputs, by id. */
+export type Registered = ReadonlyMap<ConditioningId, Readonly<Record<string, Tensor>>>;
+
+/** The elements of an input that a session accepts. */
+export type InputData = Float32Array | BigInt64Array | Int32Array;
+
+/** An input tensor of a session, and the memory that backs it. */
+export interface InputTensor {
+  readonly data: InputData;
+  readonly tensor: OrtTensor;
+}
+
+/** One row of a batch: the evaluation it belongs to, counted from the first that the bucket runs, and its registered inputs. */
+export interface Row {
+  readonly evaluation: number;
+  readonly id: ConditioningId | undefined;
+}
+
+/**
+ * Allocates an input tensor, filled with zeros.
+ * @throws Error if its type cannot be given
+ */
+export function allocateInput(name: string, type: string, shape: readonly number[]): InputTensor {
+  const data = allocateData(name, type, sizeOf(shape));
+  return { data, tensor: new OrtTensor(type as 'float32', data as Float32Array, shape) };
+}
+
+/** @throws Error if elements of this type cannot be given */
+export function allocateData(name: string, type: string, length: number): InputData {
+  switch (type as ElementType | 'int32') {
+    case 'float32':
+      return new Float32Array(length);
+    case 'int64':
+      return new BigInt64Array(length);
+    case 'int32':
+      return new Int32Array(length);
+    default:
+      throw new Error(`input ${name} is ${type}; only float32, float16, int32 and int64 inputs can be given`);
+  }
+}
+
+/** Copies values, converted to the type of the target: a graph may want integer timesteps, for instance. */
+export function copyConverted(target: InputData, at: number, values: InputData): void {
+  if (target instanceof BigInt64Array) {
+    target.set(values instanceof BigInt64Array ? values : BigInt64Array.from(values, roundToBigInt), at);
+  } else if (values instanceof BigInt64Array) {
+    if (target instanceof Float32Array) throw new Error('a float32 input was given int64 values');
+    target.set(Int32Array.from(values, Number), at);
+  } else {
+    target.set(values, at);
+  }
+}
+
+/**
+ * Copies a registered input into a row.
+ * @param size elements of a row
+ * @throws Error if the input is not registered, or has another size
+ */
+export function copyRegistered(
+  name: string,
+  id: ConditioningId | undefined,
+  registered: Registered,
+  target: InputData,
+  row: number,
+  size: number,
+): void {
+  const tensor = registeredInput(name, id, registered);
+  if (sizeOf(tensor.dims) !== size) throw new Error(`rows of ${name} differ in shape`);
+  copyConverted(target, row * size, tensor.data);
+}
+
+/** @throws Error if the input is not registered */
+export function registeredInput(name: string, id: ConditioningId | undefined, registered: Registered): Tensor {
+  if (id === undefined) throw new Error(`input ${name} was not given`);
+  const inputs = registered.get(id);
+  if (!inputs) throw new Error(`conditioning ${id} is not registered`);
+  if (!(name in inputs)) throw new Error(`input ${name} was not given`);
+  return inputs[name];
+}
+
+/** Shape of an input without its batch axis. @throws Error if the batch does not give the input */
+export function rowDims(name: string, batch: WireBatch, registered: Registered): readonly number[] {
+  const sent = batch.inputs.find((input) => input.name === name);
+  return sent ? sent.dims : registeredInput(name, batch.conditioning[0]?.[0], registered).dims;
+}
+
+function roundToBigInt(value: number): bigint {
+  return BigInt(Math.round(value));
+}
