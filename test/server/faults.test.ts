@@ -4,18 +4,10 @@ import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
-import { createLog, parseConfig, startServer, type RunningServer } from 'srds/server';
-import { assertError, metric, post, SD15, SD21V, startTiny, until } from '../support/server.js';
-
-const servers: RunningServer[] = [];
-after(() => Promise.all(servers.map((server) => server.close())));
-
-async function serve(settings: Parameters<typeof startTiny>[0] = {}): Promise<RunningServer> {
-  const server = await startTiny(settings);
-  servers.push(server);
-  return server;
-}
+import { test } from 'node:test';
+import { createLog, parseConfig, startServer } from 'srds/server';
+import { serve } from '../support/serve.js';
+import { assertError, metric, post, SD15, SD21V, until } from '../support/server.js';
 
 const GENERATE = '/v1/images/generations';
 const { url } = await serve({ maxBody: 1 });
@@ -239,13 +231,13 @@ test('a full queue answers with Retry-After; a deadline ends a longer request', 
   await works(server.url);
 });
 
-test('a model that cannot be loaded is an error of each request; the server continues', async () => {
+test('a model that cannot be loaded is an error of each request; the server continues', async (context) => {
   const folder = mkdtempSync(join(tmpdir(), 'srds-'));
   cpSync(SD15, folder, { recursive: true });
   writeFileSync(join(folder, 'unet/model.onnx'), 'no graph');
   const config = parseConfig([{ name: 'the test', settings: { port: 0, models: [folder], logLevel: 'silent' } }]);
   const server = await startServer(config, { log: createLog('silent'), signal: new AbortController().signal });
-  servers.push(server);
+  context.after(() => server.close());
   for (let k = 0; k < 2; k++) {
     const { status, body } = await post(server.url, GENERATE, { prompt: 'a' });
     assert.equal(status, 500);
