@@ -1,7 +1,8 @@
 import type { Logger } from 'pino';
 import { messageOf, SrdsError, type ErrorCode } from '../errors.js';
+import type { ErrorBody } from './errorBody.js';
 
-/** An answer that is an error: its status and what OpenAI's form of an error has (`{"error": {...}}`). */
+/** An error answer: an HTTP status and the fields of OpenAI's error form (`{"error": {...}}`). */
 export class ApiError extends Error {
   override readonly name = 'ApiError';
 
@@ -9,7 +10,7 @@ export class ApiError extends Error {
     readonly status: number,
     readonly code: string,
     message: string,
-    /** The parameter that is wrong, if it is one. */
+    /** The name of the invalid parameter, if there is one. */
     readonly param: string | null = null,
     readonly headers: Readonly<Record<string, string>> = {},
   ) {
@@ -22,8 +23,8 @@ export class ApiError extends Error {
     return this.status >= 500 ? 'server_error' : 'invalid_request_error';
   }
 
-  /** As OpenAI's clients read it. */
-  get body(): { readonly error: { readonly message: string; type: string; param: string | null; code: string } } {
+  /** The content of the answer, as OpenAI's clients read it. */
+  get body(): ErrorBody {
     return { error: { message: this.message, type: this.type, param: this.param, code: this.code } };
   }
 }
@@ -39,38 +40,42 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
   LISTEN_FAILED: 500,
 };
 
-/** Anything that was thrown as an answer. What is no error of a user's says nothing of the inside. */
+/** The answer to any error. An unexpected error reveals nothing about the server's internals. */
 export function toApiError(thrown: unknown): ApiError {
   if (thrown instanceof ApiError) return thrown;
   if (thrown instanceof SrdsError) return new ApiError(STATUS[thrown.code], thrown.code.toLowerCase(), thrown.message);
-  return new ApiError(500, 'internal_error', 'the server failed; its log says why');
+  return new ApiError(500, 'internal_error', 'the server failed; see its log');
 }
 
-/** A request that lasted too long. */
+/** The error of a request that did not end by its deadline. */
 export function deadlineExceeded(seconds: number): ApiError {
-  return new ApiError(504, 'deadline_exceeded', `expected to be done within ${seconds} s, found no end; ask for less`);
+  return new ApiError(
+    504,
+    'deadline_exceeded',
+    `expected to finish within ${seconds} s, found more work; request less or a later deadline`,
+  );
 }
 
-/** Whoever asked is not there to be answered: this is for the metrics. */
+/** The error of a request whose client left. Nobody reads the answer; the metrics count its status. */
 export function clientGone(): ApiError {
-  return new ApiError(499, 'client_closed_request', 'the client went away');
+  return new ApiError(499, 'client_closed_request', 'the client closed the connection');
 }
 
-/** A server that takes nothing more. */
+/** The error of a request to a server that shuts down. */
 export function shuttingDown(): ApiError {
-  return new ApiError(503, 'shutting_down', 'the server is being shut down; ask again later', null, {
+  return new ApiError(503, 'shutting_down', 'the server is shutting down; retry later', null, {
     'retry-after': '5',
   });
 }
 
-/** What the server is to blame for, with all that is known of it. */
+/** Logs errors that are the server's fault. @param id of the request */
 export function logFailure(log: Logger, id: string, thrown: unknown): void {
   const { status } = toApiError(thrown);
   if (status < 500) return;
-  // A deadline, a server that is ending: nothing is wrong inside.
-  if (thrown instanceof ApiError) return log.warn({ id, status, error: thrown.message }, 'given up');
+  // A passed deadline or a shutdown, not a defect.
+  if (thrown instanceof ApiError) return log.warn({ id, status, error: thrown.message }, 'request given up');
   log.error(
     { id, status, error: messageOf(thrown), stack: thrown instanceof Error ? thrown.stack : undefined },
-    'failed',
+    'request failed',
   );
 }

@@ -1,51 +1,41 @@
-import { randomUUID } from 'node:crypto';
 import { Hono, type Context } from 'hono';
 import { cors } from 'hono/cors';
-import { routePath } from 'hono/route';
+import { methodNotAllowed } from 'hono/method-not-allowed';
+import { requestId, type RequestIdVariables } from 'hono/request-id';
 import { secureHeaders } from 'hono/secure-headers';
 import { ApiError, logFailure, toApiError } from './apiError.js';
-import { ANONYMOUS, authorize, namesLoopback } from './auth.js';
-import { isLoopback } from './config.js';
-import { checked, jsonOf, type Endpoint } from './endpoint.js';
+import { ANONYMOUS, authorize } from './auth.js';
+import { checked, jsonOf } from './content.js';
+import type { Endpoint } from './endpoint.js';
 import { formOf } from './form.js';
-import { openApi } from './openapi.js';
-import { liveEndpoints } from './generateStream.js';
+import { generateStreamEndpoint } from './generateStream.js';
+import { infoEndpoint } from './info.js';
+import { now } from './openai/answers.js';
 import { imageEndpoints } from './openai/images.js';
 import { modelEndpoints } from './openai/models.js';
-import { now } from './openai/answers.js';
+import { openApi } from './openapi.js';
 import { operationEndpoints } from './operations.js';
+import { refuseForeignPages } from './origins.js';
 import { pageRoutes, type PageFile } from './page.js';
+import { requestLog } from './requestLog.js';
 import { sdapiEndpoints } from './sdapi/endpoints.js';
 import type { Services } from './services.js';
 
-const MAX_ID = /^[\w.:-]{1,64}$/;
+const MAX_ID_LENGTH = 64;
 
-/** What is known of a request. */
-interface Variables {
-  readonly id: string;
-}
+export type App = Hono<{ Variables: RequestIdVariables }>;
+type AppContext = Context<{ Variables: RequestIdVariables }>;
 
-export type App = Hono<{ Variables: Variables }>;
-
-/** All routes. @param page files of the web page by their paths */
+/** All routes of the server. @param page the files of the web page by path */
 export function createApp(services: Services, page: ReadonlyMap<string, PageFile>): App {
-  const { config, log, metrics } = services;
+  const { config, log } = services;
   const app: App = new Hono();
-
-  app.use(async (context, next) => {
-    const given = context.req.header('x-request-id') ?? '';
-    const id = MAX_ID.test(given) ? given : randomUUID();
-    context.set('id', id);
-    const start = performance.now();
+  app.use(requestId({ limitLength: MAX_ID_LENGTH }));
+  app.use(requestLog(services));
+  app.use('/files/*', async (context, next) => {
     await next();
-    context.res.headers.set('x-request-id', id);
-    // Pages of clients show these.
-    if (context.req.path.startsWith('/files/')) context.res.headers.set('cross-origin-resource-policy', 'cross-origin');
-    const { method } = context.req;
-    const { status } = context.res;
-    const route = routeOf(context);
-    metrics.requests.inc({ route, status });
-    log.info({ id, method, route, status, ms: Math.round(performance.now() - start) }, 'request');
+    // Clients' pages may show stored images.
+    context.res.headers.set('cross-origin-resource-policy', 'cross-origin');
   });
   app.use(
     secureHeaders({
@@ -67,99 +57,61 @@ export function createApp(services: Services, page: ReadonlyMap<string, PageFile
     const origin = config.corsOrigins.includes('*') ? '*' : [...config.corsOrigins];
     app.use(cors({ origin, allowHeaders: ['authorization', 'content-type'], exposeHeaders: ['x-request-id'] }));
   }
-  app.use(async (context, next) => {
-    // Without keys whoever can connect is served, so a page elsewhere must not be able to.
-    const open = config.apiKeys.length === 0 && isLoopback(config.host);
-    if (open && !namesLoopback(context.req.header('host'))) {
-      throw new ApiError(
-        403,
-        'unknown_host',
-        'expected a request to this machine by its own name, found another; use localhost',
-      );
-    }
-    if (context.req.method === 'POST' && !isWelcome(context.req.header('origin'), context, config.corsOrigins)) {
-      throw new ApiError(
-        403,
-        'unknown_origin',
-        'expected a request of this page or of no page, found one of another origin; see --cors-origin',
-      );
-    }
-    await next();
-  });
+  app.use(refuseForeignPages(config));
+  app.use(methodNotAllowed({ app, onMethodNotAllowed: (context, methods) => wrongMethod(context, methods) }));
 
   const endpoints: Endpoint[] = [
     ...imageEndpoints(services),
     ...modelEndpoints(services, now()),
     ...sdapiEndpoints(services),
-    ...liveEndpoints(services),
+    generateStreamEndpoint(services),
+    infoEndpoint(services),
     ...operationEndpoints(services),
   ];
   for (const one of endpoints) {
     const path = one.path.replace(/\{(\w+)\}/g, ':$1');
-    app.on(one.method.toUpperCase(), path, async (context) => {
-      const key = one.open ? ANONYMOUS : authorize(context.req.header('authorization'), config.apiKeys);
-      const content =
-        one.body &&
-        (one.form ? await formOf(context, one.body, config.maxBodyBytes) : await jsonOf(context, config.maxBodyBytes));
-      const body = one.body && checked(one.body, content);
-      if (config.logPrompts) log.info({ id: context.get('id'), prompt: promptOf(body) }, 'prompt');
-      const base = config.publicUrl ?? new URL(context.req.url).origin;
-      const caller = { id: context.get('id'), key, signal: context.req.raw.signal, base: base.replace(/\/$/, '') };
-      return one.handle(body, caller, context);
-    });
+    app.on(one.method.toUpperCase(), path, (context) => handle(one, services, context));
   }
   const document = openApi(endpoints, config.apiKeys.length > 0);
   app.get('/openapi.json', () => Response.json(document));
-  pageRoutes(app, page);
-
-  const known = endpoints.map(({ path, method }) => ({
-    pattern: new RegExp(`^${path.replace(/\{\w+\}/g, '[^/]+')}$`),
-    method: method.toUpperCase(),
-  }));
+  app.route('/', pageRoutes(page));
   app.notFound((context) => {
-    const method = known.find(({ pattern }) => pattern.test(context.req.path))?.method;
-    const error = method
-      ? new ApiError(
-          405,
-          'method_not_allowed',
-          `expected ${method} ${context.req.path}, found ${context.req.method}`,
-          null,
-          {
-            allow: method,
-          },
-        )
-      : new ApiError(
-          404,
-          'not_found',
-          `expected a route of /openapi.json, found ${context.req.method} ${context.req.path}`,
-        );
-    return errorAnswer(error, context);
+    const found = `${context.req.method} ${context.req.path}`;
+    return errorAnswer(new ApiError(404, 'not_found', `expected a route of /openapi.json, found ${found}`), context);
   });
   app.onError((thrown, context) => {
-    logFailure(log, context.get('id'), thrown);
+    logFailure(log, context.get('requestId'), thrown);
     return errorAnswer(toApiError(thrown), context);
   });
   return app;
 }
 
-/** Whether a page may ask: this server's own, or one of an origin that is allowed. Forms of others need no leave of a browser. */
-function isWelcome(origin: string | undefined, { req }: Context, allowed: readonly string[]): boolean {
-  if (origin === undefined || allowed.includes('*') || allowed.includes(origin)) return true;
-  return URL.canParse(origin) && new URL(origin).host === req.header('host');
+/** Authorizes the client, checks the content and calls an endpoint's handler. */
+async function handle(endpoint: Endpoint, { config, log }: Services, context: AppContext): Promise<Response> {
+  const { apiKeys, maxBodyBytes, publicUrl, logPrompts } = config;
+  const { body: schema, form, open } = endpoint;
+  const id = context.get('requestId');
+  const key = open ? ANONYMOUS : authorize(context.req.header('authorization'), apiKeys);
+  const content = schema && (await (form ? formOf(context, schema, maxBodyBytes) : jsonOf(context, maxBodyBytes)));
+  const body = schema && checked(schema, content);
+  if (logPrompts) log.info({ id, prompt: promptOf(body) }, 'prompt');
+  const base = (publicUrl ?? new URL(context.req.url).origin).replace(/\/$/, '');
+  return endpoint.handle(body, { id, key, signal: context.req.raw.signal, base }, context);
 }
 
-/** In OpenAI's form, or, where web UIs' tools ask, in theirs. */
-export function errorAnswer(error: ApiError, { req }: Context): Response {
+function wrongMethod(context: Context, methods: readonly string[]): Response {
+  const allow = methods.join(', ');
+  const { path, method } = context.req;
+  const message = `expected ${allow} for ${path}, found ${method}; see /openapi.json`;
+  return errorAnswer(new ApiError(405, 'method_not_allowed', message, null, { allow }), context);
+}
+
+/** An error in the form of OpenAI's API, or of the web UIs' API below /sdapi/. */
+function errorAnswer(error: ApiError, { req }: Context): Response {
   const body = req.path.startsWith('/sdapi/')
     ? { error: error.type, detail: error.message, errors: error.message }
     : error.body;
   return Response.json(body, { status: error.status, headers: error.headers });
-}
-
-/** The path as it is registered: names that clients make up would each be counted apart. */
-function routeOf(context: Context): string {
-  const path = routePath(context, -1);
-  return path === '*' || path === '/*' ? 'none' : path;
 }
 
 function promptOf(body: unknown): unknown {

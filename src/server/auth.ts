@@ -1,23 +1,23 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { ApiError } from './apiError.js';
-import { isLoopback } from './config.js';
 
-/** Whose requests they are where no keys are asked for. */
+/** The client's name where no API key is required. */
 export const ANONYMOUS = 'anonymous';
 
 /**
- * Tells who asks, by an `Authorization` header: `Bearer KEY`, or `Basic` with the key as password, as web UIs' tools send it.
- * @returns a name for the key that does not give it away
+ * Identifies a client by its `Authorization` header: `Bearer KEY`, or `Basic` with the key as password, as web UIs' tools send it.
+ * @param keys the valid keys; if there are none, everyone is accepted
+ * @returns a name for the key that does not reveal it
  * @throws ApiError 401
  */
 export function authorize(header: string | undefined, keys: readonly string[]): string {
   if (keys.length === 0) return ANONYMOUS;
   const given = keyOf(header ?? '');
-  if (given === undefined) throw refusal('an API key in an Authorization header, found none');
+  if (given === undefined) throw unauthorized('an API key in an Authorization header, found none');
   const digest = sha256(given);
-  // All are compared, in a time that says nothing of which fits or how far.
-  const fits = keys.map((key) => timingSafeEqual(sha256(key), digest));
-  if (!fits.includes(true)) throw refusal('a known API key, found another');
+  // Compares with every key, so that the time reveals nothing.
+  const matches = keys.map((key) => timingSafeEqual(sha256(key), digest));
+  if (!matches.includes(true)) throw unauthorized('a valid API key, found another');
   return digest.toString('hex').slice(0, 12);
 }
 
@@ -34,17 +34,8 @@ function sha256(text: string): Buffer {
   return createHash('sha256').update(text).digest();
 }
 
-function refusal(what: string): ApiError {
-  return new ApiError(401, 'invalid_api_key', `expected ${what}; ask whoever runs the server for one`, null, {
+function unauthorized(problem: string): ApiError {
+  return new ApiError(401, 'invalid_api_key', `expected ${problem}; ask the server's operator for a key`, null, {
     'www-authenticate': 'Bearer',
   });
-}
-
-/**
- * Whether a `Host` header names this machine: a page elsewhere whose name was made to lead here (DNS rebinding) says its own
- * name.
- */
-export function namesLoopback(header: string | undefined): boolean {
-  const name = (header ?? '').replace(/:\d+$/, '').replace(/^\[(.*)\]$/, '$1');
-  return isLoopback(name.toLowerCase());
 }

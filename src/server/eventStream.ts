@@ -1,8 +1,10 @@
-/** Something is sent at least so often, so that nobody in between takes the connection for dead. */
+import { toApiError } from './apiError.js';
+
+/** The longest silence. Proxies close connections that stay silent. */
 const HEARTBEAT_MS = 15_000;
-/** A reader that takes nothing for as long is given up. */
+/** The time after which a reader that takes nothing is given up. */
 const STALL_MS = 60_000;
-/** Bytes that are handed over at a time, so that a slow reader is seen to get on. */
+/** Bytes handed over at a time; small enough to notice that a slow reader makes progress. */
 const PIECE_BYTES = 16_384;
 
 interface Message {
@@ -11,10 +13,11 @@ interface Message {
 }
 
 /**
- * Server-sent events to one reader, at the reader's pace: what a slow one has not taken waits here, of messages that replace each
- * other the last only. Source: HTML standard, 9.2.
+ * Server-sent events to one reader, at the reader's pace. Messages that a slow reader has not taken stay in memory; of messages that
+ * replace each other, only the last stays. Source: HTML standard, 9.2.
+ * @typeParam Events the payload of each event by its name; every stream may also end with an `error` event
  */
-export class EventStream {
+export class EventStream<Events extends object> {
   private readonly messages: Message[] = [];
   private readonly encoder = new TextEncoder();
   private readonly gone = new AbortController();
@@ -25,20 +28,26 @@ export class EventStream {
 
   constructor() {
     this.heartbeat = setInterval(() => {
-      if (this.messages.length === 0) this.push({ text: ': still at it\n\n', replaces: undefined });
+      if (this.messages.length === 0) this.push({ text: ': heartbeat\n\n', replaces: undefined });
     }, HEARTBEAT_MS).unref();
   }
 
-  /** Aborted when the reader has gone, or takes nothing any more. */
+  /** Aborted when the reader has left or has stalled. */
   get closed(): AbortSignal {
     return this.gone.signal;
   }
 
-  /** @param replaces messages with the same word that were not taken yet make way */
-  send(event: string, data: object, replaces?: string): void {
-    this.push({ text: `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`, replaces });
+  /** @param replaces a label; the message replaces an earlier one of the same label that the reader has not taken yet */
+  send<Name extends keyof Events & string>(event: Name, data: Events[Name], replaces?: string): void {
+    this.push({ text: messageText(event, data), replaces });
   }
 
+  /** Sends an `error` event. @param thrown the error */
+  fail(thrown: unknown): void {
+    this.push({ text: messageText('error', toApiError(thrown).body), replaces: undefined });
+  }
+
+  /** Ends the stream after the messages that are still in memory. */
   end(): void {
     this.ended = true;
     clearInterval(this.heartbeat);
@@ -50,7 +59,7 @@ export class EventStream {
     const body = new ReadableStream<Uint8Array>(
       {
         start: (controller) => {
-          this.closed.addEventListener('abort', () => controller.error(new Error('the reader is gone')), {
+          this.closed.addEventListener('abort', () => controller.error(new Error('the reader has left')), {
             once: true,
           });
         },
@@ -90,4 +99,8 @@ export class EventStream {
     this.gone.abort();
     this.end();
   }
+}
+
+function messageText(event: string, data: unknown): string {
+  return `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
 }

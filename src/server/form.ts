@@ -2,14 +2,14 @@ import { Busboy } from '@fastify/busboy';
 import type { Context } from 'hono';
 import { z } from 'zod';
 import { ApiError } from './apiError.js';
-import { contentOf, requireType } from './endpoint.js';
+import { contentOf, requireType } from './content.js';
 
 const LIMITS = { fields: 50, files: 4, fieldSize: 256 * 1024, headerPairs: 20 };
 
 /**
- * A form's content as JSON would have it, for one schema to check both: numbers and booleans are read where the schema has
- * them, and files are bytes. `image[]` is the same as `image`.
- * @throws ApiError 400, 413, 415
+ * Reads a form as the object that JSON would give, so that one schema checks both. Text becomes a number or a boolean where the schema
+ * has one; files become bytes. The name `image[]` means `image`.
+ * @throws ApiError 400, 413, 415, 499
  */
 export async function formOf(context: Context, schema: z.ZodType, maxBytes: number): Promise<unknown> {
   requireType(context, 'multipart/form-data');
@@ -19,11 +19,11 @@ export async function formOf(context: Context, schema: z.ZodType, maxBytes: numb
   for (const { name: given, value } of parts) {
     const name = given.replace(/\[\]$/, '');
     if (fields.has(name)) {
-      throw new ApiError(400, 'invalid_parameter', `expected ${name} once, found it again; give one only`, name);
+      throw new ApiError(400, 'invalid_parameter', `expected ${name} once, found it twice; send it once`, name);
     }
     fields.set(name, typeof value === 'string' ? fromText(value, kinds.get(name)) : value);
   }
-  // Whatever a field is called, it becomes a property of its own.
+  // fromEntries makes an own property of any name, `__proto__` included.
   return Object.fromEntries(fields);
 }
 
@@ -35,11 +35,11 @@ interface Part {
 function partsOf(type: string, content: Buffer): Promise<Part[]> {
   return new Promise((resolve, reject) => {
     const refuse = () =>
-      reject(new ApiError(400, 'invalid_form', 'expected a form, found content that is none; check its boundary'));
+      reject(new ApiError(400, 'invalid_form', 'expected a form, found other content; check its boundary'));
     const parts: Part[] = [];
     try {
       const parser = new Busboy({ headers: { 'content-type': type }, limits: LIMITS });
-      // A part may have no name, whatever the types say.
+      // The parser passes on parts without a name, which its types do not say.
       const add = (name: string | undefined, value: string | Uint8Array) =>
         name === undefined ? refuse() : parts.push({ name, value });
       parser.on('field', add);
@@ -58,7 +58,7 @@ function partsOf(type: string, content: Buffer): Promise<Part[]> {
   });
 }
 
-/** What the fields of a schema are in JSON. */
+/** The JSON schema of each field, as text. */
 function kindsOf(schema: z.ZodType): ReadonlyMap<string, string> {
   const { properties = {} } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
   return new Map(Object.entries(properties).map(([name, property]) => [name, JSON.stringify(property)]));

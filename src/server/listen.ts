@@ -5,27 +5,27 @@ import { messageOf, SrdsError } from '../errors.js';
 import { ApiError } from './apiError.js';
 import type { App } from './app.js';
 
-/** Headers must have come by then, and a whole request. */
+/** Time limits for receiving the headers and the whole request. */
 const HEADERS_MS = 10_000;
 const REQUEST_MS = 60_000;
 const KEEP_ALIVE_MS = 5_000;
 const MAX_HEADER_BYTES = 16_384;
 
-/** A server that listens. */
+/** A listening server. */
 export interface Listening {
   readonly server: Server;
   readonly url: string;
-  /** Requests whose answer has not been taken whole. */
-  readonly answering: () => number;
+  /** The number of requests whose answer has not been sent completely. */
+  readonly openRequests: () => number;
 }
 
 /**
- * Serves routes over HTTP. What Node's parser refuses is answered in the API's form too.
+ * Serves routes over HTTP. Errors of Node's parser are answered in the API's form too.
  * @throws SrdsError LISTEN_FAILED
  */
 export async function listen(app: App, host: string, port: number): Promise<Listening> {
-  let answering = 0;
-  const underWay = new WeakMap<Duplex, number>();
+  let openRequests = 0;
+  const openOnSocket = new WeakMap<Duplex, number>();
   const handle = getRequestListener(app.fetch, {
     overrideGlobalObjects: false,
     errorHandler: () =>
@@ -41,30 +41,33 @@ export async function listen(app: App, host: string, port: number): Promise<List
     },
     (request: IncomingMessage, response: ServerResponse) => {
       const { socket } = request;
-      underWay.set(socket, (underWay.get(socket) ?? 0) + 1);
-      answering++;
+      openOnSocket.set(socket, (openOnSocket.get(socket) ?? 0) + 1);
+      openRequests++;
       response.once('close', () => {
-        underWay.set(socket, (underWay.get(socket) ?? 1) - 1);
-        answering--;
+        openOnSocket.set(socket, (openOnSocket.get(socket) ?? 1) - 1);
+        openRequests--;
       });
       void handle(request, response);
     },
   );
-  // What is seldom asked for is refused in the same form.
   server.on('checkExpectation', (_: IncomingMessage, response: ServerResponse) => {
     const { body } = new ApiError(
       417,
       'expectation_failed',
-      'expected no Expect header but 100-continue, found another',
+      'expected no Expect header or 100-continue, found another; omit it',
     );
     response.writeHead(417, { 'content-type': 'application/json' }).end(JSON.stringify(body));
   });
   server.on('connect', (_, socket) =>
-    socket.end(rawAnswer(new ApiError(405, 'method_not_allowed', 'expected no CONNECT, since this is no proxy'))),
+    socket.end(
+      rawAnswer(
+        new ApiError(405, 'method_not_allowed', 'expected a request to this server, found CONNECT; it is not a proxy'),
+      ),
+    ),
   );
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    // Where an answer has begun there is no place for another.
-    if (!socket.writable || error.code === 'ECONNRESET' || (underWay.get(socket) ?? 0) > 0)
+    // An answer that has begun cannot be replaced by an error.
+    if (!socket.writable || error.code === 'ECONNRESET' || (openOnSocket.get(socket) ?? 0) > 0)
       return void socket.destroy();
     socket.end(rawAnswer(refusalOf(error)), () => socket.destroy());
   });
@@ -75,7 +78,7 @@ export async function listen(app: App, host: string, port: number): Promise<List
           'LISTEN_FAILED',
           `to listen on ${host}, port ${port}`,
           messageOf(error),
-          'choose another --port or --host, or end what listens there',
+          'choose another --port or --host, or stop the process that listens there',
         ),
       ),
     );
@@ -83,7 +86,11 @@ export async function listen(app: App, host: string, port: number): Promise<List
   });
   const address = server.address();
   const bound = address !== null && typeof address === 'object' ? address.port : port;
-  return { server, answering: () => answering, url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}` };
+  return {
+    server,
+    openRequests: () => openRequests,
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`,
+  };
 }
 
 function refusalOf({ code }: NodeJS.ErrnoException): ApiError {
@@ -92,7 +99,7 @@ function refusalOf({ code }: NodeJS.ErrnoException): ApiError {
       return new ApiError(
         408,
         'request_timeout',
-        `expected a whole request within ${REQUEST_MS / 1000} s, found a part; send it faster`,
+        `expected a complete request within ${REQUEST_MS / 1000} s, found a part; send it faster`,
       );
     case 'HPE_HEADER_OVERFLOW':
       return new ApiError(

@@ -1,3 +1,5 @@
+import { EventEmitter, once } from 'node:events';
+import { Mutex } from 'async-mutex';
 import { SrdsError } from '../errors.js';
 import type { ModelFolder } from '../model/modelFolder.js';
 import type { Pipeline } from '../pipeline/pipeline.js';
@@ -7,30 +9,38 @@ import { ApiError } from './apiError.js';
 export interface ServedModel {
   readonly name: string;
   readonly folder: ModelFolder;
-  /** Of its weights in memory. */
+  /** Bytes of its weights in memory. */
   readonly bytes: number;
 }
 
-interface Loaded {
+interface LoadedModel {
   readonly model: ServedModel;
   readonly pipeline: Promise<Pipeline>;
   users: number;
-  /** Closed as soon as no one uses it. */
+  /** A retired model takes no new users and is closed when the last one is done. */
   retired: boolean;
 }
 
-/** Names that OpenAI's clients send unless told otherwise; they mean the default model here. */
+/** Names that OpenAI's clients send by default; they select the default model. */
 const OPENAI_NAMES = /^(dall-e|gpt-image|chatgpt-image)(-|$)/;
 
-/** Models by name, loaded when they are needed; where memory is short the least recently used one is unloaded. */
+/** Models by name. A model is loaded on first use; when memory is short, the least recently used one is unloaded. */
 export class Models {
-  /** The least recently used first. */
-  private readonly current = new Map<string, Loaded>();
-  private readonly all = new Set<Loaded>();
-  private freed: () => void = () => undefined;
-  private loading: Promise<void> = Promise.resolve();
+  /** Whether the default model has been loaded once. */
+  ready = false;
+  /** Models that take new users, the least recently used first. */
+  private readonly current = new Map<string, LoadedModel>();
+  /** Models in memory, retired ones included. */
+  private readonly all = new Set<LoadedModel>();
+  /** Emits `change` when a user is done with a model or a model is closed. */
+  private readonly events = new EventEmitter();
+  /** Held while a model is loaded, so that models get memory in the order of their requests. */
+  private readonly loading = new Mutex();
 
-  /** @param memoryBytes that weights may take together; at least one model is loaded in any case */
+  /**
+   * @param served at least one model; the first is the default
+   * @param memoryBytes limit on the weights of all loaded models; one model is loaded in any case
+   */
   constructor(
     readonly served: readonly ServedModel[],
     private readonly open: (model: ServedModel) => Promise<Pipeline>,
@@ -43,22 +53,24 @@ export class Models {
     if (found) return found;
     if (name === undefined || OPENAI_NAMES.test(name)) return this.served[0];
     const known = this.served.map((model) => model.name).join(', ');
-    throw new ApiError(404, 'model_not_found', `expected one of the models ${known}, found ${name}; name one`, 'model');
+    throw new ApiError(
+      404,
+      'model_not_found',
+      `expected one of the models ${known}, found ${name}; name one of them`,
+      'model',
+    );
   }
 
   get loadedNames(): string[] {
     return [...this.current.keys()];
   }
 
-  /** Whether the default model has been loaded once. */
-  ready = false;
-
   /** Loads the default model. */
   warm(signal: AbortSignal): Promise<void> {
     return this.use(this.served[0], signal, () => Promise.resolve());
   }
 
-  /** Does something with a model, which is not unloaded meanwhile. */
+  /** Calls `work` with a model's pipeline, which stays open meanwhile. */
   async use<Value>(
     model: ServedModel,
     signal: AbortSignal,
@@ -70,17 +82,17 @@ export class Models {
       if (model === this.served[0]) this.ready = true;
       return await work(pipeline);
     } catch (error) {
-      // Its processes will not recover by themselves; the next request finds new ones.
+      // Failed device processes do not recover; the next request starts new ones.
       if (error instanceof SrdsError && error.code === 'ENGINE_FAILED') this.retire(loaded);
       throw error;
     } finally {
       loaded.users--;
       if (loaded.retired) await this.closeIfIdle(loaded);
-      this.freed();
+      this.changed();
     }
   }
 
-  /** Opens everything anew for what comes from now on; what is under way ends where it began. */
+  /** Opens all models again for later requests. Running requests keep the models that they have. */
   restart(): void {
     for (const loaded of [...this.current.values()]) {
       this.retire(loaded);
@@ -94,22 +106,29 @@ export class Models {
     await Promise.all([...this.all].map((loaded) => this.shut(loaded)));
   }
 
-  private async load(model: ServedModel, signal: AbortSignal): Promise<Loaded> {
+  private async load(model: ServedModel, signal: AbortSignal): Promise<LoadedModel> {
     const known = this.take(model);
     if (known) return known;
-    // Those who need room have it in the order in which they came.
-    const turn = this.loading;
-    let done: () => void = () => undefined;
-    this.loading = new Promise((resolve) => (done = resolve));
+    const release = await this.enterLoading(signal);
     try {
-      await unlessAborted(turn, signal);
       return this.take(model) ?? (await this.begin(model, signal));
     } finally {
-      void turn.then(done);
+      release();
     }
   }
 
-  private take({ name }: ServedModel): Loaded | undefined {
+  /** @returns releases the lock */
+  private async enterLoading(signal: AbortSignal): Promise<() => void> {
+    const turn = this.loading.acquire();
+    try {
+      return await unlessAborted(turn, signal);
+    } catch (error) {
+      void turn.then((release) => release());
+      throw error;
+    }
+  }
+
+  private take({ name }: ServedModel): LoadedModel | undefined {
     const known = this.current.get(name);
     if (!known) return undefined;
     this.current.delete(name);
@@ -118,8 +137,8 @@ export class Models {
     return known;
   }
 
-  /** Loads a model when there is room. Those that must make way are used no more, and closed when the last user is done. */
-  private async begin(model: ServedModel, signal: AbortSignal): Promise<Loaded> {
+  /** Loads a model as soon as memory allows. Evicts idle models first; then retires the least recently used one. */
+  private async begin(model: ServedModel, signal: AbortSignal): Promise<LoadedModel> {
     while (!this.fits(model)) {
       signal.throwIfAborted();
       const idle = [...this.current.values()].find(({ users }) => users === 0);
@@ -127,15 +146,15 @@ export class Models {
       const victim = idle ?? (closing ? undefined : [...this.current.values()].at(0));
       if (victim) this.retire(victim);
       if (idle) await this.closeIfIdle(idle);
-      else await this.someone(signal);
+      else await this.nextChange(signal);
     }
-    const loaded: Loaded = { model, pipeline: this.open(model), users: 1, retired: false };
+    const loaded: LoadedModel = { model, pipeline: this.open(model), users: 1, retired: false };
     this.current.set(model.name, loaded);
     this.all.add(loaded);
     loaded.pipeline.catch(() => {
       this.retire(loaded);
       this.all.delete(loaded);
-      this.freed();
+      this.changed();
     });
     return loaded;
   }
@@ -145,40 +164,34 @@ export class Models {
     return used === 0 || used + bytes <= this.memoryBytes;
   }
 
-  /** Waits until someone is done with a model. */
-  private someone(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const abort = () => reject(signal.reason);
-      signal.addEventListener('abort', abort, { once: true });
-      const before = this.freed;
-      this.freed = () => {
-        this.freed = () => undefined;
-        before();
-        signal.removeEventListener('abort', abort);
-        resolve();
-      };
-    });
+  private changed(): void {
+    this.events.emit('change');
   }
 
-  private retire(loaded: Loaded): void {
+  /** @throws the signal's reason */
+  private async nextChange(signal: AbortSignal): Promise<void> {
+    await once(this.events, 'change', { signal }).catch(() => signal.throwIfAborted());
+  }
+
+  private retire(loaded: LoadedModel): void {
     loaded.retired = true;
     if (this.current.get(loaded.model.name) === loaded) this.current.delete(loaded.model.name);
   }
 
-  private async closeIfIdle(loaded: Loaded): Promise<void> {
+  private async closeIfIdle(loaded: LoadedModel): Promise<void> {
     if (loaded.users === 0) await this.shut(loaded);
   }
 
-  private async shut(loaded: Loaded): Promise<void> {
+  private async shut(loaded: LoadedModel): Promise<void> {
     const pipeline = await loaded.pipeline.catch(() => undefined);
-    // One that cannot be closed in order is gone all the same.
+    // A pipeline that fails to close has lost its processes already.
     await pipeline?.close().catch(() => undefined);
     this.all.delete(loaded);
-    this.freed();
+    this.changed();
   }
 }
 
-/** Waits no longer than someone is there to wait. */
+/** Waits for a promise until the signal is aborted. @throws the signal's reason */
 function unlessAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
   return new Promise((resolve, reject) => {
     const abort = () => reject(signal.reason);

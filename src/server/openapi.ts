@@ -1,12 +1,9 @@
 import { z } from 'zod';
 import { version } from '../version.js';
 import type { Endpoint } from './endpoint.js';
+import { errorBody } from './errorBody.js';
 
-const errorBody = z.object({
-  error: z.object({ message: z.string(), type: z.string(), param: z.string().nullable(), code: z.string() }),
-});
-
-/** The OpenAPI document of the routes, made of the schemas that check them. */
+/** The OpenAPI document of the routes, from the schemas that check requests. @param keys whether clients need an API key */
 export function openApi(endpoints: readonly Endpoint[], keys: boolean): object {
   const paths: Record<string, Record<string, object>> = {};
   for (const one of endpoints) {
@@ -17,7 +14,7 @@ export function openApi(endpoints: readonly Endpoint[], keys: boolean): object {
     info: {
       title: 'srds',
       version: version(),
-      description: 'Images from diffusion models, drawn in parallel over time: the OpenAI images API, and more.',
+      description: 'Images from diffusion models, sampled in parallel over time, by the OpenAI images API and others.',
     },
     paths,
     ...(keys && { components: { securitySchemes: { key: { type: 'http', scheme: 'bearer' } } } }),

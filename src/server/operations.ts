@@ -5,13 +5,13 @@ import type { Services } from './services.js';
 
 const health = z.object({ status: z.enum(['ok', 'starting', 'draining']) });
 
-/** What those who run the server ask for. */
+/** Routes for operators, and the stored images. */
 export function operationEndpoints({ metrics, models, draining, stored }: Services): Endpoint[] {
   return [
     endpoint({
       method: 'get',
       path: '/healthz/live',
-      summary: 'Whether the process answers at all.',
+      summary: 'Reports that the process is alive.',
       answer: health,
       open: true,
       handle: () => Response.json({ status: 'ok' }),
@@ -19,7 +19,8 @@ export function operationEndpoints({ metrics, models, draining, stored }: Servic
     endpoint({
       method: 'get',
       path: '/healthz/ready',
-      summary: 'Whether requests are taken: 503 while the first model is loading and while the server is being ended.',
+      summary:
+        'Reports whether the server takes requests: 503 while the first model is loading and while the server shuts down.',
       answer: health,
       open: true,
       handle: () => {
@@ -30,7 +31,7 @@ export function operationEndpoints({ metrics, models, draining, stored }: Servic
     endpoint({
       method: 'get',
       path: '/metrics',
-      summary: 'Metrics, as Prometheus reads them.',
+      summary: "Metrics in Prometheus's format.",
       answer: z.string(),
       handle: async () =>
         new Response(await metrics.registry.metrics(), { headers: { 'content-type': metrics.registry.contentType } }),
@@ -38,9 +39,9 @@ export function operationEndpoints({ metrics, models, draining, stored }: Servic
     endpoint({
       method: 'get',
       path: '/files/{name}',
-      summary: 'An image that was asked for as an address.',
+      summary: 'Returns an image that a request asked for as a URL.',
       answer: z.unknown(),
-      // Its name is the key.
+      // The name is unguessable and serves as the key.
       open: true,
       handle: (_, __, context) => {
         const image = stored.get(context.req.param('name') ?? '');
@@ -48,7 +49,7 @@ export function operationEndpoints({ metrics, models, draining, stored }: Servic
           throw new ApiError(
             404,
             'not_found',
-            'expected an image of the last hour, found none of that name; draw it again',
+            'expected the name of an image of the last hour, found another; generate it again',
           );
         }
         return new Response(new Uint8Array(image.bytes), { headers: { 'content-type': image.type } });

@@ -1,9 +1,9 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { App } from './app.js';
+import { Hono } from 'hono';
 
-/** A file of the page, in memory: nothing that a request says ever leads to the file system. */
+/** A file of the page. It is in memory, so no request reaches the file system. */
 export interface PageFile {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly type: string;
@@ -17,7 +17,7 @@ const TYPES: Readonly<Record<string, string | undefined>> = {
 };
 const BUILT = fileURLToPath(new URL('../web', import.meta.url));
 
-/** The page as it was built, by path. */
+/** Reads the built page. @returns its files by path */
 export async function readPage(): Promise<ReadonlyMap<string, PageFile>> {
   const names = await readdir(BUILT, { recursive: true });
   const files = names.map(async (name): Promise<[string, PageFile][]> => {
@@ -29,12 +29,14 @@ export async function readPage(): Promise<ReadonlyMap<string, PageFile>> {
   return new Map((await Promise.all(files)).flat());
 }
 
-/** The page at /, and what it loads, whose names change with their content. */
-export function pageRoutes(app: App, page: ReadonlyMap<string, PageFile>): void {
+/** Routes of the page at / and of its files. Names below /assets/ contain a hash of the content, so browsers may keep those files. */
+export function pageRoutes(page: ReadonlyMap<string, PageFile>): Hono {
+  const routes = new Hono();
   for (const [path, { bytes, type }] of page) {
     const cache = path.startsWith('/assets/') ? 'public, max-age=31536000, immutable' : 'no-cache';
     const answer = () => new Response(bytes, { headers: { 'content-type': type, 'cache-control': cache } });
-    app.get(path, answer);
-    if (path === '/index.html') app.get('/', answer);
+    routes.get(path, answer);
+    if (path === '/index.html') routes.get('/', answer);
   }
+  return routes;
 }

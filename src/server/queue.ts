@@ -1,33 +1,39 @@
 import { ApiError } from './apiError.js';
 
-/** Who wants to run something. */
+/** A job that wants a turn. */
 export interface Job {
-  /** Whose turns are shared fairly with those of others: an API key. */
+  /** The client's API key; clients share the turns fairly. */
   readonly key: string;
-  /** Higher goes first among those of a key. */
+  /** Among the jobs of one key, higher priorities run first. */
   readonly priority: number;
+  /** Aborted when the job gives up. */
   readonly signal: AbortSignal;
 }
 
 interface Waiting {
-  readonly visitor: Job;
+  readonly job: Job;
   readonly admit: () => void;
   readonly refuse: (reason: unknown) => void;
 }
 
 /**
- * Lets so many run at once and so many wait. Who is next: of the key that has the fewest running and was served
- * longest ago, the one of the highest priority, in the order of arrival. When it is full, the key that waits most gives a place to
- * one that waits less, and a key's own lower priorities to higher ones.
+ * A fair queue with a limit on running and on waiting jobs. The next job belongs to the key with the fewest running jobs, or among
+ * equals to the one that was served longest ago; of that key's jobs it has the highest priority, in the order of arrival. A full queue
+ * evicts: a job of the key with most waiting jobs for a key that has fewer, and a key's lower priority for its own higher one.
  */
 export class Queue {
   private readonly waiting: Waiting[] = [];
   private readonly running = new Map<string, number>();
-  /** When a key was last served, in turns. */
+  /** The turn at which each key was last served. */
   private readonly served = new Map<string, number>();
   private turns = 0;
-  private secondsEach = 1;
+  /** Moving mean of a job's duration. */
+  private meanSeconds = 1;
 
+  /**
+   * @param concurrency jobs that run at once
+   * @param capacity jobs that may wait
+   */
   constructor(
     readonly concurrency: number,
     readonly capacity: number,
@@ -43,50 +49,49 @@ export class Queue {
 
   /**
    * Waits for a turn.
-   * @returns ends it; to be called once
-   * @throws ApiError 429 at once if too many wait; later the signal's reason if it is aborted, or 429 for another's sake
+   * @returns ends the turn; the caller calls it once
+   * @throws ApiError 429 at once if the queue is full; later 429 if the job is evicted, or the signal's reason
    */
-  enter(visitor: Job): Promise<() => void> {
-    visitor.signal.throwIfAborted();
-    if (this.waiting.length >= this.capacity && this.runningCount >= this.concurrency) this.makeRoom(visitor);
-    return this.turn(visitor);
+  enter(job: Job): Promise<() => void> {
+    job.signal.throwIfAborted();
+    if (this.waiting.length >= this.capacity && this.runningCount >= this.concurrency) this.evict(job);
+    return this.turn(job);
   }
 
-  private async turn(visitor: Job): Promise<() => void> {
+  private async turn(job: Job): Promise<() => void> {
     await new Promise<void>((resolve, reject) => {
       const leave = () => {
         this.remove(entry);
-        reject(visitor.signal.reason);
+        reject(job.signal.reason);
       };
       const entry: Waiting = {
-        visitor,
+        job,
         admit: () => {
-          visitor.signal.removeEventListener('abort', leave);
+          job.signal.removeEventListener('abort', leave);
           resolve();
         },
         refuse: (reason) => {
-          visitor.signal.removeEventListener('abort', leave);
+          job.signal.removeEventListener('abort', leave);
           reject(reason);
         },
       };
-      visitor.signal.addEventListener('abort', leave, { once: true });
+      job.signal.addEventListener('abort', leave, { once: true });
       this.waiting.push(entry);
       this.next();
     });
     const begun = performance.now();
     return () => {
-      this.count(visitor.key, -1);
-      // A moving mean, for what is said to those who are refused.
-      this.secondsEach += 0.2 * ((performance.now() - begun) / 1000 - this.secondsEach);
+      this.count(job.key, -1);
+      this.meanSeconds += 0.2 * ((performance.now() - begun) / 1000 - this.meanSeconds);
       this.next();
     };
   }
 
   private next(): void {
     while (this.waiting.length > 0 && this.runningCount < this.concurrency) {
-      const entry = this.waiting.reduce((a, b) => (this.before(b.visitor, a.visitor) ? b : a));
+      const entry = this.waiting.reduce((a, b) => (this.before(b.job, a.job) ? b : a));
       this.remove(entry);
-      this.count(entry.visitor.key, 1);
+      this.count(entry.job.key, 1);
       entry.admit();
     }
   }
@@ -103,7 +108,7 @@ export class Queue {
     if (now === 0) this.running.delete(key);
     else this.running.set(key, now);
     if (change === 1) this.served.set(key, ++this.turns);
-    // Of keys that have nothing here any more only the last turn is of use, and only for a while.
+    // Forgets keys that have not been served for long; the map would grow without bound.
     for (const [old, turn] of this.served) if (turn < this.turns - 1000) this.served.delete(old);
   }
 
@@ -112,27 +117,27 @@ export class Queue {
     if (at >= 0) this.waiting.splice(at, 1);
   }
 
-  /** @throws ApiError 429 if no one who waits has less of a claim */
-  private makeRoom({ key, priority }: Job): void {
+  /** Removes a waiting job in favour of a new one. @throws ApiError 429 if no waiting job has a weaker claim */
+  private evict({ key, priority }: Job): void {
     const counts = new Map<string, number>();
-    for (const { visitor } of this.waiting) counts.set(visitor.key, (counts.get(visitor.key) ?? 0) + 1);
-    const [greediest, most] = [...counts].reduce((a, b) => (b[1] > a[1] ? b : a), ['', 0]);
-    const ofAnother = greediest !== key && most > (counts.get(key) ?? 0) + 1;
-    const candidates = this.waiting.filter(({ visitor }) =>
-      ofAnother ? visitor.key === greediest : visitor.key === key && visitor.priority < priority,
+    for (const { job } of this.waiting) counts.set(job.key, (counts.get(job.key) ?? 0) + 1);
+    const [largestKey, largest] = [...counts].reduce((a, b) => (b[1] > a[1] ? b : a), ['', 0]);
+    const fromLargest = largestKey !== key && largest > (counts.get(key) ?? 0) + 1;
+    const candidates = this.waiting.filter(({ job }) =>
+      fromLargest ? job.key === largestKey : job.key === key && job.priority < priority,
     );
     if (candidates.length === 0) throw this.full();
-    const last = candidates.reduce((a, b) => (b.visitor.priority <= a.visitor.priority ? b : a));
+    const last = candidates.reduce((a, b) => (b.job.priority <= a.job.priority ? b : a));
     this.remove(last);
     last.refuse(this.full());
   }
 
   private full(): ApiError {
-    const seconds = Math.max(1, Math.ceil((this.secondsEach * (this.waiting.length + 1)) / this.concurrency));
+    const seconds = Math.max(1, Math.ceil((this.meanSeconds * (this.waiting.length + 1)) / this.concurrency));
     return new ApiError(
       429,
       'queue_full',
-      `expected fewer than ${this.capacity} requests to wait, found the queue full; ask again in ${seconds} s`,
+      `expected fewer than ${this.capacity} waiting requests, found a full queue; retry in ${seconds} s`,
       null,
       { 'retry-after': String(seconds) },
     );

@@ -20,33 +20,33 @@ import { StoredImages } from './storedImages.js';
 const STORED_BYTES = 64 * 2 ** 20;
 const POLL_MS = 50;
 const RETRY_MS = 10_000;
-/** What answers are given to get through when the time for draining is over. */
+/** Time to send the error answers of jobs that did not end while draining. */
 const LAST_ANSWERS_MS = 2000;
 const CONCURRENCY = { cpu: 2, gpu: 16 };
 
-/** A server under way. */
+/** A running server. */
 export interface RunningServer {
   readonly url: string;
-  /** Opens the models anew, with new device processes, for requests from now on. */
+  /** Opens the models again, with new device processes, for later requests. */
   restart(): void;
-  /** Takes nothing new, lets what is under way and waits come to its end, for so long as is configured, and ends. */
+  /** Takes no new jobs, waits for the others up to the configured time, and ends. */
   close(): Promise<void>;
 }
 
-/** What a server is started with beside its configuration. */
+/** What a server needs besides its configuration. */
 export interface StartOptions {
   readonly log: Logger;
-  /** Gives up fetching models. */
+  /** Aborts the download of models. */
   readonly signal: AbortSignal;
 }
 
-/** A log of JSON lines on standard output. */
+/** Creates a log of JSON lines on standard output. */
 export function createLog(level: ServerConfig['logLevel']): Logger {
   return pino({ level, base: null, timestamp: pino.stdTimeFunctions.isoTime });
 }
 
 /**
- * Starts a server; it listens at once and is ready when the first model is loaded.
+ * Starts a server. It listens when this returns, and takes requests when the first model is loaded.
  * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID, DOWNLOAD_FAILED, INVALID_OPTION, DEVICE_UNAVAILABLE, LISTEN_FAILED
  */
 export async function startServer(config: ServerConfig, { log, signal }: StartOptions): Promise<RunningServer> {
@@ -54,8 +54,8 @@ export async function startServer(config: ServerConfig, { log, signal }: StartOp
   const onWarning = (message: string) => log.warn(message);
   const devices = await findDevices(parseDevices(config.device), onWarning);
   const metrics: Metrics = new Metrics({
-    srds_queue_length: { help: 'Requests that wait for their turn', value: () => queue.waitingCount },
-    srds_running: { help: 'Requests that are drawn', value: () => queue.runningCount },
+    srds_queue_length: { help: 'Requests that wait in the queue', value: () => queue.waitingCount },
+    srds_running: { help: 'Requests that run', value: () => queue.runningCount },
     srds_models_loaded: { help: 'Models in memory', value: () => models.loadedNames.length },
   });
   const open = ({ folder }: ServedModel) =>
@@ -70,10 +70,10 @@ export async function startServer(config: ServerConfig, { log, signal }: StartOp
       onWarning,
     });
   const models = new Models(served, open, config.memoryBytes);
-  const usual = devices.every(({ kind }) => kind === 'cpu') ? CONCURRENCY.cpu : CONCURRENCY.gpu;
-  const queue = new Queue(config.concurrency ?? usual, config.queue);
+  const concurrency = devices.every(({ kind }) => kind === 'cpu') ? CONCURRENCY.cpu : CONCURRENCY.gpu;
+  const queue = new Queue(config.concurrency ?? concurrency, config.queue);
   const stop = new AbortController();
-  // Each request listens.
+  // Every request adds a listener.
   setMaxListeners(0, stop.signal);
   let draining = false;
   const services: Services = {
@@ -87,20 +87,20 @@ export async function startServer(config: ServerConfig, { log, signal }: StartOp
     draining: () => draining,
     underWay: new Set(),
   };
-  const { server, url, answering } = await listen(createApp(services, await readPage()), config.host, config.port);
+  const { server, url, openRequests } = await listen(createApp(services, await readPage()), config.host, config.port);
   log.info({ url, models: served.map(({ name }) => name), device: config.device }, 'listening');
   void warm(models, stop.signal, log);
   return {
     url,
     restart: () => {
-      log.info('opening the models anew');
+      log.info('reopening the models');
       models.restart();
     },
     close: async () => {
       draining = true;
       log.info({ running: queue.runningCount, waiting: queue.waitingCount }, 'draining');
       const end = performance.now() + config.drain * 1000;
-      const busy = () => queue.runningCount + queue.waitingCount + answering() > 0;
+      const busy = () => queue.runningCount + queue.waitingCount + openRequests() > 0;
       while (busy() && performance.now() < end) await delay(POLL_MS);
       stop.abort();
       const lastEnd = performance.now() + LAST_ANSWERS_MS;
@@ -124,20 +124,20 @@ async function readModels(
   for (const name of models.length > 0 ? models : [BUNDLED_MODEL]) {
     const folder = await openModel(name, { signal, onWarning: (message) => log.warn(message) });
     if (served.some((other) => other.name === folder.name)) {
-      throw new SrdsError('INVALID_OPTION', 'models of different names', `${folder.name} twice`, 'rename a folder');
+      throw new SrdsError('INVALID_OPTION', 'models with different names', `${folder.name} twice`, 'rename a folder');
     }
-    // Graphs are only looked into where their size matters.
+    // Reads the graphs only if their size matters.
     const weights = Number.isFinite(memoryBytes) ? (await inspectModel(folder)).weights : { all: 0, vaeEncoder: 0 };
     served.push({ name: folder.name, folder, bytes: weights.all + weights.vaeEncoder });
   }
   for (const { name, bytes } of served) {
     if (bytes > memoryBytes)
-      log.warn({ model: name, bytes, memoryBytes }, 'this model takes more memory than allowed, even alone');
+      log.warn({ model: name, bytes, memoryBytes }, 'the weights of this model exceed the memory limit');
   }
   return served;
 }
 
-/** Loads the first model; one that cannot be loaded, such as for want of a device, is tried again. */
+/** Loads the first model, and retries after a failure such as a missing device. */
 async function warm(models: Models, signal: AbortSignal, log: Logger): Promise<void> {
   for (;;) {
     try {
@@ -145,7 +145,7 @@ async function warm(models: Models, signal: AbortSignal, log: Logger): Promise<v
       return log.info('ready');
     } catch (error) {
       if (signal.aborted) return;
-      log.error({ error: messageOf(error) }, 'the first model cannot be loaded; it is tried again');
+      log.error({ error: messageOf(error) }, 'loading the first model failed; retrying');
       await delay(RETRY_MS, undefined, { signal, ref: false }).catch(() => undefined);
     }
   }

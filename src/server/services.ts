@@ -5,7 +5,7 @@ import type { Models } from './models.js';
 import type { Queue } from './queue.js';
 import type { StoredImages } from './storedImages.js';
 
-/** What the routes work with. */
+/** What the routes share. */
 export interface Services {
   readonly config: ServerConfig;
   readonly models: Models;
@@ -13,19 +13,22 @@ export interface Services {
   readonly metrics: Metrics;
   readonly stored: StoredImages;
   readonly log: Logger;
-  /** Aborted when what is under way is to be given up. */
+  /** Aborted when the server gives up its jobs. */
   readonly stop: AbortSignal;
-  /** Whether nothing new is taken any more. */
+  /** Whether the server shuts down and takes no new jobs. */
   readonly draining: () => boolean;
-  /** What is being drawn, the oldest first, for those who ask how far it is. */
+  /** The running jobs, the oldest first. */
   readonly underWay: Set<Progress>;
 }
 
-/** How far a request is. */
+/** The progress of a job. */
 export interface Progress {
+  /** The id of the request. */
   readonly id: string;
+  /** Milliseconds since 1970. */
   readonly startedAt: number;
-  /** Sequential evaluations so far, and those of the serial sampler. */
+  /** Sequential evaluations so far. */
   critical: number;
+  /** Evaluations of the serial sampler. */
   serial: number;
 }

@@ -1,35 +1,30 @@
 import { randomUUID } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
 
-/** A file that can be fetched for a while. */
+/** A file that clients can fetch for a while. */
 export interface StoredImage {
   readonly bytes: Buffer;
   readonly type: string;
 }
 
-const KEPT_MS = 60 * 60 * 1000;
+const TTL_MS = 60 * 60 * 1000;
 
-/** Images in memory for those who asked for addresses instead of content: for an hour, the oldest going first where it is full. */
+/** Images in memory for requests with `response_format: url`. Each lasts an hour, or less when the size limit is reached. */
 export class StoredImages {
-  private readonly images = new Map<string, StoredImage & { readonly until: number }>();
-  private size = 0;
+  private readonly images: LRUCache<string, StoredImage>;
 
-  constructor(private readonly maxBytes: number) {}
+  constructor(maxBytes: number) {
+    this.images = new LRUCache({ maxSize: maxBytes, sizeCalculation: ({ bytes }) => bytes.length, ttl: TTL_MS });
+  }
 
-  /** @returns the name under which it is found; it cannot be guessed */
+  /** @returns the image's name, which cannot be guessed */
   put(image: StoredImage): string {
     const name = randomUUID();
-    this.images.set(name, { ...image, until: Date.now() + KEPT_MS });
-    this.size += image.bytes.length;
-    for (const [old, { bytes, until }] of this.images) {
-      if (old === name || (this.size <= this.maxBytes && until > Date.now())) break;
-      this.images.delete(old);
-      this.size -= bytes.length;
-    }
+    this.images.set(name, image);
     return name;
   }
 
   get(name: string): StoredImage | undefined {
-    const image = this.images.get(name);
-    return image && image.until > Date.now() ? image : undefined;
+    return this.images.get(name);
   }
 }

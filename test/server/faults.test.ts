@@ -1,33 +1,25 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
-import { setTimeout as delay } from 'node:timers/promises';
-import { createLog, parseConfig, startServer, type RunningServer } from 'srds/server';
-import { assertError, metric, post, SD15, SD21V, startTiny, until } from '../support/server.js';
-
-const servers: RunningServer[] = [];
-after(() => Promise.all(servers.map((server) => server.close())));
-
-async function serve(settings: Parameters<typeof startTiny>[0] = {}): Promise<RunningServer> {
-  const server = await startTiny(settings);
-  servers.push(server);
-  return server;
-}
+import { test } from 'node:test';
+import { createLog, parseConfig, startServer } from 'srds/server';
+import { serve } from '../support/serve.js';
+import { assertError, metric, post, SD15, SD21V, until } from '../support/server.js';
 
 const GENERATE = '/v1/images/generations';
 const { url } = await serve({ maxBody: 1 });
 const { port } = new URL(url);
 
-/** That the next request is served as if nothing had been. */
+/** Asserts that the server serves the next request. */
 async function works(base = url): Promise<void> {
   const { status, body } = await post(base, GENERATE, { prompt: 'a', steps: 1 });
   assert.equal(status, 200, JSON.stringify(body));
 }
 
-/** Writes bytes as they are and reads all that comes back until the connection ends. */
+/** Writes bytes to a connection and reads the answer until the connection ends. */
 async function raw(bytes: string, { end = true } = {}): Promise<string> {
   const socket = connect(Number(port), '127.0.0.1');
   let answer = '';
@@ -42,7 +34,7 @@ async function raw(bytes: string, { end = true } = {}): Promise<string> {
 const head = (length: number | string, more = '') =>
   `POST ${GENERATE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n${more}\r\n`;
 
-/** A client that sends a header line now and then, and never comes to an end; begun here, since it takes its time. */
+/** A client that sends header lines without end. It starts here because the server's time limit is long. */
 const slow = drip();
 
 function drip(): Promise<string> {
@@ -60,7 +52,7 @@ function drip(): Promise<string> {
   );
 }
 
-test('content that makes no sense is a 400 in the form of the API, and the next request works', async () => {
+test('invalid content is a 400 in the form of the API, and the next request works', async () => {
   const cases: [unknown, RegExp][] = [
     ['', /expected JSON/],
     ['{"prompt": "a"', /expected JSON/],
@@ -99,7 +91,7 @@ test('content that makes no sense is a 400 in the form of the API, and the next 
   await works();
 });
 
-test('routes, methods, types and sizes that there are not', async () => {
+test('unknown routes and methods, wrong types and sizes are refused', async () => {
   const get = async (path: string, init: RequestInit = {}) => {
     const response = await fetch(url + path, init);
     assertError(await response.json(), path);
@@ -116,7 +108,7 @@ test('routes, methods, types and sizes that there are not', async () => {
   assert.equal((await get('/v1/images/edits', { method: 'POST', body: '{}' })).status, 415);
   const form = { method: 'POST', headers: { 'content-type': 'multipart/form-data; boundary=x' }, body: 'nothing' };
   assert.equal((await get('/v1/images/edits', form)).status, 400);
-  // A file that ends early, a part without a name, one field twice.
+  // A truncated file, a part without a name, a repeated field.
   const part = (head: string, content = 'abc') => `--x\r\nContent-Disposition: form-data${head}\r\n\r\n${content}`;
   for (const body of [
     part('; name="image"; filename="a.png"\r\nContent-Type: image/png'),
@@ -135,7 +127,7 @@ test('routes, methods, types and sizes that there are not', async () => {
   await works();
 });
 
-test('what is no HTTP, headers without end, pipelined requests', async () => {
+test('invalid HTTP and oversized headers are refused; pipelined and chunked requests work', async () => {
   assert.match(await raw('nonsense\r\n\r\n'), /^HTTP\/1\.1 400 [^]*"code":"bad_request"/);
   assert.match(await raw(`GET / HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`), /^HTTP\/1\.1 431 /);
   assert.match(await raw(head('many')), /^HTTP\/1\.1 400 /);
@@ -161,15 +153,17 @@ test('what is no HTTP, headers without end, pipelined requests', async () => {
   await works();
 });
 
-test('half a request that goes away harms nobody', async () => {
+test('a client that leaves in the middle of its request does no harm', async () => {
   const socket = connect(Number(port), '127.0.0.1');
-  socket.write(`${head(1000)}{"prompt":`);
-  await delay(50);
+  socket.write(head(1000, 'Expect: 100-continue\r\n'));
+  // The server has read the headers when it asks for the content.
+  await once(socket, 'data');
+  await new Promise((resolve) => socket.write('{"prompt":', resolve));
   socket.destroy();
   await works();
 });
 
-test('a client that goes away frees its place within an evaluation, in every phase', async () => {
+test('a client that leaves frees its place within an evaluation, in every phase', async () => {
   const server = await serve({ concurrency: 1, models: [SD15, SD21V] });
   const busy = async () => (await metric(server.url, 'srds_running')) === 1;
   const idle = async () =>
@@ -188,7 +182,7 @@ test('a client that goes away frees its place within an evaluation, in every pha
     controller.abort();
     assert.match(await ended, /Abort/);
   };
-  // While it is sent, while the model is loaded, while it is drawn, while it is streamed.
+  // While the request is sent, the model loads, the image is generated, and the events are streamed.
   await leaving(long, busy, true);
   await until(idle);
   await leaving({ ...long, model: 'sd21v' }, busy);
@@ -200,12 +194,14 @@ test('a client that goes away frees its place within an evaluation, in every pha
   await until(idle);
   await leaving({ ...long, sampler: 'srds', stream: true, partial_images: 3 }, busy);
   await until(idle);
-  // Nothing is evaluated for those who have gone.
-  const spent = await metric(server.url, 'srds_device_busy_seconds_total\\{device="cpu"\\}');
-  await delay(300);
-  assert.ok(spent > 0);
-  assert.equal(await metric(server.url, 'srds_device_busy_seconds_total\\{device="cpu"\\}'), spent);
-  // While it waits for its turn: the one before it is drawn on.
+  // Nothing is evaluated for clients that have left: the rows that follow belong to a request of one step.
+  const oneStep = { prompt: 'a', steps: 1, sampler: 'serial' };
+  assert.ok((await metric(server.url, 'srds_device_busy_seconds_total\\{device="cpu"\\}')) > 0);
+  assert.equal((await post(server.url, GENERATE, oneStep)).status, 200);
+  const rows = await metric(server.url, 'srds_batch_rows_sum');
+  assert.equal((await post(server.url, GENERATE, oneStep)).status, 200);
+  assert.equal(await metric(server.url, 'srds_batch_rows_sum'), rows + 2);
+  // While it waits in the queue: the running request continues.
   const first = post(server.url, GENERATE, { prompt: 'a', steps: 60, sampler: 'serial' });
   await until(busy);
   await leaving(long, async () => (await metric(server.url, 'srds_queue_length')) === 1);
@@ -214,7 +210,7 @@ test('a client that goes away frees its place within an evaluation, in every pha
   await works(server.url);
 });
 
-test('a full queue says when to ask again, a deadline ends what lasts longer', async () => {
+test('a full queue answers with Retry-After; a deadline ends a longer request', async () => {
   const server = await serve({ concurrency: 1, queue: 1 });
   const long = { prompt: 'a', steps: 100, sampler: 'serial' };
   const all = await Promise.all(Array.from({ length: 4 }, () => post(server.url, GENERATE, long)));
@@ -227,19 +223,21 @@ test('a full queue says when to ask again, a deadline ends what lasts longer', a
   assertError(late.body, 'a deadline');
   const [, waited] = await Promise.all([
     post(server.url, GENERATE, long),
-    delay(30).then(() => post(server.url, GENERATE, { prompt: 'a', deadline: 0.1 })),
+    until(async () => (await metric(server.url, 'srds_running')) === 1).then(() =>
+      post(server.url, GENERATE, { prompt: 'a', deadline: 0.1 }),
+    ),
   ]);
   assert.equal(waited.status, 504);
   await works(server.url);
 });
 
-test('a model that cannot be loaded is an error of each request, not the end of the server', async () => {
+test('a model that cannot be loaded is an error of each request; the server continues', async (context) => {
   const folder = mkdtempSync(join(tmpdir(), 'srds-'));
   cpSync(SD15, folder, { recursive: true });
   writeFileSync(join(folder, 'unet/model.onnx'), 'no graph');
   const config = parseConfig([{ name: 'the test', settings: { port: 0, models: [folder], logLevel: 'silent' } }]);
   const server = await startServer(config, { log: createLog('silent'), signal: new AbortController().signal });
-  servers.push(server);
+  context.after(() => server.close());
   for (let k = 0; k < 2; k++) {
     const { status, body } = await post(server.url, GENERATE, { prompt: 'a' });
     assert.equal(status, 500);
@@ -250,7 +248,7 @@ test('a model that cannot be loaded is an error of each request, not the end of 
   rmSync(folder, { recursive: true });
 });
 
-test('a client that only drips is cut off when the time for headers is over', async () => {
+test('a client that sends headers too slowly is cut off with a 408', async () => {
   assert.match(await slow, /^HTTP\/1\.1 408 [^]*"code":"request_timeout"/);
   await works();
 });

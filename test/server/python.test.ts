@@ -12,7 +12,7 @@ import { post, startTiny } from '../support/server.js';
 const KEY = 'a-key-of-the-test';
 const run = promisify(execFile);
 
-test("OpenAI's Python client, from PyPI, draws, streams, edits, and knows the errors", async () => {
+test("OpenAI's Python client, from PyPI, generates, streams, edits and reports errors", async () => {
   const folder = mkdtempSync(join(tmpdir(), 'srds-'));
   const server = await startTiny({ apiKeys: [KEY] });
   try {

@@ -1,10 +1,10 @@
 import type { Iteration } from './run.js';
 
-/** Grey levels at which the bar is full, and at which it is empty: it is a logarithm in between. */
+/** Grey levels of a full and of an empty bar. The scale is logarithmic. */
 const FULL = 20;
 const EMPTY = 0.02;
 
-/** How much the last refinement changed the image: it falls as the image converges. */
+/** A meter of the last iteration's change of the image, with a mark at the tolerance. */
 export function ErrorBar({
   iterations,
   tolerance,

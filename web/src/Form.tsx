@@ -1,5 +1,5 @@
 import type { Signal } from '@preact/signals';
-import type { Info } from './api.js';
+import type { Info } from '../../src/server/infoAnswer.js';
 import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { hasTolerance, hasWindow, type Parameters } from './parameters.js';

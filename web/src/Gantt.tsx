@@ -3,7 +3,7 @@ import type { Batch } from './api.js';
 const WIDTH = 600;
 const ROW = 9;
 const GAP = 2;
-/** More are drawn on top of each other: the picture says little beyond that. */
+/** Further rows overlap the first ones. */
 const MAX_ROWS = 40;
 
 interface Bar {
@@ -13,7 +13,7 @@ interface Bar {
   readonly iteration: number;
 }
 
-/** Evaluations over time, those of a batch above each other, each in the colour of its iteration. */
+/** A chart of the evaluations over time: a column for each batch, a colour for each iteration. */
 export function Gantt({ batches }: { readonly batches: readonly Batch[] }) {
   if (batches.length === 0) return null;
   const end = Math.max(...batches.map((batch) => batch.end));

@@ -6,11 +6,11 @@ import { serialEstimate, type LiveRun } from './run.js';
 interface Props {
   readonly run: LiveRun;
   readonly parameters: Parameters;
-  /** What the serial sampler took in the same race. */
+  /** Seconds of the serial sampler in the same race. */
   readonly serialSeconds: number | undefined;
 }
 
-/** An image while it is drawn, and after. */
+/** A generation: its image, progress and numbers. */
 export function RunPanel({ run, parameters, serialSeconds }: Props) {
   const state = run.state.value;
   const estimate = serialEstimate(state);

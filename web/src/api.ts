@@ -1,64 +1,18 @@
 import { createParser } from 'eventsource-parser';
-import type { SolverName } from './parameters.js';
+import type { GenerateEvents } from '../../src/server/events.js';
+import type { Info } from '../../src/server/infoAnswer.js';
 
-export interface Counts {
-  readonly critical: number;
-  readonly total: number;
-  readonly serial: number;
-}
+/** A batch: when it ran, in milliseconds, and its evaluations as iteration, block, step. */
+export type Batch = Readonly<GenerateEvents['batch']>;
+export type Done = Readonly<GenerateEvents['done']>;
+export type Counts = Done['evaluations'];
 
-/** When a batch ran, in milliseconds, and what it evaluated: iteration, block, step. */
-export interface Batch {
-  readonly begin: number;
-  readonly end: number;
-  readonly rows: number;
-  readonly evaluations: readonly (readonly [iteration: number, block: number, step: number])[];
-}
+/** An event of /srds/v1/generate; errors are thrown instead. */
+export type LiveEvent = {
+  [Name in Exclude<keyof GenerateEvents, 'error'>]: { readonly type: Name } & Readonly<GenerateEvents[Name]>;
+}[Exclude<keyof GenerateEvents, 'error'>];
 
-export interface Done {
-  readonly status: string;
-  readonly sampler: string;
-  readonly iterations: number;
-  readonly residuals: readonly number[];
-  readonly evaluations: Counts;
-  /** A PNG file as base64. */
-  readonly image: string;
-  readonly seed: number | string;
-  readonly parameters: string;
-  readonly seconds: number;
-  readonly reason: string | null;
-}
-
-/** What /srds/v1/generate streams. */
-export type LiveEvent =
-  | { readonly type: 'queued'; readonly waiting: number }
-  | { readonly type: 'started'; readonly model: string; readonly queueSeconds: number }
-  | ({ readonly type: 'batch' } & Batch)
-  | {
-      readonly type: 'iteration';
-      readonly iteration: number;
-      readonly residual: number | null;
-      readonly evaluations: Counts;
-      readonly ms: number;
-    }
-  | { readonly type: 'preview'; readonly iteration: number; readonly image: string }
-  | { readonly type: 'warning'; readonly message: string }
-  | ({ readonly type: 'done' } & Done);
-
-export interface Info {
-  readonly version: string;
-  readonly models: readonly {
-    readonly name: string;
-    readonly width: number;
-    readonly height: number;
-    readonly pixels: number;
-  }[];
-  readonly samplers: readonly string[];
-  readonly solvers: readonly SolverName[];
-  readonly limits: { readonly steps: number };
-}
-
-/** An answer of the server that is an error, or, without a status, no answer. */
+/** An error answer of the server; without a status, the server did not answer. */
 export class ServerError extends Error {
   constructor(
     message: string,
@@ -70,7 +24,7 @@ export class ServerError extends Error {
 
 const UNREACHABLE = 'The server cannot be reached.';
 
-/** @throws ServerError */
+/** @param key API key; empty if there is none. @throws ServerError */
 export async function getInfo(key: string): Promise<Info> {
   const response = await ask('/srds/v1/info', { headers: authorization(key) });
   return (await response.json()) as Info;
@@ -84,7 +38,7 @@ export async function isReady(): Promise<boolean> {
   );
 }
 
-/** Draws an image. @throws ServerError; the signal's reason if it is aborted */
+/** Generates an image. @throws ServerError; the signal's reason if it is aborted */
 export async function* generate(request: object, key: string, signal: AbortSignal): AsyncGenerator<LiveEvent> {
   const headers = { 'content-type': 'application/json', ...authorization(key) };
   const response = await ask('/srds/v1/generate', { method: 'POST', headers, body: JSON.stringify(request), signal });
@@ -103,14 +57,14 @@ export async function* generate(request: object, key: string, signal: AbortSigna
   for (;;) {
     const { done, value } = await reader.read().catch((error: unknown) => {
       signal.throwIfAborted();
-      throw new ServerError(`${UNREACHABLE} It went away: ${String(error)}`);
+      throw new ServerError(`${UNREACHABLE} The connection broke: ${String(error)}`);
     });
     if (value !== undefined) parser.feed(value);
     yield* events.splice(0);
     if (failures.length > 0) throw new ServerError(failures[0], 500);
     if (done) break;
   }
-  if (ended.length === 0) throw new ServerError(`${UNREACHABLE} It went away.`);
+  if (ended.length === 0) throw new ServerError(`${UNREACHABLE} The connection broke.`);
 }
 
 async function ask(path: string, init: RequestInit): Promise<Response> {

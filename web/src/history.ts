@@ -1,32 +1,34 @@
 import { signal } from '@preact/signals';
 import type { Parameters } from './parameters.js';
 
-/** An image that was drawn in this browser. */
+/** An image that this browser generated. */
 export interface Entry {
   readonly id: string;
+  /** Milliseconds since 1970. */
   readonly at: number;
-  /** With the seed that was drawn. */
+  /** The parameters, with the seed that was used. */
   readonly parameters: Parameters;
-  /** A small picture, as an address with its content. */
+  /** A small image as a data URL. */
   readonly thumbnail: string;
 }
 
-const PLACE = 'srds.history';
-const MOST = 24;
+const STORAGE_KEY = 'srds.history';
+const MAX_ENTRIES = 24;
+/** Pixels of the longer side. */
 const THUMBNAIL = 96;
 
 export const history = signal<readonly Entry[]>(read());
 
-// Another tab may have drawn.
+// Follows the changes of other tabs.
 addEventListener('storage', ({ key }) => {
-  if (key === PLACE) history.value = read();
+  if (key === STORAGE_KEY) history.value = read();
 });
 
-/** @param image its address */
+/** Adds an image to the history. @param image its URL */
 export async function remember(parameters: Parameters, image: string): Promise<void> {
   const thumbnail = await shrunk(image);
   const entry: Entry = { id: crypto.randomUUID(), at: Date.now(), parameters, thumbnail };
-  write([entry, ...read()].slice(0, MOST));
+  write([entry, ...read()].slice(0, MAX_ENTRIES));
 }
 
 export function forget(): void {
@@ -36,15 +38,15 @@ export function forget(): void {
 function write(entries: readonly Entry[]): void {
   history.value = entries;
   try {
-    localStorage.setItem(PLACE, JSON.stringify(entries));
+    localStorage.setItem(STORAGE_KEY, JSON.stringify(entries));
   } catch {
-    // A browser that keeps nothing, or has no room, still draws.
+    // Storage may be disabled or full; the history then lasts as long as the page.
   }
 }
 
 function read(): readonly Entry[] {
   try {
-    const entries: unknown = JSON.parse(localStorage.getItem(PLACE) ?? '[]');
+    const entries: unknown = JSON.parse(localStorage.getItem(STORAGE_KEY) ?? '[]');
     return Array.isArray(entries) ? (entries as Entry[]) : [];
   } catch {
     return [];

@@ -1,7 +1,8 @@
 import { effect, signal, useSignal } from '@preact/signals';
 import { render } from 'preact';
 import { useEffect } from 'preact/hooks';
-import { getInfo, isReady, ServerError, type Info } from './api.js';
+import type { Info } from '../../src/server/infoAnswer.js';
+import { getInfo, isReady, ServerError } from './api.js';
 import { Form } from './Form.js';
 import { forget, history, remember } from './history.js';
 import { DEFAULTS, fromHash, fromInfotext, leftOut, toHash, type Parameters } from './parameters.js';
@@ -16,13 +17,13 @@ const parameters = signal<Parameters>({ ...DEFAULTS, ...fromHash(location.hash) 
 const race = signal(false);
 const key = signal(sessionStorage.getItem(KEY) ?? '');
 const info = signal<Info | undefined>(undefined);
-/** What is wrong with the server, in words. */
+/** The problem that the page shows; undefined if there is none. */
 const trouble = signal<string | undefined>(undefined);
 const needsKey = signal(false);
 const runs = signal<readonly { readonly run: LiveRun; readonly parameters: Parameters }[]>([]);
 const busy = signal(false);
 
-/** Takes parameters, but for what the server, once it is known, does not have. @param source for what is said of that */
+/** Sets the parameters. Replaces values that the server does not support and reports them. @param source of the parameters, for the report */
 function adopt(given: Parameters, source: string): void {
   const found = info.value;
   if (!found) {
@@ -39,13 +40,13 @@ function adopt(given: Parameters, source: string): void {
     ...(hasModel ? [] : [`the model ${model}`]),
   ];
   if (unknown.length > 0) {
-    trouble.value = `${source} asks for ${unknown.join(' and ')}, which this server does not have; its own are taken instead.`;
+    trouble.value = `${source} names ${unknown.join(' and ')}, which this server does not support; the defaults are used instead.`;
   }
   parameters.value = {
     ...given,
     sampler: hasSampler ? sampler : DEFAULTS.sampler,
     solver: hasSolver ? solver : '',
-    // The first is what is meant where none is named.
+    // No name means the first model.
     model: hasModel && model !== found.models[0]?.name ? model : '',
   };
 }
@@ -58,34 +59,34 @@ async function connect(): Promise<void> {
     needsKey.value = false;
   } catch (error) {
     needsKey.value = error instanceof ServerError && error.status === 401;
-    const said = error instanceof Error ? error.message : String(error);
-    trouble.value = needsKey.value && key.value === '' ? 'This server wants an API key.' : said;
+    const message = error instanceof Error ? error.message : String(error);
+    trouble.value = needsKey.value && key.value === '' ? 'This server requires an API key.' : message;
     if (!needsKey.value) setTimeout(() => void reconnect(), RETRY_MS);
   }
 }
 
-/** A server that is started again is found again. */
+/** Waits for the server and connects again. */
 async function reconnect(): Promise<void> {
   if (await isReady()) await connect();
   else setTimeout(() => void reconnect(), RETRY_MS);
 }
 
-async function drawNow(): Promise<void> {
-  const asked = { ...parameters.value };
+async function generateNow(): Promise<void> {
+  const given = { ...parameters.value };
   busy.value = true;
-  const titles = [...new Set(race.value ? ['serial', asked.sampler] : [asked.sampler])];
-  const seed = asked.seed === '' && race.value ? String(Math.floor(Math.random() * 2 ** 32)) : asked.seed;
+  const titles = [...new Set(race.value ? ['serial', given.sampler] : [given.sampler])];
+  const seed = given.seed === '' && race.value ? String(Math.floor(Math.random() * 2 ** 32)) : given.seed;
   const started: { run: LiveRun; parameters: Parameters }[] = [];
   runs.value = started;
-  // One after the other: each has the devices for itself, and the times can be compared.
+  // One at a time, so that each has the devices for itself and the times are comparable.
   for (const sampler of titles) {
-    const own = { ...asked, seed, sampler };
+    const own = { ...given, seed, sampler };
     const run = startRun(titles.length > 1 ? sampler : 'Image', own, key.value);
     started.push({ run, parameters: own });
     runs.value = [...started];
     requestAnimationFrame(showRuns);
     const { phase, done, image, message } = await run.ended;
-    if (phase === 'done' && done && image !== undefined && sampler === asked.sampler) {
+    if (phase === 'done' && done && image !== undefined && sampler === given.sampler) {
       await remember({ ...own, seed: String(done.seed) }, image).catch(() => undefined);
     }
     if (phase === 'failed' && message.startsWith('The server cannot be reached')) {
@@ -97,7 +98,7 @@ async function drawNow(): Promise<void> {
   busy.value = false;
 }
 
-/** On a phone the image is below the form. */
+/** Scrolls to the image on a phone, where it is below the form. */
 function showRuns(): void {
   if (matchMedia('(max-width: 46rem)').matches) document.querySelector('.runs')?.scrollIntoView();
 }
@@ -108,14 +109,17 @@ function cancel(): void {
 
 async function restore(file: File | undefined): Promise<void> {
   const text = file && parametersIn(await file.arrayBuffer());
-  if (text === undefined) trouble.value = 'That file is no PNG with parameters in it.';
+  if (text === undefined) trouble.value = 'The file is not a PNG with parameters.';
   else {
     trouble.value = undefined;
     const solvers = info.value?.solvers ?? [];
     adopt({ ...DEFAULTS, ...fromInfotext(text, solvers) }, 'The file');
-    const own = leftOut(text, solvers);
-    if (own.length > 0) {
-      trouble.value = [trouble.value, `Restored but for what this page cannot ask for: ${own.join(', ')}.`]
+    const omitted = leftOut(text, solvers);
+    if (omitted.length > 0) {
+      trouble.value = [
+        trouble.value,
+        `Restored without the options that this page does not offer: ${omitted.join(', ')}.`,
+      ]
         .filter(Boolean)
         .join(' ');
     }
@@ -173,7 +177,7 @@ function App() {
             race={race}
             info={info.value}
             busy={busy.value}
-            onDraw={() => void drawNow()}
+            onDraw={() => void generateNow()}
             onCancel={cancel}
           />
           <p class="actions">
@@ -235,24 +239,24 @@ function KeyForm() {
 }
 
 function ShareButton() {
-  const said = useSignal('Copy link');
+  const label = useSignal('Copy link');
   const share = async () => {
-    // A random seed is the one that was drawn.
-    const drawn = runs.value.at(-1)?.run.state.value.done?.seed;
+    // A link to a random image has its seed.
+    const usedSeed = runs.value.at(-1)?.run.state.value.done?.seed;
     const { seed } = parameters.value;
-    const hash = toHash({ ...parameters.value, seed: seed === '' && drawn !== undefined ? String(drawn) : seed });
+    const hash = toHash({ ...parameters.value, seed: seed === '' && usedSeed !== undefined ? String(usedSeed) : seed });
     const link = `${location.origin}${location.pathname}#${hash}`;
-    // Unlike another hash, this leaves the form as it is.
+    // replaceState does not fire hashchange, so the form stays as it is.
     window.history.replaceState(undefined, '', `#${hash}`);
-    said.value = await navigator.clipboard.writeText(link).then(
+    label.value = await navigator.clipboard.writeText(link).then(
       () => 'Copied',
       () => 'The link is in the address bar',
     );
-    setTimeout(() => (said.value = 'Copy link'), RETRY_MS);
+    setTimeout(() => (label.value = 'Copy link'), RETRY_MS);
   };
   return (
     <button type="button" onClick={() => void share()}>
-      {said.value}
+      {label.value}
     </button>
   );
 }
@@ -286,7 +290,7 @@ addEventListener('hashchange', () => {
   adopt({ ...DEFAULTS, ...fromHash(location.hash) }, 'The link');
 });
 effect(() => {
-  document.title = busy.value ? 'drawing · srds' : 'srds';
+  document.title = busy.value ? 'generating · srds' : 'srds';
 });
 render(<App />, document.getElementById('app') as HTMLElement);
 void connect();

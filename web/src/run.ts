@@ -2,19 +2,21 @@ import { signal, type Signal } from '@preact/signals';
 import { generate, type Batch, type Counts, type Done, type LiveEvent } from './api.js';
 import { requestOf, type Parameters } from './parameters.js';
 
-/** A refinement that is complete. */
+/** A complete iteration. */
 export interface Iteration {
   readonly iteration: number;
+  /** Change of the image in grey levels; null for the coarse image. */
   readonly residual: number | null;
+  /** Milliseconds since the first batch began. */
   readonly ms: number;
 }
 
-/** An image that is being drawn, or was. */
+/** The state of a generation, during and after it. */
 export interface RunState {
   readonly title: string;
-  readonly phase: 'asking' | 'queued' | 'drawing' | 'done' | 'cancelled' | 'failed';
+  readonly phase: 'sending' | 'queued' | 'generating' | 'done' | 'cancelled' | 'failed';
   readonly message: string;
-  /** Address of the image so far. */
+  /** URL of the latest image. */
   readonly image: string | undefined;
   readonly iterations: readonly Iteration[];
   readonly batches: readonly Batch[];
@@ -23,16 +25,16 @@ export interface RunState {
   readonly warnings: readonly string[];
 }
 
-/** Something under way, to be watched and cancelled. */
+/** A generation that can be watched and cancelled. */
 export interface LiveRun {
   readonly state: Signal<RunState>;
   readonly ended: Promise<RunState>;
   cancel(): void;
 }
 
-const BEGUN: Omit<RunState, 'title'> = {
-  phase: 'asking',
-  message: 'asking the server',
+const INITIAL: Omit<RunState, 'title'> = {
+  phase: 'sending',
+  message: 'sending the request',
   image: undefined,
   iterations: [],
   batches: [],
@@ -41,10 +43,10 @@ const BEGUN: Omit<RunState, 'title'> = {
   warnings: [],
 };
 
-/** Draws, and keeps what happened. */
+/** Starts a generation. @param key API key; empty if there is none */
 export function startRun(title: string, parameters: Parameters, key: string): LiveRun {
   const controller = new AbortController();
-  const state = signal<RunState>({ title, ...BEGUN });
+  const state = signal<RunState>({ title, ...INITIAL });
   const follow = async (): Promise<RunState> => {
     try {
       for await (const event of generate(requestOf(parameters), key, controller.signal)) {
@@ -70,7 +72,7 @@ export function after(state: RunState, event: LiveEvent): RunState {
         message: event.waiting > 0 ? `waiting, ${event.waiting} in the queue` : 'waiting',
       };
     case 'started':
-      return { ...state, phase: 'drawing', message: 'reading the prompt' };
+      return { ...state, phase: 'generating', message: 'reading the prompt' };
     case 'warning':
       return { ...state, warnings: [...state.warnings, event.message] };
     case 'batch':
@@ -95,7 +97,7 @@ export function after(state: RunState, event: LiveEvent): RunState {
   }
 }
 
-/** Until there is a first image, how much has been evaluated. */
+/** The number of evaluations until the first image arrives; then the message stays. */
 function progressOf({ message, batches, iterations }: RunState, last: Batch): string {
   if (iterations.length > 0) return message;
   const count = [...batches, last].reduce((sum, { evaluations }) => sum + evaluations.length, 0);
@@ -109,8 +111,8 @@ const ENDINGS: Readonly<Record<string, string>> = {
 };
 
 /**
- * Milliseconds that the serial sampler should take: what an evaluation by itself took here, so many times. Undefined while no
- * evaluation ran by itself.
+ * Estimates the serial sampler's time in milliseconds: its evaluations times the median time of a batch of one evaluation. Undefined
+ * until such a batch has run.
  */
 export function serialEstimate({ batches, evaluations }: RunState): number | undefined {
   const alone = batches.filter((batch) => batch.evaluations.length === 1).map(({ begin, end }) => end - begin);

@@ -1,70 +1,68 @@
 import { encodeImage, type ImageFormat } from '../../image/encode.js';
-import { pngParameters } from '../../pipeline/pngParameters.js';
 import type { ModelFolder } from '../../model/modelFolder.js';
 import type { Settings } from '../../pipeline/options.js';
-import type { GenerationResult } from '../generate.js';
+import { pngParameters } from '../../pipeline/pngParameters.js';
+import type { CompleteImage, GenerationResult } from '../generate.js';
 import type { StoredImages } from '../storedImages.js';
 import type { GenerationRequest, ImagesAnswer, Usage } from './schemas.js';
 
-type Wanted = Pick<GenerationRequest, 'output_format' | 'output_compression' | 'response_format'>;
+type Output = Pick<GenerationRequest, 'output_format' | 'output_compression' | 'response_format'>;
 
-/** JSON's numbers lose digits beyond 2^53. */
+/** A seed in JSON: text beyond 2^53, where JSON's numbers lose digits. */
 export function jsonSeed(seed: bigint): number | string {
   const number = Number(seed);
   return Number.isSafeInteger(number) ? number : String(seed);
 }
 
-/** How an image came about. */
-export function srdsOf(
-  { status, iterations, residuals, evaluations }: GenerationResult['images'][number],
-  { sampler }: Settings,
-) {
+/** How an image was generated. */
+export function srdsOf({ status, iterations, residuals, evaluations }: CompleteImage, { sampler }: Settings) {
   return { status, sampler, iterations, residuals: [...residuals], evaluations };
 }
 
-export function aboutImages({ output_format }: Wanted, { width, height }: { width: number; height: number }) {
+export function aboutImages({ output_format }: Output, { width, height }: { width: number; height: number }) {
   return { background: 'opaque', output_format, quality: 'auto', size: `${width}x${height}` } as const;
 }
 
-/** An image as a file, with how it was made where the format has a place for it. */
+/** An image as a file, with its parameters where the format can hold them. */
 export async function fileOf(
-  image: GenerationResult['images'][number],
+  image: CompleteImage,
   { result, model }: GenerationResult,
-  wanted: Wanted,
+  output: Output,
 ): Promise<Buffer> {
-  const { output_format: format, output_compression: quality } = wanted;
+  const { output_format: format, output_compression: quality } = output;
   const parameters = pngParameters(image, result.settings, model.name);
   return encodeImage(image.rgb, format, { quality, parameters });
 }
 
-/** Images as OpenAI's clients read them. @param base address of this server */
+/** The answer of OpenAI's API. @param base address of this server */
 export async function imagesAnswer(
-  drawn: GenerationResult,
-  wanted: Wanted,
+  generation: GenerationResult,
+  output: Output,
   { stored, base }: { readonly stored: StoredImages; readonly base: string },
 ): Promise<ImagesAnswer> {
-  const { result, model, images } = drawn;
+  const { result, model, images } = generation;
   const { settings } = result;
   const data = await Promise.all(
     images.map(async (image) => {
-      const file = await fileOf(image, drawn, wanted);
-      const where =
-        wanted.response_format === 'url'
-          ? { url: `${base}/files/${stored.put({ bytes: file, type: typeOf(wanted.output_format) })}` }
+      const file = await fileOf(image, generation, output);
+      const content =
+        output.response_format === 'url'
+          ? { url: `${base}/files/${stored.put({ bytes: file, type: typeOf(output.output_format) })}` }
           : { b64_json: file.toString('base64') };
-      return { ...where, seed: jsonSeed(image.seed), srds: srdsOf(image, settings) };
+      return { ...content, seed: jsonSeed(image.seed), srds: srdsOf(image, settings) };
     }),
   );
   return {
     created: now(),
     model: model.name,
     data,
-    ...aboutImages(wanted, settings),
-    usage: usageOf(drawn),
-    ...warningsOf(drawn),
+    ...aboutImages(output, settings),
+    usage: usageOf(generation),
+    ...warningsOf(generation),
   };
 }
 
+/** The warnings; the field is absent if there are none. */
 export function warningsOf({ warnings }: GenerationResult): { readonly warnings?: string[] } {
   return warnings.length > 0 ? { warnings: [...warnings] } : {};
 }
@@ -80,7 +78,7 @@ export function usageOf({ result, model, images }: GenerationResult): Usage {
   };
 }
 
-/** Words of a prompt as the text encoder counts them: what is neither the start nor the padding. */
+/** The number of a prompt's tokens, without the start token and the padding. */
 function tokensOf({ textEncoders }: ModelFolder, prompt: string): number {
   const { ids } = textEncoders[0].tokenizer.encode(prompt);
   const padding = ids[ids.length - 1];
@@ -90,11 +88,12 @@ function tokensOf({ textEncoders }: ModelFolder, prompt: string): number {
   );
 }
 
-export function typeOf(format: ImageFormat): string {
+/** The media type of a format. */
+function typeOf(format: ImageFormat): string {
   return `image/${format}`;
 }
 
-/** In seconds since 1970. */
+/** Seconds since 1970. */
 export function now(): number {
   return Math.floor(Date.now() / 1000);
 }

@@ -17,7 +17,7 @@ const model = z.object({
   }),
 });
 
-/** OpenAI's API for models. */
+/** OpenAI's API for models. @param started when the server started, in seconds since 1970 */
 export function modelEndpoints({ models }: Services, started: number): Endpoint[] {
   const describe = ({ name, folder }: ServedModel): z.output<typeof model> => ({
     id: name,
@@ -35,14 +35,14 @@ export function modelEndpoints({ models }: Services, started: number): Endpoint[
     endpoint({
       method: 'get',
       path: '/v1/models',
-      summary: 'The models that are served, the default one first.',
+      summary: 'Lists the served models, the default one first.',
       answer: z.object({ object: z.literal('list'), data: z.array(model) }),
       handle: () => Response.json({ object: 'list', data: models.served.map(describe) }),
     }),
     endpoint({
       method: 'get',
       path: '/v1/models/{model}',
-      summary: 'A model.',
+      summary: 'Describes a model.',
       answer: model,
       handle: (_, __, context) => Response.json(describe(models.find(context.req.param('model')))),
     }),

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { IMAGE_FORMATS } from '../../image/encode.js';
 import { SAMPLER_CHOICES, SOLVERS } from '../../pipeline/options.js';
 import type { ServerConfig } from '../config.js';
+import { counts, srdsInfo } from '../imageInfo.js';
 
 /** What a client may leave out, or give as null. */
 const optional = <Schema extends z.ZodType>(schema: Schema) =>
@@ -91,17 +92,6 @@ export function editRequest(config: ServerConfig) {
 }
 
 export type EditRequest = z.output<ReturnType<typeof editRequest>>;
-
-export const counts = z.object({ critical: z.int(), total: z.int(), serial: z.int() });
-
-/** How an image came about; beside OpenAI's fields. */
-export const srdsInfo = z.object({
-  status: z.enum(['converged', 'exact', 'maxIterations', 'aborted']),
-  sampler: z.string(),
-  iterations: z.int(),
-  residuals: z.array(z.number()),
-  evaluations: counts,
-});
 
 const usage = z.object({
   input_tokens: z.int().describe('tokens of the prompt'),

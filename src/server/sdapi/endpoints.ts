@@ -3,10 +3,11 @@ import type { z } from 'zod';
 import { pngParameters, SAMPLER_NAMES } from '../../pipeline/pngParameters.js';
 import { SOLVERS, type SolverName } from '../../pipeline/options.js';
 import { ApiError } from '../apiError.js';
-import { generate, solversFor, type GenerationResult } from '../generate.js';
 import { endpoint, type Caller, type Endpoint } from '../endpoint.js';
+import { generate, type GenerationResult } from '../generate.js';
 import { fileOf, jsonSeed } from '../openai/answers.js';
 import type { Services } from '../services.js';
+import { supportedSolvers } from '../supportedSolvers.js';
 import {
   optionsAnswer,
   progressAnswer,
@@ -19,13 +20,13 @@ import {
 
 const PNG = { output_format: 'png', output_compression: 100, response_format: 'b64_json' } as const;
 
-/** The API of Stable Diffusion web UIs, as far as tools built for them need it to draw. */
+/** The part of the Stable Diffusion web UIs' API that their tools need to generate images. */
 export function sdapiEndpoints(services: Services): Endpoint[] {
   return [
     endpoint({
       method: 'post',
       path: '/sdapi/v1/txt2img',
-      summary: 'Draws images, as Stable Diffusion web UIs do.',
+      summary: 'Generates images, as Stable Diffusion web UIs do.',
       body: txt2imgRequest(services.config),
       answer: txt2imgAnswer,
       handle: (body, caller) => txt2img(services, body, caller),
@@ -33,18 +34,18 @@ export function sdapiEndpoints(services: Services): Endpoint[] {
     endpoint({
       method: 'get',
       path: '/sdapi/v1/progress',
-      summary: 'How far the oldest request under way is.',
+      summary: 'Reports the progress of the oldest running request.',
       answer: progressAnswer,
       handle: () => Response.json(progress(services)),
     }),
     endpoint({
       method: 'get',
       path: '/sdapi/v1/samplers',
-      summary: 'Solvers, by the names that web UIs give them.',
+      summary: 'Lists the solvers by the names that web UIs give them.',
       answer: samplersAnswer,
       handle: () =>
         Response.json(
-          solversFor(services.models).map((solver) => ({
+          supportedSolvers(services.models).map((solver) => ({
             name: SAMPLER_NAMES[solver],
             aliases: [solver],
             options: {},
@@ -54,7 +55,7 @@ export function sdapiEndpoints(services: Services): Endpoint[] {
     endpoint({
       method: 'get',
       path: '/sdapi/v1/options',
-      summary: 'The model that is drawn with unless a request names another.',
+      summary: 'Names the default model.',
       answer: optionsAnswer,
       handle: () => {
         const [{ name }] = services.models.served;
@@ -64,7 +65,7 @@ export function sdapiEndpoints(services: Services): Endpoint[] {
     endpoint({
       method: 'get',
       path: '/sdapi/v1/sd-models',
-      summary: 'The models that are served.',
+      summary: 'Lists the served models.',
       answer: sdModelsAnswer,
       handle: () =>
         Response.json(
@@ -88,12 +89,12 @@ async function txt2img(services: Services, body: Txt2imgRequest, caller: Caller)
     throw new ApiError(
       400,
       'invalid_parameter',
-      `expected at most ${maxImages} images, found ${n}; ask for fewer`,
+      `expected at most ${maxImages} images, found ${n}; request fewer`,
       'n_iter',
     );
   }
   const seed = body.seed === undefined || body.seed === -1 ? randomInt(2 ** 32) : body.seed;
-  const drawn = await generate(
+  const generation = await generate(
     services,
     {
       id: caller.id,
@@ -120,28 +121,35 @@ async function txt2img(services: Services, body: Txt2imgRequest, caller: Caller)
     () => undefined,
   );
   const files =
-    body.send_images === false ? [] : await Promise.all(drawn.images.map((image) => fileOf(image, drawn, PNG)));
+    body.send_images === false
+      ? []
+      : await Promise.all(generation.images.map((image) => fileOf(image, generation, PNG)));
   const answer: z.output<typeof txt2imgAnswer> = {
     images: files.map((file) => file.toString('base64')),
     parameters: body,
-    info: JSON.stringify(infoOf(drawn, body.batch_size ?? 1)),
+    info: JSON.stringify(infoOf(generation, body.batch_size ?? 1)),
   };
   return Response.json(answer);
 }
 
-/** By a web UI's name, with or without the schedule that newer ones name apart, or by its name here. */
+/** The solver of a name, either the web UIs' or this project's. Newer web UIs append the schedule to the name. */
 function solverOf(name: string | undefined): SolverName | undefined {
   if (name === undefined || /^(automatic|)$/i.test(name)) return undefined;
   const plain = name.toLowerCase().replace(/ karras$/, '');
   const found = SOLVERS.find((solver) => [solver, SAMPLER_NAMES[solver].toLowerCase()].includes(plain));
   if (found) return found;
   const known = SOLVERS.map((solver) => SAMPLER_NAMES[solver]).join(', ');
-  throw new ApiError(400, 'invalid_parameter', `expected one of ${known}, found ${name}; name one`, 'sampler_name');
+  throw new ApiError(
+    400,
+    'invalid_parameter',
+    `expected one of ${known}, found ${name}; name one of them`,
+    'sampler_name',
+  );
 }
 
-function infoOf(drawn: GenerationResult, batchSize: number): object {
-  const { settings } = drawn.result;
-  const seeds = drawn.images.map(({ seed }) => jsonSeed(seed));
+function infoOf({ result, images, model }: GenerationResult, batchSize: number): object {
+  const { settings } = result;
+  const seeds = images.map(({ seed }) => jsonSeed(seed));
   return {
     prompt: settings.prompt,
     negative_prompt: settings.negativePrompt ?? '',
@@ -153,8 +161,8 @@ function infoOf(drawn: GenerationResult, batchSize: number): object {
     cfg_scale: settings.guidance,
     steps: settings.steps,
     batch_size: batchSize,
-    sd_model_name: drawn.model.name,
-    infotexts: drawn.images.map((image) => pngParameters(image, settings, drawn.model.name)),
+    sd_model_name: model.name,
+    infotexts: images.map((image) => pngParameters(image, settings, model.name)),
   };
 }
 

@@ -1,0 +1,32 @@
+import { SAMPLER_CHOICES } from '../pipeline/options.js';
+import { SAMPLER_NAMES } from '../pipeline/pngParameters.js';
+import { version } from '../version.js';
+import { endpoint, type Endpoint } from './endpoint.js';
+import { pixelLimit } from './imageSize.js';
+import { infoAnswer, type Info } from './infoAnswer.js';
+import type { Services } from './services.js';
+import { supportedSolvers } from './supportedSolvers.js';
+
+/** What the page needs before it sends a request. */
+export function infoEndpoint({ config, models }: Services): Endpoint {
+  return endpoint({
+    method: 'get',
+    path: '/srds/v1/info',
+    summary: 'Lists what a request may ask for.',
+    answer: infoAnswer,
+    handle: () => {
+      const info: Info = {
+        version: version(),
+        models: models.served.map(({ name, folder }) => ({
+          name,
+          ...folder.size,
+          pixels: pixelLimit(folder, config.maxPixels),
+        })),
+        samplers: [...SAMPLER_CHOICES],
+        solvers: supportedSolvers(models).map((name) => ({ name, title: SAMPLER_NAMES[name] })),
+        limits: { steps: config.maxSteps },
+      };
+      return Response.json(info);
+    },
+  });
+}

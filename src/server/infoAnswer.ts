@@ -1,0 +1,17 @@
+import { z } from 'zod';
+
+/**
+ * The answer of `GET /srds/v1/info`. Sizes are in pixels; `pixels` is the area of the largest image that may be requested. This module
+ * depends on zod only, so that the web page can import its type.
+ */
+export const infoAnswer = z.object({
+  version: z.string(),
+  models: z.array(z.object({ name: z.string(), width: z.int(), height: z.int(), pixels: z.int() })),
+  samplers: z.array(z.string()),
+  solvers: z.array(
+    z.object({ name: z.string(), title: z.string().describe('the name that Stable Diffusion web UIs give it') }),
+  ),
+  limits: z.object({ steps: z.int() }),
+});
+
+export type Info = z.output<typeof infoAnswer>;

@@ -1,0 +1,29 @@
+import type { Context, MiddlewareHandler } from 'hono';
+import type { RequestIdVariables } from 'hono/request-id';
+import { routePath } from 'hono/route';
+import type { Services } from './services.js';
+
+/** Logs and counts each request, and returns its id in `X-Request-Id`. */
+export function requestLog({
+  log,
+  metrics,
+}: Pick<Services, 'log' | 'metrics'>): MiddlewareHandler<{ Variables: RequestIdVariables }> {
+  return async (context, next) => {
+    const start = performance.now();
+    await next();
+    const id = context.get('requestId');
+    // Hono does not add headers that were set earlier to a Response that a handler made.
+    context.res.headers.set('x-request-id', id);
+    const { method } = context.req;
+    const { status } = context.res;
+    const route = routeOf(context);
+    metrics.requests.inc({ route, status });
+    log.info({ id, method, route, status, ms: Math.round(performance.now() - start) }, 'request');
+  };
+}
+
+/** The registered path: a metric must not have a label for each path that clients make up. */
+function routeOf(context: Context): string {
+  const path = routePath(context, -1);
+  return path === '*' || path === '/*' ? 'none' : path;
+}

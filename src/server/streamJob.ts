@@ -1,0 +1,39 @@
+import { logFailure } from './apiError.js';
+import type { EventStream } from './eventStream.js';
+import { generate, type GenerateJob, type GenerateJobEvent, type GenerationResult } from './generate.js';
+import type { Services } from './services.js';
+
+/** Writes what happens to a job as events of a stream. */
+export interface JobWriter {
+  write(event: GenerateJobEvent): void;
+  /** Sends the result after all pending events. */
+  finish(result: GenerationResult): Promise<void>;
+}
+
+/**
+ * Runs a job and answers with a stream of its events. An error before the job is queued is thrown; a later one is an `error` event.
+ * @throws ApiError, SrdsError as generate does
+ */
+export async function streamJob<Events extends object>(
+  services: Services,
+  job: GenerateJob,
+  events: EventStream<Events>,
+  writer: JobWriter,
+): Promise<Response> {
+  const client = AbortSignal.any([job.client, events.closed]);
+  await new Promise<void>((resolve, reject) => {
+    const onEvent = (event: GenerateJobEvent) => {
+      if (event.type === 'queued') resolve();
+      writer.write(event);
+    };
+    generate(services, { ...job, client }, onEvent)
+      .then((result) => writer.finish(result))
+      .catch((error: unknown) => {
+        reject(error);
+        logFailure(services.log, job.id, error);
+        events.fail(error);
+      })
+      .finally(() => events.end());
+  });
+  return events.response();
+}

@@ -1,0 +1,16 @@
+import { settingsOf, SOLVERS, type SolverName } from '../pipeline/options.js';
+import type { Models, ServedModel } from './models.js';
+
+/** The solvers that at least one of the served models supports. */
+export function supportedSolvers(models: Models): SolverName[] {
+  return SOLVERS.filter((solver) => models.served.some((model) => supports(model, solver)));
+}
+
+function supports({ folder }: ServedModel, solver: SolverName): boolean {
+  try {
+    settingsOf({ prompt: '', solver, sampler: 'serial' }, folder);
+    return true;
+  } catch {
+    return false;
+  }
+}

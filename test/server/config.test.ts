@@ -1,0 +1,23 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { parseConfig } from 'srds/server';
+
+const KEY = 'a-key-of-the-test';
+
+test('listening beyond this machine requires keys or an explicit setting', () => {
+  const parse = (settings: object) => parseConfig([{ name: 'the test', settings }]);
+  assert.throws(() => parse({ host: '0.0.0.0' }), {
+    code: 'INVALID_OPTION',
+    message: /API keys to listen on 0\.0\.0\.0/,
+  });
+  assert.equal(parse({ host: '0.0.0.0', apiKeys: [KEY] }).host, '0.0.0.0');
+  assert.equal(parse({ host: '0.0.0.0', allowAnonymous: true }).host, '0.0.0.0');
+  assert.throws(() => parse({ port: 70000 }), { message: /a fitting port, found 70000 in the test/ });
+  assert.throws(() => parse({ prot: 1 }), { message: /prot/ });
+  const sources = [
+    { name: 'first', settings: { port: 1 } },
+    { name: 'second', settings: { port: 2, queue: 3 } },
+  ];
+  const { port, queue } = parseConfig(sources);
+  assert.deepEqual([port, queue], [1, 3]);
+});

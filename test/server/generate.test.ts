@@ -1,0 +1,16 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { serve } from '../support/serve.js';
+import { post } from '../support/server.js';
+
+test('requests for a model share batches', async () => {
+  const { url: own } = await serve({ concurrency: 4 });
+  const ask = (seed: number) =>
+    post(own, '/v1/images/generations', { prompt: 'a', steps: 20, seed, sampler: 'serial' });
+  await ask(0);
+  await Promise.all([1, 2, 3, 4].map(ask));
+  const text = await (await fetch(`${own}/metrics`)).text();
+  const value = (name: string) => Number(new RegExp(`^${name} (.*)$`, 'm').exec(text)?.[1]);
+  assert.equal(value('srds_batch_rows_sum'), 2 * 20 * 5);
+  assert.ok(value('srds_batch_rows_count') < 20 * 5 * 0.7, text);
+});

@@ -1,0 +1,24 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { serve } from '../support/serve.js';
+import { post } from '../support/server.js';
+
+test('metrics count requests, images and evaluations; health is ok', async () => {
+  const { url: own } = await serve();
+  await post(own, '/v1/images/generations', { prompt: 'a', steps: 9, blocks: 3, tolerance: 0 });
+  await post(own, '/v1/images/generations', { prompt: 'a', steps: 4, sampler: 'serial' });
+  const text = await (await fetch(`${own}/metrics`)).text();
+  const value = (name: string) => Number(new RegExp(`^${name.replace(/[{}"]/g, '\\$&')} (.*)$`, 'm').exec(text)?.[1]);
+  assert.equal(value('srds_requests_total{route="/v1/images/generations",status="200"}'), 2);
+  assert.ok(value('srds_evaluations_total{kind="coarse"}') >= 3);
+  assert.ok(value('srds_evaluations_total{kind="fine"}') >= 9);
+  assert.equal(value('srds_images_total{sampler="parallel",status="exact"}'), 1);
+  assert.equal(value('srds_iterations_count'), 2);
+  assert.equal(value('srds_queue_seconds_count'), 2);
+  assert.equal(value('srds_first_preview_seconds_count'), 1);
+  assert.equal(value('srds_generation_seconds_count'), 2);
+  assert.ok(value('srds_batch_rows_count') > 9);
+  assert.ok(value('srds_device_busy_seconds_total{device="cpu"}') > 0);
+  assert.equal(value('srds_running'), 0);
+  assert.deepEqual(await (await fetch(`${own}/healthz/ready`)).json(), { status: 'ok' });
+});
