@@ -4,7 +4,7 @@ import type { SampleResult, SamplerEvent } from '../run/events.js';
 import type { Run } from '../run/run.js';
 import { serial, type SerialOptions } from '../sampler/serial.js';
 import { fineGrid, type SolverStep } from '../schedule/grid.js';
-import { parseScheduleConfig } from '../schedule/config.js';
+import { scheduleConfig } from '../schedule/config.js';
 import { ddim } from '../solver/ddim.js';
 import { heun } from '../solver/heun.js';
 import type { Solver } from '../solver/solver.js';
@@ -36,7 +36,7 @@ export function samplerConformance(
   { anySolver = true }: SamplerConformanceOptions = {},
 ): Check[] {
   const denoiser = mixtureDenoiser(TWO_GAUSSIANS);
-  const toNoNoise = fineGrid(parseScheduleConfig({ clip_sample: false }), 25);
+  const toNoNoise = fineGrid(scheduleConfig(), 25);
   const cases: { solver: Solver; steps: SolverStep[] }[] = [
     ...COUNTS.map((n) => ({ solver: ddim, steps: smoothGrid(n) })),
     ...(anySolver ? [{ solver: heun, steps: smoothGrid(10) }] : []),

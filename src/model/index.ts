@@ -8,6 +8,7 @@ export {
 } from './modelFolder.js';
 export type { LatentScale } from './latentScale.js';
 export type { SchedulerFile } from './scheduler.js';
+export { parseScheduleConfig, type ParseScheduleOptions } from './scheduleConfig.js';
 export { Networks, type TimestepBatching } from './networks.js';
 export { condition, zeroed, type Conditioning } from './conditioning.js';
 export { readTokenizer, type ClipTokenizer, type Tokens } from './tokenizer.js';

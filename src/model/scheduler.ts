@@ -1,8 +1,9 @@
 import { z } from 'zod';
 import { SrdsError } from '../errors.js';
-import { parseScheduleConfig, type ScheduleConfig, type ScheduleOptions } from '../schedule/config.js';
+import type { ScheduleConfig } from '../schedule/config.js';
 import { schedulerOf, SOLVERS, type SolverName } from '../solver/registry.js';
 import { readJson } from './files.js';
+import { parseScheduleConfig, type ParseScheduleOptions } from './scheduleConfig.js';
 
 const FILE = 'scheduler/scheduler_config.json';
 
@@ -31,7 +32,7 @@ export interface SchedulerFile {
   /** @throws SrdsError MODEL_INVALID if the solver's scheduler class cannot use it */
   readonly scheduleFor: (
     solver: SolverName,
-    options?: Pick<ScheduleOptions, 'spacing' | 'prediction'>,
+    options?: Pick<ParseScheduleOptions, 'spacing' | 'prediction'>,
   ) => ScheduleConfig;
 }
 

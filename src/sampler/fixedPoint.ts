@@ -1,7 +1,8 @@
 import { setMaxListeners } from 'node:events';
 import { toPrediction, type Combination, type Prediction } from '../solver/prediction.js';
 import { nonNegative, wholeNumber } from '../errors.js';
-import { span, type SolverStep } from '../schedule/grid.js';
+import type { SolverStep } from '../schedule/grid.js';
+import { span } from '../schedule/span.js';
 import { oneEvaluation } from '../solver/registry.js';
 import { posteriorSpread } from '../solver/ddpm.js';
 import { combinationsOf, type Solver } from '../solver/solver.js';
