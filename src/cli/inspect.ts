@@ -29,7 +29,7 @@ function report({ model, schedule, graphs, timesteps, weights }: Inspection): ob
     version: version(),
     model: model.name,
     path: model.path,
-    kind: model.kind,
+    kind: model.family.id,
     size: { ...model.size, multiplesOf: model.sizeStep },
     latents: { channels: model.latentChannels, pixelsEach: model.vaeFactor, scaling: model.latentScale.scaling },
     tokens: model.textEncoders.map(({ tokenizer }) => tokenizer.maxLength),
@@ -52,7 +52,6 @@ function report({ model, schedule, graphs, timesteps, weights }: Inspection): ob
 
 function text({ model, schedule, graphs, timesteps, weights }: Inspection): string {
   const { scheduler, size } = model;
-  const kinds = { sd: 'Stable Diffusion, one text encoder', sdxl: 'Stable Diffusion XL, two text encoders' };
   const extras = [schedule.zeroSnr && 'zero terminal SNR', schedule.karras && 'Karras sigmas'].filter(Boolean);
   const solver = scheduler.solver ?? 'none by default, choose one with --solver';
   const batching = {
@@ -61,7 +60,7 @@ function text({ model, schedule, graphs, timesteps, weights }: Inspection): stri
     shared: 'one for the whole batch: evaluations at different timesteps take turns, so SRDS cannot pay',
   };
   const lines: [string, string][] = [
-    ['Model', `${model.name}: ${kinds[model.kind]}`],
+    ['Model', `${model.name}: ${model.family.title}`],
     ['Folder', model.path],
     ['Images', `${size.width}x${size.height}; sides in multiples of ${model.sizeStep} pixels`],
     ['From image', model.graphs.vae_encoder ? 'yes' : 'no, there is no VAE encoder'],

@@ -3,7 +3,7 @@ import type { Stats } from 'node:fs';
 import { access, constants, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { dirname, extname, join, resolve } from 'node:path';
 import { messageOf, SrdsError, systemCode } from '../errors.js';
-import { makeFolder } from '../model/files.js';
+import { makeFolder } from '../hub/makeFolder.js';
 
 /** A file to be written. */
 export interface OutputFile {

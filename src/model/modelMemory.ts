@@ -1,5 +1,6 @@
 import type { Engine } from '../engine/engine.js';
-import type { GraphName, ModelFolder } from './modelFolder.js';
+import type { GraphName } from './graphNames.js';
+import type { ModelFolder } from './modelFolder.js';
 import type { Networks } from './networks.js';
 
 /** Which graphs are in memory when: all but what is rarely used, or, if memory is short, only those in use. */

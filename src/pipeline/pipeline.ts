@@ -15,7 +15,8 @@ import { maxAbsoluteDifference, meanAbsoluteDifference } from '../tensor/operati
 import { sizeOf } from '../tensor/tensor.js';
 import { calibrate, calibrated, unmeasured, type CalibrationInput, type Curves } from '../planner/measure.js';
 import { Planner, type Chosen, type Room } from '../planner/selectSampler.js';
-import { condition, zeroed, type Conditioning } from '../model/conditioning.js';
+import type { Conditioning } from '../model/conditioning.js';
+import { encodePrompt } from '../model/encodePrompt.js';
 import { stoppingMeasure } from './stopping.js';
 import { resized, type RgbImage } from '../image/image.js';
 import { BUNDLED_MODEL, graphFiles, latentDims, type ModelFolder } from '../model/modelFolder.js';
@@ -287,14 +288,15 @@ export class Pipeline {
     emit: Emit,
   ): Promise<{ conditional: Conditioning; unconditional: Conditioning | undefined }> {
     const warn = (message: string) => emit({ type: 'warning', message });
-    const encode = (name: string, text: string) => condition(this.model, this.networks, { name, text }, settings, warn);
+    const encode = (name: string, text: string) =>
+      encodePrompt(this.model, this.networks, { name, text }, settings, warn);
     const { prompt, guidance, negativePrompt } = settings;
     const guided = guidance > 1;
     const [conditional, negative] = await Promise.all([
       encode('prompt', prompt),
       guided && negativePrompt !== null ? encode('negative prompt', negativePrompt) : undefined,
     ]);
-    return { conditional, unconditional: guided ? (negative ?? zeroed(conditional)) : undefined };
+    return { conditional, unconditional: guided ? (negative ?? this.model.family.zeroed(conditional)) : undefined };
   }
 
   private async drawOne(
