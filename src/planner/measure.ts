@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
+import writeFileAtomic from 'write-file-atomic';
 import type { Batch, ConditioningId, Engine } from '../engine/engine.js';
 import { makeFolder } from '../hub/makeFolder.js';
 import { parseCurve, rowsThatPay, unmeasuredBuckets, type LatencyCurve } from './curve.js';
@@ -208,17 +209,14 @@ function batchOf({ model, width, height, unetOutput, conditioning }: Calibration
   }));
 }
 
-/** Two runs may measure at the same time: a file is whole or not there. */
+/** Writes a curve to the cache atomically, because two runs may measure at the same time. */
 async function keep(file: string, { curve, steady }: Measured, { model, engine }: CalibrationInput): Promise<void> {
   const content = { model: model.name, device: engine.device, version: version(), steady, ...curve };
-  const part = `${file}.${process.pid}`;
   try {
     await makeFolder(cacheFolder());
-    await writeFile(part, `${JSON.stringify(content, undefined, 2)}\n`);
-    await rename(part, file);
+    await writeFileAtomic(file, `${JSON.stringify(content, undefined, 2)}\n`);
   } catch {
-    // A cache that cannot be written is measured again.
-    await rm(part, { force: true }).catch(() => undefined);
+    // Without a cache the next run measures again.
   }
 }
 
