@@ -13,38 +13,43 @@ import { Progress, warn } from './progress.js';
 import { pngParameters } from '../pipeline/pngParameters.js';
 import type { ReportContext } from './report.js';
 
-/** What to draw and where it goes. */
+/** What to generate, with which model, and which files to write. */
 export interface RunGenerateOptions {
   readonly model?: string | undefined;
+  /** Devices and how to use them. */
   readonly open: Pick<OpenOptions, 'devices' | 'precision' | 'buckets' | 'fused' | 'threads' | 'workers'>;
   readonly lowMemory?: boolean | undefined;
-  /** Path of the initial noise. */
+  /** Path of the initial noise, an .npy file. */
   readonly noise?: string | undefined;
-  /** Path of an image to start from. */
+  /** Path of the initial image. */
   readonly init?: string | undefined;
   readonly generate: GenerateOptions;
+  /** Path of the image or images; see `imagePath`. */
   readonly out?: string | undefined;
+  /** Folder for a preview of each iteration. */
   readonly previews?: string | undefined;
+  /** Path of the final latents, an .npy file. */
   readonly latents?: string | undefined;
-  /** Path of a trace. */
+  /** Path of the trace. */
   readonly trace?: string | undefined;
-  /** Whether to show a line of progress where standard error is a terminal. */
+  /** Whether to show a line of progress if standard error is a terminal. */
   readonly progress: boolean;
-  /** Whether to say warnings. */
+  /** Whether to print warnings. */
   readonly warnings: boolean;
   readonly signal: AbortSignal;
   readonly onEvent?: (event: GenerateEvent) => void;
 }
 
-/** A result with what a report needs beside it. */
+/** A result with the context that a report needs. */
 export interface GenerationResult {
   readonly result: GenerateResult;
   readonly context: ReportContext;
 }
 
 /**
- * Opens the model, draws, writes the files and closes the model again. Of an aborted run nothing is written but the
- * previews that were there already.
+ * Opens the model, generates, writes the files and closes the model. An aborted run writes no files, except the previews of
+ * iterations that were complete.
+ * @throws SrdsError
  */
 export async function runGenerate(options: RunGenerateOptions): Promise<GenerationResult> {
   const start = performance.now();
@@ -61,8 +66,8 @@ export async function runGenerate(options: RunGenerateOptions): Promise<Generati
     if (options.noise !== undefined) generate = { ...generate, noise: await readNoise(options.noise) };
     if (options.init !== undefined) generate = { ...generate, init: await readImage(options.init) };
     const pathOf = await imagePath(options.out, generate.prompt, (generate.n ?? 1) > 1);
-    const model = await findModel(options.model, { progress, talk: options.warnings, signal });
-    // Before the graphs are loaded, which can take long.
+    const model = await findModel(options.model, { progress, verbose: options.warnings, signal });
+    // Checks the options before the graphs are loaded, which can take long.
     settingsOf(generate, model);
     const { open, lowMemory } = options;
     const onWarning = (message: string) => options.warnings && warn(message, progress);
@@ -86,7 +91,7 @@ export async function runGenerate(options: RunGenerateOptions): Promise<Generati
       }
       const result = await run.result;
       if (options.previews !== undefined && result.settings.sampler === 'serial')
-        onWarning('auto took the serial sampler, which has no previews; --sampler srds has');
+        onWarning('auto chose the serial sampler, which has no previews; use --sampler srds');
       const paths = result.settings.seeds.map(pathOf);
       const aborted = signal.aborted;
       if (!aborted) {
