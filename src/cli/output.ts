@@ -117,7 +117,7 @@ export async function writeFiles(files: readonly OutputFile[]): Promise<void> {
         await writeFile(path, file.bytes);
         continue;
       }
-      if (moves.some(({ to }) => resolve(to) === resolve(path))) throw new Error('the path of another result');
+      if (moves.some(({ to }) => resolve(to) === resolve(path))) throw new Error('two results for the same file');
       const from = join(folder, `.srds-${randomUUID()}`);
       moves.push({ from, to: path });
       await writeFile(from, file.bytes);
