@@ -2,7 +2,7 @@
 import { drive, type Denoiser } from 'srds/run';
 import { Generator } from 'srds/random';
 import { serial, srds } from 'srds/sampler';
-import { fineGrid, parseScheduleConfig } from 'srds/schedule';
+import { fineGrid, scheduleConfig } from 'srds/schedule';
 import { ddim } from 'srds/solver';
 
 const ring = Array.from({ length: 8 }, (_, k) => [3 * Math.cos((k * Math.PI) / 4), 3 * Math.sin((k * Math.PI) / 4)]);
@@ -19,7 +19,7 @@ const denoiser: Denoiser = async ({ x, level: { alphaBar } }) => {
   return { x0, epsilon: x.map((value, k) => (value - signal * x0[k]) / noise) };
 };
 
-const schedule = parseScheduleConfig({ clip_sample: false, timestep_spacing: 'trailing' });
+const schedule = scheduleConfig({ timestepSpacing: 'trailing' });
 const options = { x: new Generator(3).randn(2), steps: fineGrid(schedule, 100), solver: ddim };
 const parallel = await drive(srds(options), { denoiser, tolerance: 1e-3 }).result;
 const reference = await drive(serial(options), { denoiser }).result;

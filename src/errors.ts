@@ -1,29 +1,40 @@
-/** What went wrong, by who can mend it. The command line maps each code to an exit code of its own. */
+/** Kinds of errors that a user can fix. The command line has an exit code for each. */
 export type ErrorCode =
-  /** an option or argument has a value that cannot be used */
+  /** An option or argument has an unusable value. */
   | 'INVALID_OPTION'
-  /** the model folder, or a file it must have, is missing */
+  /** The model folder or one of its required files is missing. */
   | 'MODEL_NOT_FOUND'
-  /** a file of the model folder is damaged, or describes a model that is not supported */
+  /** A file of the model folder is damaged or describes an unsupported model. */
   | 'MODEL_INVALID'
-  /** a model could not be fetched from the hub */
+  /** A model could not be downloaded from the hub. */
   | 'DOWNLOAD_FAILED'
-  /** a result could not be written */
+  /** A result could not be written. */
   | 'OUTPUT_FAILED'
-  /** a device process failed or was killed */
+  /** A device process failed or was killed. */
   | 'ENGINE_FAILED'
-  /** a device is not there, or not ready for use */
+  /** A device is missing or cannot be used. */
   | 'DEVICE_UNAVAILABLE'
-  /** a server cannot listen where it is to */
+  /** The server cannot listen on its address. */
   | 'LISTEN_FAILED';
 
 /**
- * An error that a user can cause and mend: its message is one line that says what was expected, what was found and
- * what to do.
+ * An error that a user can cause and fix. Its message is one line: `expected <expected>, found <found>; <remedy>`.
+ * @example
+ * try {
+ *   await Pipeline.open('no-such-folder');
+ * } catch (error) {
+ *   if (error instanceof SrdsError && error.code === 'MODEL_NOT_FOUND') console.error(error.remedy);
+ * }
  */
 export class SrdsError extends Error {
   override readonly name = 'SrdsError';
 
+  /**
+   * @param code kind of the error
+   * @param expected what was expected
+   * @param found what was found instead
+   * @param remedy what the user can do
+   */
   constructor(
     readonly code: ErrorCode,
     readonly expected: string,
@@ -35,15 +46,15 @@ export class SrdsError extends Error {
   }
 }
 
-/** `text` with every run of white space, line ends included, as one space. */
+/** `text` on one line: each run of white space becomes one space. */
 export function oneLine(text: string): string {
   return text.replace(/\s+/g, ' ').trim();
 }
 
-/** Characters of a message that may quote what it was given. */
-const MOST_OF_ISSUE = 300;
+/** Longest message of a schema, in characters. It may quote its input. */
+const MAX_ISSUE_LENGTH = 300;
 
-/** What a schema found wrong, in one line: `points.0.rows: expected number, received string`. */
+/** An issue of a schema as one line: `points.0.rows: expected number, received string`. */
 export function issueOf({
   path,
   message,
@@ -51,27 +62,28 @@ export function issueOf({
   readonly path: readonly PropertyKey[];
   readonly message: string;
 }): string {
-  const short = message.length > MOST_OF_ISSUE ? `${message.slice(0, MOST_OF_ISSUE)}...` : message;
+  const short = message.length > MAX_ISSUE_LENGTH ? `${message.slice(0, MAX_ISSUE_LENGTH)}...` : message;
   const what = oneLine(short.replace(/^Invalid input: /, ''));
   return path.length === 0 ? what : `${path.join('.')}: ${what}`;
 }
 
-/** The message of anything that was thrown, on one line; of a failed system call without the call and its path. */
+/** The message of a thrown value, on one line. That of a failed system call omits the call and its path. */
 export function messageOf(thrown: unknown): string {
   if (!(thrown instanceof Error)) return oneLine(String(thrown));
   return oneLine('syscall' in thrown ? thrown.message.split(', ')[0] : thrown.message);
 }
 
-/** The operating system's code of a failed call (`ENOENT`, `EACCES`, ...), if `thrown` carries one. */
+/** The operating system's error code (`ENOENT`, `EACCES`, ...); undefined if `thrown` has none. */
 export function systemCode(thrown: unknown): string | undefined {
   const code = (thrown as { code?: unknown } | null)?.code;
   return typeof code === 'string' ? code : undefined;
 }
 
 /**
- * `value`, if it is a whole number in a range.
- * @param what what it is, for the message: `a number of images`
- * @throws SrdsError INVALID_OPTION otherwise
+ * Checks that a value is a whole number from `min` to `max`.
+ * @param what description for the error message, such as `a number of images`
+ * @returns `value`
+ * @throws SrdsError INVALID_OPTION if it is not
  */
 export function wholeNumber(what: string, value: number, min: number, max = Number.MAX_SAFE_INTEGER): number {
   if (Number.isInteger(value) && value >= min && value <= max) return value;
@@ -80,17 +92,21 @@ export function wholeNumber(what: string, value: number, min: number, max = Numb
 }
 
 /**
- * `value`, if it is a finite number of at least 0.
- * @throws SrdsError INVALID_OPTION otherwise
+ * Checks that a value is a finite number of at least 0.
+ * @param what description for the error message
+ * @returns `value`
+ * @throws SrdsError INVALID_OPTION if it is not
  */
 export function nonNegative(what: string, value: number): number {
   if (Number.isFinite(value) && value >= 0) return value;
-  throw new SrdsError('INVALID_OPTION', `${what} of at least 0`, String(value), 'choose a number from 0 on');
+  throw new SrdsError('INVALID_OPTION', `${what} of at least 0`, String(value), 'choose a number of at least 0');
 }
 
 /**
- * `value`, if it is a number in a range.
- * @throws SrdsError INVALID_OPTION otherwise
+ * Checks that a value is a number from `min` to `max`.
+ * @param what description for the error message
+ * @returns `value`
+ * @throws SrdsError INVALID_OPTION if it is not
  */
 export function numberBetween(what: string, value: number, min: number, max: number): number {
   if (value >= min && value <= max) return value;

@@ -1,7 +1,7 @@
 /** What most users need; the subpaths (`srds/sampler`, `srds/schedule`, ...) hold each module whole. */
 export { SrdsError, type ErrorCode } from './errors.js';
 export type { Denoiser } from './run/denoiser.js';
-export { parseScheduleConfig } from './schedule/config.js';
+export { scheduleConfig } from './schedule/config.js';
 export { fineGrid } from './schedule/grid.js';
 export { ddim } from './solver/ddim.js';
 export { Generator } from './random/generator.js';

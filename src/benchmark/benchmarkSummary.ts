@@ -1,29 +1,34 @@
-import type { BenchmarkCase, Measurement, NoiseFloor } from './benchmark.js';
+import type { Measurement } from './benchmark.js';
+import type { BenchmarkCase } from './cases.js';
+import type { NoiseFloor } from './noiseFloor.js';
 
-/** What the measurements of a sampler at a number of steps come to. */
+/** Statistics of one case at one number of steps, over its prompts. */
 export interface Summary {
   readonly steps: number;
   readonly caseName: BenchmarkCase;
-  /** What was run, with its blocks or window; of `auto` each that was chosen. */
+  /** Sampler that ran, with its blocks or window. For `auto`, each sampler that was chosen. */
   readonly what: string;
   /** Median seconds from prompt to image. */
   readonly seconds: number;
-  /** Of the serial sampler's median over this one. */
+  /** Ratio of the serial sampler's median seconds to these. */
   readonly speedUp: number;
-  /** Mean over prompts of serial evaluations over those on the critical path. */
+  /** Ratio of serial evaluations to those on the critical path, mean over prompts. */
   readonly criticalSpeedUp: number;
+  /** Evaluations on the critical path. */
   readonly critical: { readonly mean: number; readonly max: number };
+  /** All evaluations, mean over prompts. */
   readonly total: number;
-  /** Mean share of the time inside the network. */
+  /** Share of the time in the networks, mean over prompts. */
   readonly inside: number;
-  /** Grey levels: mean over prompts, worst prompt, and prompts above one. */
+  /** Mean difference to the serial image in grey levels: mean, worst prompt, and number of prompts above 1. */
   readonly error: { readonly mean: number; readonly max: number; readonly aboveOne: number; readonly of: number };
-  /** Seconds as planned, and by which share that is off. */
+  /** Seconds that the planner predicts; null for samplers that it cannot predict. */
   readonly predicted: number | null;
+  /** Relative error of that prediction. */
   readonly predictionError: number | null;
 }
 
-/** Summaries by number of steps and sampler, in the order in which they were measured. */
+/** Summarizes measurements by number of steps and case, in the order of the measurements. */
 export function summarize(measurements: readonly Measurement[]): Summary[] {
   const groups = new Map<string, Measurement[]>();
   for (const measurement of measurements) {
@@ -64,7 +69,7 @@ export function summarize(measurements: readonly Measurement[]): Summary[] {
   });
 }
 
-const HEAD = [
+const HEADER = [
   'N',
   'sampler',
   'blocks or window',
@@ -80,7 +85,7 @@ const HEAD = [
   'planned, off by',
 ];
 
-/** The summaries as a table; the first row is its head. */
+/** The summaries and noise floors as a table. The first row is its header. */
 export function summaryTable(summaries: readonly Summary[], floors: readonly NoiseFloor[]): string[][] {
   const rows = summaries.map((row) => [
     String(row.steps),
@@ -107,13 +112,13 @@ export function summaryTable(summaries: readonly Summary[], floors: readonly Noi
     '',
     '',
   ]);
-  return [HEAD, ...[...rows, ...floor].sort((a, b) => Number(a[0]) - Number(b[0]))];
+  return [HEADER, ...[...rows, ...floor].sort((a, b) => Number(a[0]) - Number(b[0]))];
 }
 
-/** A table as Markdown; the first row is its head. */
-export function markdown([head, ...rows]: readonly (readonly string[])[]): string {
+/** Formats a table as Markdown. The first row is its header. */
+export function markdown([header, ...rows]: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
-  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
+  return [line(header), line(header.map(() => '---')), ...rows.map(line)].join('\n');
 }
 
 function mean(values: readonly number[]): number {

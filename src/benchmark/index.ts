@@ -1,12 +1,7 @@
-export {
-  benchmark,
-  BatchWatch,
-  BENCHMARK_CASES,
-  noiseFloor,
-  promptOf,
-  type BenchmarkOptions,
-  type BenchmarkCase,
-  type Measurement,
-  type NoiseFloor,
-} from './benchmark.js';
+export { benchmark, type BenchmarkOptions, type Measurement } from './benchmark.js';
+export { BENCHMARK_CASES, type BenchmarkCase } from './cases.js';
+export { BatchCounter } from './batchCounter.js';
+export type { Difference } from './difference.js';
+export { noiseFloor, type NoiseFloor } from './noiseFloor.js';
+export { promptOf } from './prompts.js';
 export { summarize, summaryTable, markdown, type Summary } from './benchmarkSummary.js';

@@ -1,8 +1,8 @@
-/** The part of echarts that is used here: its own types do not resolve for ECMAScript modules. */
+/** The part of echarts that this module uses. The package's own types do not resolve for ECMAScript modules. */
 declare module 'echarts' {
   export interface RenderApi {
     value(dimension: number): number | string;
-    /** Pixels of a point. */
+    /** The position of a point, in pixels. */
     coord(point: readonly [x: number, y: number]): [x: number, y: number];
   }
 

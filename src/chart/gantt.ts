@@ -2,48 +2,36 @@ import type { RenderItem } from 'echarts';
 import type { Trace } from '../pipeline/trace.js';
 import { COLOURS, toSvg } from './svg.js';
 
-/** A rectangle of the chart: from, to, bucket from the top, height in buckets, colour. */
+/** A rectangle of the upper chart: start and end in ms, top and height in rows, index of its colour. */
 type Bar = readonly [begin: number, end: number, top: number, height: number, colour: number];
 
 const WIDTH = 1100;
 const SIDES = { left: 70, right: 20 };
 const MARGINS = { top: 85, bottom: 50 };
-const LANE_PIXELS = { least: 3, most: 12 };
+/** Space between the charts and height of the lower one, in pixels. */
+const LOWER = { gap: 40, height: 110 };
+/** Height of an evaluation's row in the upper chart, in pixels. */
+const ROW_PIXELS = { min: 3, max: 12 };
+/** Height of the upper chart, in pixels. */
+const UPPER = { min: 80, usual: 400, max: 600 };
 const DECODING = COLOURS.length - 2;
 const COLOUR_CODE =
-  'a colour for each iteration, again from the first after six; grey: images that are decoded; pale: rows that fill up a bucket';
+  'colour: iteration, from the first colour again after six; grey: images being decoded; pale: padding rows of a batch';
 
 /**
- * The evaluations of a run over time: each batch is a column as wide as it took, each evaluation in it a cell in the colour
- * of its iteration, and below are the rows of each batch.
+ * A Gantt chart of a run as SVG. In the upper chart each batch is a column as wide as its duration, and each of its evaluations
+ * is a cell in the colour of its iteration. The lower chart shows the rows of each batch, with padding in grey.
  */
 export function gantt({ title, batches, iterations }: Trace): string {
-  const devices = [...new Set(batches.map(({ device }) => device))];
-  const tallest = devices.map((device) =>
-    Math.max(1, ...batches.filter((batch) => batch.device === device).map(({ evaluations }) => evaluations.length)),
-  );
-  const offset = (device: string) => {
-    const k = devices.indexOf(device);
-    return tallest.slice(0, k).reduce((sum, count) => sum + count + 1, 0);
-  };
-  const cells = batches.flatMap(({ graph, device, begin, end, evaluations }) =>
-    evaluations.map(([iteration], k): Bar => [
-      begin,
-      end,
-      offset(device) + k,
-      1,
-      graph === 'unet' ? iteration % DECODING : DECODING,
-    ]),
-  );
-  const buckets = tallest.reduce((sum, count) => sum + count + 1, -1);
-  const height = Math.round(
-    Math.min(600, Math.max(80, buckets * Math.min(LANE_PIXELS.most, Math.max(LANE_PIXELS.least, 400 / buckets)))),
-  );
+  const { bars, rows } = layOut(batches);
+  const height = upperHeight(rows);
+  const lowerTop = MARGINS.top + height + LOWER.gap;
   const total = Math.max(1, ...batches.map(({ end }) => end));
-  const rows = batches
+  const batchRows = batches
     .filter(({ graph }) => graph === 'unet')
     .map((batch) => [batch.begin, batch.end, batch.rows, batch.paddedRows]);
   const x = { type: 'value', min: 0, max: Math.ceil(total) } as const;
+  const y = { type: 'value', min: 0, minInterval: 1, nameLocation: 'middle', nameGap: 45 } as const;
   return toSvg(
     {
       title: {
@@ -55,7 +43,7 @@ export function gantt({ title, batches, iterations }: Trace): string {
       },
       grid: [
         { ...SIDES, top: MARGINS.top, height },
-        { ...SIDES, top: MARGINS.top + height + 40, height: 110 },
+        { ...SIDES, top: lowerTop, height: LOWER.height },
       ],
       xAxis: [
         { ...x, gridIndex: 0, axisLabel: { show: false } },
@@ -63,18 +51,14 @@ export function gantt({ title, batches, iterations }: Trace): string {
       ],
       yAxis: [
         {
-          type: 'value',
+          ...y,
           gridIndex: 0,
-          min: 0,
-          minInterval: 1,
-          max: Math.max(1, buckets),
+          max: Math.max(1, rows),
           inverse: true,
           name: 'evaluations',
-          nameLocation: 'middle',
-          nameGap: 45,
           splitLine: { show: false },
         },
-        { type: 'value', gridIndex: 1, min: 0, minInterval: 1, name: 'rows', nameLocation: 'middle', nameGap: 45 },
+        { ...y, gridIndex: 1, name: 'rows' },
       ],
       series: [
         {
@@ -83,15 +67,46 @@ export function gantt({ title, batches, iterations }: Trace): string {
           yAxisIndex: 0,
           renderItem: cell,
           encode: { x: [0, 1], y: [2] },
-          data: cells.map((bar) => [...bar]),
+          data: bars.map((bar) => [...bar]),
         },
-        { type: 'custom', xAxisIndex: 1, yAxisIndex: 1, renderItem: column, encode: { x: [0, 1], y: [3] }, data: rows },
+        {
+          type: 'custom',
+          xAxisIndex: 1,
+          yAxisIndex: 1,
+          renderItem: column,
+          encode: { x: [0, 1], y: [3] },
+          data: batchRows,
+        },
       ],
     },
-    { width: WIDTH, height: MARGINS.top + height + 40 + 110 + MARGINS.bottom },
+    { width: WIDTH, height: lowerTop + LOWER.height + MARGINS.bottom },
   );
 }
 
+/** Stacks the devices, each as high as its largest batch, with an empty row between them. */
+function layOut(batches: Trace['batches']): { readonly bars: readonly Bar[]; readonly rows: number } {
+  const tops = new Map<string, number>();
+  let next = 0;
+  for (const name of new Set(batches.map(({ device }) => device))) {
+    tops.set(name, next);
+    const own = batches.filter(({ device }) => device === name);
+    next += Math.max(1, ...own.map(({ evaluations }) => evaluations.length)) + 1;
+  }
+  const bars = batches.flatMap(({ graph, device, begin, end, evaluations }) =>
+    evaluations.map(([iteration], k): Bar => {
+      const colour = graph === 'unet' ? iteration % DECODING : DECODING;
+      return [begin, end, (tops.get(device) ?? 0) + k, 1, colour];
+    }),
+  );
+  return { bars, rows: next - 1 };
+}
+
+function upperHeight(rows: number): number {
+  const rowPixels = Math.min(ROW_PIXELS.max, Math.max(ROW_PIXELS.min, UPPER.usual / rows));
+  return Math.round(Math.min(UPPER.max, Math.max(UPPER.min, rows * rowPixels)));
+}
+
+/** Draws an evaluation. */
 const cell: RenderItem = (_, api) => {
   const [begin, end, top, height, colour] = [0, 1, 2, 3, 4].map((k) => Number(api.value(k)));
   const [x, y] = api.coord([begin, top]);
@@ -104,22 +119,23 @@ const cell: RenderItem = (_, api) => {
   };
 };
 
-/** Rows of a batch, and in grey what fills up its bucket. */
+/** Draws a batch's rows, and its padding rows in grey. */
 const column: RenderItem = (_, api) => {
-  const [begin, end, rows, bucket] = [0, 1, 2, 3].map((k) => Number(api.value(k)));
+  const [begin, end, rows, paddedRows] = [0, 1, 2, 3].map((k) => Number(api.value(k)));
   const [x, zero] = api.coord([begin, 0]);
   const [right, y] = api.coord([end, rows]);
-  const [, laneY] = api.coord([end, bucket]);
+  const [, paddedY] = api.coord([end, paddedRows]);
   const width = Math.max(0.5, right - x - 0.5);
   return {
     type: 'group',
     children: [
-      { type: 'rect', shape: { x, y: laneY, width, height: zero - laneY }, style: { fill: '#dddddd' } },
+      { type: 'rect', shape: { x, y: paddedY, width, height: zero - paddedY }, style: { fill: '#dddddd' } },
       { type: 'rect', shape: { x, y, width, height: zero - y }, style: { fill: '#555555' } },
     ],
   };
 };
 
+/** Times of the first image's iterations, abbreviated if there are more than six. */
 function legend(iterations: Trace['iterations']): string {
   const own = iterations.filter(({ image }) => image === 0);
   const parts = own.map(({ iteration, at, residual }) => {

@@ -1,4 +1,4 @@
-/** A page that needs nothing else. */
+/** A self-contained HTML page. @param body HTML */
 export function page(title: string, body: string): string {
   return `<!doctype html>
 <html lang="en">
@@ -23,16 +23,16 @@ ${body}
 `;
 }
 
-/** A table; the first row is its head. */
+/** An HTML table. The first row is its header. */
 export function table(rows: readonly (readonly string[])[]): string {
   const cells = (row: readonly string[], tag: string) =>
     row.map((cell) => `<${tag}>${escaped(cell)}</${tag}>`).join('');
-  const [head, ...others] = rows;
+  const [header, ...others] = rows;
   const body = others.map((row) => `<tr>${cells(row, 'td')}</tr>`).join('\n');
-  return `<table>\n<thead><tr>${cells(head, 'th')}</tr></thead>\n<tbody>\n${body}\n</tbody>\n</table>`;
+  return `<table>\n<thead><tr>${cells(header, 'th')}</tr></thead>\n<tbody>\n${body}\n</tbody>\n</table>`;
 }
 
-/** Text as HTML. */
+/** Escapes text for HTML. */
 export function escaped(text: string): string {
   return text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;').replace(/"/g, '&quot;');
 }

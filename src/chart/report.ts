@@ -1,4 +1,5 @@
-import { BENCHMARK_CASES, type BenchmarkCase, type Measurement } from '../benchmark/benchmark.js';
+import type { Measurement } from '../benchmark/benchmark.js';
+import { BENCHMARK_CASES, type BenchmarkCase } from '../benchmark/cases.js';
 import type { Trace } from '../pipeline/trace.js';
 import type { Summary } from '../benchmark/benchmarkSummary.js';
 import { gantt } from './gantt.js';
@@ -9,17 +10,20 @@ const SIZE = { width: 900, height: 420 };
 const LEGEND = { top: 10, itemGap: 24 };
 const GRID = { left: 70, right: 30, top: 60, bottom: 60 };
 
-/** What a report shows. */
+/** Content of a report. */
 export interface ReportInput {
   readonly title: string;
+  /** Description of the machine and the model. */
   readonly machine: string;
   readonly measurements: readonly Measurement[];
   readonly summaries: readonly Summary[];
+  /** The table of results. The first row is its header. */
   readonly rows: readonly (readonly string[])[];
+  /** One run, for a Gantt chart. */
   readonly trace: Trace | undefined;
 }
 
-/** A benchmark as one page that needs nothing else. */
+/** A benchmark as a self-contained HTML page. */
 export function report({ title, machine, measurements, summaries, rows, trace }: ReportInput): string {
   return page(
     title,
@@ -57,12 +61,12 @@ function namesOf(rows: readonly { readonly caseName: BenchmarkCase }[]): Benchma
   return [...new Set(rows.map(({ caseName }) => caseName))];
 }
 
-/** The same sampler has the same colour in each plot. */
+/** A sampler has the same colour in all plots. */
 function colourOf(name: BenchmarkCase): string {
   return COLOURS[Object.keys(BENCHMARK_CASES).indexOf(name) % COLOURS.length];
 }
 
-/** Each image a point. Errors of 0 are drawn at the bottom, where a logarithm has none. */
+/** Plots each image as a point. Errors of 0 are raised to 0.001 for the logarithmic axis. */
 function errors(measurements: readonly Measurement[]): string {
   const parallel = namesOf(measurements).filter((name) => name !== 'serial');
   const series = parallel.map((name) => ({

@@ -1,23 +1,16 @@
-import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { Command } from 'commander';
-import {
-  benchmark,
-  BatchWatch,
-  BENCHMARK_CASES,
-  noiseFloor,
-  promptOf,
-  type BenchmarkOptions,
-  type BenchmarkCase,
-  type Measurement,
-  type NoiseFloor,
-} from '../benchmark/benchmark.js';
-import { gpuNames } from '../pipeline/devices.js';
+import { BatchCounter } from '../benchmark/batchCounter.js';
+import { benchmark, type BenchmarkOptions, type Measurement } from '../benchmark/benchmark.js';
+import { BENCHMARK_CASES, type BenchmarkCase } from '../benchmark/cases.js';
+import { noiseFloor, type NoiseFloor } from '../benchmark/noiseFloor.js';
+import { promptOf } from '../benchmark/prompts.js';
 import { Pipeline } from '../pipeline/pipeline.js';
 import { markdown, summarize, summaryTable } from '../benchmark/benchmarkSummary.js';
 import { TraceRecorder, type BatchReport, type Trace } from '../pipeline/trace.js';
 import { version } from '../version.js';
 import { wholeNumber } from '../errors.js';
+import { describeMachine } from './describeMachine.js';
 import { addDeviceOptions, splitDeviceFlags, type DeviceFlags } from './devices.js';
 import { findModel } from './model.js';
 import { checkWritable, writeFiles } from './output.js';
@@ -36,17 +29,17 @@ interface Flags extends DeviceFlags {
 
 const ALL = Object.keys(BENCHMARK_CASES) as BenchmarkCase[];
 
-/** `srds bench`. @param signal gives up */
+/** `srds bench`. @param signal aborts the benchmark */
 export function benchCommand(signal: AbortSignal): Command {
   const command = new Command('bench')
     .description('compare samplers: time, evaluations, and the difference to the serial image')
-    .option('--model <folder>', 'as of srds generate (default: scenes-128)')
+    .option('--model <folder>', 'as in srds generate (default: scenes-128)')
     .option('--steps <list>', 'numbers of steps', list('--steps'), [25, 50])
     .option('--samplers <list>', `of ${ALL.join(', ')}`, names('--samplers', ALL), ['serial', 'srds', 'picard', 'auto'])
-    .option('--prompts <n>', 'prompts, each with a seed of its own', whole('--prompts'), 4)
-    .option('--floor <n>', 'prompts for the noise floor, on GPUs', whole('--floor'), 2)
+    .option('--prompts <n>', 'number of prompts, each with its own seed', whole('--prompts'), 4)
+    .option('--floor <n>', 'number of prompts for the noise floor, on GPUs', whole('--floor'), 2)
     .option('--guidance <g>', 'guidance scale (default: 5)', decimal('--guidance'))
-    .option('--out <folder>', 'where results.json, table.md and report.html go (default: nowhere)');
+    .option('--out <folder>', 'folder for results.json, table.md and report.html (default: none)');
   return addDeviceOptions(command).action(async (flags: Flags) => {
     const { open, others } = splitDeviceFlags(flags);
     wholeNumber('a number of prompts', others.prompts, 1);
@@ -55,13 +48,13 @@ export function benchCommand(signal: AbortSignal): Command {
     if (out !== undefined) await checkWritable(join(out, 'results.json'));
     const progress = process.stderr.isTTY ? new Progress(process.stderr, 1) : undefined;
     const onWarning = (message: string) => warn(message, progress);
-    const onProgress = (what: string) => progress?.doing(what);
+    const onProgress = (what: string) => progress?.setState(what);
     const request: BenchmarkOptions = { ...options, cases: samplers, signal, onProgress };
-    const watch = new BatchWatch();
-    const model = await findModel(name, { progress, talk: true, signal });
+    const counter = new BatchCounter();
+    const model = await findModel(name, { progress, verbose: true, signal });
     let recorder: TraceRecorder | undefined;
     const onBatch = (report: BatchReport) => {
-      watch.report(report);
+      counter.count(report);
       recorder?.batch(report);
     };
     const pipeline = await Pipeline.open(model, { ...open, signal, onWarning, onBatch });
@@ -76,12 +69,12 @@ export function benchCommand(signal: AbortSignal): Command {
       let rows: string[][] = [];
       for (const steps of new Set(options.steps)) {
         const part = { ...request, steps: [steps] };
-        measurements.push(...(await benchmark(pipeline, watch, machine, part)));
+        measurements.push(...(await benchmark(pipeline, counter, machine, part)));
         if (other) floors.push(...(await noiseFloor(pipeline, other, part, floor)));
         const summaries = summarize(measurements);
         rows = summaryTable(summaries, floors);
         const head = { version: version(), model: model.name, machine: where, curves: machine };
-        // What is measured is kept, should a later number of steps not come to its end.
+        // Earlier results are kept if a later number of steps fails.
         if (out !== undefined) await writeResults(out, { ...head, measurements, floors, summaries }, rows);
       }
       process.stdout.write(`${where}\n\n${markdown(rows)}\n`);
@@ -110,7 +103,7 @@ async function writeResults(
   ]);
 }
 
-/** The same model where all batches are of one other size, to see what that alone changes; of no use on a CPU. */
+/** The same model with one other batch size, for the noise floor; undefined on a CPU, whose results do not depend on it. */
 async function otherBucket(
   { model, engine }: Pipeline,
   flags: Flags,
@@ -120,7 +113,7 @@ async function otherBucket(
   return Pipeline.open(model, { ...splitDeviceFlags(flags).open, buckets: [16], signal });
 }
 
-/** A run on a pipeline that is warm. @param record turns on what the pipeline says of its batches */
+/** Traces one run on a warm pipeline. @param record connects a recorder to the pipeline's batches */
 async function traceOf(
   pipeline: Pipeline,
   record: (recorder: TraceRecorder) => void,
@@ -133,26 +126,4 @@ async function traceOf(
   for await (const event of run) recorder.event(event);
   await run.result;
   return recorder.trace(`"${promptOf(0)}", ${steps} steps, srds, ${pipeline.model.name} on ${pipeline.engine.device}`);
-}
-
-async function describeMachine({ engine, model }: Pipeline): Promise<string> {
-  const { precision = 'as stored', fused } = engine.graphs.get('unet') ?? {};
-  const processors = cpus();
-  const gpus = await gpuNames();
-  const parts = [
-    `${model.name} on ${engine.device}`,
-    `precision ${precision}`,
-    ...(engine.buckets.length > 0 ? [`buckets ${engine.buckets.join(' ')}`] : []),
-    ...(fused
-      ? [
-          `${fused.attentions} attentions, ${fused.normalizations} group normalizations and ${fused.residuals} residuals fused, ` +
-            `${fused.projections} joint projections`,
-        ]
-      : []),
-    ...gpus,
-    `${processors.length} x ${processors[0].model.trim()}`,
-    `Node ${process.version}`,
-    `srds ${version()}`,
-  ];
-  return parts.join('; ');
 }

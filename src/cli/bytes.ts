@@ -1,4 +1,4 @@
-/** A size for people: `1.4 GB`. */
+/** A number of bytes for people: `1.4 GB`. */
 export function bytes(count: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB'];
   const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, count)) / 3));

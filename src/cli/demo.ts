@@ -11,15 +11,15 @@ import { seed, whole } from './values.js';
 const PROMPT = 'a green cube beside a small black ball on the beach at sunset';
 const COLUMNS = ['iteration', 'sequential evaluations', 'change in grey levels'] as const;
 
-/** `srds demo`, which `npm start` calls: one image, and how it was reached. */
+/** `srds demo`, which `npm start` runs: generates one image and shows its iterations. */
 export function demoCommand(signal: AbortSignal): Command {
   return new Command('demo')
-    .description('draw an image with SRDS and show how it got there')
-    .argument('[prompt]', 'what to draw', PROMPT)
-    .option('--steps <n>', 'steps of the fine grid', whole('--steps'), 50)
+    .description('generate an image with SRDS and show its iterations')
+    .argument('[prompt]', 'what the image shows', PROMPT)
+    .option('--steps <n>', 'number of steps', whole('--steps'), 50)
     .option('--seed <n>', 'seed, as in PyTorch (default: 11)', seed)
-    .option('--out <folder>', 'where the images go', 'out/')
-    .option('--compare', 'draw the serial sample too and measure the difference')
+    .option('--out <folder>', 'folder for the images', 'out/')
+    .option('--compare', 'generate the serial image too and measure the difference')
     .action(async (prompt: string, flags: { steps: number; seed?: bigint; out: string; compare?: boolean }) => {
       const previews: RgbImage[] = [];
       const rows: string[][] = [];
@@ -54,28 +54,30 @@ export function demoCommand(signal: AbortSignal): Command {
       const montage = `${file.slice(0, file.length - extname(file).length)}-iterations.png`;
       await writeFiles([{ path: montage, bytes: await sideBySide(previews) }]);
       const { evaluations, error } = image;
-      const say = (line = '') => void process.stdout.write(`${line}\n`);
-      say(
+      const print = (line = '') => void process.stdout.write(`${line}\n`);
+      print(
         `"${prompt}", ${result.settings.steps} steps, ${result.settings.partition.length} blocks, on the ${context.device}`,
       );
-      say();
-      table(rows).forEach(say);
-      say();
-      say(`${capital(summary(image))}.`);
-      say(
+      print();
+      table(rows).forEach(print);
+      print();
+      print(`${capital(summary(image))}.`);
+      print(
         `Critical path ${(evaluations.serial / evaluations.critical).toFixed(1)} times shorter; sampling took ${result.seconds.sample.toFixed(1)} s.`,
       );
       if (context.device === 'cpu') {
-        say('On a CPU the evaluations of a batch take turns, so SRDS is seldom faster than the serial sampler there;');
-        say('a shorter critical path saves time on hardware that evaluates a batch about as fast as one.');
+        print(
+          'A CPU computes the evaluations of a batch one after the other, so SRDS is seldom faster than serial there;',
+        );
+        print('a shorter critical path saves time on hardware that evaluates a batch about as fast as a single row.');
       }
-      if (error) say(`${capital(differenceToSerial(error))}.`);
-      say();
-      say(`Image:      ${file}`);
-      say(`Iterations: ${montage}`);
-      say();
-      say('Next: npm start -- "a small green cone on grass" --compare');
-      say('      npx srds generate --help');
+      if (error) print(`${capital(differenceToSerial(error))}.`);
+      print();
+      print(`Image:      ${file}`);
+      print(`Iterations: ${montage}`);
+      print();
+      print('Next: npm start -- "a small green cone on grass" --compare');
+      print('      npx srds generate --help');
     });
 }
 

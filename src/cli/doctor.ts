@@ -6,8 +6,8 @@ import { version } from '../version.js';
 /** `srds doctor`. */
 export function doctorCommand(): Command {
   return new Command('doctor')
-    .description('try every kind of device and say what works, what does not, and what to do about it')
-    .option('--json', 'print it as JSON, and nothing else')
+    .description('test each kind of device and explain how to fix those that do not work')
+    .option('--json', 'print JSON only')
     .action(async ({ json = false }: { json?: boolean }) => {
       const gpus = await gpuNames();
       const cuda = Array.from({ length: Math.max(1, gpus.length) }, (_, index): Device => ({ kind: 'cuda', index }));

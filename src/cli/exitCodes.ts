@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../errors.js';
 
-/** Exit code of each error that a user can cause. */
+/** Exit code for each kind of error that a user can cause. */
 export const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
   INVALID_OPTION: 2,
   MODEL_NOT_FOUND: 3,
@@ -12,8 +12,8 @@ export const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
   LISTEN_FAILED: 9,
 };
 
-/** A defect of this program. */
+/** Exit code for a defect of this program. */
 export const EXIT_INTERNAL = 70;
 
-/** Ended by a signal: 128 and its number, as shells have it. */
+/** Exit codes after a signal: 128 plus its number, the convention of shells. */
 export const EXIT_SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;

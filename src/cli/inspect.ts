@@ -5,17 +5,17 @@ import { Progress } from './progress.js';
 import { bytes } from './bytes.js';
 import { version } from '../version.js';
 
-/** `srds inspect`. @param signal gives up fetching a model */
+/** `srds inspect`. @param signal aborts the download of a model */
 export function inspectCommand(signal: AbortSignal): Command {
   return new Command('inspect')
-    .description('show what a model folder holds and how it will be run')
+    .description('show the contents of a model folder and how it will be run')
     .argument('[model]', 'folder, or owner/name[@revision] on the Hugging Face hub (default: the bundled scenes-128)')
-    .option('--json', 'print it as JSON, and nothing else')
+    .option('--json', 'print JSON only')
     .action(async (model: string | undefined, { json = false }: { json?: boolean }) => {
       const progress = !json && process.stderr.isTTY ? new Progress(process.stderr, 1) : undefined;
       let inspection: Inspection;
       try {
-        inspection = await inspectModel(await findModel(model, { progress, talk: true, signal }));
+        inspection = await inspectModel(await findModel(model, { progress, verbose: true, signal }));
       } finally {
         progress?.end();
       }
@@ -23,13 +23,14 @@ export function inspectCommand(signal: AbortSignal): Command {
     });
 }
 
+/** The inspection as JSON. */
 function report({ model, schedule, graphs, timesteps, weights }: Inspection): object {
   const { scheduler } = model;
   return {
     version: version(),
     model: model.name,
     path: model.path,
-    kind: model.kind,
+    kind: model.family.id,
     size: { ...model.size, multiplesOf: model.sizeStep },
     latents: { channels: model.latentChannels, pixelsEach: model.vaeFactor, scaling: model.latentScale.scaling },
     tokens: model.textEncoders.map(({ tokenizer }) => tokenizer.maxLength),
@@ -50,21 +51,23 @@ function report({ model, schedule, graphs, timesteps, weights }: Inspection): ob
   };
 }
 
+/** The inspection as text for people. */
 function text({ model, schedule, graphs, timesteps, weights }: Inspection): string {
   const { scheduler, size } = model;
-  const kinds = { sd: 'Stable Diffusion, one text encoder', sdxl: 'Stable Diffusion XL, two text encoders' };
   const extras = [schedule.zeroSnr && 'zero terminal SNR', schedule.karras && 'Karras sigmas'].filter(Boolean);
   const solver = scheduler.solver ?? 'none by default, choose one with --solver';
   const batching = {
-    perRow: 'one a row: evaluations at different timesteps share a batch',
-    rewritten: 'one for the whole batch in the file, rewritten at load to one a row: they share a batch',
-    shared: 'one for the whole batch: evaluations at different timesteps take turns, so SRDS cannot pay',
+    perRow: 'one per row: evaluations at different timesteps share a batch',
+    rewritten:
+      'one per batch in the file, rewritten at load to one per row: evaluations at different timesteps share a batch',
+    shared:
+      'one per batch: evaluations at different timesteps run one after the other, so SRDS is not faster than serial',
   };
   const lines: [string, string][] = [
-    ['Model', `${model.name}: ${kinds[model.kind]}`],
+    ['Model', `${model.name}: ${model.family.title}`],
     ['Folder', model.path],
     ['Images', `${size.width}x${size.height}; sides in multiples of ${model.sizeStep} pixels`],
-    ['From image', model.graphs.vae_encoder ? 'yes' : 'no, there is no VAE encoder'],
+    ['From image', model.graphs.vae_encoder ? 'yes' : 'no, the folder has no VAE encoder'],
     ['Prompt', model.textEncoders.map(({ tokenizer }) => `up to ${tokenizer.maxLength} tokens`).join(' and ')],
     ['Scheduler', `${scheduler.className}; solver: ${solver}`],
     [
@@ -77,7 +80,7 @@ function text({ model, schedule, graphs, timesteps, weights }: Inspection): stri
       `${bytes(weights.all)}, ${bytes(weights.lowMemory)} with --low-memory; ${bytes(weights.vaeEncoder)} more with --init`,
     ],
   ];
-  const head = lines.map(([name, value]) => `${name.padEnd(12)}${value}\n`).join('');
+  const header = lines.map(([name, value]) => `${name.padEnd(12)}${value}\n`).join('');
   const body = graphs.map((graph) => {
     const title = `${graph.name}: ${bytes(graph.bytes)}, ${graph.parameters} parameters, opset ${graph.opset}\n`;
     const values = [
@@ -86,5 +89,5 @@ function text({ model, schedule, graphs, timesteps, weights }: Inspection): stri
     ].map(([way, { name, type, dims }]) => `  ${way.padEnd(4)}${name} ${type} [${dims.join(', ')}]\n`);
     return title + values.join('');
   });
-  return `${head}\n${body.join('')}`;
+  return `${header}\n${body.join('')}`;
 }

@@ -6,24 +6,24 @@ import { EXIT_CODES, EXIT_INTERNAL, EXIT_SIGNALS } from './exitCodes.js';
 import type { Shutdown } from './shutdown.js';
 import { version } from '../version.js';
 
-// Samples lie outside V8's heap and count as if they lay in it: one as small as this is looked through for nearly each image.
+// Samples live outside V8's heap but count towards its limit. With a slowly growing heap nearly each image triggers a collection.
 setFlagsFromString('--heap-growing-percent=400');
 
 /** Runs the command line. @returns the exit code */
 async function main(argv: readonly string[]): Promise<number> {
   const abort = new AbortController();
-  const ending: Shutdown = { signal: abort.signal, graceMs: 5000, asPlanned: false };
-  let ended: keyof typeof EXIT_SIGNALS | undefined;
+  const shutdown: Shutdown = { signal: abort.signal, graceMs: 5000, asPlanned: false };
+  let received: keyof typeof EXIT_SIGNALS | undefined;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
-      // The second time it does not wait for anything any more.
-      if (ended) process.exit(EXIT_SIGNALS[signal]);
-      ended = signal;
+      // A second signal exits at once.
+      if (received) process.exit(EXIT_SIGNALS[signal]);
+      received = signal;
       abort.abort();
-      setTimeout(() => process.exit(EXIT_SIGNALS[signal]), ending.graceMs).unref();
+      setTimeout(() => process.exit(EXIT_SIGNALS[signal]), shutdown.graceMs).unref();
     });
   }
-  // Whoever reads the report may have gone away.
+  // The reader of a pipe may have closed it.
   process.stdout.on('error', (error) => {
     if (systemCode(error) === 'EPIPE') process.exit(0);
     process.stderr.write(`srds: expected to write to standard output, found ${messageOf(error)}; send it elsewhere\n`);
@@ -31,10 +31,10 @@ async function main(argv: readonly string[]): Promise<number> {
   });
 
   try {
-    await (await program(ending, argv[2])).parseAsync(argv);
-    return ended && !ending.asPlanned ? EXIT_SIGNALS[ended] : 0;
+    await (await program(shutdown, argv[2])).parseAsync(argv);
+    return received && !shutdown.asPlanned ? EXIT_SIGNALS[received] : 0;
   } catch (error) {
-    if (ended) return EXIT_SIGNALS[ended];
+    if (received) return EXIT_SIGNALS[received];
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
     process.stderr.write(`srds: ${explain(error)}\n`);
     if (process.env.SRDS_DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`);
@@ -42,11 +42,11 @@ async function main(argv: readonly string[]): Promise<number> {
   }
 }
 
-/** Each loads what only it needs. */
-const COMMANDS: Readonly<Record<string, (ending: Shutdown) => Promise<Command>>> = {
+/** Commands by name. Each loads its modules when it is needed. */
+const COMMANDS: Readonly<Record<string, (shutdown: Shutdown) => Promise<Command>>> = {
   generate: async ({ signal }) => (await import('./generate.js')).generateCommand(signal),
   demo: async ({ signal }) => (await import('./demo.js')).demoCommand(signal),
-  serve: async (ending) => (await import('./serve.js')).serveCommand(ending),
+  serve: async (shutdown) => (await import('./serve.js')).serveCommand(shutdown),
   inspect: async ({ signal }) => (await import('./inspect.js')).inspectCommand(signal),
   plan: async ({ signal }) => (await import('./plan.js')).planCommand(signal),
   bench: async ({ signal }) => (await import('./bench.js')).benchCommand(signal),
@@ -54,14 +54,14 @@ const COMMANDS: Readonly<Record<string, (ending: Shutdown) => Promise<Command>>>
   doctor: async () => (await import('./doctor.js')).doctorCommand(),
 };
 
-/** @param name of the command that is wanted; if it is none, all are there for the help to list */
-async function program(ending: Shutdown, name: string | undefined): Promise<Command> {
+/** Builds the command line. @param name name of the command to load; any other name loads all of them for the help */
+async function program(shutdown: Shutdown, name: string | undefined): Promise<Command> {
   const wanted = name !== undefined && Object.hasOwn(COMMANDS, name) ? [name] : Object.keys(COMMANDS);
   const program = new Command('srds')
-    .description('Self-Refining Diffusion Samplers: draw images in parallel over time')
+    .description('Self-Refining Diffusion Samplers: generate images in parallel over time')
     .version(version(), '-V, --version', 'print the version')
     .addHelpText('after', '\nSet SRDS_DEBUG=1 to see the stack trace of an error.');
-  for (const one of wanted) program.addCommand(await COMMANDS[one](ending));
+  for (const one of wanted) program.addCommand(await COMMANDS[one](shutdown));
   for (const command of [program, ...program.commands]) {
     command.exitOverride((error) => {
       throw Object.assign(error, { help: command === program ? 'srds --help' : `srds ${command.name()} --help` });
@@ -71,6 +71,7 @@ async function program(ending: Shutdown, name: string | undefined): Promise<Comm
   return program;
 }
 
+/** The error as one line for the user. */
 function explain(error: unknown): string {
   if (error instanceof SrdsError) return error.message;
   if (error instanceof CommanderError) {

@@ -3,31 +3,35 @@ import { openModel } from '../model/openModel.js';
 import { bytes } from './bytes.js';
 import { warn, type Progress } from './progress.js';
 
-/** How what happens meanwhile is told. */
+/** How to report the download of a model, and how to abort it. */
 export interface FindModelOptions {
   readonly progress: Progress | undefined;
-  /** Whether to say warnings and, where no progress is shown, that something is fetched. */
-  readonly talk: boolean;
+  /** Whether to print warnings and, without a line of progress, that a model is being downloaded. */
+  readonly verbose: boolean;
   readonly signal: AbortSignal;
 }
 
-/** The model that `--model` names, fetched from the hub if need be, with its progress on the terminal. */
+/**
+ * Opens the model that `--model` names and downloads it from the hub if necessary, with progress on the terminal.
+ * @param model default: the bundled model
+ * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID, DOWNLOAD_FAILED
+ */
 export async function findModel(
   model: string | undefined,
-  { progress, talk, signal }: FindModelOptions,
+  { progress, verbose, signal }: FindModelOptions,
 ): Promise<ModelFolder> {
-  let said = !talk;
+  let announced = !verbose;
   const found = await openModel(model ?? BUNDLED_MODEL, {
     onProgress: ({ file, received, total }) => {
-      if (progress) progress.doing(`fetching ${file}: ${bytes(received)} of ${bytes(total)} in all`);
-      else if (!said) process.stderr.write(`srds: fetching ${bytes(total)} of ${model ?? ''}\n`);
-      said = true;
+      if (progress) progress.setState(`downloading ${file}: ${bytes(received)} of ${bytes(total)} in all`);
+      else if (!announced) process.stderr.write(`srds: downloading ${bytes(total)} of ${model ?? ''}\n`);
+      announced = true;
     },
     onWarning: (message) => {
-      if (talk) warn(message, progress);
+      if (verbose) warn(message, progress);
     },
     signal,
   });
-  progress?.doing('loading the model');
+  progress?.setState('loading the model');
   return found;
 }

@@ -4,7 +4,7 @@ import { encodePng } from '../image/png.js';
 
 const GAP = 4;
 
-/** Images of one size side by side on white, as a PNG file. */
+/** Places images of one size side by side on white. @returns a PNG file */
 export async function sideBySide(images: readonly RgbImage[]): Promise<Buffer> {
   const { width, height } = images[0];
   const total = { width: images.length * (width + GAP) - GAP, height };

@@ -3,9 +3,9 @@ import type { Stats } from 'node:fs';
 import { access, constants, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { dirname, extname, join, resolve } from 'node:path';
 import { messageOf, SrdsError, systemCode } from '../errors.js';
-import { makeFolder } from '../model/files.js';
+import { makeFolder } from '../hub/makeFolder.js';
 
-/** A file to be written. */
+/** A file to write. */
 export interface OutputFile {
   readonly path: string;
   readonly bytes: Uint8Array;
@@ -14,10 +14,10 @@ export interface OutputFile {
 const SEED = '{seed}';
 
 /**
- * Where the image of a seed goes.
- * @param out a .png file, a folder, or a pattern with `{seed}`; default: a name made of the prompt, in this folder
- * @param several whether there is more than one image, so that each needs a name of its own
- * @throws SrdsError INVALID_OPTION if it is a file of another kind, OUTPUT_FAILED if nothing can be written there
+ * Paths of images by seed.
+ * @param out a .png file, a folder, or a pattern with `{seed}`; default: a name from the prompt, in the working directory
+ * @param several whether there is more than one image, so that file names need the seed
+ * @throws SrdsError INVALID_OPTION if `out` is another kind of file, OUTPUT_FAILED if it cannot be written
  */
 export async function imagePath(
   out: string | undefined,
@@ -66,7 +66,7 @@ function slug(prompt: string): string {
 }
 
 /**
- * Checks, before any work is done, that a file could be created or replaced.
+ * Checks that a file can be created or replaced, so that a run fails before its work and not after it.
  * @throws SrdsError OUTPUT_FAILED
  */
 export async function checkWritable(path: string): Promise<void> {
@@ -90,16 +90,17 @@ async function statIfThere(path: string): Promise<Stats | undefined> {
   }
 }
 
-/** That files could be created in a folder, which may have to be made. */
+/** Checks that files can be created in a folder, or in its nearest existing parent. */
 async function checkFolder(folder: string): Promise<void> {
   const stats = await statIfThere(folder);
   if (stats === undefined) return checkFolder(dirname(folder));
-  if (!stats.isDirectory()) throw new Error(`${folder} is no folder`);
+  if (!stats.isDirectory()) throw new Error(`${folder} is not a folder`);
   await access(folder, constants.W_OK | constants.X_OK);
 }
 
 /**
- * Writes files so that none is ever half written: each is written beside its place, and moved there when all are whole.
+ * Writes files all or none: each goes to a temporary file in its folder, and all are renamed once all are complete. A
+ * failure removes the temporary files and the folders that were made. Libraries for atomic writes handle one file at a time.
  * @throws SrdsError OUTPUT_FAILED
  */
 export async function writeFiles(files: readonly OutputFile[]): Promise<void> {
@@ -133,7 +134,7 @@ export async function writeFiles(files: readonly OutputFile[]): Promise<void> {
 }
 
 async function removeIfEmpty(folder: string): Promise<void> {
-  // Someone else may have put something there meanwhile.
+  // Another process may have put something there in the meantime.
   await rmdir(folder).catch(() => undefined);
 }
 
@@ -143,7 +144,7 @@ function failed(path: string, error: unknown): SrdsError {
     'OUTPUT_FAILED',
     `to write ${path}`,
     messageOf(error),
-    'choose another place, or make room or rights there',
+    'choose another path, or free space or grant access there',
     { cause: error },
   );
 }

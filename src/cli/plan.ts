@@ -77,10 +77,10 @@ async function measured(flags: Flags, signal: AbortSignal): Promise<Machine> {
   const { open, others } = splitDeviceFlags(flags);
   const progress = !flags.json && process.stderr.isTTY ? new Progress(process.stderr, 1) : undefined;
   try {
-    const model = await findModel(others.model, { progress, talk: true, signal });
+    const model = await findModel(others.model, { progress, verbose: true, signal });
     const pipeline = await Pipeline.open(model, { ...open, signal, onWarning: (message) => warn(message, progress) });
     try {
-      progress?.doing('measuring the devices');
+      progress?.setState('measuring the devices');
       return await pipeline.machine({ prompt: '', guidance: others.guidance ? undefined : 1 }, others);
     } finally {
       await pipeline.close();

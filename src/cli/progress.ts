@@ -2,14 +2,14 @@ import type { GenerateEvent } from '../pipeline/result.js';
 
 const FRAME_MS = 100;
 
-/** Says a warning on standard error, above the line of progress if there is one. */
+/** Prints a warning on standard error, above the line of progress if there is one. */
 export function warn(message: string, progress: Progress | undefined): void {
   const line = `srds: warning: ${message}`;
-  if (progress) progress.say(line);
+  if (progress) progress.print(line);
   else process.stderr.write(`${line}\n`);
 }
 
-/** A line on a terminal that follows a run: iteration, residual, evaluations, elapsed time. */
+/** A line on a terminal that follows a run: elapsed time, iteration, residual and evaluations. */
 export class Progress {
   private readonly start = performance.now();
   private readonly timer: NodeJS.Timeout;
@@ -21,18 +21,19 @@ export class Progress {
     private readonly stream: NodeJS.WriteStream,
     private readonly images: number,
   ) {
-    this.timer = setInterval(() => this.draw(), FRAME_MS);
+    this.timer = setInterval(() => this.render(), FRAME_MS);
     this.timer.unref();
-    this.draw();
+    this.render();
   }
 
+  /** Updates the line after an event of the run. */
   show(event: GenerateEvent): void {
     if (event.type === 'warning' || event.type === 'batch') return;
     if (event.type === 'image') {
       if (event.image === this.current()) this.iteration = '';
       this.done.add(event.image);
     }
-    // With several images the line follows the first that is not done.
+    // With several images the line follows the first unfinished one.
     else if (event.image === this.current()) {
       const { critical, total, serial } = event.evaluations;
       const spent = `${critical} sequential evaluations of ${serial}, ${total} in all`;
@@ -43,33 +44,34 @@ export class Progress {
       }
       this.state = `${this.iteration}${spent}`;
     }
-    this.draw();
+    this.render();
   }
 
-  /** Says what is being done before the first event. */
-  doing(state: string): void {
+  /** Sets the description of the current work, until the first event replaces it. */
+  setState(state: string): void {
     this.state = state;
   }
 
-  /** Writes a line that stays, above this one. */
-  say(line: string): void {
+  /** Prints a permanent line above this one. */
+  print(line: string): void {
     this.stream.write(`\r\x1b[K${line}\n`);
-    this.draw();
+    this.render();
   }
 
-  /** Takes the line off the screen. */
+  /** Removes the line and stops updating it. */
   end(): void {
     clearInterval(this.timer);
     this.stream.write('\r\x1b[K');
   }
 
+  /** Index of the first unfinished image. */
   private current(): number {
     let image = 0;
     while (this.done.has(image)) image++;
     return image;
   }
 
-  private draw(): void {
+  private render(): void {
     const seconds = ((performance.now() - this.start) / 1000).toFixed(1);
     const of = this.images > 1 ? `image ${Math.min(this.current() + 1, this.images)}/${this.images}: ` : '';
     const line = `${seconds} s  ${of}${this.state}`;

@@ -3,16 +3,16 @@ import type { GeneratedImage, GenerateResult } from '../pipeline/result.js';
 import type { Settings } from '../pipeline/options.js';
 import { version } from '../version.js';
 
-/** What a report says beside the result. */
+/** Content of a report that is not in the result. */
 export interface ReportContext {
   readonly model: string;
   readonly device: string;
-  /** File of each image; null where none was written. */
+  /** File of each image; null if it was not written. */
   readonly files: readonly (string | null)[];
   readonly totalSeconds: number;
 }
 
-/** The report that `--json` prints. */
+/** The report of `srds generate --json`. */
 export function jsonReport(result: GenerateResult, context: ReportContext): object {
   const { images, settings, seconds, timesteps, choice, batches } = result;
   const { prompt, negativePrompt, steps, guidance, sampler, correction, pipelined, partition, tolerance } = settings;
@@ -43,7 +43,7 @@ export function jsonReport(result: GenerateResult, context: ReportContext): obje
       evaluations,
       ...(error ? { error } : {}),
     })),
-    ...optional(settings),
+    ...optionalSettings(settings),
     ...(timesteps?.kind === 'shared' ? { network: { timesteps: timesteps.kind, why: timesteps.why, batches } } : {}),
     seconds: { ...seconds, total: context.totalSeconds },
   };
@@ -54,8 +54,8 @@ function choiceReport({ reason, chosen }: Choice): object {
   return { reason, predictedSeconds: chosen.seconds, predictedSpeedUp: chosen.speedUp };
 }
 
-/** What most reports have no need of: settings that were given. */
-function optional({ eta, guidanceRescale, strength, given, window, history, order }: Settings): object {
+/** Settings that appear in a report only if they are in use. */
+function optionalSettings({ eta, guidanceRescale, strength, given, window, history, order }: Settings): object {
   return {
     ...(window !== undefined && { window }),
     ...(history !== undefined && { history }),
@@ -68,13 +68,13 @@ function optional({ eta, guidanceRescale, strength, given, window, history, orde
   };
 }
 
-/** JSON numbers lose digits beyond 2^53: larger ones are written as strings. */
+/** JSON numbers lose digits beyond 2^53, so larger integers become strings. */
 function jsonInteger(value: bigint): number | string {
   const number = Number(value);
   return Number.isSafeInteger(number) ? number : String(value);
 }
 
-/** How an image was reached, in words. */
+/** Status, iterations and evaluations of an image, in words. */
 export function summary({ status, iterations, evaluations }: GeneratedImage): string {
   const { critical, total, serial } = evaluations;
   const spent = `${plural(critical, 'sequential evaluation')} instead of ${serial} (${total} in all)`;

@@ -13,69 +13,65 @@ import { Progress, warn } from './progress.js';
 import { pngParameters } from '../pipeline/pngParameters.js';
 import type { ReportContext } from './report.js';
 
-/** What to draw and where it goes. */
+/** What to generate, with which model, and which files to write. */
 export interface RunGenerateOptions {
   readonly model?: string | undefined;
+  /** Devices and how to use them. */
   readonly open: Pick<OpenOptions, 'devices' | 'precision' | 'buckets' | 'fused' | 'threads' | 'workers'>;
   readonly lowMemory?: boolean | undefined;
-  /** Path of the initial noise. */
+  /** Path of the initial noise, an .npy file. */
   readonly noise?: string | undefined;
-  /** Path of an image to start from. */
+  /** Path of the initial image. */
   readonly init?: string | undefined;
   readonly generate: GenerateOptions;
+  /** Path of the image or images; see `imagePath`. */
   readonly out?: string | undefined;
+  /** Folder for a preview of each iteration. */
   readonly previews?: string | undefined;
+  /** Path of the final latents, an .npy file. */
   readonly latents?: string | undefined;
-  /** Path of a trace. */
+  /** Path of the trace. */
   readonly trace?: string | undefined;
-  /** Whether to show a line of progress where standard error is a terminal. */
+  /** Whether to show a line of progress if standard error is a terminal. */
   readonly progress: boolean;
-  /** Whether to say warnings. */
+  /** Whether to print warnings. */
   readonly warnings: boolean;
   readonly signal: AbortSignal;
   readonly onEvent?: (event: GenerateEvent) => void;
 }
 
-/** A result with what a report needs beside it. */
+/** A result with the context that a report needs. */
 export interface GenerationResult {
   readonly result: GenerateResult;
   readonly context: ReportContext;
 }
 
 /**
- * Opens the model, draws, writes the files and closes the model again. Of an aborted run nothing is written but the
- * previews that were there already.
+ * Opens the model, generates, writes the files and closes the model. An aborted run writes no files, except the previews of
+ * iterations that were complete.
+ * @throws SrdsError
  */
 export async function runGenerate(options: RunGenerateOptions): Promise<GenerationResult> {
   const start = performance.now();
   const { signal } = options;
-  let { generate } = options;
-  const progress = options.progress && process.stderr.isTTY ? new Progress(process.stderr, generate.n ?? 1) : undefined;
+  const images = options.generate.n ?? 1;
+  const progress = options.progress && process.stderr.isTTY ? new Progress(process.stderr, images) : undefined;
+  const onWarning = (message: string): void => {
+    if (options.warnings) warn(message, progress);
+  };
   try {
-    if (options.previews !== undefined && generate.sampler === 'serial') {
-      throw new SrdsError('INVALID_OPTION', '--previews with a sampler that iterates', 'serial', 'use --sampler srds');
-    }
-    if (options.previews !== undefined) await checkWritable(options.previews && join(options.previews, 'preview.png'));
-    if (options.latents !== undefined) await checkWritable(options.latents);
-    if (options.trace !== undefined) await checkWritable(options.trace);
-    if (options.noise !== undefined) generate = { ...generate, noise: await readNoise(options.noise) };
-    if (options.init !== undefined) generate = { ...generate, init: await readImage(options.init) };
-    const pathOf = await imagePath(options.out, generate.prompt, (generate.n ?? 1) > 1);
-    const model = await findModel(options.model, { progress, talk: options.warnings, signal });
-    // Before the graphs are loaded, which can take long.
+    await checkOutputs(options);
+    const generate = await withInputs(options);
+    const pathOf = await imagePath(options.out, generate.prompt, images > 1);
+    const model = await findModel(options.model, { progress, verbose: options.warnings, signal });
+    // Checks the options before the graphs are loaded, which can take long.
     settingsOf(generate, model);
     const { open, lowMemory } = options;
-    const onWarning = (message: string) => options.warnings && warn(message, progress);
     const recorder = options.trace === undefined ? undefined : new TraceRecorder(generate.n);
     const onBatch = recorder && { onBatch: recorder.batch };
     const pipeline = await Pipeline.open(model, { ...open, lowMemory, signal, onWarning, ...onBatch });
     try {
-      const run = pipeline.generate({
-        ...generate,
-        previews: generate.previews ?? options.previews !== undefined,
-        signal,
-      });
-      for await (const event of run) {
+      const onEvent = async (event: GenerateEvent): Promise<void> => {
         if (event.type === 'warning') onWarning(event.message);
         if (event.type === 'iteration' && event.preview && options.previews !== undefined) {
           await writeFiles([await previewFile(options.previews, event, event.preview)]);
@@ -83,10 +79,11 @@ export async function runGenerate(options: RunGenerateOptions): Promise<Generati
         recorder?.event(event);
         progress?.show(event);
         options.onEvent?.(event);
+      };
+      const result = await follow(pipeline, { ...generate, signal }, onEvent);
+      if (options.previews !== undefined && result.settings.sampler === 'serial') {
+        onWarning('auto chose the serial sampler, which has no previews; use --sampler srds');
       }
-      const result = await run.result;
-      if (options.previews !== undefined && result.settings.sampler === 'serial')
-        onWarning('auto took the serial sampler, which has no previews; --sampler srds has');
       const paths = result.settings.seeds.map(pathOf);
       const aborted = signal.aborted;
       if (!aborted) {
@@ -110,6 +107,37 @@ export async function runGenerate(options: RunGenerateOptions): Promise<Generati
   } finally {
     progress?.end();
   }
+}
+
+/** Checks, before any work, that all files but the images can be written. */
+async function checkOutputs({ previews, latents, trace, generate }: RunGenerateOptions): Promise<void> {
+  if (previews !== undefined && generate.sampler === 'serial') {
+    throw new SrdsError('INVALID_OPTION', '--previews with a sampler that iterates', 'serial', 'use --sampler srds');
+  }
+  if (previews !== undefined) await checkWritable(previews && join(previews, 'preview.png'));
+  if (latents !== undefined) await checkWritable(latents);
+  if (trace !== undefined) await checkWritable(trace);
+}
+
+/** The options of `generate` with the content of the input files. */
+async function withInputs({ generate, noise, init, previews }: RunGenerateOptions): Promise<GenerateOptions> {
+  return {
+    ...generate,
+    ...(noise !== undefined && { noise: await readNoise(noise) }),
+    ...(init !== undefined && { init: await readImage(init) }),
+    previews: generate.previews ?? previews !== undefined,
+  };
+}
+
+/** Generates, and waits for `onEvent` after each event. */
+async function follow(
+  pipeline: Pipeline,
+  options: GenerateOptions,
+  onEvent: (event: GenerateEvent) => Promise<void>,
+): Promise<GenerateResult> {
+  const run = pipeline.generate(options);
+  for await (const event of run) await onEvent(event);
+  return run.result;
 }
 
 function traceTitle({ settings }: GenerateResult, { model, engine }: Pipeline): string {

@@ -1,9 +1,9 @@
-/** How a command is ended by a signal. */
+/** How a command reacts to SIGINT and SIGTERM. */
 export interface Shutdown {
-  /** Aborted by the first SIGINT or SIGTERM. */
+  /** Aborted by the first signal. */
   readonly signal: AbortSignal;
-  /** How long the command may take to end in good order then. */
+  /** Milliseconds until the process exits after that, whether or not the command has ended. */
   graceMs: number;
-  /** Whether to be ended is how the command is meant to end. */
+  /** Whether a signal is the normal way to end the command, so that its exit code is 0. */
   asPlanned: boolean;
 }

@@ -8,7 +8,7 @@ import { checkWritable, writeFiles } from './output.js';
 /** `srds trace`. */
 export function traceCommand(): Command {
   return new Command('trace')
-    .description('draw what srds generate --trace has written: which evaluation ran when, in which batch')
+    .description('draw a chart of a trace of srds generate --trace: when each evaluation ran, and in which batch')
     .argument('<file>', 'the trace')
     .option('--out <file>', 'SVG or HTML file', 'trace.svg')
     .action(async (file: string, { out }: { out: string }) => {
@@ -18,7 +18,7 @@ export function traceCommand(): Command {
           'INVALID_OPTION',
           'a name that ends in .svg or .html for --out',
           out,
-          'choose one of those',
+          'change the extension',
         );
       }
       await checkWritable(out);

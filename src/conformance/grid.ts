@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { span, type SolverStep } from '../schedule/grid.js';
+import type { SolverStep } from '../schedule/grid.js';
+import { span } from '../schedule/span.js';
 import type { Check } from './check.js';
 
 /**

@@ -4,7 +4,7 @@ import { drive } from '../run/drive.js';
 import type { Sampler } from '../sampler/sampler.js';
 import { serial, type SerialOptions } from '../sampler/serial.js';
 import { fineGrid, type SolverStep } from '../schedule/grid.js';
-import { parseScheduleConfig } from '../schedule/config.js';
+import { scheduleConfig } from '../schedule/config.js';
 import { ddim } from '../solver/ddim.js';
 import { heun } from '../solver/heun.js';
 import type { Solver } from '../solver/solver.js';
@@ -38,7 +38,7 @@ export function samplerConformance(
   const mixture = mixtureDenoiser(TWO_GAUSSIANS);
   const run = (options: SampleOptions, denoiser = mixture) => drive(start(options), { denoiser });
   const runSerial = (options: SampleOptions) => drive(serial(options), { denoiser: mixture });
-  const toNoNoise = fineGrid(parseScheduleConfig({ clip_sample: false }), 25);
+  const toNoNoise = fineGrid(scheduleConfig(), 25);
   const cases: { solver: Solver; steps: SolverStep[] }[] = [
     ...COUNTS.map((n) => ({ solver: ddim, steps: smoothGrid(n) })),
     ...(anySolver ? [{ solver: heun, steps: smoothGrid(10) }] : []),

@@ -4,9 +4,10 @@ import { drive } from '../run/drive.js';
 import type { Sampler } from '../sampler/sampler.js';
 import { serial } from '../sampler/serial.js';
 import { srds } from '../sampler/srds.js';
-import { parseScheduleConfig, type ScheduleConfig } from '../schedule/config.js';
-import { noiseSchedule, span, stepsBetween, type SolverStep } from '../schedule/grid.js';
+import { scheduleConfig, type ScheduleConfig } from '../schedule/config.js';
+import { noiseSchedule, stepsBetween, type SolverStep } from '../schedule/grid.js';
 import { withNoise } from '../schedule/noise.js';
+import { span } from '../schedule/span.js';
 import { isMultistep, stepGenerator, type AnySolver, type Solver } from '../solver/solver.js';
 import type { Check } from './check.js';
 import { mixtureDenoiser, TWO_GAUSSIANS } from './mixture.js';
@@ -26,12 +27,9 @@ const TRAINED = 4096;
 /** Timesteps left out at each end, where log-SNR is steep. */
 const ENDS = 32;
 const SCHEDULE = {
-  num_train_timesteps: TRAINED,
-  beta_schedule: 'linear',
-  beta_start: 1 / TRAINED,
-  beta_end: 14 / TRAINED,
-  prediction_type: 'epsilon',
-  clip_sample: false,
+  trainTimesteps: TRAINED,
+  betaStart: 1 / TRAINED,
+  betaEnd: 14 / TRAINED,
 };
 /** Paths over which the error of a solver with noise is measured. */
 const PATHS = 12;
@@ -39,7 +37,7 @@ const X = Float32Array.of(0.3, -1.1);
 
 /** What every solver must do, on a Gaussian mixture whose denoiser is known in closed form. */
 export function solverConformance({ make, noise = false, grid = (steps) => steps }: SolverUnderTest): Check[] {
-  const schedule = parseScheduleConfig(SCHEDULE);
+  const schedule = scheduleConfig(SCHEDULE);
   const solver = make(schedule);
   const denoiser = mixtureDenoiser(TWO_GAUSSIANS);
   const paths = Array.from({ length: noise ? PATHS : 1 }, (_, seed) => finestGrid(schedule, noise ? seed : undefined));

@@ -6,6 +6,7 @@ import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { HubApiError } from '@huggingface/hub';
+import pRetry from 'p-retry';
 import { messageOf, SrdsError, systemCode } from '../errors.js';
 import { locked } from './lock.js';
 import { makeFolder } from './makeFolder.js';
@@ -13,25 +14,25 @@ import { authorization, explained, type RemoteFile } from './repository.js';
 import type { Repository } from './name.js';
 import type { HubSettings } from './settings.js';
 
-/** Times that a connection that breaks is taken up again. */
-const ATTEMPTS = 5;
-const FIRST_PAUSE_MS = 200;
-/** A connection on which nothing comes for so long is given up. */
+/** Retries in a row that may fail without a further byte. */
+const RETRIES = 4;
+/** Pause before the first retry. It doubles with each further one. */
+const PAUSE_MS = 400;
+/** A connection without data for this long is closed. */
 const IDLE_MS = 60_000;
 
-/** What a download is told. */
+/** Where a download comes from, and how to report and abort it. */
 export interface DownloadOptions {
   readonly repository: Repository;
   readonly commit: string;
   readonly settings: HubSettings;
-  /** Called with the bytes of the file that are there so far. */
+  /** Called with the number of bytes of the file received so far. */
   readonly onProgress?: ((received: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Fetches a file's content to `target`, which is whole or not there. What an earlier download left unfinished is taken up
- * where it ended.
+ * Downloads a file to `target`, which is either complete or missing. Resumes an earlier download that was interrupted.
  * @throws SrdsError DOWNLOAD_FAILED, MODEL_NOT_FOUND
  */
 export async function download(file: RemoteFile, target: string, options: DownloadOptions): Promise<void> {
@@ -39,8 +40,8 @@ export async function download(file: RemoteFile, target: string, options: Downlo
   try {
     await makeFolder(dirname(target));
     await locked(target, options.signal, async () => {
-      // Another process may have fetched it meanwhile.
-      if ((await sizeOf(target)) !== file.size) await fetchWhole(file, target, name, options);
+      // Another process may have downloaded it in the meantime.
+      if ((await sizeOf(target)) !== file.size) await downloadWhole(file, target, name, options);
     });
   } catch (error) {
     options.signal?.throwIfAborted();
@@ -52,45 +53,59 @@ export async function download(file: RemoteFile, target: string, options: Downlo
   }
 }
 
-async function fetchWhole(file: RemoteFile, target: string, name: string, options: DownloadOptions): Promise<void> {
+async function downloadWhole(file: RemoteFile, target: string, name: string, options: DownloadOptions): Promise<void> {
   const partial = `${target}.incomplete`;
   const resumed = ((await sizeOf(partial)) ?? 0) > 0;
-  await fetchRest(file, partial, options);
+  await downloadRest(file, partial, options);
   let wrong = await defectOf(partial, file, options.signal);
   if (wrong !== undefined && resumed) {
-    // What an earlier run left was not the start of this file.
+    // The partial file of an earlier run was not the start of this file.
     await rm(partial, { force: true });
-    await fetchRest(file, partial, options);
+    await downloadRest(file, partial, options);
     wrong = await defectOf(partial, file, options.signal);
   }
   if (wrong !== undefined) {
     await rm(partial, { force: true });
-    throw new SrdsError('DOWNLOAD_FAILED', name, wrong, 'run again; it is fetched anew');
+    throw new SrdsError('DOWNLOAD_FAILED', name, wrong, 'run again to download it anew');
   }
   await rename(partial, target);
 }
 
-async function fetchRest(file: RemoteFile, partial: string, options: DownloadOptions): Promise<void> {
+/** Retries for as long as each round of retries receives a further part of the file. */
+async function downloadRest(file: RemoteFile, partial: string, options: DownloadOptions): Promise<void> {
   const { signal } = options;
-  for (let attempt = 1; ; attempt++) {
-    const before = (await sizeOf(partial)) ?? 0;
-    if (before === file.size && before > 0) return;
-    try {
-      await append(file, partial, before > file.size ? 0 : before, options);
-      const after = (await sizeOf(partial)) ?? 0;
-      if (after >= file.size) return;
-      throw new TypeError(`the answer ended after ${after} of ${file.size} bytes`);
-    } catch (error) {
-      signal?.throwIfAborted();
-      // As long as something comes it goes on.
-      if (((await sizeOf(partial)) ?? 0) > before) attempt = 1;
-      if (attempt >= ATTEMPTS || !isTransient(error)) throw error;
-      await delay(FIRST_PAUSE_MS * 2 ** attempt, undefined, { signal });
-    }
+  const retrying = {
+    retries: RETRIES,
+    minTimeout: PAUSE_MS,
+    shouldRetry: ({ error }: { readonly error: Error }) => isTransient(error),
+    ...(signal && { signal }),
+  };
+  while (!(await pRetry(() => downloadPart(file, partial, options), retrying))) {
+    await delay(PAUSE_MS, undefined, { signal });
   }
 }
 
-/** What is wrong with a file that was fetched; undefined if nothing is. */
+/**
+ * Makes one request for the rest of a file.
+ * @returns whether the file is complete; false if a part was received before the connection broke
+ * @throws Error if nothing was received
+ */
+async function downloadPart(file: RemoteFile, partial: string, options: DownloadOptions): Promise<boolean> {
+  const before = (await sizeOf(partial)) ?? 0;
+  if (before === file.size && before > 0) return true;
+  try {
+    await append(file, partial, before > file.size ? 0 : before, options);
+    const after = (await sizeOf(partial)) ?? 0;
+    if (after >= file.size) return true;
+    throw new Error(`the answer ended after ${after} of ${file.size} bytes`);
+  } catch (error) {
+    options.signal?.throwIfAborted();
+    if (isTransient(error) && ((await sizeOf(partial)) ?? 0) > before) return false;
+    throw error;
+  }
+}
+
+/** What is wrong with a downloaded file; undefined if nothing is. */
 async function defectOf(
   partial: string,
   file: RemoteFile,
@@ -101,19 +116,19 @@ async function defectOf(
   return (await hashOf(partial, file, signal)) === file.hash ? undefined : 'content with another hash';
 }
 
-/** Gets the rest of a file from `start` on and adds it to what is there. */
+/** Requests the rest of a file from byte `start` on and appends it to the partial file. */
 async function append(file: RemoteFile, partial: string, start: number, options: DownloadOptions): Promise<void> {
   const { repository, commit, settings, signal } = options;
   const path = file.path.split('/').map(encodeURIComponent).join('/');
   const url = `${settings.endpoint}/${repository.name}/resolve/${commit}/${path}`;
   const headers: Record<string, string> = {
-    // Sizes and ranges are those of the file, not of a compressed form.
+    // Sizes and ranges must be those of the file, not of a compressed form.
     'accept-encoding': 'identity',
     ...authorization(url, settings.endpoint, settings.token),
     ...(start > 0 && { range: `bytes=${start}-` }),
   };
   const stalled = new AbortController();
-  const idle = setTimeout(() => stalled.abort(new TypeError(`nothing came for ${IDLE_MS / 1000} s`)), IDLE_MS);
+  const idle = setTimeout(() => stalled.abort(new Error(`no data for ${IDLE_MS / 1000} s`)), IDLE_MS);
   const either = signal ? AbortSignal.any([signal, stalled.signal]) : stalled.signal;
   try {
     await receive(url, partial, start, await fetch(url, { headers, signal: either }), idle, options);
@@ -122,7 +137,7 @@ async function append(file: RemoteFile, partial: string, start: number, options:
   }
 }
 
-/** Writes what comes. @param idle is started anew with each piece */
+/** Writes a response's body. @param idle restarted with each chunk */
 async function receive(
   url: string,
   partial: string,
@@ -150,7 +165,7 @@ async function receive(
   await pipeline(body, count, out, ...(signal ? [{ signal }] : []));
 }
 
-/** Whether trying again may help: the connection broke, or the server is busy. */
+/** Whether a retry may help: the connection broke, or the server is busy. */
 function isTransient(error: unknown): boolean {
   if (error instanceof HubApiError) return error.statusCode === 429 || error.statusCode >= 500;
   if (error instanceof SrdsError) return false;
@@ -158,18 +173,18 @@ function isTransient(error: unknown): boolean {
   return code === undefined || /^(ECONN|EPIPE|ETIMEDOUT|UND_|ERR_STREAM)/.test(code);
 }
 
-/** In bytes; undefined if it is not there. */
+/** Size of a file in bytes; undefined if it is missing. */
 export async function sizeOf(path: string): Promise<number | undefined> {
   return (await stat(path).catch(() => undefined))?.size;
 }
 
-/** What is said of a place in the cache where nothing can be written. */
+/** The error for a path in the cache that cannot be written. */
 export function unwritable(path: string, error: unknown): SrdsError {
-  const remedy = 'make room or rights there, or set HF_HOME';
+  const remedy = 'free space or grant access there, or set HF_HOME';
   return new SrdsError('DOWNLOAD_FAILED', `to write ${path}`, messageOf(error), remedy, { cause: error });
 }
 
-/** SHA-256 of a large file's content; of others git's hash, SHA-1 of a header and the content. */
+/** SHA-256 of a large file's content; for other files git's hash, SHA-1 of a header and the content. */
 async function hashOf(path: string, { large, size }: RemoteFile, signal: AbortSignal | undefined): Promise<string> {
   const hash = large ? createHash('sha256') : createHash('sha1').update(`blob ${size}\0`);
   await pipeline(createReadStream(path), hash, ...(signal ? [{ signal }] : []));

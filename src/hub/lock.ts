@@ -3,12 +3,13 @@ import { lock } from 'proper-lockfile';
 import { systemCode } from '../errors.js';
 
 const POLL_MS = 200;
-/** A lock whose owner gives no sign of life for so long is taken: it was killed. */
+/** A lock that its owner has not refreshed for this long belongs to a dead process and is taken over. */
 const STALE_MS = 10_000;
 
 /**
- * Does something while no other process, nor another part of this one, does it for the same file.
- * @param path of the file, which need not be there
+ * Runs `work` while holding a file's lock, which excludes other processes and other calls in this process.
+ * @param path path of the file, which need not exist
+ * @param signal aborts waiting for the lock
  */
 export async function locked<Value>(
   path: string,
@@ -18,7 +19,7 @@ export async function locked<Value>(
   let release: (() => Promise<void>) | undefined;
   while (!release) {
     try {
-      // Losing it, after a long sleep of the machine, say, is seen by the hash of what was written.
+      // A lost lock, after the machine slept for example, shows in the hash of the file.
       release = await lock(path, { realpath: false, stale: STALE_MS, onCompromised: () => undefined });
     } catch (error) {
       if (systemCode(error) !== 'ELOCKED') throw error;

@@ -3,10 +3,10 @@ import { dirname } from 'node:path';
 import { systemCode } from '../errors.js';
 
 /**
- * Makes a folder, and those above it that are not there. With `recursive`, Node 20's `mkdir` never comes back from a file
- * system that answers ENOENT whatever is there, as /proc does.
+ * Makes a folder and its missing parents. Node 20's recursive `mkdir` is not used because it never returns on a file system
+ * that always answers ENOENT, as /proc does.
  * @returns the folders that were made, the outermost first
- * @throws Error of the system if one cannot be made
+ * @throws Error of the system if a folder cannot be made
  */
 export async function makeFolder(path: string): Promise<string[]> {
   const parent = dirname(path);

@@ -6,7 +6,7 @@ export interface Repository {
   readonly revision: string;
 }
 
-/** `owner/name` or `owner/name@revision`; undefined if it is neither. */
+/** Parses `owner/name` or `owner/name@revision`. @returns undefined if the text is neither */
 export function parseRepository(text: string): Repository | undefined {
   const [, name, revision = 'main'] = /^([\w-][\w.-]*\/[\w-][\w.-]*)(?:@([\w-][\w./-]*))?$/.exec(text) ?? [];
   return name && !text.includes('..') ? { name, revision } : undefined;

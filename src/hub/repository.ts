@@ -6,25 +6,26 @@ import type { HubSettings } from './settings.js';
 /** A file of a repository at a commit. */
 export interface RemoteFile {
   readonly path: string;
-  /** In bytes. */
+  /** Size in bytes. */
   readonly size: number;
-  /** Hash that names its content in the cache: SHA-256 of large files, git's of others. */
+  /** Hash that names the content in the cache: SHA-256 for large files, git's hash for others. */
   readonly hash: string;
+  /** Whether the file is stored in LFS. */
   readonly large: boolean;
 }
 
 /**
- * What a repository holds.
- * @throws SrdsError MODEL_NOT_FOUND if there is none, or none that may be read; DOWNLOAD_FAILED if the hub cannot be asked
+ * Lists the files of a repository at its revision's commit.
+ * @throws SrdsError MODEL_NOT_FOUND if there is no readable repository; DOWNLOAD_FAILED if the hub cannot be reached
  */
-export async function lookUp(
+export async function listRepository(
   { name, revision }: Repository,
   { endpoint, token }: HubSettings,
   signal: AbortSignal | undefined,
 ): Promise<{ readonly commit: string; readonly files: readonly RemoteFile[] }> {
   const common = {
     hubUrl: endpoint,
-    // The token goes to the hub and nowhere else, whatever an answer links to.
+    // The token goes to the hub only, not to hosts that its answers link to.
     fetch: ((url, init) => {
       const headers = {
         ...(init?.headers as Record<string, string> | undefined),
@@ -54,7 +55,7 @@ export async function lookUp(
 const SHA1 = /^[0-9a-f]{40}$/;
 const SHA256 = /^[0-9a-f]{64}$/;
 
-/** Whether a path stays inside the folder that it is put into. */
+/** Whether a path stays inside the folder that it is relative to. */
 function isPlain(path: string): boolean {
   return path.split('/').every((part) => part !== '' && part !== '.' && part !== '..' && !part.includes('\\'));
 }
@@ -64,11 +65,11 @@ function malformed(found: string): SrdsError {
     'DOWNLOAD_FAILED',
     'a listing of the repository',
     found,
-    'check HF_ENDPOINT: this is no sound hub',
+    'check HF_ENDPOINT: its answer is not that of a hub',
   );
 }
 
-/** The header that lets a request to the hub itself read what the token may. */
+/** The authorization header with the token, for requests to the hub's own origin. */
 export function authorization(
   url: string | URL | Request,
   endpoint: string,
@@ -78,7 +79,7 @@ export function authorization(
   return token !== undefined && target.origin === new URL(endpoint).origin ? { authorization: `Bearer ${token}` } : {};
 }
 
-/** What went wrong with a question to the hub, and what to do. */
+/** The error for a failed request to the hub. @param what what was requested @param hasToken whether a token was sent */
 export function explained(error: unknown, what: string, endpoint: string, hasToken: boolean): SrdsError {
   if (error instanceof SrdsError) return error;
   if (!(error instanceof HubApiError)) {
@@ -87,7 +88,7 @@ export function explained(error: unknown, what: string, endpoint: string, hasTok
       'DOWNLOAD_FAILED',
       `to reach ${endpoint} for ${what}`,
       cause instanceof Error ? `${messageOf(error)}: ${messageOf(cause)}` : messageOf(error),
-      'check the network and HF_ENDPOINT, or give --model a folder that is there',
+      'check the network and HF_ENDPOINT, or give --model the path of a folder',
       { cause: error },
     );
   }

@@ -3,14 +3,15 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { SrdsError } from '../errors.js';
 
-/** How the Hugging Face hub is reached and where what it gives is kept. */
+/** How to reach the Hugging Face hub, and where its cache is. */
 export interface HubSettings {
-  /** Its address, without a slash at the end. */
+  /** Address of the hub, without a trailing slash. */
   readonly endpoint: string;
   /** Folder of the cache that all Hugging Face tools share. */
   readonly cache: string;
+  /** Access token; undefined for anonymous access. */
   readonly token: string | undefined;
-  /** Whether only the cache may be used. */
+  /** Whether to use the cache only. */
   readonly offline: boolean;
 }
 
@@ -19,22 +20,27 @@ type Environment = Readonly<Record<string, string | undefined>>;
 /**
  * Reads HF_ENDPOINT, HF_HUB_CACHE, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE as the Python client does.
  * Source: huggingface_hub, constants.py.
- * @throws SrdsError INVALID_OPTION if the address or the token is none
+ * @throws SrdsError INVALID_OPTION if the address or the token is malformed
  */
 export async function hubSettings(env: Environment = process.env): Promise<HubSettings> {
   const home = env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface');
   const stored = await readFile(env.HF_TOKEN_PATH || join(home, 'token'), 'utf8').catch(() => '');
   const endpoint = (env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '');
   const token = env.HF_TOKEN?.trim() || stored.trim() || undefined;
-  // A secret is not quoted.
+  // The message does not quote the secret.
   if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) {
-    throw new SrdsError('INVALID_OPTION', 'a token in HF_TOKEN', 'characters that no token has', 'copy it again');
+    throw new SrdsError('INVALID_OPTION', 'a token in HF_TOKEN', 'characters that tokens do not have', 'copy it again');
   }
   if (URL.canParse(endpoint) && new URL(endpoint).username !== '') {
-    throw new SrdsError('INVALID_OPTION', 'HF_ENDPOINT without a user name', 'one with', 'use HF_TOKEN');
+    throw new SrdsError('INVALID_OPTION', 'HF_ENDPOINT without a user name', 'a user name', 'use HF_TOKEN');
   }
   if (!/^https?:\/\/[^/]/.test(endpoint) || !URL.canParse(endpoint)) {
-    throw new SrdsError('INVALID_OPTION', 'an http address in HF_ENDPOINT', `"${endpoint}"`, 'unset it or give one');
+    throw new SrdsError(
+      'INVALID_OPTION',
+      'an http address in HF_ENDPOINT',
+      `"${endpoint}"`,
+      'unset it or set an http address',
+    );
   }
   return {
     endpoint,

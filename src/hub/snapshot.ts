@@ -1,40 +1,43 @@
-import { randomUUID } from 'node:crypto';
-import { copyFile, readFile, readlink, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, readlink, rm, stat, symlink } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { getRepoFolderName } from '@huggingface/hub';
+import pMap from 'p-map';
+import writeFileAtomic from 'write-file-atomic';
 import { SrdsError, systemCode } from '../errors.js';
 import { download, sizeOf, unwritable } from './download.js';
 import { makeFolder } from './makeFolder.js';
-import { lookUp, type RemoteFile } from './repository.js';
+import { listRepository, type RemoteFile } from './repository.js';
 import type { Repository } from './name.js';
 import type { HubSettings } from './settings.js';
 
-/** Progress of a snapshot: bytes of all files that are fetched in this run. */
+/** Progress of a download: bytes over all files of this run. */
 export interface HubProgress {
+  /** Path of the file that the latest bytes belong to. */
   readonly file: string;
   readonly received: number;
   readonly total: number;
 }
 
-/** What a snapshot is told. */
+/** Which files to download, and how to report and abort it. */
 export interface SnapshotOptions {
   readonly settings: HubSettings;
-  /** The files of a repository that are wanted. */
+  /** Chooses the files to download from the paths of a repository. */
   readonly select: (paths: readonly string[]) => readonly string[];
-  /** Further files, such as weights beside a graph, that those in the folder name; asked once the others are there. */
+  /** Chooses further files, such as a graph's weights, once those of `select` are in the folder. */
   readonly follow: (folder: string, paths: readonly string[]) => Promise<readonly string[]>;
   readonly onProgress?: ((progress: HubProgress) => void) | undefined;
-  /** Called if the hub cannot be reached and what the cache has is used instead. */
+  /** Called if the hub is unreachable and the cached copy is used instead. */
   readonly onWarning?: ((message: string) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Files that are fetched at once. */
+/** Number of parallel downloads. */
 const PARALLEL = 3;
 
 /**
- * The folder of a repository in the cache that all Hugging Face tools share, with the wanted files fetched.
- * Source: huggingface_hub, snapshot_download and its cache layout: blobs named by their hash, and links to them.
+ * Downloads files of a repository into the cache that all Hugging Face tools share. Files are stored as blobs named by their
+ * hash, and a snapshot's folder links to them. Source: huggingface_hub, snapshot_download and its cache layout.
+ * @returns path of the snapshot's folder
  * @throws SrdsError DOWNLOAD_FAILED, MODEL_NOT_FOUND
  */
 export async function snapshot(repository: Repository, options: SnapshotOptions): Promise<string> {
@@ -50,9 +53,9 @@ export async function snapshot(repository: Repository, options: SnapshotOptions)
       'run once without HF_HUB_OFFLINE',
     );
   }
-  let found: Awaited<ReturnType<typeof lookUp>>;
+  let found: Awaited<ReturnType<typeof listRepository>>;
   try {
-    found = await lookUp(repository, settings, signal);
+    found = await listRepository(repository, settings, signal);
   } catch (error) {
     signal?.throwIfAborted();
     if (cached === undefined || !(error instanceof SrdsError) || error.code !== 'DOWNLOAD_FAILED') throw error;
@@ -61,27 +64,25 @@ export async function snapshot(repository: Repository, options: SnapshotOptions)
   }
   const { commit, files } = found;
   const folder = join(storage, 'snapshots', commit);
-  const fetchAll = (paths: readonly string[]) =>
-    bring(
+  const downloadFiles = (paths: readonly string[]) =>
+    downloadAndLink(
       files.filter(({ path }) => paths.includes(path)),
       { ...options, repository, commit, storage, folder },
     );
   const paths = files.map(({ path }) => path);
-  await fetchAll(options.select(paths));
-  await fetchAll(await options.follow(folder, paths));
+  await downloadFiles(options.select(paths));
+  await downloadFiles(await options.follow(folder, paths));
   const ref = join(storage, 'refs', repository.revision);
   if ((await readFile(ref, 'utf8').catch(() => '')) === commit) return folder;
-  await orSay(ref, async () => {
+  await orUnwritable(ref, async () => {
     await makeFolder(dirname(ref));
-    // Never half written: a revision that is there can be used.
-    const beside = `${ref}.${randomUUID()}`;
-    await writeFile(beside, commit);
-    await rename(beside, ref);
+    // Other processes use a revision as soon as its file exists.
+    await writeFileAtomic(ref, commit);
   });
   return folder;
 }
 
-/** The folder of a revision, by its name or its commit, that is there already. */
+/** The cached folder of a revision, given by name or commit; undefined if there is none. */
 async function cachedSnapshot(storage: string, revision: string): Promise<string | undefined> {
   const commit = (await readFile(join(storage, 'refs', revision), 'utf8').catch(() => revision)).trim();
   if (!/^[0-9a-f]{40}$/.test(commit)) return undefined;
@@ -90,61 +91,62 @@ async function cachedSnapshot(storage: string, revision: string): Promise<string
   return stats?.isDirectory() ? folder : undefined;
 }
 
-interface Bringing extends SnapshotOptions {
+/** A snapshot that is being filled. */
+interface SnapshotTarget extends SnapshotOptions {
   readonly repository: Repository;
   readonly commit: string;
   readonly storage: string;
   readonly folder: string;
 }
 
-async function bring(files: readonly RemoteFile[], options: Bringing): Promise<void> {
-  // Files with the same content, such as SDXL's two vocabularies, are one.
+async function downloadAndLink(files: readonly RemoteFile[], options: SnapshotTarget): Promise<void> {
+  // Files with the same content, such as SDXL's two vocabularies, are one blob.
   const missing: RemoteFile[] = [];
   for (const file of new Map(files.map((one) => [one.hash, one])).values()) {
     if ((await sizeOf(blobOf(file, options))) !== file.size) missing.push(file);
   }
   const total = missing.reduce((sum, { size }) => sum + size, 0);
   const received = new Map<string, number>();
-  const waiting = [...missing];
   const stop = new AbortController();
   const signal = options.signal ? AbortSignal.any([options.signal, stop.signal]) : stop.signal;
-  const work = async (): Promise<void> => {
-    for (let file = waiting.shift(); file; file = waiting.shift()) {
-      const { path } = file;
-      const onProgress = (bytes: number): void => {
-        received.set(path, bytes);
-        const sum = [...received.values()].reduce((a, b) => a + b);
-        options.onProgress?.({ file: path, received: sum, total });
-      };
-      await download(file, blobOf(file, options), { ...options, onProgress, signal });
-    }
+  const downloads: Promise<void>[] = [];
+  const start = (file: RemoteFile): Promise<void> => {
+    const { path } = file;
+    const onProgress = (bytes: number): void => {
+      received.set(path, bytes);
+      const sum = [...received.values()].reduce((a, b) => a + b);
+      options.onProgress?.({ file: path, received: sum, total });
+    };
+    const downloading = download(file, blobOf(file, options), { ...options, onProgress, signal });
+    downloads.push(downloading);
+    return downloading;
   };
-  const workers = Array.from({ length: PARALLEL }, work);
   try {
-    await Promise.all(workers);
+    await pMap(missing, start, { concurrency: PARALLEL });
   } catch (error) {
+    // The other downloads must release their locks.
     stop.abort();
-    await Promise.allSettled(workers);
+    await Promise.allSettled(downloads);
     options.signal?.throwIfAborted();
     throw error;
   }
   for (const file of files) {
-    await orSay(join(options.folder, file.path), () => link(file, options));
+    await orUnwritable(join(options.folder, file.path), () => link(file, options));
   }
 }
 
-/** Writes something, or says that it could not be written. */
-async function orSay(path: string, write: () => Promise<void>): Promise<void> {
+/** Writes to the cache. @throws SrdsError DOWNLOAD_FAILED if that fails */
+async function orUnwritable(path: string, write: () => Promise<void>): Promise<void> {
   await write().catch((error: unknown) => {
     throw unwritable(path, error);
   });
 }
 
-function blobOf({ hash }: RemoteFile, { storage }: Bringing): string {
+function blobOf({ hash }: RemoteFile, { storage }: SnapshotTarget): string {
   return join(storage, 'blobs', hash);
 }
 
-async function link(file: RemoteFile, options: Bringing): Promise<void> {
+async function link(file: RemoteFile, options: SnapshotTarget): Promise<void> {
   const at = join(options.folder, file.path);
   const blob = blobOf(file, options);
   const target = relative(dirname(at), blob);
@@ -153,9 +155,9 @@ async function link(file: RemoteFile, options: Bringing): Promise<void> {
   if ((await sizeOf(at)) === file.size) return;
   await rm(at, { force: true });
   await symlink(target, at).catch((error: unknown) => {
-    // Another process made it meanwhile.
+    // Another process has made it in the meantime.
     if (systemCode(error) === 'EEXIST') return undefined;
-    // Where links are not allowed, as on some Windows systems, the file itself is put there.
+    // Some Windows systems do not allow links, so the file is copied.
     if (systemCode(error) === 'EPERM') return copyFile(blob, at);
     throw error;
   });

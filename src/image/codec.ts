@@ -1,6 +1,6 @@
 import type sharp from 'sharp';
 
-/** sharp, loaded when the first image is read or written: it takes as long as the rest of a command to load. */
+/** sharp, loaded on first use because it takes as long to load as the rest of a command. */
 export async function codec(): Promise<typeof sharp> {
   return (await import('sharp')).default;
 }

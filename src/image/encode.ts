@@ -2,14 +2,14 @@ import { codec } from './codec.js';
 import type { RgbImage } from './image.js';
 import { encodePng } from './png.js';
 
-/** Kinds of files that images are written as. */
+/** File formats for images. */
 export const IMAGE_FORMATS = ['png', 'jpeg', 'webp'] as const;
 export type ImageFormat = (typeof IMAGE_FORMATS)[number];
 
 /**
- * A file of an image.
- * @param quality 0 to 100, of JPEG and WebP
- * @param parameters text about how it was made, which a PNG carries
+ * Encodes an image as a file.
+ * @param quality quality of JPEG and WebP, 0 to 100
+ * @param parameters generation parameters as text, which only a PNG holds
  */
 export async function encodeImage(
   image: RgbImage,
@@ -20,7 +20,7 @@ export async function encodeImage(
   if (format === 'png') return encodePng(image, parameters === undefined ? {} : { parameters });
   const sharp = await codec();
   const raw = sharp(data, { raw: { width, height, channels: 3 } });
-  // sharp has no quality 0.
+  // sharp's lowest quality is 1.
   const options = { quality: Math.max(1, quality) };
   return (format === 'jpeg' ? raw.jpeg(options) : raw.webp(options)).toBuffer();
 }

@@ -9,14 +9,16 @@ export interface RgbImage {
 }
 
 /**
- * What a VAE decoder gives, as an 8-bit image: round(255 clamp(x / 2 + 1/2, 0, 1)).
+ * Converts a VAE decoder's output to an 8-bit image: round(255 clamp(x / 2 + 1/2, 0, 1)).
  * Source: diffusers VaeImageProcessor.postprocess.
  * @param decoded [3, height, width], -1 to 1
+ * @throws RangeError if `decoded` has another size
  */
 export function toRgb(decoded: Float32Array, width: number, height: number): RgbImage {
   const plane = width * height;
-  if (decoded.length !== 3 * plane) throw new RangeError(`${decoded.length} values are no ${width}x${height} image`);
-  // Clamps, and rounds as numpy does, halves to the even: three times as fast as Math.
+  if (decoded.length !== 3 * plane)
+    throw new RangeError(`${decoded.length} values do not fill a ${width}x${height} image`);
+  // Uint8ClampedArray clamps and rounds halves to even, as numpy does, three times as fast as Math.
   const data = new Uint8ClampedArray(3 * plane);
   for (let channel = 0; channel < 3; channel++) {
     for (let k = 0; k < plane; k++) data[k * 3 + channel] = 255 * (decoded[channel * plane + k] / 2 + 0.5);
@@ -25,7 +27,7 @@ export function toRgb(decoded: Float32Array, width: number, height: number): Rgb
 }
 
 /**
- * What a VAE encoder takes of an image. Source: diffusers VaeImageProcessor.preprocess.
+ * Converts an image to a VAE encoder's input. Source: diffusers VaeImageProcessor.preprocess.
  * @returns [3, height, width], -1 to 1
  */
 export function toValues({ width, height, data }: RgbImage): Float32Array {
@@ -36,15 +38,15 @@ export function toValues({ width, height, data }: RgbImage): Float32Array {
   });
 }
 
-/** sharp's own limit. */
+/** sharp's default limit. */
 const MAX_PIXELS = 0x3fff ** 2;
 
 /**
- * Reads an image of any kind that sharp knows: PNG, JPEG, WebP, AVIF, GIF, TIFF, SVG. It is turned upright; transparency is
- * left out.
- * @param source path or content
- * @param maxPixels of an image that is read at all
- * @throws SrdsError INVALID_OPTION if it is not there, no image or too large
+ * Reads an image in a format of sharp: PNG, JPEG, WebP, AVIF, GIF, TIFF or SVG. Applies the EXIF orientation and drops
+ * transparency.
+ * @param source path or content of the file
+ * @param maxPixels largest number of pixels
+ * @throws SrdsError INVALID_OPTION if the file is missing, not an image or too large
  */
 export async function readImage(source: string | Uint8Array, maxPixels = MAX_PIXELS): Promise<RgbImage> {
   const sharp = await codec();
@@ -69,7 +71,7 @@ export async function readImage(source: string | Uint8Array, maxPixels = MAX_PIX
   }
 }
 
-/** The image at another size, by Lanczos' method, as diffusers resizes. */
+/** Resizes an image with a Lanczos filter, as diffusers does. @param width in pixels @param height in pixels */
 export async function resized(image: RgbImage, width: number, height: number): Promise<RgbImage> {
   if (image.width === width && image.height === height) return image;
   const sharp = await codec();

@@ -1,8 +1,8 @@
-/** A setting's name and value, in the order in which they are written. */
+/** Names and values of settings, in the order in which they are written. */
 export type Parameters = readonly (readonly [name: string, value: string | number | boolean])[];
 
 /**
- * Generation parameters in the text form that Stable Diffusion web UIs write into images and read from them.
+ * Generation parameters in the text format that Stable Diffusion web UIs write to images and read from them.
  * Source: AUTOMATIC1111 stable-diffusion-webui, infotext_utils.
  */
 export function infotext(prompt: string, negativePrompt: string | undefined, parameters: Parameters): string {

@@ -2,12 +2,13 @@ import { crc32 } from 'node:zlib';
 import { codec } from './codec.js';
 import type { RgbImage } from './image.js';
 
-/** Length of a PNG's signature and IHDR chunk, which must come first. */
+/** Bytes of a PNG's signature and of its IHDR chunk, which must come first. */
 const HEAD = 8 + 25;
 
 /**
- * A PNG file of an image with texts by keyword: `tEXt` chunks where the text is Latin-1, `iTXt` ones else, as Pillow does.
+ * Encodes an image as a PNG file. Texts become `tEXt` chunks if they are Latin-1 and `iTXt` chunks otherwise, as in Pillow.
  * Source: PNG specification, third edition, 11.3.3.
+ * @param texts texts by keyword
  */
 export async function encodePng(image: RgbImage, texts: Readonly<Record<string, string>> = {}): Promise<Buffer> {
   const { data, width, height } = image;

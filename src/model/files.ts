@@ -3,13 +3,11 @@ import { join } from 'node:path';
 import type { z } from 'zod';
 import { messageOf, issueOf, SrdsError, systemCode } from '../errors.js';
 
-export { makeFolder } from '../hub/makeFolder.js';
-
 const RESTORE = 'export or download the model again';
 
 /**
- * The text of a file of a model folder.
- * @throws SrdsError MODEL_NOT_FOUND if it is not there, MODEL_INVALID if it is empty or cannot be read
+ * Reads a text file of a model folder.
+ * @throws SrdsError MODEL_NOT_FOUND if it is missing, MODEL_INVALID if it is empty or unreadable
  */
 export async function readText(folder: string, name: string): Promise<string> {
   const path = await requireFile(folder, name);
@@ -19,8 +17,8 @@ export async function readText(folder: string, name: string): Promise<string> {
 }
 
 /**
- * A JSON file of a model folder, checked against a schema.
- * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID
+ * Reads a JSON file of a model folder and checks it against a schema.
+ * @throws SrdsError MODEL_NOT_FOUND if it is missing, MODEL_INVALID if it does not fit
  */
 export async function readJson<Schema extends z.ZodType>(
   folder: string,
@@ -33,26 +31,25 @@ export async function readJson<Schema extends z.ZodType>(
   throw new SrdsError('MODEL_INVALID', `a usable configuration in ${join(folder, name)}`, found, RESTORE);
 }
 
-/** A JSON file of a model folder. */
 async function readUncheckedJson(folder: string, name: string): Promise<unknown> {
   const text = await readText(folder, name);
   try {
-    // Python writes what JSON has no numbers for as bare words.
+    // Python writes NaN and infinities as bare words, which JSON does not allow.
     return JSON.parse(text.replace(/([:[,]\s*)(-?Infinity|NaN)(?=\s*[,}\]])/g, '$1"$2"'));
   } catch (error) {
     throw new SrdsError('MODEL_INVALID', `JSON in ${join(folder, name)}`, messageOf(error), RESTORE, { cause: error });
   }
 }
 
-/** Whether a folder has a file. */
+/** Whether a folder contains a file of that name. */
 export async function fileExists(folder: string, name: string): Promise<boolean> {
   const stats = await stat(join(folder, name)).catch(() => undefined);
   return stats?.isFile() ?? false;
 }
 
 /**
- * The path of a file that must be there and must not be empty.
- * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID
+ * The path of a file that must exist and have content.
+ * @throws SrdsError MODEL_NOT_FOUND if it is missing, MODEL_INVALID if it is empty or no file
  */
 export async function requireFile(folder: string, name: string): Promise<string> {
   const path = join(folder, name);

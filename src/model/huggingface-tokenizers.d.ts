@@ -1,4 +1,4 @@
-// The package's own types lack the file extensions that Node's module resolution wants, and resolve to nothing.
+// The package's own types do not resolve because their imports lack file extensions.
 declare module '@huggingface/tokenizers' {
   export class Tokenizer {
     constructor(tokenizer: object, config: object);

@@ -1,17 +1,14 @@
-export {
-  BUNDLED_MODEL,
-  readModelFolder,
-  type GraphName,
-  type ModelFolder,
-  type TextEncoder,
-  type TextEncoderName,
-} from './modelFolder.js';
+export { BUNDLED_MODEL, readModelFolder, type ModelFolder, type TextEncoder } from './modelFolder.js';
+export type { GraphName, TextEncoderName } from './graphNames.js';
+export type { ImageSize, ModelFamily, ModelIndex } from './family.js';
 export type { LatentScale } from './latentScale.js';
 export type { SchedulerFile } from './scheduler.js';
+export { parseScheduleConfig, type ParseScheduleOptions } from './scheduleConfig.js';
 export { Networks, type TimestepBatching } from './networks.js';
-export { condition, zeroed, type Conditioning } from './conditioning.js';
+export { encodePrompt } from './encodePrompt.js';
+export type { Conditioning, EncodedText } from './conditioning.js';
 export { readTokenizer, type ClipTokenizer, type Tokens } from './tokenizer.js';
 export { inspectModel, type Inspection } from './inspect.js';
-export { openModel, type HubProgress, type OpenModelOptions } from './openModel.js';
+export { openModel, type OpenModelOptions } from './openModel.js';
 export { guide, rescaleGuidance } from './guidance.js';
 export { networkDenoiser, type NetworkDenoiserOptions } from './networkDenoiser.js';

@@ -1,4 +1,4 @@
-/** Latents are `(vae - mean) * scaling / deviation` of what the VAE works with. */
+/** Scale between a VAE's values and latents: latents = (values - mean) * scaling / deviation. */
 export interface LatentScale {
   readonly scaling: number;
   /** [channels] */
@@ -7,7 +7,7 @@ export interface LatentScale {
   readonly deviation: readonly number[];
 }
 
-/** What the VAE works with, from latents, both [channels, height, width]. Source: diffusers StableDiffusionXLPipeline. */
+/** Converts latents to values of the VAE, both [channels, height, width]. Source: diffusers StableDiffusionXLPipeline. */
 export function fromLatents({ scaling, mean, deviation }: LatentScale, latents: Float32Array): Float32Array {
   const plane = latents.length / mean.length;
   return latents.map((value, k) => {
@@ -16,7 +16,7 @@ export function fromLatents({ scaling, mean, deviation }: LatentScale, latents: 
   });
 }
 
-/** Latents, from what the VAE works with, both [channels, height, width]. */
+/** Converts values of the VAE to latents, both [channels, height, width]. */
 export function toLatents({ scaling, mean, deviation }: LatentScale, values: Float32Array): Float32Array {
   const plane = values.length / mean.length;
   return values.map((value, k) => {

@@ -4,7 +4,10 @@ import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import type { GraphFile, Precision } from '../onnx/graphInfo.js';
 import { SrdsError } from '../errors.js';
+import { FAMILIES, familyOf } from './families.js';
+import { modelIndex, type ImageSize, type ModelFamily, type ModelIndex } from './family.js';
 import { fileExists, readJson, requireFile } from './files.js';
+import type { GraphName, TextEncoderName } from './graphNames.js';
 import type { LatentScale } from './latentScale.js';
 import { readScheduler, type SchedulerFile } from './scheduler.js';
 import { readTokenizer, type ClipTokenizer } from './tokenizer.js';
@@ -12,29 +15,14 @@ import { readTokenizer, type ClipTokenizer } from './tokenizer.js';
 /** The model that comes with this package. */
 export const BUNDLED_MODEL = fileURLToPath(new URL('../../models/scenes-128', import.meta.url));
 
-/** Graphs of a Stable Diffusion folder, by the names of their subfolders. */
-export const GRAPHS = ['text_encoder', 'text_encoder_2', 'unet', 'vae_decoder', 'vae_encoder'] as const;
-/** Name of a graph of a Stable Diffusion folder. */
-export type GraphName = (typeof GRAPHS)[number];
-/** Name of a text encoder's graph. */
-export type TextEncoderName = 'text_encoder' | 'text_encoder_2';
-
 const channels = z.array(z.int().positive()).min(1);
 const side = z.int().positive();
-const modelIndex = z.object({
-  _class_name: z.string(),
-  force_zeros_for_empty_prompt: z.boolean().default(true),
-  requires_aesthetics_score: z.boolean().nullish(),
-});
-/** Those of diffusers and of Optimum's runtime; for image to image the folder is the same. */
-const PIPELINE = /^(?:ORT|Onnx)?StableDiffusion(XL)?(?:Img2Img)?Pipeline$/;
-const KINDS = 'StableDiffusionPipeline or StableDiffusionXLPipeline';
 
 const unetConfig = z.object({
   in_channels: z.literal(4, 'only UNets of 4 latent channels are supported'),
   sample_size: z.union([z.tuple([side, side]), side.transform((both): [number, number] => [both, both])]),
   block_out_channels: channels,
-  time_cond_proj_dim: z.null('UNets that are told the guidance scale are not supported').optional(),
+  time_cond_proj_dim: z.null('UNets that take the guidance scale as an input are not supported').optional(),
 });
 const perChannel = z.array(z.number()).nullish();
 const vaeConfig = z.object({
@@ -45,52 +33,48 @@ const vaeConfig = z.object({
 });
 const textConfig = z.object({ max_position_embeddings: z.int().positive(), vocab_size: z.int().positive() });
 
-/** diffusers' StableDiffusionPipeline sets these whatever the scheduler's file says; its XL pipeline does not. */
-const FORCED_BY_SD = { steps_offset: 1, clip_sample: false };
-
 /**
- * ONNX Runtime's CPU kernels round what is left over after the last whole vector otherwise. Layers whose width is a multiple
- * leave nothing over; narrower ones do, in the last row of an odd batch (measured).
+ * ONNX Runtime's CPU kernels round the elements after the last whole vector differently. Layers whose width is a multiple of
+ * this have no such elements; others have them in the last row of an odd batch (measured).
  */
 const VECTOR = 32;
 
-/** A text encoder and the tokenizer that goes with it. */
+/** A text encoder and its tokenizer. */
 export interface TextEncoder {
   readonly graph: TextEncoderName;
   readonly tokenizer: ClipTokenizer;
 }
 
-/** A diffusers-layout ONNX folder, read and checked but for the graphs. */
+/** An ONNX folder in diffusers' layout, read and checked except for its graphs. */
 export interface ModelFolder {
-  /** Name for people: the folder's own, or the repository's. */
+  /** Name for people: that of the folder or of the repository. */
   readonly name: string;
   readonly path: string;
-  /** `sd`: Stable Diffusion 1.x or 2.x; `sdxl`: two text encoders. */
-  readonly kind: 'sd' | 'sdxl';
+  readonly family: ModelFamily;
   readonly scheduler: SchedulerFile;
   readonly textEncoders: readonly TextEncoder[];
-  /** Files of the graphs; without `vae_encoder` there is no image to image. */
+  /** Path of each graph. Image to image needs `vae_encoder`, which is optional. */
   readonly graphs: Readonly<Partial<Record<GraphName, string>>>;
-  /** The UNet in half precision, where the folder has unet/model_fp16.onnx besides. */
+  /** Path of unet/model_fp16.onnx, the UNet in half precision; undefined if the folder has none. */
   readonly unetHalf?: string | undefined;
   readonly latentChannels: number;
-  /** Width and height in pixels that the model was made for. */
-  readonly size: { readonly width: number; readonly height: number };
-  /** Pixels a latent. */
+  /** Default size of an image, in pixels. */
+  readonly size: ImageSize;
+  /** Pixels for each latent, along each side. */
   readonly vaeFactor: number;
-  /** Both sides must be multiples of it, in pixels. */
+  /** Both sides of an image must be multiples of this, in pixels. */
   readonly sizeStep: number;
   readonly latentScale: LatentScale;
-  /** Whether the UNet's batches on a CPU need an even number of rows for a row to give the same bits in each. */
+  /** Whether a CPU needs batches with an even number of rows, so that the UNet's result for a row is the same in each. */
   readonly evenRows: boolean;
-  /** Whether SDXL's embedding of a negative prompt that is not given is zeros, not that of "". */
+  /** Whether a missing negative prompt means zero conditioning instead of that of "". */
   readonly zerosForNoNegative: boolean;
 }
 
 /**
- * Reads a Stable Diffusion folder as Optimum exports it.
- * @param name for people; default: the folder's own
- * @throws SrdsError MODEL_NOT_FOUND if the folder or a file is not there, MODEL_INVALID if one cannot be used
+ * Reads a model folder as Optimum exports it.
+ * @param name name for people; default: that of the folder
+ * @throws SrdsError MODEL_NOT_FOUND if the folder or a file is missing, MODEL_INVALID if a file is unusable
  */
 export async function readModelFolder(folder: string, name?: string): Promise<ModelFolder> {
   const path = resolve(folder);
@@ -104,20 +88,14 @@ export async function readModelFolder(folder: string, name?: string): Promise<Mo
     );
   }
   const index = await readJson(path, 'model_index.json', modelIndex);
-  const [known, xl] = (PIPELINE.exec(index._class_name) ?? []) as (string | undefined)[];
-  if (known === undefined || index.requires_aesthetics_score) {
-    throw new SrdsError(
-      'MODEL_INVALID',
-      `a ${KINDS} in model_index.json`,
-      known === undefined ? index._class_name : 'an SDXL refiner',
-      'use the folder of a Stable Diffusion 1.x, 2.x or SDXL base model',
-    );
-  }
-  const scheduler = await readScheduler(path, xl ? {} : FORCED_BY_SD);
+  const family = supportedFamily(index);
+  const scheduler = await readScheduler(path, family.forcedScheduler);
   const unet = await readJson(path, 'unet/config.json', unetConfig);
   const vae = await readJson(path, 'vae_decoder/config.json', vaeConfig);
-  const textEncoders = [await readTextEncoder(path, 'text_encoder', 'tokenizer')];
-  if (xl) textEncoders.push(await readTextEncoder(path, 'text_encoder_2', 'tokenizer_2'));
+  const textEncoders: TextEncoder[] = [];
+  for (const { graph, tokenizer } of family.textEncoders) {
+    textEncoders.push(await readTextEncoder(path, graph, tokenizer));
+  }
 
   const needed: GraphName[] = [...textEncoders.map(({ graph }) => graph), 'unet', 'vae_decoder'];
   if (await fileExists(path, 'vae_encoder/model.onnx')) needed.push('vae_encoder');
@@ -130,7 +108,7 @@ export async function readModelFolder(folder: string, name?: string): Promise<Mo
   return {
     name: name ?? basename(path),
     path,
-    kind: xl ? 'sdxl' : 'sd',
+    family,
     scheduler,
     textEncoders,
     graphs: Object.fromEntries(needed.map((graph, i) => [graph, files[i]])),
@@ -145,8 +123,21 @@ export async function readModelFolder(folder: string, name?: string): Promise<Mo
       deviation: perLatentChannel(both && vae.latents_std, 1, unet.in_channels),
     },
     evenRows: unet.block_out_channels.some((count) => count % VECTOR !== 0),
-    zerosForNoNegative: xl !== undefined && index.force_zeros_for_empty_prompt,
+    zerosForNoNegative: family.zerosForNoNegative(index),
   };
+}
+
+/** @throws SrdsError MODEL_INVALID if there is none */
+function supportedFamily(index: ModelIndex): ModelFamily {
+  const family = familyOf(index._class_name);
+  const unsupported = family?.unsupported(index);
+  if (family && unsupported === undefined) return family;
+  throw new SrdsError(
+    'MODEL_INVALID',
+    `a ${FAMILIES.map(({ pipelines: [name] }) => name).join(' or ')} in model_index.json`,
+    unsupported ?? index._class_name,
+    'use the folder of a Stable Diffusion 1.x, 2.x or SDXL base model',
+  );
 }
 
 async function readTextEncoder(folder: string, graph: TextEncoderName, tokenizer: string): Promise<TextEncoder> {
@@ -164,8 +155,8 @@ function perLatentChannel(
 }
 
 /**
- * The graphs of a folder, as an engine opens them: the UNet with a timestep for each row.
- * @param precision of the UNet
+ * The graphs of a folder as an engine opens them, with one timestep for each row of the UNet.
+ * @param precision precision of the UNet
  */
 export function graphFiles(model: ModelFolder, precision: Precision | 'auto' = 'float32'): Record<string, GraphFile> {
   const entries = Object.entries(model.graphs) as [GraphName, string][];
@@ -178,10 +169,7 @@ export function graphFiles(model: ModelFolder, precision: Precision | 'auto' = '
   return Object.fromEntries(entries.map(([name, path]) => [name, name === 'unet' ? { path, ...unet } : { path }]));
 }
 
-/** Shape of an image's latents, [channels, height / factor, width / factor]. @param size of the image, in pixels */
-export function latentDims(
-  { latentChannels, vaeFactor }: ModelFolder,
-  { width, height }: { readonly width: number; readonly height: number },
-): number[] {
+/** Shape of an image's latents, [channels, height / factor, width / factor]. */
+export function latentDims({ latentChannels, vaeFactor }: ModelFolder, { width, height }: ImageSize): number[] {
   return [latentChannels, height / vaeFactor, width / vaeFactor];
 }

@@ -6,27 +6,33 @@ import type { ModelProto } from 'onnx-buf';
 import { messageOf, SrdsError } from '../errors.js';
 import type { Repository } from '../hub/name.js';
 import { hubSettings } from '../hub/settings.js';
-import { snapshot } from '../hub/snapshot.js';
-import { GRAPHS, readModelFolder, type ModelFolder } from './modelFolder.js';
-import type { OpenModelOptions } from './openModel.js';
+import { snapshot, type SnapshotOptions } from '../hub/snapshot.js';
+import { FAMILIES } from './families.js';
+import { GRAPHS } from './graphNames.js';
+import { readModelFolder, type ModelFolder } from './modelFolder.js';
 
-/** Of each graph's folder; weights beside it are found in the graph itself. */
+/** Files of each graph's folder. The graph itself names its files of weights. */
 const GRAPH_FILES = ['model.onnx', 'config.json'];
 const TOKENIZER_FILES = ['vocab.json', 'merges.txt', 'tokenizer_config.json', 'special_tokens_map.json'];
-/** What lies beside graphs and is none of theirs. */
+/** Files next to graphs that are no weights of theirs. */
 const NO_WEIGHTS = /\.(onnx|json|txt|md|safetensors|msgpack|h5|pt|ckpt|xml)$|pytorch_model[^/]*\.bin$/;
 const WANTED = new Set([
   'model_index.json',
   'scheduler/scheduler_config.json',
   ...GRAPHS.flatMap((graph) => GRAPH_FILES.map((file) => `${graph}/${file}`)),
-  ...['tokenizer', 'tokenizer_2'].flatMap((folder) => TOKENIZER_FILES.map((file) => `${folder}/${file}`)),
+  ...FAMILIES.flatMap(({ textEncoders }) => textEncoders).flatMap(({ tokenizer }) =>
+    TOKENIZER_FILES.map((file) => `${tokenizer}/${file}`),
+  ),
 ]);
 
 /**
- * A model of the Hugging Face hub; only the files that are needed are fetched, into the cache that all its tools share.
+ * Downloads a model of the Hugging Face hub. Only the files that are needed are downloaded, into the shared cache.
  * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID, DOWNLOAD_FAILED
  */
-export async function modelFromHub(repository: Repository, options: OpenModelOptions): Promise<ModelFolder> {
+export async function modelFromHub(
+  repository: Repository,
+  options: Pick<SnapshotOptions, 'onProgress' | 'onWarning' | 'signal'>,
+): Promise<ModelFolder> {
   const folder = await snapshot(repository, {
     ...options,
     settings: await hubSettings(),
@@ -49,14 +55,14 @@ function wanted(paths: readonly string[], { name, revision }: Repository): strin
   );
 }
 
-/** Files that graphs name as their weights. Only graphs with a file beside or below them that could be are read. */
+/** Files that graphs name as their weights. Reads only graphs that have a candidate in their folder or below it. */
 async function weightsOf(folder: string, paths: readonly string[]): Promise<string[]> {
   const found: string[] = [];
   for (const graph of paths.filter((path) => WANTED.has(path) && path.endsWith('.onnx'))) {
-    const beside = paths.filter((path) => path.startsWith(`${dirname(graph)}/`) && !NO_WEIGHTS.test(path));
-    if (beside.length === 0) continue;
+    const candidates = paths.filter((path) => path.startsWith(`${dirname(graph)}/`) && !NO_WEIGHTS.test(path));
+    if (candidates.length === 0) continue;
     const named = weightFiles(await readGraph(join(folder, graph))).map((name) => `${dirname(graph)}/${name}`);
-    found.push(...beside.filter((path) => named.includes(path)));
+    found.push(...candidates.filter((path) => named.includes(path)));
   }
   return found;
 }

@@ -1,6 +1,7 @@
 import { Mutex } from 'async-mutex';
 import type { Engine } from '../engine/engine.js';
-import type { GraphName, ModelFolder } from './modelFolder.js';
+import type { GraphName } from './graphNames.js';
+import type { ModelFolder } from './modelFolder.js';
 import type { Networks } from './networks.js';
 
 /** Decides which graphs are loaded when: all but rarely used ones or, with little memory, only those in use. */

@@ -1,26 +1,25 @@
 import type { Batcher } from '../engine/batcher.js';
 import { isShared, type GraphInfo, type Rewrite, type TensorInfo } from '../onnx/graphInfo.js';
-import { type Engine } from '../engine/engine.js';
+import type { Engine } from '../engine/engine.js';
 import { SrdsError } from '../errors.js';
 import { float32, int64, sizeOf, type Tensor } from '../tensor/tensor.js';
 import { toRgb, toValues, type RgbImage } from '../image/image.js';
 import { fromLatents } from './latentScale.js';
-import { latentDims, type GraphName, type ModelFolder, type TextEncoderName } from './modelFolder.js';
+import type { EncodedText } from './conditioning.js';
+import type { GraphName, TextEncoderName } from './graphNames.js';
+import { latentDims, type ModelFolder } from './modelFolder.js';
 
 const INPUT_TYPES: readonly string[] = ['float32', 'float16', 'int32', 'int64'];
 const OUTPUT_TYPES: readonly string[] = ['float32', 'float16'];
-const SD_INPUTS = ['sample', 'timestep', 'encoder_hidden_states'];
-const UNET_INPUTS = { sd: SD_INPUTS, sdxl: [...SD_INPUTS, 'text_embeds', 'time_ids'] };
-const HIDDEN_STATE = /^hidden_states\.(\d+)$/;
 
-/** Texts and images go before all else: others wait for them. One without a past has been given least. */
-const first = () => ({ priority: [-1], client: {} });
+/** Text encoding and the VAE go before the UNet's evaluations. A new client has the smallest share so far and goes first. */
+const highestPriority = () => ({ priority: [-1], client: {} });
 
-/** How a UNet takes its timesteps: one a row, as its file has it or rewritten, or one for the whole batch. */
+/** How a UNet takes timesteps: one for each row, in its file or after rewriting, or one for the whole batch. */
 export type TimestepBatching =
   { readonly kind: 'perRow' | 'rewritten' } | { readonly kind: 'shared'; readonly why: string };
 
-/** The networks of a Stable Diffusion folder on an engine, by what they mean. A graph that is used must be loaded. */
+/** The text encoders and the VAE of a model folder on an engine. A graph must be loaded before it is used. */
 export class Networks {
   constructor(
     private readonly model: ModelFolder,
@@ -29,8 +28,8 @@ export class Networks {
   ) {}
 
   /**
-   * Checks the graphs that are loaded.
-   * @throws SrdsError MODEL_INVALID if one does not take or give what Stable Diffusion's does
+   * Checks the loaded graphs.
+   * @throws SrdsError MODEL_INVALID if a graph has other inputs or outputs than the model's family needs
    */
   check(): void {
     for (const [name, info] of this.engine.graphs) checkGraph(this.model, name as GraphName, info);
@@ -39,10 +38,12 @@ export class Networks {
     }
   }
 
+  /** Name of the UNet's output. */
   get unetOutput(): string {
     return this.graph('unet').outputs[0].name;
   }
 
+  /** How the loaded UNet takes timesteps. */
   get timestepBatching(): TimestepBatching {
     const { inputs, rewrite } = this.graph('unet');
     const shared = inputs.some((input) => input.name === 'timestep' && isShared(input));
@@ -50,21 +51,16 @@ export class Networks {
   }
 
   /**
-   * What a text encoder says of a prompt: for Stable Diffusion its last hidden state, for SDXL the last but one and, of the
-   * second encoder, the projected pooled output.
+   * Encodes a prompt with one text encoder.
    * @param ids token ids, [positions]
-   * @returns hidden [positions, width], pooled [width]
    */
-  async encodeText(
-    encoder: TextEncoderName,
-    ids: readonly number[],
-    signal: AbortSignal,
-  ): Promise<{ readonly hidden: Tensor; readonly pooled: Tensor | undefined }> {
+  async encodeText(encoder: TextEncoderName, ids: readonly number[], signal: AbortSignal): Promise<EncodedText> {
     const outputs = this.textOutputs(encoder);
     const inputs = { input_ids: int64(ids, [ids.length]) };
-    const options = { ...first(), signal };
-    const ask = async (output: string) => (await this.batcher.evaluate({ graph: encoder, output, inputs }, options))[0];
-    const [hidden, pooled] = await Promise.all([ask(outputs.hidden), outputs.pooled && ask(outputs.pooled)]);
+    const options = { ...highestPriority(), signal };
+    const evaluate = async (output: string) =>
+      (await this.batcher.evaluate({ graph: encoder, output, inputs }, options))[0];
+    const [hidden, pooled] = await Promise.all([evaluate(outputs.hidden), outputs.pooled && evaluate(outputs.pooled)]);
     return {
       hidden: float32(hidden, [ids.length, hidden.length / ids.length]),
       pooled: pooled ? float32(pooled, [pooled.length]) : undefined,
@@ -72,9 +68,11 @@ export class Networks {
   }
 
   /**
-   * The image of latents.
-   * @param latents [channels, height / factor, width / factor], as the sampler ends with
-   * @param width of the image, in pixels
+   * Decodes latents to an image.
+   * @param latents the sampler's result, [channels, height / factor, width / factor]
+   * @param width width of the image, in pixels
+   * @param height height of the image, in pixels
+   * @throws SrdsError ENGINE_FAILED if the latents are not finite
    */
   async decode(latents: Float32Array, width: number, height: number, signal: AbortSignal): Promise<RgbImage> {
     const { latentScale } = this.model;
@@ -82,7 +80,7 @@ export class Networks {
       throw new SrdsError(
         'ENGINE_FAILED',
         'latents that are finite numbers',
-        'others',
+        'NaN or infinite values',
         'try a smaller guidance scale; if that does not help, the model is damaged',
       );
     }
@@ -94,9 +92,9 @@ export class Networks {
   }
 
   /**
-   * What the VAE encoder says of an image. Source: diffusers AutoencoderKL.encode.
-   * @returns mean and log variance, each [channels, height / factor, width / factor]; of exports that draw the sample
-   * themselves the sample alone
+   * Encodes an image with the VAE. Source: diffusers AutoencoderKL.encode.
+   * @returns mean and log variance, each [channels, height / factor, width / factor]; exports that sample inside the graph
+   * return the sample alone
    */
   async encode(image: RgbImage, signal: AbortSignal): Promise<Float32Array> {
     const { width, height } = image;
@@ -114,21 +112,16 @@ export class Networks {
   private async vae(graph: GraphName, input: Tensor, signal: AbortSignal): Promise<Float32Array> {
     const { inputs, outputs } = this.graph(graph);
     const evaluation = { graph, output: outputs[0].name, inputs: { [inputs[0].name]: input } };
-    return (await this.batcher.evaluate(evaluation, { ...first(), signal }))[0];
+    return (await this.batcher.evaluate(evaluation, { ...highestPriority(), signal }))[0];
   }
 
-  private textOutputs(graph: TextEncoderName): { readonly hidden: string; readonly pooled: string | undefined } {
+  private textOutputs(graph: TextEncoderName): { readonly hidden: string; readonly pooled?: string } {
     const names = this.graph(graph).outputs.map(({ name }) => name);
-    const need = (name: string): string => {
-      if (names.includes(name)) return name;
-      throw unusable(this.model, graph, `an output ${name}`, names.join(', ') || 'none');
-    };
-    if (this.model.kind === 'sd') return { hidden: need('last_hidden_state'), pooled: undefined };
-    const layers = names.flatMap((name) => HIDDEN_STATE.exec(name)?.[1] ?? []).map(Number);
-    return {
-      hidden: need(`hidden_states.${Math.max(1, ...layers) - 1}`),
-      pooled: graph === 'text_encoder_2' ? need('text_embeds') : undefined,
-    };
+    const wanted = this.model.family.textOutputs(graph, names);
+    for (const name of Object.values(wanted)) {
+      if (!names.includes(name)) throw unusable(this.model, graph, `an output ${name}`, names.join(', ') || 'none');
+    }
+    return wanted;
   }
 
   private graph(name: GraphName): GraphInfo {
@@ -138,10 +131,10 @@ export class Networks {
   }
 }
 
-/** @throws SrdsError MODEL_INVALID if a graph does not take or give what Stable Diffusion's of that name does */
+/** @throws SrdsError MODEL_INVALID if a graph has other inputs or outputs than the model's family needs */
 function checkGraph(model: ModelFolder, name: GraphName, info: GraphInfo): void {
   const names = info.inputs.map((input) => input.name);
-  const expected = name === 'unet' ? UNET_INPUTS[model.kind] : name.startsWith('text') ? ['input_ids'] : undefined;
+  const expected = name === 'unet' ? model.family.unetInputs : name.startsWith('text') ? ['input_ids'] : undefined;
   const fits = expected
     ? names.length === expected.length && expected.every((input) => names.includes(input))
     : names.length === 1;
@@ -149,16 +142,21 @@ function checkGraph(model: ModelFolder, name: GraphName, info: GraphInfo): void 
     throw unusable(model, name, expected ? `the inputs ${expected.join(', ')}` : 'one input', namesOf(info.inputs));
   }
   if (info.outputs.length === 0) throw unusable(model, name, 'an output', 'none');
-  const odd =
+  const unsupported =
     info.inputs.find(({ type }) => !INPUT_TYPES.includes(type)) ??
     info.outputs.find(({ type }) => !OUTPUT_TYPES.includes(type));
-  if (odd) throw unusable(model, name, 'float32 or float16 values', `${odd.name} of type ${odd.type}`);
+  if (unsupported) {
+    throw unusable(model, name, 'float32 or float16 values', `${unsupported.name} of type ${unsupported.type}`);
+  }
 }
 
-/** @param shared whether a session of the UNet takes one timestep for the whole batch */
+/**
+ * How a UNet takes timesteps.
+ * @param shared whether a session takes one timestep for the whole batch
+ */
 export function timestepBatching(shared: boolean, rewrite: Rewrite | undefined): TimestepBatching {
   if (!shared) return { kind: rewrite?.status === 'rewritten' ? 'rewritten' : 'perRow' };
-  return { kind: 'shared', why: rewrite?.status === 'impossible' ? rewrite.why : 'it was not to be rewritten' };
+  return { kind: 'shared', why: rewrite?.status === 'impossible' ? rewrite.why : 'rewriting was turned off' };
 }
 
 function namesOf(values: readonly TensorInfo[]): string {
@@ -174,7 +172,7 @@ function unusable(model: ModelFolder, graph: GraphName, expected: string, found:
   );
 }
 
-/** What it means that a UNet takes one timestep for a batch. @param why it does */
+/** Warning for a UNet that takes one timestep for a batch. @param why the reason */
 export function sharedWarning(why: string): string {
   return (
     `this UNet takes one timestep for a whole batch (${why}), so evaluations at different timesteps take turns and SRDS, ` +

@@ -4,19 +4,22 @@ import { parseRepository } from '../hub/name.js';
 import type { HubProgress } from '../hub/snapshot.js';
 import { readModelFolder, type ModelFolder } from './modelFolder.js';
 
-/** What finding a model is told. */
+/** How to report the download of a model, and how to abort it. */
 export interface OpenModelOptions {
+  /** Called with the progress of a download. */
   readonly onProgress?: ((progress: HubProgress) => void) | undefined;
+  /** Called if the hub is unreachable and the cached copy is used. */
   readonly onWarning?: ((message: string) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-export type { HubProgress };
-
 /**
- * A model by the path of its folder or by its name on the Hugging Face hub, `owner/name` or `owner/name@revision`; from the
- * hub only the files that are needed are fetched, into the cache that all Hugging Face tools share.
+ * Opens a model folder or downloads a model of the Hugging Face hub. Only the files that are needed are downloaded, into the
+ * cache that all Hugging Face tools share.
+ * @param model path of a folder, or `owner/name` or `owner/name@revision` on the hub; an existing path takes precedence
  * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID, DOWNLOAD_FAILED
+ * @example
+ * const model = await openModel('owner/name', { onProgress: ({ received, total }) => console.log(received / total) });
  */
 export async function openModel(model: string, options: OpenModelOptions = {}): Promise<ModelFolder> {
   const repository = (await exists(model)) ? undefined : parseRepository(model);
@@ -26,7 +29,7 @@ export async function openModel(model: string, options: OpenModelOptions = {}): 
     const found = `no folder ${model}, and ${error.found}`;
     throw new SrdsError(error.code, error.expected, found, error.remedy, { cause: error });
   };
-  // Few models are fetched, and what that takes is slow to load.
+  // The hub's client is slow to load, and few runs need it.
   const { modelFromHub } = await import('./modelFromHub.js');
   return modelFromHub(repository, options).catch(noFolder);
 }

@@ -1,12 +1,13 @@
 import { z } from 'zod';
 import { SrdsError } from '../errors.js';
-import { parseScheduleConfig, type ScheduleConfig, type ScheduleOptions } from '../schedule/config.js';
+import type { ScheduleConfig } from '../schedule/config.js';
 import { schedulerOf, SOLVERS, type SolverName } from '../solver/registry.js';
 import { readJson } from './files.js';
+import { parseScheduleConfig, type ParseScheduleOptions } from './scheduleConfig.js';
 
 const FILE = 'scheduler/scheduler_config.json';
 
-/** What a folder's scheduler class stands for; one that is not here, or looks back, is drawn with DDIM. */
+/** Default solver of each scheduler class. Multistep classes map to DDIM, because a parallel sampler needs a one-step solver. */
 const SOLVER_OF_CLASS: Readonly<Partial<Record<string, SolverName>>> = {
   DDIMScheduler: 'ddim',
   DDPMScheduler: 'ddpm',
@@ -17,37 +18,40 @@ const SOLVER_OF_CLASS: Readonly<Partial<Record<string, SolverName>>> = {
   DPMSolverSinglestepScheduler: 'ddim',
 };
 
-/** Of models that were not trained to predict over a noise schedule of this kind. */
-const OTHER_KIND = /FlowMatch|EDM|VQ|LCM|TCD|Consistency|Cosine/;
+/** Scheduler classes of models that were trained with another kind of noise schedule. */
+const UNSUPPORTED = /FlowMatch|EDM|VQ|LCM|TCD|Consistency|Cosine/;
 
 const schema = z.looseObject({ _class_name: z.string() });
 
-/** A folder's scheduler_config.json, to be read as any scheduler class would. */
+/** A folder's scheduler_config.json, which each solver reads as its own scheduler class. */
 export interface SchedulerFile {
-  /** The class that it names. */
+  /** Scheduler class that the file names. */
   readonly className: string;
-  /** What it is drawn with unless told otherwise; undefined if its class is none of those that are known here. */
+  /** Default solver; undefined if the class is unknown. */
   readonly solver: SolverName | undefined;
-  /** @throws SrdsError MODEL_INVALID if the solver's scheduler class cannot use it */
+  /**
+   * The noise schedule for a solver.
+   * @throws SrdsError MODEL_INVALID if the solver's scheduler class does not support the file
+   */
   readonly scheduleFor: (
     solver: SolverName,
-    options?: Pick<ScheduleOptions, 'spacing' | 'prediction'>,
+    options?: Pick<ParseScheduleOptions, 'spacing' | 'prediction'>,
   ) => ScheduleConfig;
 }
 
 /**
  * Reads the scheduler of a model folder.
- * @param forced fields that the pipeline sets whatever the file says
+ * @param forced fields that the pipeline overrides
  * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID
  */
 export async function readScheduler(folder: string, forced: object): Promise<SchedulerFile> {
   const content = await readJson(folder, FILE, schema);
   const { _class_name: className } = content;
-  if (OTHER_KIND.test(className)) {
+  if (UNSUPPORTED.test(className)) {
     throw new SrdsError(
       'MODEL_INVALID',
       `a scheduler of a Stable Diffusion model in ${FILE}`,
-      `${className}, for which none of the solvers here can stand in`,
+      `${className}, which no solver supports`,
       `use a model with ${Object.keys(SOLVER_OF_CLASS).join(', ')}`,
     );
   }
@@ -63,7 +67,7 @@ export async function readScheduler(folder: string, forced: object): Promise<Sch
       return false;
     }
   });
-  // What no solver can use is said when the folder is read.
+  // A file that no solver supports is refused when the folder is read.
   if (!usable) scheduleFor(solver ?? 'ddim');
   return { className, solver, scheduleFor };
 }

@@ -14,27 +14,28 @@ const tokenizerConfig = z.object({
   pad_token: token.nullish(),
 });
 
-/** Every byte has a token in byte-level BPE, alone and at the end of a word. */
+/** Byte-level BPE has two tokens for each byte: within a word and at its end. */
 const BYTE_TOKENS = 2 * 256;
 
-/** The words of a prompt as CLIP's text encoder takes them. */
+/** A prompt as token ids for CLIP's text encoder. */
 export interface Tokens {
-  /** start, words, end, padding: as many as the encoder has positions */
+  /** [maxLength]: start, words, end, padding. */
   readonly ids: readonly number[];
-  /** The end of the prompt that did not fit; empty if all of it did. */
+  /** The end of the prompt, as far as it was truncated; empty if the prompt fits. */
   readonly cut: string;
 }
 
 /** CLIP's byte-level BPE, as transformers' CLIPTokenizerFast. */
 export interface ClipTokenizer {
+  /** Number of token ids, special tokens included. */
   readonly maxLength: number;
   encode(text: string): Tokens;
 }
 
 /**
  * Reads vocab.json, merges.txt and tokenizer_config.json of a tokenizer in a model folder.
- * @param name of its subfolder, such as `tokenizer`
- * @param encoder what the text encoder takes: number of positions and of tokens
+ * @param name name of the subfolder, such as `tokenizer`
+ * @param encoder limits of the text encoder: number of positions and number of tokens
  * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID
  */
 export async function readTokenizer(
@@ -57,7 +58,7 @@ export async function readTokenizer(
   const broken = (found: string): SrdsError =>
     new SrdsError(
       'MODEL_INVALID',
-      `a whole CLIP tokenizer that fits the text encoder in ${join(folder, name)}`,
+      `a complete CLIP tokenizer that fits the text encoder in ${join(folder, name)}`,
       found,
       'restore vocab.json and merges.txt as published with the model',
     );
@@ -94,7 +95,7 @@ export async function readTokenizer(
   };
 }
 
-/** Older folders name the padding in special_tokens_map.json alone. */
+/** Older folders name the padding token in special_tokens_map.json only. */
 async function readSpecialTokens(folder: string, name: string): Promise<Partial<z.output<typeof tokenizerConfig>>> {
   const file = `${name}/special_tokens_map.json`;
   return (await fileExists(folder, file)) ? readJson(folder, file, tokenizerConfig) : {};
@@ -107,7 +108,7 @@ function parseMerges(text: string): string[][] {
     .map((line) => line.split(' '));
 }
 
-/** The tokenizer.json that transformers' CLIP converter makes of the two files. Source: transformers, CLIPConverter. */
+/** The tokenizer.json that transformers' CLIPConverter makes of the two files. */
 function description(
   vocab: Readonly<Record<string, number>>,
   merges: readonly string[][],

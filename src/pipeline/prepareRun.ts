@@ -1,6 +1,7 @@
 import type { ConditioningId, Engine } from '../engine/engine.js';
 import { resized } from '../image/image.js';
-import { condition, zeroed, type Conditioning } from '../model/conditioning.js';
+import type { Conditioning } from '../model/conditioning.js';
+import { encodePrompt } from '../model/encodePrompt.js';
 import type { ModelFolder } from '../model/modelFolder.js';
 import type { ModelMemory } from '../model/modelMemory.js';
 import type { Networks } from '../model/networks.js';
@@ -64,12 +65,12 @@ async function encodePrompts(
   settings: Settings,
   warn: (message: string) => void,
 ): Promise<{ readonly conditional: Conditioning; readonly unconditional: Conditioning | undefined }> {
-  const encode = (name: string, text: string) => condition(model, networks, { name, text }, settings, warn);
+  const encode = (name: string, text: string) => encodePrompt(model, networks, { name, text }, settings, warn);
   const { prompt, guidance, negativePrompt } = settings;
   const isGuided = guidance > 1;
   const [conditional, negative] = await Promise.all([
     encode('prompt', prompt),
     isGuided && negativePrompt !== null ? encode('negative prompt', negativePrompt) : undefined,
   ]);
-  return { conditional, unconditional: isGuided ? (negative ?? zeroed(conditional)) : undefined };
+  return { conditional, unconditional: isGuided ? (negative ?? model.family.zeroed(conditional)) : undefined };
 }

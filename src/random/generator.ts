@@ -4,21 +4,26 @@ import { Mt19937 } from './mt19937.js';
 const BLOCK = 16;
 
 /**
- * A stream of normal numbers equal to `torch.randn(..., generator=torch.Generator('cpu').manual_seed(seed))`, float32,
- * within 2e-6: PyTorch's vectorized log, sine and cosine round differently from one processor to the next.
+ * Standard normal numbers equal to `torch.randn(..., generator=torch.Generator('cpu').manual_seed(seed))`, float32, within
+ * 2e-6. PyTorch's vectorized log, sine and cosine round differently on different processors.
  * Source: ATen/native/cpu/DistributionTemplates.h (normal_fill) and ATen/core/DistributionsHelper.h.
+ * @example
+ * const x = new Generator(42).randn(4 * 64 * 64);
  */
 export class Generator {
   private readonly bits: Mt19937;
-  /** The sine of the last scalar pair, still to be drawn. */
-  private kept: number | undefined;
+  /** Second number of the last pair; undefined if it has been returned. */
+  private pending: number | undefined;
 
-  /** @param seed any integer; only its lowest 32 bits count, as in PyTorch */
+  /** @param seed any integer; only its lowest 32 bits are used, as in PyTorch */
   constructor(seed: number | bigint) {
     this.bits = new Mt19937(seed);
   }
 
-  /** The next `count` normal numbers, in the order in which `torch.randn` fills a tensor of that many elements. */
+  /**
+   * The next normal numbers, in the order in which `torch.randn` fills a tensor of that many elements.
+   * @returns [count]
+   */
   randn(count: number): Float32Array {
     const out = new Float32Array(count);
     if (count < BLOCK) {
@@ -36,14 +41,14 @@ export class Generator {
   }
 
   private scalar(): number {
-    if (this.kept !== undefined) {
-      const value = this.kept;
-      this.kept = undefined;
+    if (this.pending !== undefined) {
+      const value = this.pending;
+      this.pending = undefined;
       return value;
     }
     const theta = 2 * Math.PI * this.uniform53();
     const radius = Math.sqrt(-2 * Math.log1p(-this.uniform53()));
-    this.kept = radius * Math.sin(theta);
+    this.pending = radius * Math.sin(theta);
     return radius * Math.cos(theta);
   }
 
@@ -57,7 +62,7 @@ export class Generator {
   }
 }
 
-/** 16 uniform numbers to 16 normal ones, in place: cosines first, sines eight places on. */
+/** Transforms 16 uniform numbers to 16 normal ones in place: eight cosines, then eight sines. */
 function boxMuller(block: Float32Array): void {
   for (let j = 0; j < BLOCK / 2; j++) {
     const radius = Math.sqrt(-2 * Math.log(1 - block[j]));

@@ -1,12 +1,12 @@
 const N = 624;
 const M = 397;
 
-/** Mersenne Twister MT19937 with the standard initialization: PyTorch's CPU generator. Source: Matsumoto, Nishimura 1998. */
+/** Mersenne Twister MT19937 with the standard initialization, as PyTorch's CPU generator. Source: Matsumoto, Nishimura 1998. */
 export class Mt19937 {
   private readonly state = new Uint32Array(N);
   private next = N;
 
-  /** Only the lowest 32 bits of `seed` count, as in PyTorch: 2^32 is seed 0, -1 is 2^32 - 1. */
+  /** @param seed any integer; only its lowest 32 bits are used, as in PyTorch: 2^32 equals 0, and -1 equals 2^32 - 1 */
   constructor(seed: number | bigint) {
     this.state[0] = Number(BigInt.asUintN(32, BigInt(seed)));
     for (let j = 1; j < N; j++) {
@@ -15,7 +15,7 @@ export class Mt19937 {
     }
   }
 
-  /** The next 32 random bits, as an unsigned integer. */
+  /** The next 32 random bits as an unsigned integer. */
   uint32(): number {
     if (this.next === N) this.twist();
     let y = this.state[this.next++];

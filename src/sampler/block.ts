@@ -1,4 +1,5 @@
-import { span, type SolverStep } from '../schedule/grid.js';
+import type { SolverStep } from '../schedule/grid.js';
+import { span } from '../schedule/span.js';
 import { boundaries, type Partition } from './partition.js';
 
 /** A block of the fine grid. */

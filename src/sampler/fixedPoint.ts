@@ -1,5 +1,6 @@
 import { nonNegative, wholeNumber } from '../errors.js';
-import { span, type SolverStep } from '../schedule/grid.js';
+import type { SolverStep } from '../schedule/grid.js';
+import { span } from '../schedule/span.js';
 import { posteriorSpread } from '../solver/ddpm.js';
 import { toPrediction, type Prediction } from '../solver/prediction.js';
 import { oneEvaluationSolver, type Solver } from '../solver/solver.js';

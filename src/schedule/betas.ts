@@ -1,19 +1,19 @@
 import { sigmaScheduler, type ScheduleConfig } from './config.js';
 
 /**
- * abar[t] of the training's noise schedule, bit for bit as diffusers computes it: betas in float32, the running product
- * in float64, rounded to float32 at each entry.
+ * abar[t] of the training, bit for bit as diffusers computes it: betas are float32; the cumulative product is float64 and
+ * rounded to float32 at each entry.
  * @returns [trainTimesteps]
  */
 export function alphasCumprod(config: ScheduleConfig): Float32Array {
   const alphas = cumprod(betas(config).map((beta) => 1 - beta));
-  // Where sigmas are walked over, the first must not be infinite. Source: EulerDiscreteScheduler.__init__.
+  // The first sigma must be finite for classes that step over sigmas. Source: EulerDiscreteScheduler.__init__.
   if (config.zeroSnr && sigmaScheduler(config.scheduler)) alphas[alphas.length - 1] = 2 ** -24;
   return alphas;
 }
 
 /**
- * The training's noise variances. Source: diffusers DDIMScheduler.__init__.
+ * Noise variances of the training. Source: diffusers DDIMScheduler.__init__.
  * @returns [trainTimesteps]
  */
 export function betas(config: ScheduleConfig): Float32Array {
@@ -38,10 +38,7 @@ function trainedBetas(config: ScheduleConfig): Float32Array {
   }
 }
 
-/**
- * Betas whose last timestep has no signal. Source: Lin et al. 2023, algorithm 1; diffusers rescale_zero_terminal_snr, in
- * float32.
- */
+/** Rescales betas so that the last timestep has no signal. Source: Lin et al. 2023, algorithm 1; diffusers rescale_zero_terminal_snr. */
 function rescaleZeroTerminalSnr(betas: Float32Array): Float32Array {
   const roots = cumprod(betas.map((beta) => 1 - beta)).map(Math.sqrt);
   const [first, last] = [roots[0], roots[roots.length - 1]];
@@ -50,13 +47,13 @@ function rescaleZeroTerminalSnr(betas: Float32Array): Float32Array {
   return alphaBar.map((value, t) => 1 - (t === 0 ? value : Math.fround(value / alphaBar[t - 1])));
 }
 
-/** torch.cumprod in float32: the product itself is kept in float64. */
+/** torch.cumprod in float32, which accumulates in float64. */
 function cumprod(values: Float32Array): Float32Array {
   let product = 1;
   return values.map((value) => (product *= value));
 }
 
-/** torch.linspace in float32: one fused multiply-add an entry, from the nearer end. */
+/** torch.linspace in float32: each entry is one fused multiply-add from the nearer end. */
 function linspace(start: number, end: number, count: number): Float32Array {
   const [first, last] = [Math.fround(start), Math.fround(end)];
   const step = count > 1 ? Math.fround(Math.fround(last - first) / (count - 1)) : 0;

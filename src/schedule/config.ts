@@ -1,191 +1,117 @@
-import { z } from 'zod';
-import { issueOf, oneLine, SrdsError } from '../errors.js';
+import { numberBetween, SrdsError, wholeNumber } from '../errors.js';
 
-/** The diffusers scheduler class that reads a configuration: each has defaults and a grid of its own. */
+/** diffusers scheduler classes. Each has its own defaults and its own grid. */
 export const SCHEDULERS = ['ddim', 'ddpm', 'pndm', 'euler', 'heun', 'dpm'] as const;
-/** `dpm` is DPMSolverMultistepScheduler, the others are named after their class. */
+/** `dpm` is DPMSolverMultistepScheduler. The other names are those of their classes. */
 export type Scheduler = (typeof SCHEDULERS)[number];
 
 export const SPACINGS = ['leading', 'trailing', 'linspace'] as const;
-export const PREDICTIONS = ['epsilon', 'v_prediction', 'sample'] as const;
-
-/** What each class takes where the file says nothing. Source: the constructors of diffusers' schedulers. */
-const CLASS_DEFAULTS: Readonly<Record<Scheduler, object>> = {
-  ddim: { timestep_spacing: 'leading', set_alpha_to_one: true, clip_sample: true },
-  ddpm: { timestep_spacing: 'leading', clip_sample: true, variance_type: 'fixed_small' },
-  pndm: { timestep_spacing: 'leading', set_alpha_to_one: false, skip_prk_steps: false },
-  euler: { timestep_spacing: 'linspace' },
-  heun: { timestep_spacing: 'linspace', beta_start: 0.00085, beta_end: 0.012, clip_sample: false },
-  dpm: { timestep_spacing: 'linspace' },
-};
-
-const absent = <Value extends z.core.util.Literal>(name: string, value: Value) =>
-  z.literal(value, `${name} is not supported`).nullish();
-
-/** Of the classes that walk over sigmas. */
-const SIGMA_FIELDS = {
-  use_exponential_sigmas: absent('use_exponential_sigmas', false),
-  use_beta_sigmas: absent('use_beta_sigmas', false),
-};
-
-/** What each class does with fields of its own; those of other classes in a file are not looked at. */
-const FIELDS = {
-  ddim: z.object({}),
-  ddpm: z.object({
-    variance_type: z.literal('fixed_small', 'a variance_type other than fixed_small is not supported').nullish(),
-  }),
-  pndm: z.object({
-    skip_prk_steps: z.literal(true, 'pndm with Runge-Kutta steps (skip_prk_steps false) is not supported'),
-    prediction_type: z.enum(['epsilon', 'v_prediction']).optional(),
-  }),
-  euler: z.object({
-    ...SIGMA_FIELDS,
-    interpolation_type: absent('interpolation_type log_linear', 'linear'),
-    timestep_type: absent('timestep_type continuous', 'discrete'),
-  }),
-  heun: z.object(SIGMA_FIELDS),
-  dpm: z.object({
-    ...SIGMA_FIELDS,
-    // As in diffusers: UniPC's and DEIS' names stand for these.
-    algorithm_type: z
-      .enum(['dpmsolver++', 'deis'], 'an algorithm_type other than dpmsolver++ is not supported')
-      .nullish(),
-    solver_type: z.enum(['midpoint', 'heun', 'logrho', 'bh1', 'bh2']).nullish(),
-    use_lu_lambdas: absent('use_lu_lambdas', false),
-    use_flow_sigmas: absent('use_flow_sigmas', false),
-    lambda_min_clipped: z
-      .union([z.number(), z.literal('-Infinity')])
-      .refine((value) => value === '-Infinity' || value < -50, 'lambda_min_clipped is not supported')
-      .nullish(),
-    variance_type: z.literal(['fixed_small', 'fixed_large'], 'learned variance is not supported').nullish(),
-  }),
-} satisfies Record<Scheduler, z.ZodObject>;
-
-const probability = z.number().positive().lt(1);
-const schema = z.object({
-  num_train_timesteps: z.int().min(1).max(100_000).default(1000),
-  beta_start: probability.default(0.0001),
-  beta_end: probability.default(0.02),
-  beta_schedule: z.enum(['linear', 'scaled_linear', 'squaredcos_cap_v2']).default('linear'),
-  trained_betas: z.array(probability).min(1).nullish(),
-  prediction_type: z.enum(PREDICTIONS).default('epsilon'),
-  timestep_spacing: z.enum(SPACINGS),
-  steps_offset: z.int().min(0).default(0),
-  set_alpha_to_one: z.boolean().default(false),
-  clip_sample: z.boolean().default(false),
-  clip_sample_range: z.number().positive().default(1),
-  thresholding: z.boolean().default(false),
-  dynamic_thresholding_ratio: z.number().min(0).max(1).default(0.995),
-  sample_max_value: z.number().positive().default(1),
-  rescale_betas_zero_snr: z.boolean().default(false),
-  use_karras_sigmas: z.boolean().nullish(),
-  sigma_min: z.number().positive().nullish(),
-  sigma_max: z.number().positive().nullish(),
-  final_sigmas_type: z.enum(['zero', 'sigma_min']).default('zero'),
-  lower_order_final: z.boolean().default(true),
-  euler_at_final: z.boolean().default(false),
-  solver_type: z.string().nullish(),
-  solver_order: z.int().default(2),
-});
-
-/** What the network predicts. */
-export type PredictionType = (typeof PREDICTIONS)[number];
-/** How the timesteps of a sample are spread over those of the training (Lin et al. 2023, table 2). */
+/** How the timesteps of a sample are spread over the training timesteps. Source: Lin et al. 2023, table 2. */
 export type TimestepSpacing = (typeof SPACINGS)[number];
 
-/** How the predicted sample is kept in bounds; not for latents, but some files have it. */
+export const PREDICTIONS = ['epsilon', 'v_prediction', 'sample'] as const;
+/** What the network predicts. */
+export type PredictionType = (typeof PREDICTIONS)[number];
+
+/** How the predicted sample is bounded. Latent models need no bound, but some configurations have one. */
 export type Bound =
-  /** to [-range, range] */
+  /** Clips to [-range, range]. */
   | { readonly kind: 'clip'; readonly range: number }
-  /** dynamic thresholding: Saharia et al. 2022, section 2.3 */
+  /** Dynamic thresholding. Source: Saharia et al. 2022, section 2.3. */
   | { readonly kind: 'threshold'; readonly ratio: number; readonly max: number };
 
-/** A diffusers scheduler configuration as one of its classes reads it, in this package's names. */
-export type ScheduleConfig = ReturnType<typeof named>;
-
-/** What a configuration can be told beside its file. */
-export interface ScheduleOptions {
-  /** The class that reads it; default `ddim`. */
-  readonly scheduler?: Scheduler | undefined;
-  /** Instead of the file's. */
-  readonly spacing?: TimestepSpacing | undefined;
-  readonly prediction?: PredictionType | undefined;
-  /** What it is read for, for the error message; default: the class. */
-  readonly reader?: string | undefined;
-  /** Where it came from, likewise. */
-  readonly source?: string | undefined;
+/** The noise schedule that a model was trained with, and how a scheduler class steps over it. */
+export interface ScheduleConfig {
+  /** The class whose grid is used. */
+  readonly scheduler: Scheduler;
+  /** Number of training timesteps, T. */
+  readonly trainTimesteps: number;
+  /** Noise variance at timestep 0. */
+  readonly betaStart: number;
+  /** Noise variance at timestep T - 1. */
+  readonly betaEnd: number;
+  /** How the variances between them are interpolated. */
+  readonly betaSchedule: 'linear' | 'scaled_linear' | 'squaredcos_cap_v2';
+  /** The variances themselves, [T]. They replace the three fields above. */
+  readonly trainedBetas: readonly number[] | undefined;
+  readonly predictionType: PredictionType;
+  readonly timestepSpacing: TimestepSpacing;
+  /** Added to each timestep under leading spacing. */
+  readonly stepsOffset: number;
+  /** Whether the last step ends at abar = 1 instead of abar[0]. Used by ddim, ddpm and pndm. */
+  readonly setAlphaToOne: boolean;
+  /** How the predicted sample is bounded; undefined for no bound. */
+  readonly bound: Bound | undefined;
+  /** Whether the variances are rescaled so that abar[T - 1] = 0. Source: Lin et al. 2023, algorithm 1. */
+  readonly zeroSnr: boolean;
+  /** Whether sigmas are spaced as in Karras et al. 2022, formula (5). Used by euler, heun and dpm. */
+  readonly karras: boolean;
+  /** Smallest Karras sigma; default: the training's. */
+  readonly sigmaMin: number | undefined;
+  /** Largest Karras sigma; default: the training's. */
+  readonly sigmaMax: number | undefined;
+  /** Noise at the end of the last step: none, or the training's smallest sigma. Used by euler, heun and dpm. */
+  readonly finalSigma: 'zero' | 'sigma_min';
+  /** Whether dpm2m takes a first-order last step with fewer than 15 steps. */
+  readonly lowerOrderFinal: boolean;
+  /** Whether dpm2m always takes a first-order last step. */
+  readonly eulerAtFinal: boolean;
+  /** Form of dpm2m's second-order step. */
+  readonly solverType: 'midpoint' | 'heun';
+  /** Order of dpm2m. */
+  readonly solverOrder: number;
 }
 
+/** diffusers' DDIMScheduler without clipping. */
+const DEFAULTS: ScheduleConfig = {
+  scheduler: 'ddim',
+  trainTimesteps: 1000,
+  betaStart: 0.0001,
+  betaEnd: 0.02,
+  betaSchedule: 'linear',
+  trainedBetas: undefined,
+  predictionType: 'epsilon',
+  timestepSpacing: 'leading',
+  stepsOffset: 0,
+  setAlphaToOne: true,
+  bound: undefined,
+  zeroSnr: false,
+  karras: false,
+  sigmaMin: undefined,
+  sigmaMax: undefined,
+  finalSigma: 'zero',
+  lowerOrderFinal: true,
+  eulerAtFinal: false,
+  solverType: 'midpoint',
+  solverOrder: 2,
+};
+
 /**
- * Reads the parsed content of a diffusers scheduler_config.json as from_config of a scheduler class would.
- * @throws SrdsError MODEL_INVALID if a field has a value that cannot be used
+ * A schedule for a model of your own. Fields that are not given take the defaults of diffusers' DDIMScheduler, without
+ * clipping. `parseScheduleConfig` of `srds/model` reads a scheduler_config.json instead.
+ * @throws SrdsError INVALID_OPTION if the training timesteps, betas or offset are out of range
+ * @example
+ * const schedule = scheduleConfig({ betaSchedule: 'scaled_linear', betaStart: 0.00085, betaEnd: 0.012 });
+ * const steps = fineGrid(schedule, 25);
  */
-export function parseScheduleConfig(content: unknown, options: ScheduleOptions = {}): ScheduleConfig {
-  const { scheduler = 'ddim', spacing, prediction, source = 'scheduler_config.json' } = options;
-  const { reader = scheduler } = options;
-  const given = content !== null && typeof content === 'object' ? content : { content };
-  const told = {
-    ...(spacing && { timestep_spacing: spacing }),
-    ...(prediction && { prediction_type: prediction }),
-  };
-  const fields = { ...CLASS_DEFAULTS[scheduler], ...given, ...told };
-  const own = FIELDS[scheduler].safeParse(fields);
-  const parsed = schema.safeParse(fields);
-  const issue = parsed.error?.issues[0] ?? own.error?.issues[0];
-  const fail = (found: string): never => {
+export function scheduleConfig(fields: Partial<ScheduleConfig> = {}): ScheduleConfig {
+  const config = { ...DEFAULTS, ...fields };
+  const { trainTimesteps, betaStart, betaEnd, trainedBetas, stepsOffset } = config;
+  wholeNumber('a number of training timesteps', trainTimesteps, 1);
+  wholeNumber('an offset of timesteps', stepsOffset, 0, trainTimesteps - 1);
+  for (const beta of trainedBetas ?? [betaStart, betaEnd]) numberBetween('a beta', beta, 0, 1);
+  if (trainedBetas && trainedBetas.length !== trainTimesteps) {
     throw new SrdsError(
-      'MODEL_INVALID',
-      `a diffusers scheduler configuration for ${reader} in ${source}`,
-      oneLine(found),
-      'choose another --solver, or restore the scheduler_config.json published with the model',
+      'INVALID_OPTION',
+      `${trainTimesteps} trained betas, one for each training timestep`,
+      String(trainedBetas.length),
+      'set trainTimesteps to their number',
     );
-  };
-  if (issue) return fail(issueOf(issue));
-  if (!parsed.success || Array.isArray(content)) return fail('no object');
-  const config = named(parsed.data, scheduler);
-  if (config.stepsOffset >= config.trainTimesteps) return fail('steps_offset: it must be below num_train_timesteps');
-  if (config.trainedBetas && config.trainedBetas.length !== config.trainTimesteps) {
-    return fail('trained_betas: it must have num_train_timesteps entries');
   }
   return config;
 }
 
-/** Whether a class walks over sigmas, each step to the next entry, rather than over timesteps. */
+/** Whether a class steps over sigmas, from each entry to the next, instead of over timesteps. */
 export function sigmaScheduler(scheduler: Scheduler): boolean {
   return scheduler === 'euler' || scheduler === 'heun' || scheduler === 'dpm';
-}
-
-function named(c: z.output<typeof schema>, scheduler: Scheduler) {
-  const has = (...schedulers: Scheduler[]) => schedulers.includes(scheduler);
-  return {
-    scheduler,
-    trainTimesteps: c.num_train_timesteps,
-    betaStart: c.beta_start,
-    betaEnd: c.beta_end,
-    betaSchedule: c.beta_schedule,
-    trainedBetas: c.trained_betas ?? undefined,
-    predictionType: c.prediction_type,
-    timestepSpacing: c.timestep_spacing,
-    stepsOffset: c.steps_offset,
-    // DDPM's last step always ends without noise.
-    setAlphaToOne: has('ddpm') || c.set_alpha_to_one,
-    bound: boundOf(c, has),
-    zeroSnr: c.rescale_betas_zero_snr && !has('pndm', 'heun'),
-    karras: (c.use_karras_sigmas ?? false) && sigmaScheduler(scheduler),
-    sigmaMin: c.sigma_min ?? undefined,
-    sigmaMax: c.sigma_max ?? undefined,
-    finalSigma: has('heun') ? 'zero' : c.final_sigmas_type,
-    lowerOrderFinal: c.lower_order_final,
-    eulerAtFinal: c.euler_at_final,
-    solverType: c.solver_type === 'heun' ? 'heun' : 'midpoint',
-    solverOrder: c.solver_order,
-  } as const;
-}
-
-function boundOf(c: z.output<typeof schema>, has: (...schedulers: Scheduler[]) => boolean): Bound | undefined {
-  if (c.thresholding && has('ddim', 'ddpm', 'dpm')) {
-    return { kind: 'threshold', ratio: c.dynamic_thresholding_ratio, max: c.sample_max_value };
-  }
-  if (c.clip_sample && has('ddim', 'ddpm', 'heun')) return { kind: 'clip', range: c.clip_sample_range };
-  return undefined;
 }

@@ -1,13 +1,13 @@
 import { stepsBetween, type SolverStep } from './grid.js';
 import type { SigmaGrid } from './sigmas.js';
 
-/** How a flow matching model (SD3, Flux) spreads its sigmas, where a sample is (1 - sigma) x0 + sigma epsilon. */
+/** Sigmas of a flow matching model (SD3, Flux), whose noisy sample is (1 - sigma) x0 + sigma epsilon. */
 export interface FlowSchedule {
-  /** Shift towards noise: the scheduler's `shift`, or e^mu where it depends on the size of the image. */
+  /** Shift towards noise: the scheduler's `shift`, or e^mu if it depends on the size of the image. */
   readonly shift: number;
-  /** Sigma of the last step's start before it is shifted: SD3 `flowShift(1 / 1000, shift)`, Flux's pipeline 1 / N. */
+  /** Sigma at the start of the last step, before the shift: `flowShift(1 / 1000, shift)` for SD3, 1 / N for Flux. */
   readonly last: number;
-  /** Default 1000. */
+  /** Number of training timesteps; default 1000. */
   readonly trainTimesteps?: number;
 }
 
@@ -17,7 +17,7 @@ export function flowShift(sigma: number, shift: number): number {
 }
 
 /**
- * The sigmas of `steps` steps and the timesteps that the network is told.
+ * The sigmas of a sample and the matching timesteps of the network.
  * Source: diffusers FlowMatchEulerDiscreteScheduler.set_timesteps.
  */
 export function flowSigmas({ shift, last, trainTimesteps = 1000 }: FlowSchedule, steps: number): SigmaGrid {
@@ -28,9 +28,11 @@ export function flowSigmas({ shift, last, trainTimesteps = 1000 }: FlowSchedule,
 }
 
 /**
- * The fine grid of a flow matching model for the solvers here: their samples are x = z / sqrt((1 - sigma)^2 + sigma^2), with
- * z the model's own. DDIM on it is Euler's method of the flow. The first level has no signal at all, so solvers that divide
- * by it (heun, dpm2s) do not go with it; ddim, euler, dpm1 and ddpm do.
+ * The fine grid of a flow matching model for the solvers of this package. They work on
+ * x = z / sqrt((1 - sigma)^2 + sigma^2), where z is the model's sample. DDIM on this grid is Euler's method on the flow.
+ * The first level has no signal (abar = 0). The solvers ddim, euler, dpm1 and ddpm support that; heun and dpm2s do not,
+ * because they divide by the signal.
+ * @returns [steps]
  */
 export function flowGrid(schedule: FlowSchedule, steps: number): SolverStep[] {
   const { timesteps, sigmas } = flowSigmas(schedule, steps);

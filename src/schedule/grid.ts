@@ -2,32 +2,34 @@ import { SrdsError } from '../errors.js';
 import { alphasCumprod } from './betas.js';
 import { sigmaScheduler, type ScheduleConfig } from './config.js';
 import { sigmaGrid, sigmaOf, timestepOf, trainedSigmas } from './sigmas.js';
-import { combineNoise } from './noise.js';
 import { timesteps } from './timesteps.js';
 
 /** A point of the noise schedule. */
 export interface NoiseLevel {
-  /** timestep that the network is told; below 0 at the end of a trajectory */
+  /** Timestep, as the network takes it; below 0 at the end of a trajectory. */
   readonly t: number;
-  /** abar: the share of the signal's variance, 1 without noise */
+  /** abar, the signal's share of the variance: 1 without noise, 0 without signal. */
   readonly alphaBar: number;
 }
 
-/** One solver step's interval, from more noise to less. */
+/** The interval of one solver step, from more noise to less. */
 export interface SolverStep {
   readonly from: NoiseLevel;
   readonly to: NoiseLevel;
-  /** Of variance 1, drawn beforehand, for solvers that add noise: what they do is a function like any other. */
+  /** Noise of variance 1 for stochastic solvers, [size]. It is part of the step, so the step is a pure function. */
   readonly noise?: Float32Array | undefined;
 }
 
 /**
- * The fine grid of a sample: one interval a step, from noise to image, as the configuration's scheduler class walks it.
+ * The fine grid of a sample: one interval for each solver step, from noise to image, as the scheduler class of the
+ * configuration takes them.
  *
- * With Euler, Heun and DPM-Solver a step ends where the next begins. A DDIM step carries its own end, t - T/N as in
- * DDIMScheduler.step, which for most N is not the next entry of the timesteps. PNDM has one step more, its second
- * timestep twice, as in PNDMScheduler.set_timesteps.
- * @throws SrdsError INVALID_OPTION if the schedule has no such grid
+ * With Euler, Heun and DPM-Solver a step ends where the next begins. A DDIM step ends at t - T/N, as in
+ * DDIMScheduler.step; for most N that is not the next timestep. PNDM repeats its second timestep and so has one more
+ * step, as in PNDMScheduler.set_timesteps.
+ * @param steps number of steps, N
+ * @returns [steps], or [steps + 1] for pndm
+ * @throws SrdsError INVALID_OPTION if the schedule cannot be sampled in this number of steps
  */
 export function fineGrid(config: ScheduleConfig, steps: number): SolverStep[] {
   if (sigmaScheduler(config.scheduler)) return overSigmas(config, steps);
@@ -40,7 +42,7 @@ export function fineGrid(config: ScheduleConfig, steps: number): SolverStep[] {
     throw new SrdsError(
       'INVALID_OPTION',
       'a prediction of the sample or of v where a step starts without any signal (zero terminal SNR)',
-      'epsilon, which says nothing of the sample there',
+      'epsilon, which does not determine the sample there',
       'choose another --prediction or --spacing, or the solver euler',
     );
   }
@@ -65,8 +67,8 @@ export function stepsBetween(levels: readonly NoiseLevel[]): SolverStep[] {
 }
 
 /**
- * What the initial noise is multiplied with: with Euler and Heun the first state is pure noise under linspace and trailing
- * spacing, else noise with the variance of a noisy sample. Source: init_noise_sigma of diffusers' schedulers.
+ * Factor of the initial noise. Under linspace and trailing spacing Euler and Heun start from pure noise; all others start
+ * from noise with the variance of a noisy sample, 1. Source: init_noise_sigma of diffusers' schedulers.
  */
 export function initialNoiseScale({ scheduler, timestepSpacing }: ScheduleConfig, first: NoiseLevel): number {
   const pure = (scheduler === 'euler' || scheduler === 'heun') && timestepSpacing !== 'leading';
@@ -74,22 +76,22 @@ export function initialNoiseScale({ scheduler, timestepSpacing }: ScheduleConfig
 }
 
 /**
- * What the last state is multiplied with to be the sample as diffusers has it: where Euler ends with some noise, its state
- * there is x / sqrt(abar). Source: EulerDiscreteScheduler with final_sigmas_type sigma_min.
+ * Factor from the last state to diffusers' sample. Euler's state in diffusers is x / sqrt(abar), which differs from x if
+ * the last step ends with noise. Source: EulerDiscreteScheduler with final_sigmas_type sigma_min.
  */
 export function finalScale({ scheduler }: ScheduleConfig, last: NoiseLevel): number {
   return scheduler === 'euler' ? 1 / Math.sqrt(last.alphaBar) : 1;
 }
 
-/** Finds points of the training's noise schedule, for solvers that need more than the grid. */
+/** Noise levels of the training, for solvers that evaluate between the points of the grid. */
 export interface NoiseSchedule {
-  /** The level of a whole timestep. */
+  /** The level at an integer timestep. */
   readonly at: (t: number) => NoiseLevel;
-  /** The level with a given abar, between timesteps. */
+  /** The level with a given abar; its timestep may be fractional. */
   readonly of: (alphaBar: number) => NoiseLevel;
 }
 
-/** The training's noise schedule. */
+/** The noise schedule of the training. */
 export function noiseSchedule(config: ScheduleConfig): NoiseSchedule {
   const alphaBar = alphasCumprod(config);
   const logs = trainedSigmas(config).map(Math.log);
@@ -97,9 +99,4 @@ export function noiseSchedule(config: ScheduleConfig): NoiseSchedule {
     at: (t) => ({ t, alphaBar: alphaBar[t] }),
     of: (value) => ({ t: timestepOf(logs, sigmaOf(value)), alphaBar: value }),
   };
-}
-
-/** One step over a whole stretch of consecutive fine steps: what a coarse solver crosses at once. */
-export function span(steps: readonly SolverStep[]): SolverStep {
-  return { from: steps[0].from, to: steps[steps.length - 1].to, noise: combineNoise(steps) };
 }

@@ -1,11 +1,10 @@
 export {
-  parseScheduleConfig,
+  scheduleConfig,
   SCHEDULERS,
   sigmaScheduler,
   type Bound,
   type PredictionType,
   type ScheduleConfig,
-  type ScheduleOptions,
   type Scheduler,
   type TimestepSpacing,
 } from './config.js';
@@ -17,10 +16,10 @@ export {
   fineGrid,
   initialNoiseScale,
   noiseSchedule,
-  span,
   type NoiseLevel,
   type NoiseSchedule,
   type SolverStep,
 } from './grid.js';
+export { span } from './span.js';
 export { combineNoise, withNoise } from './noise.js';
 export { flowGrid, flowShift, flowSigmas, type FlowSchedule } from './flow.js';

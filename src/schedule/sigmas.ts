@@ -2,11 +2,11 @@ import { alphasCumprod } from './betas.js';
 import type { ScheduleConfig } from './config.js';
 import { roundHalfEven, timesteps } from './timesteps.js';
 
-/** A grid over sigma = sqrt((1 - abar) / abar), as diffusers' Euler, Heun and DPM-Solver schedulers have it. */
+/** A grid over sigma = sqrt((1 - abar) / abar), as in diffusers' Euler, Heun and DPM-Solver schedulers. */
 export interface SigmaGrid {
-  /** [steps], from noise to image */
+  /** [steps], from noise to image. */
   readonly timesteps: readonly number[];
-  /** [steps + 1], float32; the last is the end of the last step */
+  /** [steps + 1]; the last entry is the end of the last step. */
   readonly sigmas: Float32Array;
 }
 
@@ -19,9 +19,9 @@ export function sigmaOf(alphaBar: number): number {
 const RHO = 7;
 
 /**
- * The sigmas of a sample and the timesteps that the network is told. Source: set_timesteps of diffusers'
+ * The sigmas of a sample and the matching timesteps of the network. Source: set_timesteps of diffusers'
  * EulerDiscreteScheduler, HeunDiscreteScheduler and DPMSolverMultistepScheduler.
- * @throws SrdsError INVALID_OPTION if the schedule has no such grid
+ * @throws SrdsError INVALID_OPTION if the schedule cannot be sampled in this number of steps
  */
 export function sigmaGrid(config: ScheduleConfig, steps: number): SigmaGrid {
   const trained = trainedSigmas(config);
@@ -30,7 +30,7 @@ export function sigmaGrid(config: ScheduleConfig, steps: number): SigmaGrid {
   if (!config.karras) {
     return { timesteps: plain, sigmas: Float32Array.from([...plain.map((t) => interpolate(trained, t)), last]) };
   }
-  // DPM-Solver lays Karras' sigmas over the whole training, the others over the range of the plain grid.
+  // DPM-Solver spreads Karras' sigmas over the whole training, the others over the range of the plain grid.
   const range =
     config.scheduler === 'dpm'
       ? [trained[trained.length - 1], trained[0]]
@@ -38,19 +38,21 @@ export function sigmaGrid(config: ScheduleConfig, steps: number): SigmaGrid {
   const [max, min] = [config.sigmaMax ?? range[0], config.sigmaMin ?? range[1]];
   const sigmas = karras(max, min, plain.length);
   const logs = trained.map(Math.log);
-  const told = sigmas.map((sigma) => timestepOf(logs, sigma)).map(toldAs(config));
-  return { timesteps: told, sigmas: Float32Array.from([...sigmas, last]) };
+  const rounded = sigmas.map((sigma) => timestepOf(logs, sigma)).map(timestepRounding(config));
+  return { timesteps: rounded, sigmas: Float32Array.from([...sigmas, last]) };
 }
 
-/** sigma[t] of the training, in float32 as diffusers computes it. */
+/**
+ * sigma[t] of the training, computed in float32 as in diffusers.
+ * @returns [trainTimesteps]
+ */
 export function trainedSigmas(config: ScheduleConfig): Float32Array {
   return alphasCumprod(config).map((alphaBar) => Math.sqrt(Math.fround(Math.fround(1 - alphaBar) / alphaBar)));
 }
 
 /**
- * The timestep, between those of the training, at which sigma is what is given. Source: _sigma_to_t of diffusers'
- * schedulers.
- * @param logs log sigma[t] of the training, rising
+ * The fractional timestep with a given sigma, by interpolation in log sigma. Source: _sigma_to_t of diffusers' schedulers.
+ * @param logs log sigma[t] of the training, increasing
  */
 export function timestepOf(logs: Float32Array, sigma: number): number {
   const log = Math.log(Math.max(sigma, 1e-10));
@@ -65,15 +67,15 @@ function karras(max: number, min: number, count: number): number[] {
   return Array.from({ length: count }, (_, i) => (first + (count > 1 ? i / (count - 1) : 0) * (last - first)) ** RHO);
 }
 
-/** numpy.interp over the timesteps of the training. */
+/** numpy.interp over the training timesteps. */
 function interpolate(values: Float32Array, t: number): number {
   const low = Math.min(Math.floor(t), values.length - 1);
   if (low === values.length - 1) return values[low];
   return (values[low + 1] - values[low]) * (t - low) + values[low];
 }
 
-/** Timesteps are float32 in Euler and Heun, whole in DPM-Solver, which rounds them but for cosine betas. */
-function toldAs({ scheduler, betaSchedule }: ScheduleConfig): (t: number) => number {
+/** Euler and Heun use float32 timesteps. DPM-Solver rounds them to integers, or truncates them with cosine betas. */
+function timestepRounding({ scheduler, betaSchedule }: ScheduleConfig): (t: number) => number {
   if (scheduler !== 'dpm') return Math.fround;
   return betaSchedule === 'squaredcos_cap_v2' ? Math.trunc : roundHalfEven;
 }

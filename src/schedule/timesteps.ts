@@ -2,12 +2,14 @@ import { SrdsError, wholeNumber } from '../errors.js';
 import type { ScheduleConfig } from './config.js';
 
 /**
- * The timesteps of a sample of `steps` steps, from noise to image, before any that Karras sigmas replace.
- * Source: set_timesteps of diffusers' schedulers. Those of Euler and Heun with linspace are not whole.
+ * The timesteps of a sample, from noise to image, without Karras sigmas. Those of Euler and Heun with linspace may be
+ * fractional. Source: set_timesteps of diffusers' schedulers.
  *
- * One difference on purpose: for 62 values of `steps`, 961 among them, diffusers' trailing spacing has one entry more,
- * -1, which takes the noise level of the wrong end and wrecks the sample; entries below 0 are dropped here.
- * @throws SrdsError INVALID_OPTION if the schedule has no such timesteps
+ * One difference is deliberate: for 62 values of `steps`, 961 among them, diffusers' trailing spacing ends with a further
+ * entry, -1. It takes the noise level of the wrong end and ruins the sample, so entries below 0 are dropped here.
+ * @param steps number of steps
+ * @returns [steps]
+ * @throws SrdsError INVALID_OPTION if the schedule cannot be sampled in this number of steps
  */
 export function timesteps(config: ScheduleConfig, steps: number): number[] {
   const train = config.trainTimesteps;
@@ -25,7 +27,7 @@ export function timesteps(config: ScheduleConfig, steps: number): number[] {
 }
 
 function spaced({ timestepSpacing, trainTimesteps, stepsOffset, scheduler }: ScheduleConfig, steps: number): number[] {
-  // DPM-Solver spaces its steps' ends with one more, the last, which stands for the sample itself.
+  // DPM-Solver spaces one more point, the last, which stands for the sample itself.
   const ends = scheduler === 'dpm' ? steps + 1 : steps;
   switch (timestepSpacing) {
     case 'leading': {
@@ -33,7 +35,7 @@ function spaced({ timestepSpacing, trainTimesteps, stepsOffset, scheduler }: Sch
       return Array.from({ length: steps }, (_, i) => (ends - 1 - i) * ratio + stepsOffset);
     }
     case 'trailing': {
-      // numpy.arange(T, 0, -T/N): its length is rounded up, each entry is start + i * (second - start).
+      // numpy.arange(T, 0, -T/N) rounds its length up and computes each entry as start + i * (second - start).
       const ratio = trainTimesteps / steps;
       const delta = trainTimesteps - ratio - trainTimesteps;
       return Array.from(
@@ -50,7 +52,7 @@ function spaced({ timestepSpacing, trainTimesteps, stepsOffset, scheduler }: Sch
   }
 }
 
-/** numpy.round: halves go to the even neighbour. */
+/** numpy.round, which rounds halves to even. */
 export function roundHalfEven(x: number): number {
   const floor = Math.floor(x);
   if (x - floor !== 0.5) return Math.round(x);

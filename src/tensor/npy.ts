@@ -1,8 +1,8 @@
 import { sizeOf } from './tensor.js';
 
 /**
- * A float32 array in NumPy's `.npy` format, version 1.0, C order, little endian.
- * Source: numpy.lib.format.
+ * Encodes a float32 array in NumPy's `.npy` format, version 1.0, in C order and little endian. Source: numpy.lib.format.
+ * @throws RangeError if `data` does not have the size of `dims`
  */
 export function encodeNpy(data: Float32Array, dims: readonly number[]): Uint8Array {
   if (data.length !== sizeOf(dims)) throw new RangeError(`${data.length} values do not fill [${dims.join(', ')}]`);
@@ -21,11 +21,14 @@ export function encodeNpy(data: Float32Array, dims: readonly number[]): Uint8Arr
   return bytes;
 }
 
-/** A float32 array in NumPy's `.npy` format. @throws RangeError if it is anything else */
+/**
+ * Decodes a float32 array in NumPy's `.npy` format, in C order.
+ * @throws RangeError if the bytes are anything else
+ */
 export function decodeNpy(bytes: Uint8Array): { readonly data: Float32Array; readonly dims: readonly number[] } {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const magic = new TextDecoder('latin1').decode(bytes.subarray(1, 6));
-  if (bytes.length < 10 || bytes[0] !== 0x93 || magic !== 'NUMPY') throw new RangeError('no .npy file');
+  if (bytes.length < 10 || bytes[0] !== 0x93 || magic !== 'NUMPY') throw new RangeError('not an .npy file');
   const start = bytes[6] === 1 ? 10 : 12;
   const end = start + (bytes[6] === 1 ? view.getUint16(8, true) : view.getUint32(8, true));
   const header = new TextDecoder('latin1').decode(bytes.subarray(start, end));

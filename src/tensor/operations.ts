@@ -1,7 +1,7 @@
-/** Any array of numbers that reductions accept. */
+/** Arrays that reductions accept. */
 export type Values = Float32Array | Uint8Array;
 
-/** Mean of |a - b| over all elements, in float64. */
+/** Mean of |a - b| over all elements, in float64. @throws RangeError if the lengths differ */
 export function meanAbsoluteDifference(a: Values, b: Values): number {
   checkSameLength(a, b);
   let sum = 0;
@@ -9,7 +9,7 @@ export function meanAbsoluteDifference(a: Values, b: Values): number {
   return sum / a.length;
 }
 
-/** Maximum of |a - b| over all elements. */
+/** Maximum of |a - b| over all elements. @throws RangeError if the lengths differ */
 export function maxAbsoluteDifference(a: Values, b: Values): number {
   checkSameLength(a, b);
   let max = 0;
@@ -17,7 +17,7 @@ export function maxAbsoluteDifference(a: Values, b: Values): number {
   return max;
 }
 
-/** Whether every element of `a` is `===` that of `b`. */
+/** Whether all elements are equal by `===`, and the lengths too. */
 export function identical(a: Values, b: Values): boolean {
   if (a.length !== b.length) return false;
   for (let k = 0; k < a.length; k++) if (a[k] !== b[k]) return false;
@@ -28,15 +28,16 @@ function checkSameLength(a: Values, b: Values): void {
   if (a.length !== b.length) throw new RangeError(`arrays of ${a.length} and ${b.length} elements cannot be compared`);
 }
 
-/** a x + b y, each element computed in float64 and rounded once. Loops: `map` costs ten times as much. */
+/** a x + b y. Each element is computed in float64 and rounded once. @throws RangeError if the lengths differ */
 export function weighted(a: number, x: Float32Array, b: number, y: Float32Array): Float32Array {
   checkSameLength(x, y);
+  // A loop, because `map` takes ten times as long.
   const sum = new Float32Array(x.length);
   for (let k = 0; k < sum.length; k++) sum[k] = a * x[k] + b * y[k];
   return sum;
 }
 
-/** Mean of (a - b)^2 over all elements, in float64. */
+/** Mean of (a - b)^2 over all elements, in float64. @throws RangeError if the lengths differ */
 export function meanSquaredDifference(a: Float32Array, b: Float32Array): number {
   checkSameLength(a, b);
   let sum = 0;
@@ -44,7 +45,7 @@ export function meanSquaredDifference(a: Float32Array, b: Float32Array): number 
   return sum / a.length;
 }
 
-/** a + scale (b - a), in the memory of `a`: new memory costs more than the arithmetic. @returns `a` */
+/** a + scale (b - a), in place: allocation takes longer than the arithmetic. @returns `a` */
 export function extrapolate(a: Float32Array, b: Float32Array, scale: number): Float32Array {
   checkSameLength(a, b);
   for (let k = 0; k < a.length; k++) a[k] += scale * (b[k] - a[k]);

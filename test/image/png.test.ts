@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import sharp from 'sharp';
 import { encodePng, infotext, toRgb } from 'srds/image';
-import { encodeNpy } from 'srds/tensor';
 
 /** Texts of a PNG by chunk type and keyword, read as the specification says. */
 function texts(png: Buffer): Record<string, string> {
@@ -53,15 +52,4 @@ test('decoded values are clamped and rounded to eight bits, planes become pixels
   const decoded = Float32Array.of(-2, -1, 0, 0.5, 1, 3);
   assert.deepEqual([...toRgb(decoded, 2, 1).data], [0, 128, 255, 0, 191, 255]);
   assert.throws(() => toRgb(decoded, 2, 2), RangeError);
-});
-
-test('a .npy file has the header that numpy documents', () => {
-  const bytes = encodeNpy(Float32Array.of(1, -2.5), [2, 1]);
-  const view = new DataView(bytes.buffer);
-  assert.deepEqual([...bytes.subarray(0, 8)], [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0]);
-  const length = view.getUint16(8, true);
-  assert.equal((10 + length) % 64, 0);
-  const header = new TextDecoder().decode(bytes.subarray(10, 10 + length));
-  assert.match(header, /^\{'descr': '<f4', 'fortran_order': False, 'shape': \(2, 1\), \} *\n$/);
-  assert.deepEqual([view.getFloat32(10 + length, true), view.getFloat32(14 + length, true)], [1, -2.5]);
 });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { Pipeline } from 'srds';
 import { Batcher } from 'srds/engine';
-import { condition, Networks, readModelFolder } from 'srds/model';
+import { encodePrompt, Networks, readModelFolder } from 'srds/model';
 import { float32 } from 'srds/tensor';
 import { fixture, reference, relativeError } from '../support/fixtures.js';
 import { changeModel, makeHalf } from '../support/onnx.js';
@@ -30,7 +30,7 @@ for (const model of ['sd15', 'sd21v', 'sdxl']) {
           const key = `${i}.input_ids${k === 0 ? '' : '_2'}`;
           assert.deepEqual(tokenizer.encode(text).ids, embeddings.numbers(key));
         });
-        const conditioning = await condition(
+        const conditioning = await encodePrompt(
           folder,
           networks,
           { name: 'prompt', text },

@@ -3,7 +3,8 @@ import { test } from 'node:test';
 import { bounded, toPrediction } from 'srds/solver';
 import { mixtureDenoiser, solverConformance, TWO_GAUSSIANS } from 'srds/conformance';
 import { srds } from 'srds/sampler';
-import { fineGrid, parseScheduleConfig, type SolverStep } from 'srds/schedule';
+import { parseScheduleConfig } from 'srds/model';
+import { fineGrid, type SolverStep } from 'srds/schedule';
 import {
   addsNoise,
   isMultistep,

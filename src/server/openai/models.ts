@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { FAMILIES } from '../../model/families.js';
 import { endpoint, type Endpoint } from '../endpoint.js';
 import type { ServedModel } from '../models.js';
 import type { Services } from '../services.js';
@@ -9,7 +10,7 @@ const model = z.object({
   created: z.int(),
   owned_by: z.string(),
   srds: z.object({
-    kind: z.enum(['sd', 'sdxl']),
+    kind: z.enum(FAMILIES.map(({ id }) => id)),
     width: z.int(),
     height: z.int(),
     image_to_image: z.boolean(),
@@ -25,7 +26,7 @@ export function modelEndpoints({ models }: Services, started: number): Endpoint[
     created: started,
     owned_by: 'srds',
     srds: {
-      kind: folder.kind,
+      kind: folder.family.id,
       ...folder.size,
       image_to_image: folder.graphs.vae_encoder !== undefined,
       loaded: models.loadedNames.includes(name),
