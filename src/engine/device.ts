@@ -1,31 +1,31 @@
 import { SrdsError } from '../errors.js';
 import type { DeviceKind } from '../onnx/graphInfo.js';
 
-/** Where a network runs. */
+/** A device that networks run on. */
 export interface Device {
   readonly kind: DeviceKind;
-  /** Which of several of that kind, from 0. */
+  /** Index among the devices of this kind, from 0. */
   readonly index: number;
 }
 
 export const CPU: Device = { kind: 'cpu', index: 0 };
 
-/** The name that `parseDevices` reads: `cpu`, `cuda:0`, `webgpu:0`. */
+/** The name of a device, as `parseDevices` reads it: `cpu`, `cuda:0`, `webgpu:0`. */
 export function deviceName({ kind, index }: Device): string {
   return kind === 'cpu' ? kind : `${kind}:${index}`;
 }
 
 /**
- * Devices from their names, separated by commas: `cpu`, `cuda`, `cuda:1`, `webgpu`, or `auto` alone.
+ * Parses the names of devices, separated by commas: `cpu`, `cuda`, `cuda:1`, `webgpu`, or `auto` alone.
  * @throws SrdsError INVALID_OPTION
  */
 export function parseDevices(text: string): readonly Device[] | 'auto' {
   if (text === 'auto') return 'auto';
   const devices = text.split(',').map((name) => parseDevice(name.trim()));
   const names = devices.map(deviceName);
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice === undefined) return devices;
-  throw new SrdsError('INVALID_OPTION', 'each device once', `${twice} twice`, 'for more processes use --workers');
+  const duplicate = names.find((name, i) => names.indexOf(name) !== i);
+  if (duplicate === undefined) return devices;
+  throw new SrdsError('INVALID_OPTION', 'each device once', `${duplicate} twice`, 'for more processes use --workers');
 }
 
 function parseDevice(name: string): Device {

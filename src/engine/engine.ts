@@ -1,7 +1,7 @@
 import type { GraphInfo } from '../onnx/graphInfo.js';
 import type { Tensor } from '../tensor/tensor.js';
 
-/** Inputs that were registered with an engine, to be referred to and not sent again. */
+/** Refers to inputs that were registered with an engine, so that they are not sent again. */
 export type ConditioningId = string;
 
 /** A call of a graph with inputs that lack the batch axis: one row, or one row for each set of registered inputs. */
@@ -31,35 +31,37 @@ export interface BatchResult {
 }
 
 /**
- * Something that evaluates batches: a local device, several, or a server elsewhere. Whoever implements it keeps
- * registered inputs near the network and runs off the caller's thread.
+ * Evaluates batches: on local devices or on a server elsewhere. An implementation keeps registered inputs near the network
+ * and does not block the calling thread.
  */
 export interface Engine {
-  /** Names for people and reports, such as `cpu` or `cuda:0,cuda:1`. */
+  /** Name for users and reports, such as `cpu` or `cuda:0,cuda:1`. */
   readonly device: string;
-  /** The graphs that are loaded. */
+  /** The loaded graphs, by name. */
   readonly graphs: ReadonlyMap<string, GraphInfo>;
-  /** Batches that can be under way at once. */
+  /** Number of batches that can run at once. */
   readonly slots: number;
-  /** Rows of a batch beyond which more rows only take longer. */
+  /** Rows beyond which a larger batch has no advantage. */
   readonly maxRows: number;
-  /** Sizes to which batches are filled up, in rows, ascending; none where any size will do. */
+  /** Batch sizes that batches are padded to, in rows, ascending; empty if any size will do. */
   readonly buckets: readonly number[];
   /**
-   * Loads graphs, by their names; those that are loaded stay as they are.
-   * @throws SrdsError MODEL_INVALID if one cannot be used
+   * Loads graphs by name; loaded ones stay as they are.
+   * @throws SrdsError MODEL_INVALID if a graph cannot be used
    */
   load(names: readonly string[]): Promise<void>;
-  /** Frees the memory of graphs until they are loaded again; none of them may be under way. */
+  /** Frees the memory of graphs until they are loaded again; no batch of theirs may be running. */
   unload(names: readonly string[]): Promise<void>;
-  /** Registers inputs, each without the batch axis, until they are released. */
+  /** Registers inputs by name, each without the batch axis, until they are released. */
   register(inputs: Readonly<Record<string, Tensor>>): ConditioningId;
+  /** Releases registered inputs; batches that were started before can still use them. */
   release(id: ConditioningId): void;
   /**
-   * @param isWanted asked before a batch whose device failed is run again; default: it is
+   * Runs a batch.
+   * @param isWanted whether to run the batch again after its device failed; default: always
    * @throws SrdsError ENGINE_FAILED if the device fails
    */
   run(batch: Batch, isWanted?: () => boolean): Promise<BatchResult>;
-  /** Ends the engine and its processes; batches under way reject. */
+  /** Ends the engine and its processes; running batches reject. */
   close(): Promise<void>;
 }

@@ -4,14 +4,14 @@ import { FLOAT, FLOAT16, hasInnerGraphs, valueOf } from './constants.js';
 import { derived, integer, node } from './nodes.js';
 
 /**
- * Makes a graph compute in half precision, its inputs and outputs staying float32. Weights stay in their files: each is
- * cast once, which ONNX Runtime does as it opens the graph. What leads to a sine or cosine stays float32, since half
- * precision has no digits for the phase of a timestep; so does what is computed of shapes and constants alone, which ONNX
- * Runtime does once if it is float32, and so do the scales of Resize, by ONNX's rule.
- * @returns why it cannot be done, the graph then being as it was
+ * Converts a graph to half precision; inputs and outputs stay float32. Weights stay in their files: ONNX Runtime casts each
+ * once, when it opens the graph. Some nodes stay float32: those that lead to a sine or cosine, since half precision cannot hold the
+ * phase of a timestep; those that depend on shapes and constants only, which ONNX Runtime computes once; and the scales of
+ * Resize, as ONNX requires.
+ * @returns why the graph cannot be converted; it is unchanged then
  */
 export function computeInHalf(graph: GraphProto): string | undefined {
-  if (hasInnerGraphs(graph)) return 'parts of it run on a condition or in a loop';
+  if (hasInnerGraphs(graph)) return 'it has subgraphs, which run on a condition or in a loop';
   const constant = ofConstants(graph);
   const single = new Set([...leadingToPhases(graph), ...constant.nodes]);
   const nodes: NodeProto[] = [];
@@ -43,7 +43,7 @@ export function computeInHalf(graph: GraphProto): string | undefined {
     nodes.push(node);
   }
   for (const name of outputs) {
-    // What else reads an output reads the half of it.
+    // Other nodes that read an output read its half-precision value.
     const inner = derived(name, 'float16');
     for (const node of nodes) node.input = node.input.map((input) => (input === name ? inner : input));
     nodes.push(castNode(inner, name, FLOAT));
@@ -53,7 +53,7 @@ export function computeInHalf(graph: GraphProto): string | undefined {
   return undefined;
 }
 
-/** Makes inputs and outputs that are float16 float32, with casts inside. @returns whether there were any */
+/** Turns float16 inputs and outputs into float32 ones, with casts inside. @returns whether there were any */
 export function singleInterface(graph: GraphProto): boolean {
   const inputs = graph.input.filter((input) => elementType(input) === FLOAT16);
   const outputs = graph.output.filter((output) => elementType(output) === FLOAT16);
@@ -82,7 +82,7 @@ export function storedInHalf({ initializer }: GraphProto): boolean {
   return total(FLOAT16) > total(FLOAT);
 }
 
-/** Nodes that depend on no value of an input, at most on its shape, and which of their results are float32. */
+/** Nodes that depend on no input except for its shape, and those of their results that are float32. */
 function ofConstants(graph: GraphProto): { readonly nodes: Set<NodeProto>; readonly floats: Set<string> } {
   const nodes = new Set<NodeProto>();
   const floats = new Set(graph.initializer.filter(({ dataType }) => dataType === FLOAT).map(({ name }) => name));
@@ -114,7 +114,7 @@ function isFloat(node: NodeProto, floats: ReadonlySet<string>): boolean {
   }
 }
 
-/** Nodes from which a sine or cosine is reached. */
+/** Nodes that lead to a sine or cosine. */
 function leadingToPhases({ node: nodes }: GraphProto): Set<NodeProto> {
   const maker = new Map(nodes.flatMap((node) => node.output.map((name) => [name, node] as const)));
   const found = new Set<NodeProto>();
@@ -134,10 +134,10 @@ function isPhase({ opType }: NodeProto): boolean {
   return opType === 'Sin' || opType === 'Cos';
 }
 
-/** What says the type of a node's result. */
+/** Changes an attribute that sets the type of a node's result to float16. */
 function narrow({ opType }: NodeProto, attribute: AttributeProto): void {
-  const says = (opType === 'Cast' && attribute.name === 'to') || attribute.name === 'dtype';
-  if (says && Number(attribute.i) === FLOAT) attribute.i = BigInt(FLOAT16);
+  const setsType = (opType === 'Cast' && attribute.name === 'to') || attribute.name === 'dtype';
+  if (setsType && Number(attribute.i) === FLOAT) attribute.i = BigInt(FLOAT16);
 }
 
 function renamed(names: readonly string[], name: string): string[] {

@@ -4,10 +4,10 @@ import { isShared, type Rewrite } from './graphInfo.js';
 import { constantsOf, numbersOf, type Constants } from './constants.js';
 
 /**
- * Gives an input one value a row instead of one for the batch. Optimum's UNets take a scalar timestep, which is made a
- * vector of one, cast, and then expanded to the batch: a vector of the batch's length goes the same way. Anything else
- * on the way is refused, and the graph left as it is.
- * @returns what was done; undefined if the input has one value a row already, or is not there
+ * Gives an input one value a row instead of one for the batch. Optimum's UNets take a scalar timestep, unsqueeze it to a
+ * vector of one element, cast it, and expand it to the batch; a vector of the batch's length can take the same path. If
+ * the path has any other operator, the graph stays as it is.
+ * @returns the result; undefined if the input has one value a row already, or does not exist
  */
 export function rewriteInput(graph: GraphProto, name: string): Rewrite | undefined {
   const type = graph.input.find((input) => input.name === name)?.type?.value;
@@ -18,7 +18,7 @@ export function rewriteInput(graph: GraphProto, name: string): Rewrite | undefin
   const impossible = (why: string): Rewrite => ({ status: 'impossible', input: name, why: `${name} ${why}` });
 
   const constants = constantsOf(graph);
-  /** What gives a vector of the batch unchanged. */
+  /** Nodes that leave a vector of the batch's length unchanged. */
   const passing: NodeProto[] = [];
   const reached = new Set<string>();
   const follow = [{ value: name, scalar: dims.length === 0 }];
@@ -34,8 +34,8 @@ export function rewriteInput(graph: GraphProto, name: string): Rewrite | undefin
       else passing.push(node);
     }
   }
-  if (graph.output.some((output) => reached.has(output.name))) return impossible('is given out unchanged');
-  if (usedInside(graph, reached)) return impossible('is used in a part that runs on a condition or in a loop');
+  if (graph.output.some((output) => reached.has(output.name))) return impossible('is an output of the graph');
+  if (usedInside(graph, reached)) return impossible('is used in a subgraph, on a condition or in a loop');
 
   for (const node of passing) {
     Object.assign(node, { opType: 'Identity', input: node.input.slice(0, 1), attribute: [] });
@@ -45,16 +45,16 @@ export function rewriteInput(graph: GraphProto, name: string): Rewrite | undefin
   return { status: 'rewritten', input: name };
 }
 
-/** Whether a node makes a vector of one of a scalar. */
+/** Whether a node turns a scalar into a vector of one element. */
 function makesVector({ opType, input, attribute }: NodeProto, constants: Constants): boolean {
   if (opType !== 'Unsqueeze' && opType !== 'Reshape') return false;
-  // Before opset 13 Unsqueeze's axes are an attribute.
+  // Before opset 13 the axes of Unsqueeze are an attribute.
   const axes = attribute.find(({ name }) => name === 'axes')?.ints.map(Number) ?? numbersOf(constants.get(input[1]));
   const allowed = opType === 'Unsqueeze' ? [0, -1] : [1, -1];
   return axes?.length === 1 && allowed.includes(axes[0]);
 }
 
-/** Entries of a tensor that says a shape, as far as the graph shows it. */
+/** Number of entries of a shape tensor; undefined if the graph does not determine it. */
 function lengthOf(name: string | undefined, graph: GraphProto, constants: Constants): number | undefined {
   if (name === undefined) return undefined;
   const constant = constants.get(name);
@@ -63,7 +63,7 @@ function lengthOf(name: string | undefined, graph: GraphProto, constants: Consta
   const of = (k: number) => lengthOf(node?.input[k], graph, constants);
   switch (node?.opType) {
     case 'Unsqueeze':
-      // A single number, such as the batch's length, becomes a shape of one entry.
+      // A scalar, such as the batch's length, becomes a shape of one entry.
       return makesVector(node, constants) ? 1 : undefined;
     case 'Cast':
     case 'Identity':
@@ -84,7 +84,7 @@ function lengthOf(name: string | undefined, graph: GraphProto, constants: Consta
   }
 }
 
-/** Whether a value is used in a graph inside a node. */
+/** Whether a value is used in a subgraph of a node. */
 function usedInside(graph: GraphProto, names: ReadonlySet<string>): boolean {
   const inner = graph.node.flatMap(({ attribute }) =>
     attribute.flatMap(({ g, graphs }) => (g ? [g, ...graphs] : graphs)),

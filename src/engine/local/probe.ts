@@ -3,20 +3,20 @@ import { CPU, deviceName, type Device } from '../device.js';
 import { DeviceProcess } from './deviceProcess.js';
 import { explain, type Problem } from './remedies.js';
 
-/** What came of trying a device. */
+/** The result of probing a device. */
 export interface Probe {
   readonly device: Device;
-  /** Why it does not work and what to do; not there if it does. */
+  /** Why the device does not work, and the remedy; undefined if it works. */
   readonly problem?: Problem;
 }
 
-/** Devices that `auto` tries before the CPU, the fastest first. */
+/** Devices that `auto` probes before it uses the CPU, fastest first. */
 const PREFERRED: readonly Device[] = [
   { kind: 'cuda', index: 0 },
   { kind: 'webgpu', index: 0 },
 ];
 
-/** Opens a session on a device, in a process of its own, and runs it. */
+/** Probes a device: opens and runs a session on it, in a process of its own. */
 export async function probe(device: Device): Promise<Probe> {
   if (device.kind === 'webgpu' && device.index > 0) {
     const why = 'ONNX Runtime for Node offers one WebGPU adapter';
@@ -35,10 +35,10 @@ export async function probe(device: Device): Promise<Probe> {
 }
 
 /**
- * The devices to run on; all but the CPU are probed.
+ * Finds the devices to run on. All but the CPU are probed.
  * @param wanted `auto`: CUDA, else WebGPU, else the CPU
- * @param onWarning told why `auto` does without a device
- * @throws SrdsError DEVICE_UNAVAILABLE if one that is named does not work
+ * @param onWarning called with the reasons why `auto` uses the CPU
+ * @throws SrdsError DEVICE_UNAVAILABLE if a named device does not work
  */
 export async function findDevices(
   wanted: readonly Device[] | 'auto',

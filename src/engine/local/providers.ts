@@ -4,7 +4,7 @@ import { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { Device } from '../device.js';
 import { node } from '../../onnx/nodes.js';
 
-/** ONNX Runtime's execution providers for a device. What a provider has no kernel for runs on the CPU. */
+/** ONNX Runtime's execution providers for a device. Operators that a provider has no kernel for run on the CPU. */
 export function providersOf({ kind, index }: Device): InferenceSession.ExecutionProviderConfig[] {
   switch (kind) {
     case 'cpu':
@@ -16,7 +16,7 @@ export function providersOf({ kind, index }: Device): InferenceSession.Execution
   }
 }
 
-/** Opens and runs a graph of one addition with a device's provider. @throws whatever ONNX Runtime says */
+/** Opens and runs a graph of one addition on a device. @throws Error whatever ONNX Runtime reports */
 export async function tryProviders(device: Device): Promise<void> {
   const session = await InferenceSession.create(addition(), {
     executionProviders: providersOf(device),
@@ -25,7 +25,7 @@ export async function tryProviders(device: Device): Promise<void> {
   const x = new Tensor('float32', Float32Array.of(1, 2), [2]);
   const { y } = await session.run({ x });
   await session.release();
-  if (y.data[1] !== 4) throw new Error(`1 + 1 came to ${String(y.data[1])}`);
+  if (y.data[1] !== 4) throw new Error(`2 + 2 gave ${String(y.data[1])}`);
 }
 
 function addition(): Uint8Array {

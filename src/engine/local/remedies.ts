@@ -6,20 +6,20 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { deviceName, type Device } from '../device.js';
 
-/** Why a device does not work, and what to do. */
+/** Why a device does not work, and the remedy. */
 export interface Problem {
   readonly why: string;
   readonly remedy: string;
 }
 
 const INSTALL_CUDA = 'node node_modules/onnxruntime-node/script/install.js --onnxruntime-node-install=cuda12';
-/** One of these is there where NVIDIA's driver is loaded, the last in WSL. */
+/** One of these exists if NVIDIA's driver is loaded, the last one in WSL. */
 const DRIVERS = ['/proc/driver/nvidia/version', '/dev/nvidiactl', '/dev/dxg'];
-const ELSE = 'use --device cpu; srds doctor shows all devices';
+const USE_CPU = 'use --device cpu; srds doctor shows all devices';
 
-/** What to do about a device that ONNX Runtime cannot use. @param message in its own words */
+/** Explains why ONNX Runtime cannot use a device. @param message ONNX Runtime's own */
 export async function explain(device: Device, message: string): Promise<Problem> {
-  // It puts the place in its own source before what it says.
+  // Its messages begin with a position in its source code.
   const why = (message.split(' was false. ').at(-1) ?? message)
     .replace(/^.*\.(?:cc|h|cu):\d+ \S+ (?=\S)/, '')
     .slice(0, 300);
@@ -27,7 +27,7 @@ export async function explain(device: Device, message: string): Promise<Problem>
     case 'cuda':
       return explainCuda(device, why);
     case 'webgpu':
-      return { why, remedy: /adapter|instance|device/i.test(why) ? VULKAN : ELSE };
+      return { why, remedy: /adapter|instance|device/i.test(why) ? VULKAN : USE_CPU };
     case 'cpu':
       return { why, remedy: 'install again with npm ci' };
   }
@@ -60,16 +60,16 @@ async function explainCuda(device: Device, why: string): Promise<Problem> {
   if (/driver|no CUDA-capable|CUDA failure|device count/i.test(why)) {
     return { why, remedy: 'install or update the NVIDIA driver; nvidia-smi must list the GPU' };
   }
-  return { why, remedy: ELSE };
+  return { why, remedy: USE_CPU };
 }
 
-/** Where onnxruntime-node keeps its libraries. */
+/** The folder of onnxruntime-node's native libraries. */
 function binaries(): string {
   const entry = createRequire(import.meta.url).resolve('onnxruntime-node/package.json');
   return join(entry, '..', 'bin', 'napi-v6', platform(), arch());
 }
 
-/** Libraries that another needs and the system does not find. */
+/** Libraries that a library needs and the system cannot find. */
 async function missingLibraries(library: string): Promise<string[]> {
   const { stdout } = await promisify(execFile)('ldd', [library]).catch(() => ({ stdout: '' }));
   return [...stdout.matchAll(/^\s*(\S+) => not found/gm)].map(([, name]) => name);

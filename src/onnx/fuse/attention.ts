@@ -5,12 +5,12 @@ import { GraphView } from './graphView.js';
 import { CONTRIB, replaceNodes } from './operators.js';
 
 /**
- * Attention as one operator that never holds the matrix of scores (Dao et al. 2022):
+ * Fuses attention into one operator, which never stores the matrix of scores (Dao et al. 2022):
  *
  *     Softmax((s q) (s' k)^T) v  with q, k, v split into heads by Reshape and Transpose
  *
- * becomes MultiHeadAttention of s s' q, k and v. The nodes that split are left to whoever else needs their shapes.
- * @returns how many there were
+ * becomes MultiHeadAttention of s s' q, k and v. The splitting nodes stay if other nodes use their shapes.
+ * @returns the number of fused attentions
  */
 export function attendAtOnce(graph: GraphProto): number {
   const view = new GraphView(graph);
@@ -38,12 +38,12 @@ export function attendAtOnce(graph: GraphProto): number {
   return replaced.size;
 }
 
-/** One of the factors of attention. */
+/** One of query, key and value. */
 interface Factor {
-  /** [rows, length, heads * size], before it is split. */
+  /** The value before it is split, [rows, length, heads * size]. */
   readonly whole: string;
   readonly heads: number;
-  /** A number that it is multiplied by. */
+  /** Name of a single number that multiplies it. */
   readonly scale: string | undefined;
 }
 
@@ -51,7 +51,7 @@ interface Attention {
   readonly q: Factor;
   readonly k: Factor;
   readonly v: Factor;
-  /** The Reshape that puts the heads together again, and whether that is all it does. */
+  /** The Reshape that merges the heads, and whether it does nothing else. */
   readonly merged: { readonly made: NodeProto; readonly keeps: boolean };
 }
 
@@ -59,7 +59,7 @@ function attentionAround(softmax: NodeProto, view: GraphView): Attention | undef
   const scores = view.maker(softmax.input[0]);
   const weighted = view.onlyUser(softmax.output[0]);
   if (scores?.opType !== 'MatMul' || weighted?.opType !== 'MatMul' || weighted.input[0] !== softmax.output[0]) return;
-  // Without one it depends on the opset.
+  // The default axis depends on the opset.
   if (![-1, 3].includes(integerOf(softmax, 'axis') ?? NaN)) return;
   const q = factor(scores.input[0], '0,2,1,3', view);
   const k = factor(scores.input[1], '0,2,3,1', view);
@@ -68,12 +68,12 @@ function attentionAround(softmax: NodeProto, view: GraphView): Attention | undef
   if (!q || !k || !v || v.scale !== undefined || permutation(transposed) !== '0,2,1,3') return;
   const merged = transposed && view.onlyUser(transposed.output[0]);
   if (merged?.opType !== 'Reshape' || q.heads !== k.heads || q.heads !== v.heads) return;
-  // MatMul would broadcast.
+  // MatMul would broadcast different numbers of rows.
   const [rows, ...others] = [q, k, v].map(({ whole }) => view.leading(whole));
   if (rows === undefined || others.some((other) => other !== rows)) return;
   const [, shape] = merged.input;
   const entries = view.entries(shape);
-  // An entry of 0 there would mean the heads' number or size, which are one axis then.
+  // An entry of 0 would copy the number or size of the heads, which are merged in one axis.
   if (entries?.slice(2).includes(0) !== false) return;
   const [first, length, width, ...more] = entries;
   const isRow = first === 0 || view.isLeading(shape, q.whole);
@@ -81,7 +81,7 @@ function attentionAround(softmax: NodeProto, view: GraphView): Attention | undef
   return { q, k, v, merged: { made: merged, keeps } };
 }
 
-/** Follows a factor back to where it is split. @param order of its axes, of [rows, length, heads, size] */
+/** Follows a factor back to where it is split. @param order of its axes, as indices of [rows, length, heads, size] */
 function factor(name: string, order: string, view: GraphView): Factor | undefined {
   let made = view.maker(name);
   let scale: string | undefined;

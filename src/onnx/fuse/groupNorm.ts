@@ -9,10 +9,10 @@ import { replaceNodes } from './operators.js';
 const HALF_ONE = 0x3c00;
 
 /**
- * Group normalization (Wu and He 2018) as torch exports it: InstanceNormalization of [rows, groups, rest] with ones and zeros, then
- * a scale and a shift of each channel. LayerNormalization over the rest is the same in one kernel instead of several, and
- * takes scale and shift with it where its kernel knows those that differ between the groups.
- * @returns how many there were
+ * Replaces group normalization (Wu and He 2018) as torch exports it: InstanceNormalization of [rows, groups, rest] with ones and
+ * zeros, then a scale and a shift of each channel. LayerNormalization over the last axis does the same in one kernel, including scale
+ * and shift where its kernel supports different ones for each group.
+ * @returns the number of replaced normalizations
  */
 export function normalizeByLayers(graph: GraphProto, device: DeviceKind): number {
   const view = new GraphView(graph);
@@ -37,12 +37,12 @@ function isAll(value: number, name: string, view: GraphView): boolean {
   return numbers !== undefined && numbers.length > 0 && numbers.every((number) => number === value);
 }
 
-/** What follows a normalization: its result in the shape of x again, scaled and shifted. */
+/** The nodes after a normalization: its result in the shape of x again, scaled and shifted. */
 interface Affine {
-  /** [rows, channels, ...], before it was cut into groups. */
+  /** The value before it is split into groups, [rows, channels, ...]. */
   readonly x: string;
   readonly back: NodeProto;
-  /** [channels, 1, ...] */
+  /** Names of constants, each [channels, 1, ...]. */
   readonly scale: string;
   readonly shift: string;
   /** The last of the nodes. */
@@ -58,7 +58,7 @@ function affineAfter(instance: NodeProto, reshape: NodeProto, view: GraphView): 
   if (scaled?.opType !== 'Mul' || shifted?.opType !== 'Add') return undefined;
   const scale = scaled.input.find((name) => name !== back.output[0]);
   const shift = shifted.input.find((name) => name !== scaled.output[0]);
-  // The same for all rows: constants of fewer axes, that of the channels first.
+  // Equal for all rows: constants without the row axis.
   const rank = view.rank(x);
   const isPerChannel = (name: string | undefined): name is string => {
     const dims = name === undefined ? undefined : view.weight(name)?.dims;
@@ -69,7 +69,7 @@ function affineAfter(instance: NodeProto, reshape: NodeProto, view: GraphView): 
   return isPerChannel(scale) && isPerChannel(shift) ? { x, back, scale, shift, shifted } : undefined;
 }
 
-/** LayerNormalization with a scale and a shift of [1, groups, rest], which ONNX Runtime computes once, as it opens a bucket. */
+/** LayerNormalization with a scale and a shift of [1, groups, rest], which ONNX Runtime computes once, when a bucket opens. */
 function withAffine(instance: NodeProto, affine: Affine, [, groups]: readonly number[]): NodeProto[] {
   const { x, back, scale, shift, shifted } = affine;
   const name = (part: string) => derived(instance.output[0], part);

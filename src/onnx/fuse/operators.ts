@@ -1,13 +1,13 @@
 import type { GraphProto, NodeProto } from 'onnx-buf';
 
-/** ONNX Runtime's own operators. */
+/** Domain of ONNX Runtime's own operators. */
 export const CONTRIB = 'com.microsoft';
 
-/** Puts nodes in the places of others, in an order in which each comes after what it needs, and drops what nothing depends on. */
+/** Replaces nodes, sorts all nodes topologically, and removes those that no output depends on. */
 export function replaceNodes(graph: GraphProto, by: ReadonlyMap<NodeProto, readonly NodeProto[]>): void {
   const nodes = graph.node.flatMap((one) => by.get(one) ?? [one]);
   const maker = new Map(nodes.flatMap((one) => one.output.map((name) => [name, one] as const)));
-  // What an operator is not given, and does not give, has no name.
+  // Omitted inputs and outputs have an empty name.
   maker.delete('');
   const used = new Set<NodeProto>();
   const follow = graph.output.flatMap(({ name }) => maker.get(name) ?? []);

@@ -4,15 +4,15 @@ import { integerOf } from './attributes.js';
 import { GraphView } from './graphView.js';
 import { replaceNodes } from './operators.js';
 
-/** Of one input: the query, key and value of a layer are three, and so large that to cut them apart costs what it saves. */
-const LEAST = 4;
-/** Operators that give the same for the same. */
+/** Projections of one input that are worth merging. Query, key and value of a layer are three, and too large to gain from it. */
+const MIN_PROJECTIONS = 4;
+/** Operators whose equal inputs and attributes give equal results. */
 const PURE = new Set(['Cast', 'Identity', 'Mul', 'Sigmoid']);
 
 /**
- * Projections of one input as one product, cut apart after it: the keys and values of all layers from the text, and what all layers
- * make of the timestep.
- * @returns how many products that is
+ * Merges projections of one input into one product followed by a Split: the keys and values that all layers compute from the text,
+ * and what all layers compute from the timestep.
+ * @returns the number of merged products
  */
 export function projectAtOnce(graph: GraphProto): number {
   const view = new GraphView(graph);
@@ -26,10 +26,10 @@ export function projectAtOnce(graph: GraphProto): number {
     groups.set(key, [...(groups.get(key) ?? []), projection]);
   }
   const replaced = new Map<NodeProto, readonly NodeProto[]>();
-  const together = [...groups.values()].filter(({ length }) => length >= LEAST);
+  const together = [...groups.values()].filter(({ length }) => length >= MIN_PROJECTIONS);
   for (const group of together) {
     const ends = group.map(({ made }) => unsqueezed(made.output[0], view));
-    // All go on with as many axes, or each by itself.
+    // The results get further axes together only if all get equally many.
     const axes = new Set(ends.map(({ nodes }) => nodes.length)).size === 1 ? ends[0].nodes.length : 0;
     for (const [k, { made }] of group.entries()) {
       replaced.set(made, []);
@@ -42,7 +42,7 @@ export function projectAtOnce(graph: GraphProto): number {
   return together.length;
 }
 
-/** Follows a product, if it has two axes, to where others of length 1 have been put behind them, as for what has a height and a width. */
+/** Follows a product of two axes through Unsqueezes that append axes of length 1, such as height and width. */
 function unsqueezed(name: string, view: GraphView): { readonly name: string; readonly nodes: readonly NodeProto[] } {
   const nodes: NodeProto[] = [];
   let end = name;
@@ -57,14 +57,14 @@ function unsqueezed(name: string, view: GraphView): { readonly name: string; rea
 
 interface Projection {
   readonly made: NodeProto;
-  /** Axis of the weights along which the results lie. */
+  /** Output axis of the weights. */
   readonly axis: number;
-  /** How many results there are. */
+  /** Length of the result's last axis. */
   readonly width: number;
   readonly dataType: number;
 }
 
-/** A product with a constant weight, and a constant bias if it has one. */
+/** Recognizes a product with a constant weight and, for Gemm, a constant bias. */
 function projectionOf(made: NodeProto, view: GraphView): Projection | undefined {
   const [, name, biasName = ''] = made.input;
   const weight = view.weight(name);
@@ -82,7 +82,7 @@ function projectionOf(made: NodeProto, view: GraphView): Projection | undefined 
   return bias?.length === 1 && bias[0] === width ? { made, axis, width, dataType } : undefined;
 }
 
-/** @param axes of length 1 that the results have besides the two */
+/** @param axes of length 1 to append to the results */
 function atOnce(group: readonly Projection[], outputs: string[], axes: number): NodeProto[] {
   const [{ made, axis }] = group;
   const name = (part: string) => derived(made.output[0], part);
@@ -114,7 +114,7 @@ function atOnce(group: readonly Projection[], outputs: string[], axes: number): 
   ];
 }
 
-/** The first value that is computed as another is, where there is one: torch writes what layers share once for each. */
+/** For each value that repeats an earlier computation, the first equal value: torch exports what layers share once for each layer. */
 function firstEquals({ node: nodes }: GraphProto): ReadonlyMap<string, string> {
   const first = new Map<string, string>();
   const known = new Map<string, string>();

@@ -4,12 +4,13 @@ import { integerOf } from './attributes.js';
 import { GraphView } from './graphView.js';
 import { CONTRIB, replaceNodes } from './operators.js';
 
-/** LayerNormalization's own. */
-const USUAL_EPSILON = 1e-5;
+/** LayerNormalization's default. */
+const DEFAULT_EPSILON = 1e-5;
 
 /**
- * LayerNormalization of x + bias + residual as one operator, which gives the sum too: what stands between the parts of a transformer.
- * @returns how many there were
+ * Fuses x + bias + residual and the LayerNormalization after it, as between the blocks of a transformer, into one operator that
+ * returns the sum too.
+ * @returns the number of fused normalizations
  */
 export function normalizeResiduals(graph: GraphProto): number {
   const view = new GraphView(graph);
@@ -21,8 +22,8 @@ export function normalizeResiduals(graph: GraphProto): number {
     if (!sum || !terms || !isOfWidth(norm, view)) continue;
     const fused = node('SkipLayerNormalization', [terms.x, terms.residual, ...norm.input.slice(1)], norm.output[0], {
       domain: CONTRIB,
-      // Without one this operator takes another than LayerNormalization.
-      attribute: [real('epsilon', norm.attribute.find(({ name }) => name === 'epsilon')?.f ?? USUAL_EPSILON)],
+      // The default of this operator differs from LayerNormalization's.
+      attribute: [real('epsilon', norm.attribute.find(({ name }) => name === 'epsilon')?.f ?? DEFAULT_EPSILON)],
     });
     if (terms.bias !== undefined) fused.input.push(terms.bias);
     fused.output.push('', '', sum.output[0]);
@@ -33,16 +34,16 @@ export function normalizeResiduals(graph: GraphProto): number {
   return count;
 }
 
-/** Whether it normalizes the last of three axes, with a scale and a shift of that length. */
+/** Whether a node normalizes the last of three axes, with a scale and a shift of that length. */
 function isOfWidth(norm: NodeProto, view: GraphView): boolean {
   const [x, ...affine] = norm.input;
   const isLong = (name: string) => view.weight(name)?.dims.join() === String(view.width(x));
-  // Nobody may want its mean or deviation.
+  // The fused operator returns no mean or deviation.
   if (norm.output.length > 1) return false;
   return [-1, 2].includes(integerOf(norm, 'axis') ?? -1) && affine.length === 2 && affine.every(isLong);
 }
 
-/** Terms of a sum that have the same three axes, and the bias of the first if it has one. */
+/** The terms of a sum, if both have the same three axes, and the bias of the first, if any. */
 function termsOf(
   sum: NodeProto,
   view: GraphView,
@@ -54,11 +55,11 @@ function termsOf(
   return first ? { ...first, residual: b } : { ...(biased(b, view) ?? { x: b, bias: undefined }), residual: a };
 }
 
-/** A product and its bias, where nothing else uses their sum. */
+/** A product and its bias, if nothing else uses their sum. */
 function biased(name: string, view: GraphView): { readonly x: string; readonly bias: string } | undefined {
   const made = view.maker(name);
   if (!made || !view.onlyUser(name)) return undefined;
-  // diffusers divides by a factor that is 1 in nearly all models.
+  // diffusers divides by a factor that is 1 in almost all models.
   if (made.opType === 'Div')
     return view.numbers(made.input[1])?.join() === '1' ? biased(made.input[0], view) : undefined;
   const bias = biasOf(made, view);
@@ -67,8 +68,8 @@ function biased(name: string, view: GraphView): { readonly x: string; readonly b
 }
 
 /**
- * Gives biases three axes. ONNX Runtime makes a Gemm between two Reshapes of a product and a bias of one axis, which is
- * launched more slowly than product and sum.
+ * Gives biases three axes. ONNX Runtime turns a product and a bias of one axis into a Gemm between two Reshapes, which takes
+ * longer to launch than product and sum.
  */
 export function keepSums(graph: GraphProto): void {
   const view = new GraphView(graph);
@@ -83,7 +84,7 @@ export function keepSums(graph: GraphProto): void {
   replaceNodes(graph, replaced);
 }
 
-/** The constant of one axis that is added to a product of as many columns. */
+/** The bias of a product: a constant of one axis, as long as the product has columns, that is added to it. */
 function biasOf({ opType, input }: NodeProto, view: GraphView): string | undefined {
   if (opType !== 'Add') return undefined;
   return input.find((bias, k) => {
