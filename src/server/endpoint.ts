@@ -32,7 +32,7 @@ export interface Endpoint<Body = unknown> {
   readonly handle: (body: Body, caller: Caller, context: Context) => Response | Promise<Response>;
 }
 
-/** Checks that a handler takes what its schema returns, and forgets the type. */
+/** Checks that a handler accepts the output of its schema, then erases the body's type. */
 export function endpoint<Body>(given: Endpoint<Body>): Endpoint {
   return given as unknown as Endpoint;
 }

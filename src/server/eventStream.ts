@@ -2,7 +2,7 @@ import { toApiError } from './apiError.js';
 
 /** The longest silence. Proxies close connections that stay silent. */
 const HEARTBEAT_MS = 15_000;
-/** The time after which a reader that takes nothing is given up. */
+/** The time after which a reader that takes nothing counts as gone. */
 const STALL_MS = 60_000;
 /** Bytes handed over at a time; small enough to notice that a slow reader makes progress. */
 const PIECE_BYTES = 16_384;
@@ -73,9 +73,9 @@ export class EventStream<Events extends object> {
           if (rest.length === 0) return controller.close();
           controller.enqueue(rest.subarray(0, PIECE_BYTES));
           rest = rest.subarray(PIECE_BYTES);
-          this.stall = setTimeout(() => this.giveUp(), STALL_MS).unref();
+          this.stall = setTimeout(() => this.abandon(), STALL_MS).unref();
         },
-        cancel: () => this.giveUp(),
+        cancel: () => this.abandon(),
       },
       { highWaterMark: 1 },
     );
@@ -93,7 +93,7 @@ export class EventStream<Events extends object> {
     this.wake();
   }
 
-  private giveUp(): void {
+  private abandon(): void {
     clearTimeout(this.stall);
     this.messages.length = 0;
     this.gone.abort();

@@ -13,7 +13,7 @@ const LIMITS = { fields: 50, files: 4, fieldSize: 256 * 1024, headerPairs: 20 };
  */
 export async function formOf(context: Context, schema: z.ZodType, maxBytes: number): Promise<unknown> {
   requireType(context, 'multipart/form-data');
-  const kinds = kindsOf(schema);
+  const schemas = fieldSchemas(schema);
   const parts = await partsOf(context.req.header('content-type') ?? '', await contentOf(context, maxBytes));
   const fields = new Map<string, unknown>();
   for (const { name: given, value } of parts) {
@@ -21,7 +21,7 @@ export async function formOf(context: Context, schema: z.ZodType, maxBytes: numb
     if (fields.has(name)) {
       throw new ApiError(400, 'invalid_parameter', `expected ${name} once, found it twice; send it once`, name);
     }
-    fields.set(name, typeof value === 'string' ? fromText(value, kinds.get(name)) : value);
+    fields.set(name, typeof value === 'string' ? fromText(value, schemas.get(name)) : value);
   }
   // fromEntries makes an own property of any name, `__proto__` included.
   return Object.fromEntries(fields);
@@ -59,13 +59,14 @@ function partsOf(type: string, content: Buffer): Promise<Part[]> {
 }
 
 /** The JSON schema of each field, as text. */
-function kindsOf(schema: z.ZodType): ReadonlyMap<string, string> {
+function fieldSchemas(schema: z.ZodType): ReadonlyMap<string, string> {
   const { properties = {} } = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' });
   return new Map(Object.entries(properties).map(([name, property]) => [name, JSON.stringify(property)]));
 }
 
-function fromText(text: string, kind = ''): unknown {
-  if (/"(integer|number)"/.test(kind) && /^-?\d+(\.\d+)?$/.test(text)) return Number(text);
-  if (kind.includes('"boolean"') && /^(true|false)$/.test(text)) return text === 'true';
+/** Text as a number or a boolean where the field's schema has one. */
+function fromText(text: string, schema = ''): unknown {
+  if (/"(integer|number)"/.test(schema) && /^-?\d+(\.\d+)?$/.test(text)) return Number(text);
+  if (schema.includes('"boolean"') && /^(true|false)$/.test(text)) return text === 'true';
   return text;
 }

@@ -18,13 +18,13 @@ export interface GenerateJob {
   /** The name of the client's API key. */
   readonly key: string;
   readonly priority: number;
-  /** Seconds after which the job is given up, from its arrival. */
+  /** Seconds from the arrival of the job after which it is aborted. */
   readonly deadlineSeconds: number;
   /** Aborted when the client leaves. */
   readonly client: AbortSignal;
 }
 
-/** What happens to a job: it enters the queue, it starts, and the events of its run. */
+/** The events of a job: it enters the queue, it starts, then the events of its run. */
 export type GenerateJobEvent =
   | { readonly type: 'queued'; readonly waiting: number }
   | { readonly type: 'started'; readonly model: ModelFolder; readonly queueSeconds: number }

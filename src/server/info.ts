@@ -7,7 +7,7 @@ import { infoAnswer, type Info } from './infoAnswer.js';
 import type { Services } from './services.js';
 import { supportedSolvers } from './supportedSolvers.js';
 
-/** What the page needs before it sends a request. */
+/** The route that describes the server to the page: its models, samplers, solvers and limits. */
 export function infoEndpoint({ config, models }: Services): Endpoint {
   return endpoint({
     method: 'get',

@@ -9,7 +9,7 @@ export class JobLimit {
 
   /**
    * @param client aborted when the client leaves
-   * @param stop aborted when the server gives up its jobs
+   * @param stop aborted when the server ends its jobs
    */
   constructor(
     private readonly client: AbortSignal,

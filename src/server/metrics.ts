@@ -73,7 +73,7 @@ export class Metrics {
     if (graph === 'unet') this.batchRows.observe(paddedRows);
   }
 
-  /** Counts what a run reports: evaluations and finished images. */
+  /** Counts the evaluations and finished images of a run. */
   event(event: GenerateEvent): void {
     if (event.type === 'evaluation') this.evaluations.inc({ kind: event.step === 0 ? 'coarse' : 'fine' });
     if (event.type !== 'image') return;

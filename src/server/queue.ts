@@ -6,7 +6,7 @@ export interface Job {
   readonly key: string;
   /** Among the jobs of one key, higher priorities run first. */
   readonly priority: number;
-  /** Aborted when the job gives up. */
+  /** Aborted when the job no longer wants a turn. */
   readonly signal: AbortSignal;
 }
 

@@ -33,7 +33,7 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-/** What a server needs besides its configuration. */
+/** Options of startServer besides the configuration. */
 export interface StartOptions {
   readonly log: Logger;
   /** Aborts the download of models. */

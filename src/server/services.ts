@@ -5,7 +5,7 @@ import type { Models } from './models.js';
 import type { Queue } from './queue.js';
 import type { StoredImages } from './storedImages.js';
 
-/** What the routes share. */
+/** The objects that all routes share. */
 export interface Services {
   readonly config: ServerConfig;
   readonly models: Models;
@@ -13,7 +13,7 @@ export interface Services {
   readonly metrics: Metrics;
   readonly stored: StoredImages;
   readonly log: Logger;
-  /** Aborted when the server gives up its jobs. */
+  /** Aborted when the server ends its jobs. */
   readonly stop: AbortSignal;
   /** Whether the server shuts down and takes no new jobs. */
   readonly draining: () => boolean;

@@ -3,7 +3,7 @@ import type { EventStream } from './eventStream.js';
 import { generate, type GenerateJob, type GenerateJobEvent, type GenerationResult } from './generate.js';
 import type { Services } from './services.js';
 
-/** Writes what happens to a job as events of a stream. */
+/** Writes the events of a job to a stream. */
 export interface JobWriter {
   write(event: GenerateJobEvent): void;
   /** Sends the result after all pending events. */

@@ -7,7 +7,7 @@ import type { JobWriter } from '../streamJob.js';
 import { aboutImages, fileOf, jsonSeed, now, srdsOf, usageOf, warningsOf } from './answers.js';
 import type { EditRequest, GenerationRequest, imageEvents } from './schemas.js';
 
-/** What a route generates images from, as event names have it. */
+/** The prefix of a route's event names. */
 export type ImageKind = 'image_generation' | 'image_edit';
 
 type ImageEvent =
