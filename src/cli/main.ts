@@ -31,7 +31,9 @@ async function main(argv: readonly string[]): Promise<number> {
   });
 
   try {
-    await (await program(ending, argv[2])).parseAsync(argv);
+    const commands = await program(ending, argv[2]);
+    if (argv.length === 2) commands.outputHelp();
+    await commands.parseAsync(argv);
     return ended && !ending.asPlanned ? EXIT_SIGNALS[ended] : 0;
   } catch (error) {
     if (ended) return EXIT_SIGNALS[ended];
