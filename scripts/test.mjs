@@ -1,13 +1,58 @@
-// Runs the compiled tests below the folders that are named, or all of them.
+// Runs the compiled tests: node scripts/test.mjs [--layer NAME]... [PREFIX]...
+// A layer is the suffix before .test.js (a.browser.test.js); a file without one is a unit test. A prefix names a folder
+// or file below test/. Without arguments all layers run, and a layer whose requirements are missing fails in one line.
 import { spawnSync } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
+import { parseArgs } from 'node:util';
 
-const wanted = process.argv.slice(2);
-const files = readdirSync('build/test', { recursive: true })
-  .filter((name) => name.endsWith('.test.js'))
-  .filter((name) => wanted.length === 0 || wanted.some((part) => name.startsWith(part)))
-  .map((name) => `build/test/${name}`)
+const { values, positionals } = parseArgs({
+  options: { layer: { type: 'string', multiple: true } },
+  allowPositionals: true,
+});
+
+const LAYERS = { unit: () => undefined, integration: () => undefined, browser: missingBrowser, python: missingPython };
+const layers = values.layer ?? Object.keys(LAYERS);
+const unknown = layers.filter((layer) => !(layer in LAYERS));
+if (unknown.length > 0) fail(`expected --layer ${Object.keys(LAYERS).join('|')}, found ${unknown.join(', ')}`);
+
+const layerOf = (name) => /\.(\w+)\.test\.js$/.exec(name)?.[1] ?? 'unit';
+const selected = readdirSync('build/test', { recursive: true })
+  .filter((name) => name.endsWith('.test.js') && layers.includes(layerOf(name)))
+  .filter((name) => positionals.length === 0 || positionals.some((prefix) => name.startsWith(prefix)))
   .sort();
-const options = ['--test', '--test-concurrency=2', '--test-timeout=180000'];
-const { status } = spawnSync(process.execPath, [...options, ...files], { stdio: 'inherit' });
-process.exitCode = status ?? 1;
+if (selected.length === 0) fail('expected at least one test file, found none; check the layer and the prefixes');
+
+// The node:test runner takes files in order: unit tests, which fail first, come first.
+const order = Object.keys(LAYERS);
+const runnable = [];
+for (const layer of order) {
+  const files = selected.filter((name) => layerOf(name) === layer);
+  const missing = files.length > 0 ? LAYERS[layer]() : undefined;
+  if (missing === undefined) runnable.push(...files.map((name) => `build/test/${name}`));
+  else fail(`${layer} layer: ${missing}`);
+}
+if (runnable.length > 0) {
+  const options = ['--test', '--test-concurrency=2', '--test-timeout=180000'];
+  const { status } = spawnSync(process.execPath, [...options, ...runnable], { stdio: 'inherit' });
+  if (status !== 0) process.exitCode = status ?? 1;
+}
+
+function fail(message) {
+  console.error(`test: ${message}`);
+  process.exitCode = 1;
+}
+
+/** What the browser layer lacks. */
+function missingBrowser() {
+  const { CHROMIUM } = process.env;
+  if (CHROMIUM !== undefined && !existsSync(CHROMIUM))
+    return `expected a Chromium at ${CHROMIUM} (CHROMIUM), found no file; correct or unset CHROMIUM`;
+  return undefined;
+}
+
+/** What the Python layer lacks. */
+function missingPython() {
+  const { status } = spawnSync('python3', ['-c', 'import venv, pip'], { stdio: 'ignore' });
+  if (status === 0) return undefined;
+  return 'expected Python 3 with venv and pip, found none; install them (Debian: apt-get install python3-venv python3-pip)';
+}

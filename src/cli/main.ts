@@ -31,7 +31,9 @@ async function main(argv: readonly string[]): Promise<number> {
   });
 
   try {
-    await (await program(shutdown, argv[2])).parseAsync(argv);
+    const commands = await program(shutdown, argv[2]);
+    if (argv.length === 2) commands.outputHelp();
+    await commands.parseAsync(argv);
     return received && !shutdown.asPlanned ? EXIT_SIGNALS[received] : 0;
   } catch (error) {
     if (received) return EXIT_SIGNALS[received];

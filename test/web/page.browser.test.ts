@@ -6,21 +6,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { chromium, type Page } from 'playwright-core';
+import type { Page } from 'playwright-core';
 import sharp from 'sharp';
 import { Pipeline } from 'srds';
 import type { RunningServer } from 'srds/server';
+import { launchBrowser } from '../support/browser.js';
 import { ROOT } from '../support/fixtures.js';
 import { SD15, startTiny } from '../support/server.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'srds-'));
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-  args: [
-    ...['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
-    ...['--disable-component-update', '--disable-sync'],
-  ],
-});
+const browser = await launchBrowser();
 after(async () => {
   await browser.close();
   rmSync(folder, { recursive: true });
