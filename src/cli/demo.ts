@@ -6,21 +6,23 @@ import { runGenerate } from './runGenerate.js';
 import { sideBySide } from './montage.js';
 import { writeFiles } from './output.js';
 import { differenceToSerial, summary } from './report.js';
-import { seed, whole } from './values.js';
+import { GENERATION_OPTIONS } from '../pipeline/options/generation.js';
+import { addFlags } from './optionFlags.js';
 
 const PROMPT = 'a green cube beside a small black ball on the beach at sunset';
+const { steps, seed } = GENERATION_OPTIONS;
+const OPTIONS = { steps: { ...steps, default: 50 }, seed: { ...seed, default: 11 } };
 const COLUMNS = ['iteration', 'sequential evaluations', 'change in grey levels'] as const;
 
 /** `srds demo`, which `npm start` calls: one image, and how it was reached. */
 export function demoCommand(signal: AbortSignal): Command {
-  return new Command('demo')
+  const command = new Command('demo')
     .description('draw an image with SRDS and show how it got there')
     .argument('[prompt]', 'what to draw', PROMPT)
-    .option('--steps <n>', 'steps of the fine grid', whole('--steps'), 50)
-    .option('--seed <n>', 'seed, as in PyTorch (default: 11)', seed)
     .option('--out <folder>', 'where the images go', 'out/')
-    .option('--compare', 'draw the serial sample too and measure the difference')
-    .action(async (prompt: string, flags: { steps: number; seed?: bigint; out: string; compare?: boolean }) => {
+    .option('--compare', 'draw the serial sample too and measure the difference');
+  return addFlags(command, OPTIONS).action(
+    async (prompt: string, flags: { steps?: number; seed?: bigint; out: string; compare?: boolean }) => {
       const previews: RgbImage[] = [];
       const rows: string[][] = [];
       const onEvent = (event: GenerateEvent): void => {
@@ -37,8 +39,8 @@ export function demoCommand(signal: AbortSignal): Command {
         generate: {
           prompt,
           previews: true,
-          steps: flags.steps,
-          seed: flags.seed ?? 11n,
+          steps: flags.steps ?? OPTIONS.steps.default,
+          seed: flags.seed ?? OPTIONS.seed.default,
           compare: flags.compare ?? false,
         },
         open: {},
@@ -76,7 +78,8 @@ export function demoCommand(signal: AbortSignal): Command {
       say();
       say('Next: npm start -- "a small green cone on grass" --compare');
       say('      npx srds generate --help');
-    });
+    },
+  );
 }
 
 function table(rows: readonly (readonly string[])[]): string[] {

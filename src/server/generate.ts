@@ -1,6 +1,7 @@
 import type { GeneratedImage, GenerateEvent, GenerateResult } from '../pipeline/result.js';
 import { SrdsError } from '../errors.js';
-import { settingsOf, SOLVERS, type GenerateOptions, type SolverName } from '../pipeline/options.js';
+import { settingsOf, type GenerateOptions } from '../pipeline/options.js';
+import { SOLVERS, type SolverName } from '../solver/registry.js';
 import type { ModelFolder } from '../model/modelFolder.js';
 import { ApiError, clientGone, deadlineExceeded, shuttingDown } from './apiError.js';
 import type { Models, ServedModel } from './models.js';

@@ -1,8 +1,9 @@
 import { randomInt } from 'node:crypto';
 import { z } from 'zod';
 import { encodeImage } from '../image/encode.js';
-import { pngParameters, SAMPLER_NAMES } from '../pipeline/pngParameters.js';
-import { SAMPLER_CHOICES } from '../pipeline/options.js';
+import { pngParameters } from '../pipeline/pngParameters.js';
+import { formOf } from '../pipeline/options/form.js';
+import { GENERATION_OPTIONS, SAMPLER_CHOICES, SAMPLER_NAMES } from '../pipeline/options/generation.js';
 import { version } from '../version.js';
 import { logFailure, toApiError } from './apiError.js';
 import {
@@ -17,7 +18,7 @@ import { endpoint, type Endpoint } from './endpoint.js';
 import { EventStream } from './eventStream.js';
 import { fileOf, jsonSeed, srdsOf } from './openai/answers.js';
 import { optionsOf } from './openai/images.js';
-import { counts, liveRequest, srdsInfo, type LiveRequest } from './openai/schemas.js';
+import { counts, formControl, liveRequest, requestLimits, srdsInfo, type LiveRequest } from './openai/schemas.js';
 import type { Services } from './services.js';
 
 const PREVIEW = { format: 'webp', quality: 80 } as const;
@@ -50,6 +51,7 @@ const info = z.object({
   samplers: z.array(z.string()),
   solvers: z.array(z.object({ name: z.string(), title: z.string().describe('what Stable Diffusion web UIs call it') })),
   limits: z.object({ steps: z.int() }),
+  form: z.array(formControl).describe('controls of a form for the options that the page shows'),
 });
 
 /** What the page uses: all that happens to an image while it is drawn. */
@@ -93,6 +95,11 @@ export function liveEndpoints(services: Services): Endpoint[] {
           samplers: [...SAMPLER_CHOICES],
           solvers: solversFor(models).map((name) => ({ name, title: SAMPLER_NAMES[name] })),
           limits: { steps: config.maxSteps },
+          form: formOf(GENERATION_OPTIONS, {
+            limits: requestLimits(config),
+            choices: { solver: solversFor(models) },
+            defaults: config.requests,
+          }),
         };
         return Response.json(answer);
       },

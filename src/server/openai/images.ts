@@ -1,8 +1,10 @@
 import { randomInt } from 'node:crypto';
 import { encodeImage } from '../../image/encode.js';
 import { readImage, type RgbImage } from '../../image/image.js';
-import type { GenerateOptions } from '../../pipeline/options.js';
-import { asksToRefine } from '../../pipeline/ignoredOptions.js';
+import { usualSampler, type GenerateOptions } from '../../pipeline/options.js';
+import { valuesFromBody } from '../../pipeline/options/body.js';
+import { GENERATION_OPTIONS, withSides } from '../../pipeline/options/generation.js';
+import { without } from '../../pipeline/options/option.js';
 import { ApiError, logFailure, toApiError } from '../apiError.js';
 import { generate, type GenerationResult, type GenerateJob, type GenerateJobEvent } from '../generate.js';
 import type { Caller, Endpoint } from '../endpoint.js';
@@ -54,27 +56,18 @@ export function imageEndpoints(services: Services): Endpoint[] {
   ];
 }
 
-/** The options of a pipeline that a request means. */
+/** The options of a generation that a request gives. */
 export function optionsOf(
   body: LiveRequest & Pick<GenerationRequest, 'n' | 'stream' | 'partial_images'>,
 ): GenerateOptions {
-  const { prompt, n, steps, guidance, tolerance, blocks, solver, window, size } = body;
-  const [width, height] = size === 'auto' ? [] : size.split('x').map(Number);
+  // The strength goes with the initial image.
+  const { prompt, ...values } = withSides(valuesFromBody(without(GENERATION_OPTIONS, 'strength'), body));
   const previews = body.stream && body.partial_images > 0;
-  const refining = { tolerance, blocks, maxIterations: body.max_iterations };
   return {
-    prompt,
-    negativePrompt: body.negative_prompt,
-    seed: body.seed === undefined ? randomInt(MAX_RANDOM_SEED) : BigInt(body.seed),
-    n,
-    steps,
-    guidance,
-    solver,
-    width,
-    height,
-    sampler: body.sampler ?? (previews || asksToRefine(refining) ? 'srds' : 'auto'),
-    ...refining,
-    window,
+    ...values,
+    prompt: prompt ?? '',
+    seed: values.seed ?? randomInt(MAX_RANDOM_SEED),
+    sampler: values.sampler ?? (previews ? 'srds' : usualSampler(values)),
     previews,
   };
 }
