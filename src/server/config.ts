@@ -145,8 +145,8 @@ export function parseConfig(sources: readonly Source[]): ServerConfig {
 
 const REMEDY = 'see srds serve --help';
 
-function part({ values, ...source }: Source, includes: (name: string) => boolean): Source {
-  return { ...source, values: Object.fromEntries(Object.entries(values).filter(([name]) => includes(name))) };
+function part({ settings, ...source }: Source, includes: (name: string) => boolean): Source {
+  return { ...source, settings: Object.fromEntries(Object.entries(settings).filter(([name]) => includes(name))) };
 }
 
 /** Whether only this machine can connect to an address. */

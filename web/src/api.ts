@@ -1,5 +1,5 @@
 import { createParser } from 'eventsource-parser';
-import type { SolverName } from './parameters.js';
+import type { FormControl } from './parameters.js';
 
 export interface Counts {
   readonly critical: number;
@@ -53,9 +53,7 @@ export interface Info {
     readonly height: number;
     readonly pixels: number;
   }[];
-  readonly samplers: readonly string[];
-  readonly solvers: readonly SolverName[];
-  readonly limits: { readonly steps: number };
+  readonly form: readonly FormControl[];
 }
 
 /** An answer of the server that is an error, or, without a status, no answer. */

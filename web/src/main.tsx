@@ -4,7 +4,17 @@ import { useEffect } from 'preact/hooks';
 import { getInfo, isReady, ServerError, type Info } from './api.js';
 import { Form } from './Form.js';
 import { forget, history, remember } from './history.js';
-import { DEFAULTS, fromHash, fromInfotext, leftOut, toHash, type Parameters } from './parameters.js';
+import {
+  fromHash,
+  fromInfotext,
+  initialOf,
+  leftOut,
+  numberOf,
+  requestOf,
+  toHash,
+  type Parameters,
+  type Values,
+} from './parameters.js';
 import { parametersIn } from './png.js';
 import { startRun, type LiveRun } from './run.js';
 import { RunPanel } from './RunPanel.js';
@@ -12,7 +22,7 @@ import { RunPanel } from './RunPanel.js';
 const KEY = 'srds.key';
 const RETRY_MS = 2000;
 
-const parameters = signal<Parameters>({ ...DEFAULTS, ...fromHash(location.hash) });
+const parameters = signal<Parameters>(initialOf([]));
 const race = signal(false);
 const key = signal(sessionStorage.getItem(KEY) ?? '');
 const info = signal<Info | undefined>(undefined);
@@ -22,20 +32,20 @@ const needsKey = signal(false);
 const runs = signal<readonly { readonly run: LiveRun; readonly parameters: Parameters }[]>([]);
 const busy = signal(false);
 
-/** Takes parameters, but for what the server, once it is known, does not have. @param source for what is said of that */
-function adopt(given: Parameters, source: string): void {
-  const found = info.value;
-  if (!found) {
-    parameters.value = given;
-    return;
-  }
-  const { sampler, model, solver } = given;
-  const hasModel = model === '' || found.models.some(({ name }) => name === model);
-  const hasSolver = solver === '' || found.solvers.some(({ name }) => name === solver);
-  const hasSampler = found.samplers.includes(sampler);
+/**
+ * Takes parameters, except for choices that the server does not have.
+ * @param source what a message about those calls the origin of the parameters
+ */
+function adopt(changes: Values, { form, models }: Info, source: string): void {
+  const given: Parameters = { ...initialOf(form), ...changes };
+  const { model } = given;
+  const hasModel = model === '' || models.some(({ name }) => name === model);
+  const lacking = form.filter(
+    ({ kind, name, initial, choices = [] }) =>
+      kind === 'choice' && given[name] !== initial && !choices.some(({ value }) => value === given[name]),
+  );
   const unknown = [
-    ...(hasSampler ? [] : [`the sampler ${sampler}`]),
-    ...(hasSolver ? [] : [`the solver ${solver}`]),
+    ...lacking.map(({ label, name }) => `the ${label.toLowerCase()} ${given[name]}`),
     ...(hasModel ? [] : [`the model ${model}`]),
   ];
   if (unknown.length > 0) {
@@ -43,18 +53,19 @@ function adopt(given: Parameters, source: string): void {
   }
   parameters.value = {
     ...given,
-    sampler: hasSampler ? sampler : DEFAULTS.sampler,
-    solver: hasSolver ? solver : '',
-    // The first is what is meant where none is named.
-    model: hasModel && model !== found.models[0]?.name ? model : '',
+    ...Object.fromEntries(lacking.map(({ name, initial }) => [name, initial])),
+    // An empty name stands for the first model.
+    model: hasModel && model !== models[0]?.name ? model : '',
   };
 }
 
 async function connect(): Promise<void> {
   try {
-    info.value = await getInfo(key.value);
+    const found = await getInfo(key.value);
+    const known = info.value !== undefined;
+    info.value = found;
     trouble.value = undefined;
-    adopt(parameters.value, 'The link');
+    adopt(known ? parameters.value : fromHash(found.form, location.hash), found, 'The link');
     needsKey.value = false;
   } catch (error) {
     needsKey.value = error instanceof ServerError && error.status === 401;
@@ -80,7 +91,8 @@ async function drawNow(): Promise<void> {
   // One after the other: each has the devices for itself, and the times can be compared.
   for (const sampler of titles) {
     const own = { ...asked, seed, sampler };
-    const run = startRun(titles.length > 1 ? sampler : 'Image', own, key.value);
+    const request = requestOf(info.value?.form ?? [], own);
+    const run = startRun(titles.length > 1 ? sampler : 'Image', request, key.value);
     started.push({ run, parameters: own });
     runs.value = [...started];
     requestAnimationFrame(showRuns);
@@ -108,14 +120,15 @@ function cancel(): void {
 
 async function restore(file: File | undefined): Promise<void> {
   const text = file && parametersIn(await file.arrayBuffer());
-  if (text === undefined) trouble.value = 'That file is no PNG with parameters in it.';
+  const known = info.value;
+  if (!known) trouble.value = 'The server is not known yet.';
+  else if (text === undefined) trouble.value = 'That file is no PNG with parameters in it.';
   else {
     trouble.value = undefined;
-    const solvers = info.value?.solvers ?? [];
-    adopt({ ...DEFAULTS, ...fromInfotext(text, solvers) }, 'The file');
-    const own = leftOut(text, solvers);
+    adopt(fromInfotext(known.form, text), known, 'The file');
+    const own = leftOut(known.form, text);
     if (own.length > 0) {
-      trouble.value = [trouble.value, `Restored but for what this page cannot ask for: ${own.join(', ')}.`]
+      trouble.value = [trouble.value, `Restored but for what this page has no control for: ${own.join(', ')}.`]
         .filter(Boolean)
         .join(' ');
     }
@@ -193,7 +206,13 @@ function App() {
         </div>
         <div class="runs">
           {runs.value.map(({ run, parameters }, i) => (
-            <RunPanel key={i} run={run} parameters={parameters} serialSeconds={serialSeconds} />
+            <RunPanel
+              key={i}
+              run={run}
+              parameters={parameters}
+              tolerance={numberOf(info.value?.form ?? [], parameters, 'tolerance')}
+              serialSeconds={serialSeconds}
+            />
           ))}
           {runs.value.length === 0 && <p class="hint">The image appears here, and sharpens.</p>}
         </div>
@@ -240,7 +259,10 @@ function ShareButton() {
     // A random seed is the one that was drawn.
     const drawn = runs.value.at(-1)?.run.state.value.done?.seed;
     const { seed } = parameters.value;
-    const hash = toHash({ ...parameters.value, seed: seed === '' && drawn !== undefined ? String(drawn) : seed });
+    const hash = toHash(info.value?.form ?? [], {
+      ...parameters.value,
+      seed: seed === '' && drawn !== undefined ? String(drawn) : seed,
+    });
     const link = `${location.origin}${location.pathname}#${hash}`;
     // Unlike another hash, this leaves the form as it is.
     window.history.replaceState(undefined, '', `#${hash}`);
@@ -268,7 +290,7 @@ function History() {
             <button
               type="button"
               title={`Use again: ${used.prompt}`}
-              onClick={() => (parameters.value = { ...DEFAULTS, ...used })}
+              onClick={() => (parameters.value = { ...initialOf(info.value?.form ?? []), ...used })}
             >
               <img src={thumbnail} alt={used.prompt} />
             </button>
@@ -283,7 +305,7 @@ function History() {
 }
 
 addEventListener('hashchange', () => {
-  adopt({ ...DEFAULTS, ...fromHash(location.hash) }, 'The link');
+  if (info.value) adopt(fromHash(info.value.form, location.hash), info.value, 'The link');
 });
 effect(() => {
   document.title = busy.value ? 'drawing · srds' : 'srds';

@@ -1,4 +1,4 @@
-import { labelsOf } from './infotext.js';
+import { labelsOf, textOf } from './infotext.js';
 import { shapeOf, snakeCase, type Control, type Option, type Options, type ValueShape } from './option.js';
 
 /** A choice of a form control. */
@@ -14,7 +14,8 @@ export interface FormControl {
   /** The name of its HTTP field. */
   readonly field: string;
   readonly label: string;
-  readonly kind: 'integer' | 'number' | 'choice' | 'text' | 'paragraph' | 'numbers' | 'size';
+  /** `hidden`: not shown, but PNG files may have it. */
+  readonly kind: 'integer' | 'number' | 'choice' | 'text' | 'paragraph' | 'numbers' | 'size' | 'hidden';
   readonly group: 'main' | 'more';
   readonly wide: boolean;
   /** What the form starts with; empty text: the server's default. */
@@ -43,10 +44,10 @@ export interface FormLimits {
   readonly defaults?: Readonly<Record<string, unknown>>;
 }
 
-/** The controls of a form for the options that have one. */
+/** The controls of a form for the options that have one, and hidden ones for the others that PNG files may have. */
 export function formOf(options: Options, server: FormLimits = {}): FormControl[] {
   return Object.entries(options).flatMap(([name, one]) =>
-    one.control && (one.http ?? true) ? [controlOf(name, one, one.control, server)] : [],
+    one.control || one.infotext ? [controlOf(name, one, one.control ?? { label: name, kind: 'hidden' }, server)] : [],
   );
 }
 
@@ -54,7 +55,7 @@ function controlOf(
   name: string,
   one: Option,
   control: Control,
-  { limits = {}, choices = {} }: FormLimits,
+  { limits = {}, choices = {}, defaults = {} }: FormLimits,
 ): FormControl {
   const shape = shapeOf(one);
   const values = shape.choices?.filter((value) => !Object.hasOwn(choices, name) || choices[name].includes(value));
@@ -66,7 +67,7 @@ function controlOf(
     kind,
     group,
     wide,
-    initial: control.initial ?? (typeof one.default === 'number' ? one.default : ''),
+    initial: initialOf(one, control, defaults[name]),
     min: shape.min,
     max: limits[name] ?? shape.max,
     choices: values?.map((value) => ({ value, title: control.titles?.[value] ?? value })),
@@ -74,10 +75,18 @@ function controlOf(
     hint,
     pattern,
     sumsTo,
-    samplers: one.samplers,
+    samplers: control.samplers ?? one.samplers,
     labels: labelsOf(one.infotext),
     titles: one.infotext?.titles ?? {},
   };
+}
+
+/** @param value the server's own default */
+function initialOf(one: Option, control: Control, value: unknown): string | number {
+  const given = value ?? control.initial ?? one.default;
+  if (given === undefined) return '';
+  if (typeof given === 'number' || typeof given === 'string') return given;
+  return one.infotext ? textOf(one.infotext, given) : String(given);
 }
 
 function kindOf({ kind }: ValueShape): FormControl['kind'] {

@@ -200,7 +200,7 @@ export const GENERATION_OPTIONS = {
     placeholder: '<t>',
     samplers: ITERATIVE,
     infotext: { label: 'Tolerance', labelFor: { srds: 'SRDS tolerance' } },
-    control: { label: 'Tolerance', initial: 0.5 },
+    control: { label: 'Tolerance', initial: 0.5, samplers: ['auto', 'srds', 'picard', 'parataa'] },
   }),
   maxIterations: option(z.int().min(1), {
     description: 'iterations after which to stop',

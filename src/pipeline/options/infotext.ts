@@ -17,7 +17,8 @@ export function infotextEntries<Known extends Options>(
   });
 }
 
-function textOf(form: InfotextForm<unknown>, value: unknown): string {
+/** The text of a value in a PNG file. */
+export function textOf(form: InfotextForm<unknown>, value: unknown): string {
   return form.titles?.[String(value)] ?? form.write?.(value) ?? String(value);
 }
 

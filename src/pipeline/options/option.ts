@@ -21,7 +21,7 @@ export interface InfotextForm<Value> {
 export interface Control {
   readonly label: string;
   /** Default: derived from the schema. */
-  readonly kind?: 'paragraph' | 'numbers' | 'size';
+  readonly kind?: 'paragraph' | 'numbers' | 'size' | 'hidden';
   /** Where it stands; default: `main`. */
   readonly group?: 'main' | 'more';
   /** Whether it takes the whole width. */
@@ -34,6 +34,8 @@ export interface Control {
   readonly pattern?: string;
   /** Texts that choices are shown by. */
   readonly titles?: Readonly<Record<string, string>>;
+  /** The samplers for which it is enabled; default: those that the option has an effect on. */
+  readonly samplers?: readonly string[];
   /** The option whose value a list of several numbers must add up to. */
   readonly sumsTo?: string;
 }

@@ -7,14 +7,15 @@ import { checkedValue, valueFromText, variableOf, type Options, type OptionValue
 export interface Source {
   /** What errors call it. */
   readonly name: string;
-  readonly values: Readonly<Record<string, unknown>>;
+  /** Values by the names of their options. */
+  readonly settings: Readonly<Record<string, unknown>>;
   /** What an option is called there; default: its name. */
   readonly nameOf?: (option: string) => string;
 }
 
 /** Values from the flags of a command line, by the names of their options. */
-export function commandLine(options: Options, values: Readonly<Record<string, unknown>>): Source {
-  return { name: 'the command line', values, nameOf: (name) => flagOf(options, name) };
+export function commandLine(options: Options, settings: Readonly<Record<string, unknown>>): Source {
+  return { name: 'the command line', settings, nameOf: (name) => flagOf(options, name) };
 }
 
 /** Values from variables of the environment; an empty variable counts as absent. */
@@ -22,12 +23,12 @@ export function settingsFromEnvironment(
   options: Options,
   environment: Readonly<Record<string, string | undefined>>,
 ): Source {
-  const values: Record<string, unknown> = {};
+  const settings: Record<string, unknown> = {};
   for (const [name, one] of settable(options)) {
     const text = environment[variableOf(name)];
-    if (text !== undefined && text !== '') values[name] = valueFromText(one, text);
+    if (text !== undefined && text !== '') settings[name] = valueFromText(one, text);
   }
-  return { name: 'the environment', values, nameOf: variableOf };
+  return { name: 'the environment', settings, nameOf: variableOf };
 }
 
 /**
@@ -42,15 +43,15 @@ export function settingsFromFile(
   ignored: readonly string[] = [],
 ): Source {
   const known = new Map(settable(options));
-  const values: Record<string, unknown> = {};
+  const settings: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(content)) {
     const one = known.get(name);
-    if (one) values[name] = one.read && typeof value === 'string' ? one.read(value) : value;
+    if (one) settings[name] = one.read && typeof value === 'string' ? one.read(value) : value;
     else if (!ignored.includes(name)) {
       throw new SrdsError('INVALID_OPTION', `settings in ${file}`, `unknown setting "${name}"`, 'remove or correct it');
     }
   }
-  return { name: file, values };
+  return { name: file, settings };
 }
 
 /**
@@ -81,8 +82,8 @@ export function mergeSources<Known extends Options>(
   remedy: string,
 ): OptionValues<Known> {
   const merged: Record<string, unknown> = {};
-  for (const { name: source, values, nameOf = (name: string) => name } of sources) {
-    for (const [name, value] of Object.entries(values)) {
+  for (const { name: source, settings, nameOf = (name: string) => name } of sources) {
+    for (const [name, value] of Object.entries(settings)) {
       if (value === undefined) continue;
       if (!Object.hasOwn(options, name)) {
         throw new SrdsError('INVALID_OPTION', `settings in ${source}`, `unknown setting "${name}"`, remedy);

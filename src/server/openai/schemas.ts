@@ -172,7 +172,7 @@ export const formControl = z.object({
   name: z.string(),
   field: z.string().describe('name of the field in a request'),
   label: z.string(),
-  kind: z.enum(['integer', 'number', 'choice', 'text', 'paragraph', 'numbers', 'size']),
+  kind: z.enum(['integer', 'number', 'choice', 'text', 'paragraph', 'numbers', 'size', 'hidden']),
   group: z.enum(['main', 'more']),
   wide: z.boolean(),
   initial: z.union([z.string(), z.number()]).describe('first value; empty text: the default'),
