@@ -19,7 +19,8 @@ export const DEVICE_OPTIONS = {
     placeholder: '<rows>',
   }),
   fused: option(z.boolean(), {
-    description: 'run the graphs of buckets with fewer, larger operators than they were exported with, which is faster',
+    description: 'fuse operators in the graphs of buckets, which is faster',
+    offDescription: 'run the graphs of buckets with the operators that they were exported with, which is slower',
     default: true,
   }),
   threads: option(z.int().positive(), {

@@ -36,7 +36,7 @@ export function flagsOf(options: Options): Flag[] {
       if (kind === 'boolean') {
         const off = one.default === true;
         const flag = `--${off ? 'no-' : ''}${long}`;
-        const description = off ? `do not ${one.description}` : one.description;
+        const description = (off ? one.offDescription : undefined) ?? one.description;
         return { name, flag, usage: flag, description, choices: undefined, kind: off ? 'off' : 'on' };
       }
       const repeated = kind === 'texts';

@@ -151,14 +151,15 @@ export const GENERATION_OPTIONS = {
     infotext: { label: 'SRDS correction' },
   }),
   pipelined: option(z.boolean(), {
-    description: "start an iteration of SRDS before the last one has ended; false is the paper's vanilla form",
+    description: "overlap the iterations of SRDS; false is the paper's vanilla form",
+    offDescription: "finish each iteration of SRDS before the next, the paper's vanilla form",
     default: true,
     samplers: ['srds'],
     infotext: { label: 'SRDS pipelined' },
   }),
   blocks: option(z.union([z.int().min(1), z.array(z.int().min(1)).min(1).readonly()]), {
     description: 'number of even blocks of SRDS, or the fine steps of each as a,b,c',
-    defaultText: '1.3 sqrt(steps) + 4, shorter ones first',
+    defaultText: '1.3 sqrt(steps) + 4, at most steps / 2.2, shorter ones first',
     placeholder: '<n>',
     expected: 'a number of blocks, or the steps of each as a,b,c,',
     read: (text) => (text.includes(',') ? text.split(',').map(integerFrom) : integerFrom(text)),

@@ -46,6 +46,8 @@ export interface Option<Schema extends z.ZodType = z.ZodType> {
   readonly schema: Schema;
   /** What it means, as a noun phrase with units. */
   readonly description: string;
+  /** What the flag that turns it off does, for help; of an option that is on by default. */
+  readonly offDescription?: string;
   /** The value where none is given, if it is a constant. */
   readonly default?: z.output<Schema>;
   /** The default in words, if it is computed. */
