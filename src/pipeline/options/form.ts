@@ -86,7 +86,7 @@ function initialOf(one: Option, control: Control, value: unknown): string | numb
   const given = value ?? control.initial ?? one.default;
   if (given === undefined) return '';
   if (typeof given === 'number' || typeof given === 'string') return given;
-  return one.infotext ? textOf(one.infotext, given) : String(given);
+  return one.infotext ? textOf(one.infotext, given) : JSON.stringify(given);
 }
 
 function kindOf({ kind }: ValueShape): FormControl['kind'] {
