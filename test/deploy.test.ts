@@ -3,13 +3,12 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { validate } from 'dockerfile-utils';
-import { parseConfig, SETTINGS } from 'srds/server';
+import { parseConfig, SERVER_VARIABLES } from 'srds/server';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { ROOT } from './support/fixtures.js';
 
 const read = (name: string) => readFileSync(join(ROOT, 'deploy', name), 'utf8');
-const variables = SETTINGS.map(({ variable }) => variable);
 
 test('the Dockerfile is one, copies what there is and sets what the server reads', () => {
   const text = read('Dockerfile');
@@ -17,7 +16,7 @@ test('the Dockerfile is one, copies what there is and sets what the server reads
     validate(text).map(({ message }) => message),
     [],
   );
-  for (const [, name] of text.matchAll(/(SRDS_\w+)=/g)) assert.ok(variables.includes(name), name);
+  for (const [, name] of text.matchAll(/(SRDS_\w+)=/g)) assert.ok(SERVER_VARIABLES.includes(name), name);
   for (const [, name] of text.matchAll(/--from=build \/srds\/(\S+)/g)) assert.ok(existsSync(join(ROOT, name)), name);
   assert.ok(existsSync(join(ROOT, (/"(dist\/\S+)", "serve"/.exec(text) ?? [])[1])));
 });
@@ -40,12 +39,14 @@ test('the compose file is one, and stops later than the server drains', () => {
     volumes: z.object({ cache: z.null() }),
   });
   const { srds } = file.parse(parse(read('compose.yaml'), { strict: true })).services;
-  for (const name of Object.keys(srds.environment)) assert.ok(variables.includes(name), name);
+  for (const name of Object.keys(srds.environment)) assert.ok(SERVER_VARIABLES.includes(name), name);
   assert.ok(parseInt(srds.stop_grace_period) > Number(srds.environment.SRDS_DRAIN));
 });
 
 test('the configuration for systemd is one that the server takes', () => {
-  const config = parseConfig([{ name: 'srds.json', settings: JSON.parse(read('srds.json')) as object }]);
+  const config = parseConfig([
+    { name: 'srds.json', settings: JSON.parse(read('srds.json')) as Record<string, unknown> },
+  ]);
   const unit = read('srds.service');
   const sections = [...unit.matchAll(/^\[(\w+)\]$/gm)].map(([, name]) => name);
   assert.deepEqual(sections, ['Unit', 'Service', 'Install']);

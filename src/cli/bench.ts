@@ -11,13 +11,16 @@ import { TraceRecorder, type BatchReport, type Trace } from '../pipeline/trace.j
 import { version } from '../version.js';
 import { wholeNumber } from '../errors.js';
 import { describeMachine } from './describeMachine.js';
-import { addDeviceOptions, splitDeviceFlags, type DeviceFlags } from './devices.js';
+import { DEVICE_OPTIONS, type DeviceValues } from '../pipeline/options/devices.js';
+import { GENERATION_OPTIONS } from '../pipeline/options/generation.js';
+import { splitDeviceFlags } from './devices.js';
+import { addFlags } from './optionFlags.js';
 import { findModel } from './model.js';
 import { checkWritable, writeFiles } from './output.js';
 import { Progress, warn } from './progress.js';
-import { decimal, list, names, whole } from './values.js';
+import { list, names, whole } from './values.js';
 
-interface Flags extends DeviceFlags {
+interface Flags extends DeviceValues {
   model?: string;
   steps: number[];
   samplers: BenchmarkCase[];
@@ -38,9 +41,10 @@ export function benchCommand(signal: AbortSignal): Command {
     .option('--samplers <list>', `of ${ALL.join(', ')}`, names('--samplers', ALL), ['serial', 'srds', 'picard', 'auto'])
     .option('--prompts <n>', 'number of prompts, each with its own seed', whole('--prompts'), 4)
     .option('--floor <n>', 'number of prompts for the noise floor, on GPUs', whole('--floor'), 2)
-    .option('--guidance <g>', 'guidance scale (default: 5)', decimal('--guidance'))
     .option('--out <folder>', 'folder for results.json, table.md and report.html (default: none)');
-  return addDeviceOptions(command).action(async (flags: Flags) => {
+  addFlags(command, { guidance: GENERATION_OPTIONS.guidance });
+  addFlags(command, DEVICE_OPTIONS, { group: 'Devices:' });
+  return command.action(async (flags: Flags) => {
     const { open, others } = splitDeviceFlags(flags);
     wholeNumber('a number of prompts', others.prompts, 1);
     wholeNumber('a number of prompts for the noise floor', others.floor, 0);

@@ -6,21 +6,23 @@ import { runGenerate } from './runGenerate.js';
 import { sideBySide } from './montage.js';
 import { writeFiles } from './output.js';
 import { differenceToSerial, summary } from './report.js';
-import { seed, whole } from './values.js';
+import { GENERATION_OPTIONS } from '../pipeline/options/generation.js';
+import { addFlags } from './optionFlags.js';
 
 const PROMPT = 'a green cube beside a small black ball on the beach at sunset';
+const { steps, seed } = GENERATION_OPTIONS;
+const OPTIONS = { steps: { ...steps, default: 50 }, seed: { ...seed, default: 11 } };
 const COLUMNS = ['iteration', 'sequential evaluations', 'change in grey levels'] as const;
 
 /** `srds demo`, which `npm start` runs: generates one image and shows its iterations. */
 export function demoCommand(signal: AbortSignal): Command {
-  return new Command('demo')
+  const command = new Command('demo')
     .description('generate an image with SRDS and show its iterations')
     .argument('[prompt]', 'what the image shows', PROMPT)
-    .option('--steps <n>', 'number of steps', whole('--steps'), 50)
-    .option('--seed <n>', 'seed, as in PyTorch (default: 11)', seed)
     .option('--out <folder>', 'folder for the images', 'out/')
-    .option('--compare', 'generate the serial image too and measure the difference')
-    .action(async (prompt: string, flags: { steps: number; seed?: bigint; out: string; compare?: boolean }) => {
+    .option('--compare', 'generate the serial image too and measure the difference');
+  return addFlags(command, OPTIONS).action(
+    async (prompt: string, flags: { steps?: number; seed?: bigint; out: string; compare?: boolean }) => {
       const previews: RgbImage[] = [];
       const rows: string[][] = [];
       const onEvent = (event: GenerateEvent): void => {
@@ -37,8 +39,8 @@ export function demoCommand(signal: AbortSignal): Command {
         generate: {
           prompt,
           previews: true,
-          steps: flags.steps,
-          seed: flags.seed ?? 11n,
+          steps: flags.steps ?? OPTIONS.steps.default,
+          seed: flags.seed ?? OPTIONS.seed.default,
           compare: flags.compare ?? false,
         },
         open: {},
@@ -78,7 +80,8 @@ export function demoCommand(signal: AbortSignal): Command {
       print();
       print('Next: npm start -- "a small green cone on grass" --compare');
       print('      npx srds generate --help');
-    });
+    },
+  );
 }
 
 function table(rows: readonly (readonly string[])[]): string[] {

@@ -7,39 +7,41 @@ import { version } from '../version.js';
 import { parseCurve, rowsThatPay } from '../planner/curve.js';
 import { LEAST_FOR_PICARD, mayBeChosen, nameOf, plan, type Plan } from '../planner/plan.js';
 import type { Machine } from '../planner/forecast.js';
-import { addDeviceOptions, splitDeviceFlags, type DeviceFlags } from './devices.js';
+import { DEVICE_OPTIONS, type DeviceValues } from '../pipeline/options/devices.js';
+import { splitDeviceFlags } from './devices.js';
+import { addFlags } from './optionFlags.js';
 import { findModel } from './model.js';
 import { Progress, warn } from './progress.js';
 import { list, whole } from './values.js';
 
-interface Flags extends DeviceFlags {
-  model?: string;
-  steps: number[];
-  devices?: number;
-  curve?: string;
-  guidance: boolean;
-  fresh?: boolean;
-  json?: boolean;
+interface Flags extends DeviceValues {
+  readonly model?: string;
+  readonly steps: readonly number[];
+  readonly devices?: number;
+  readonly curve?: string;
+  readonly guidance: boolean;
+  readonly fresh?: boolean;
+  readonly json?: boolean;
 }
 
 const MAX_DEVICES = 64;
 const MAX_STEPS = 1000;
 
-/** `srds plan`. @param signal gives up measuring */
+/** `srds plan`. @param signal aborts measuring */
 export function planCommand(signal: AbortSignal): Command {
   const command = new Command('plan')
-    .description('what each sampler should take on these devices, or on others that a latency curve describes')
-    .option('--model <folder>', 'as of srds generate (default: scenes-128)')
+    .description('forecast the time of each sampler on these devices, or on others that a latency curve describes')
+    .option('--model <folder>', 'model, as in srds generate (default: scenes-128)')
     .option('--steps <list>', 'numbers of steps', list('--steps'), [25, 100])
     .option(
       '--curve <file>',
-      'JSON: {"padded": true, "points": [{"rows": 2, "seconds": 0.006}, ...]}, padded: whether batches are filled up to the next point; nothing is run',
+      'JSON file of a latency curve: {"padded": true, "points": [{"rows": 2, "seconds": 0.006}, ...]}; padded: whether batches are padded to the next point; no device runs',
     )
     .option('--devices <n>', 'devices that have this curve (default: 1)', whole('--devices'))
-    .option('--no-guidance', 'with one row an evaluation instead of two')
-    .option('--fresh', 'measure again what is in the cache, such as after a measurement on a busy machine')
+    .option('--no-guidance', 'plan for one row an evaluation instead of two')
+    .option('--fresh', 'measure again in place of a curve in the cache, such as one from a busy machine')
     .option('--json', 'print the plans as JSON, and nothing else');
-  return addDeviceOptions(command).action(async (flags: Flags) => {
+  return addFlags(command, DEVICE_OPTIONS, { group: 'Devices:' }).action(async (flags: Flags) => {
     for (const steps of flags.steps) wholeNumber('a number of steps', steps, 1, MAX_STEPS);
     const machine = flags.curve === undefined ? await measured(flags, signal) : await described(flags, flags.curve);
     const plans = [...new Set(flags.steps)].map((steps) => ({ steps, ...plan({ steps }, machine) }));
@@ -52,11 +54,11 @@ export function planCommand(signal: AbortSignal): Command {
 
 async function described({ devices = 1, guidance, ...others }: Flags, file: string): Promise<Machine> {
   const { model, fresh, device, precision, buckets, threads, workers } = others;
-  const inside = { 'no-fused': others.fused === false || undefined };
-  const given = Object.entries({ model, fresh, device, precision, buckets, threads, workers, ...inside });
-  const [inVain] = given.find(([, value]) => value !== undefined) ?? [];
-  if (inVain !== undefined) {
-    throw new SrdsError('INVALID_OPTION', '--curve alone, since nothing is run', `--${inVain} too`, 'leave one out');
+  const switches = { 'no-fused': others.fused === false || undefined };
+  const given = Object.entries({ model, fresh, device, precision, buckets, threads, workers, ...switches });
+  const [unused] = given.find(([, value]) => value !== undefined) ?? [];
+  if (unused !== undefined) {
+    throw new SrdsError('INVALID_OPTION', '--curve alone, since no device runs', `--${unused} too`, 'leave one out');
   }
   wholeNumber('a number of devices', devices, 1, MAX_DEVICES);
   const content = await readFile(file, 'utf8')

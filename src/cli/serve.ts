@@ -1,39 +1,34 @@
-import { readFile } from 'node:fs/promises';
 import { Command } from 'commander';
-import { messageOf, SrdsError } from '../errors.js';
-import { fromText, parseConfig, SETTINGS, type Given, type SettingName } from '../server/config.js';
+import {
+  commandLine,
+  readSettingsFile,
+  settingsFromEnvironment,
+  settingsFromFile,
+} from '../pipeline/options/sources.js';
+import { parseConfig, SERVER_OPTION_GROUPS, SERVER_OPTIONS, SERVER_VARIABLES } from '../server/config.js';
 import { createLog, startServer } from '../server/server.js';
+import { addFlags, valuesFromFlags } from './optionFlags.js';
 import type { Shutdown } from './shutdown.js';
-
-/** How settings that hold several values are given one at a time. */
-const SINGULAR: Readonly<Partial<Record<SettingName, string>>> = {
-  models: 'model',
-  apiKeys: 'api-key',
-  corsOrigins: 'cors-origin',
-};
 
 /** `srds serve`. */
 export function serveCommand(ending: Shutdown): Command {
   const command = new Command('serve')
-    .description('serve the OpenAI images API, and a page, until it is ended')
+    .description('serve the OpenAI images API, and a page, until a signal ends it')
     .option(
       '--config <file>',
-      'JSON file of settings; those of the environment and the command line count more [SRDS_CONFIG]',
+      'JSON file of settings; the command line wins over the environment, and that over the file [SRDS_CONFIG]',
     );
-  for (const { name, kind, description, fallback, variable } of SETTINGS) {
-    const flag = flagOf(name);
-    const usual = typeof fallback === 'string' || typeof fallback === 'number' ? ` (default: ${fallback})` : '';
-    const text = `${description}${usual} [${variable}]`;
-    if (kind === 'boolean') command.option(flag, fallback === true ? `do not ${text}` : text);
-    else if (kind === 'texts') command.option(`${flag} <value>`, `${text}; may be repeated`, collect);
-    else command.option(`${flag} <value>`, text, (value: string) => fromText(kind, value));
+  for (const [group, options] of Object.entries(SERVER_OPTION_GROUPS)) {
+    addFlags(command, options, { group, variables: true });
   }
   return command.action(async ({ config: given, ...flags }: Readonly<Record<string, unknown>>) => {
     const file = given ?? process.env.SRDS_CONFIG;
     const config = parseConfig([
-      { name: 'the command line', settings: fromFlags(flags), nameOf: flagOf },
-      { name: 'the environment', settings: fromEnvironment(), nameOf: variableOf },
-      ...(typeof file === 'string' && file !== '' ? [{ name: file, settings: await fromFile(file) }] : []),
+      commandLine(SERVER_OPTIONS, valuesFromFlags(SERVER_OPTIONS, flags)),
+      settingsFromEnvironment(SERVER_OPTIONS, process.env),
+      ...(typeof file === 'string' && file !== ''
+        ? [settingsFromFile(SERVER_OPTIONS, await readSettingsFile(file), file, ['compare'])]
+        : []),
     ]);
     ending.graceMs = (config.drain + 10) * 1000;
     let restart = (): void => undefined;
@@ -54,61 +49,8 @@ export function serveCommand(ending: Shutdown): Command {
   });
 }
 
-/** What is true unless told otherwise has a flag that says it is not. */
-function flagOf(name: SettingName): string {
-  const flag = SINGULAR[name] ?? name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-  return `--${isUsual(name) ? 'no-' : ''}${flag}`;
-}
-
-function isUsual(name: SettingName): boolean {
-  return settingOf(name)?.fallback === true;
-}
-
-function variableOf(name: SettingName): string {
-  return settingOf(name)?.variable ?? name;
-}
-
-function settingOf(name: SettingName) {
-  return SETTINGS.find((setting) => setting.name === name);
-}
-
-function collect(value: string, before: readonly string[] = []): string[] {
-  return [...before, value];
-}
-
-function fromFlags(flags: Readonly<Record<string, unknown>>): Given {
-  const given = SETTINGS.map(({ name }) => [name, flags[camel(SINGULAR[name]) ?? name]] as const);
-  // Commander says `true` where a flag that begins with `no` was not given.
-  return Object.fromEntries(given.filter(([name, value]) => value !== undefined && !(value === true && isUsual(name))));
-}
-
-function camel(flag: string | undefined): string | undefined {
-  return flag?.replace(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
-}
-
-function fromEnvironment(): Given {
-  const given = SETTINGS.map(({ name, kind, variable }) => {
-    const text = process.env[variable];
-    return [name, text === undefined || text === '' ? undefined : fromText(kind, text)] as const;
-  });
-  return Object.fromEntries(given.filter(([, value]) => value !== undefined));
-}
-
+/** Variables with the prefix of srds that no command reads, such as misspelt ones. */
 function unknownVariables(): string[] {
-  const known = new Set(['SRDS_DEBUG', 'SRDS_CONFIG', ...SETTINGS.map(({ variable }) => variable)]);
+  const known = new Set(['SRDS_DEBUG', 'SRDS_CONFIG', 'SRDS_COMPARE', ...SERVER_VARIABLES]);
   return Object.keys(process.env).filter((name) => name.startsWith('SRDS_') && !known.has(name));
-}
-
-async function fromFile(file: string): Promise<Given> {
-  const fail = (found: string): never => {
-    throw new SrdsError('INVALID_OPTION', `settings of a server in ${file}`, found, 'give a JSON object');
-  };
-  const text = await readFile(file, 'utf8').catch((error: unknown) => fail(messageOf(error)));
-  try {
-    const content: unknown = JSON.parse(text.replace(/^\uFEFF/, ''));
-    return content !== null && typeof content === 'object' && !Array.isArray(content) ? content : fail('no object');
-  } catch (error) {
-    if (error instanceof SrdsError) throw error;
-    return fail(messageOf(error));
-  }
 }

@@ -1,59 +1,39 @@
-import type { Settings, SolverName } from './options.js';
 import { infotext, type Parameters } from '../image/infotext.js';
-import type { GeneratedImage } from './result.js';
 import { version } from '../version.js';
+import { GENERATION_OPTIONS } from './options/generation.js';
+import { infotextEntries } from './options/infotext.js';
+import type { Settings } from './options.js';
+import type { GeneratedImage } from './result.js';
 
-/** The parameters of an image as Stable Diffusion web UIs read them from a PNG's `parameters` text. */
+/**
+ * The parameters of an image as Stable Diffusion web UIs read them from a PNG's `parameters` text.
+ * @param model name of the model
+ */
 export function pngParameters(image: GeneratedImage, settings: Settings, model: string): string {
-  const { prompt, negativePrompt, steps, guidance, width, height, sampler } = settings;
-  const run: Parameters = [
-    ['Tolerance', settings.tolerance],
-    ['Status', image.status],
-    ['Iterations', image.iterations],
-  ];
-  const window: Parameters = settings.window === undefined ? [] : [['Window', settings.window]];
-  const own: Parameters =
-    sampler === 'serial'
-      ? []
-      : sampler === 'srds'
-        ? [
-            ['SRDS correction', settings.correction],
-            ['SRDS pipelined', settings.pipelined],
-            ['SRDS blocks', settings.partition.join(' ')],
-            ...run.map(([name, value]) => [`SRDS ${name.toLowerCase()}`, value] as const),
-          ]
-        : [...window, ...run];
-  const { solver, eta, schedule, guidanceRescale, strength, given } = settings;
-  const more: Parameters = [
-    ...(schedule.karras ? ([['Schedule type', 'Karras']] as const) : []),
-    ...(eta > 0 ? ([['Eta', eta]] as const) : []),
-    ...(strength === undefined ? [] : ([['Denoising strength', strength]] as const)),
-    ...(guidanceRescale > 0 ? ([['Guidance rescale', guidanceRescale]] as const) : []),
-    ...(given.spacing ? ([['Spacing', given.spacing]] as const) : []),
-    ...(given.prediction ? ([['Prediction', given.prediction]] as const) : []),
-  ];
+  const { prompt, negativePrompt, width, height, sampler, partition, given, schedule, ...values } = settings;
+  const taken = { ...values, sampler, ...given, blocks: partition, seed: image.seed, size: { width, height } };
+  const entries = infotextEntries(GENERATION_OPTIONS, taken, sampler);
+  const afterSize = entries.findIndex(([label]) => label === 'Size') + 1;
   return infotext(prompt, negativePrompt ?? undefined, [
-    ['Steps', steps],
-    ['Sampler', SAMPLER_NAMES[solver]],
-    ['CFG scale', guidance],
-    ['Seed', String(image.seed)],
-    ['Size', `${width}x${height}`],
+    ...entries.slice(0, afterSize),
     ['Model', model],
-    ...more,
-    ['Parallel sampler', sampler],
-    ...own,
+    ...(schedule.karras ? ([['Schedule type', 'Karras']] as const) : []),
+    ...entries.slice(afterSize),
+    ...outcome(image, sampler),
     ['Version', `srds ${version()}`],
   ]);
 }
 
-/** What Stable Diffusion web UIs call the solvers. */
-export const SAMPLER_NAMES: Readonly<Record<SolverName, string>> = {
-  ddim: 'DDIM',
-  ddpm: 'DDPM',
-  euler: 'Euler',
-  heun: 'Heun',
-  dpm1: 'DPM++ 1S',
-  dpm2s: 'DPM++ 2S',
-  dpm2m: 'DPM++ 2M',
-  pndm: 'PLMS',
-};
+function outcome({ status, iterations }: GeneratedImage, sampler: Settings['sampler']): Parameters {
+  if (sampler === 'serial') return [];
+  if (sampler === 'srds') {
+    return [
+      ['SRDS status', status],
+      ['SRDS iterations', iterations],
+    ];
+  }
+  return [
+    ['Status', status],
+    ['Iterations', iterations],
+  ];
+}

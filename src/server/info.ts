@@ -1,9 +1,10 @@
-import { SAMPLER_CHOICES } from '../pipeline/options.js';
-import { SAMPLER_NAMES } from '../pipeline/pngParameters.js';
+import { formOf } from '../pipeline/options/form.js';
+import { GENERATION_OPTIONS, SAMPLER_CHOICES, SAMPLER_NAMES } from '../pipeline/options/generation.js';
 import { version } from '../version.js';
 import { endpoint, type Endpoint } from './endpoint.js';
 import { pixelLimit } from './imageSize.js';
 import { infoAnswer, type Info } from './infoAnswer.js';
+import { requestLimits } from './openai/schemas.js';
 import type { Services } from './services.js';
 import { supportedSolvers } from './supportedSolvers.js';
 
@@ -25,6 +26,11 @@ export function infoEndpoint({ config, models }: Services): Endpoint {
         samplers: [...SAMPLER_CHOICES],
         solvers: supportedSolvers(models).map((name) => ({ name, title: SAMPLER_NAMES[name] })),
         limits: { steps: config.maxSteps },
+        form: formOf(GENERATION_OPTIONS, {
+          limits: requestLimits(config),
+          choices: { solver: supportedSolvers(models) },
+          defaults: config.requests,
+        }),
       };
       return Response.json(info);
     },

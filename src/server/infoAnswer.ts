@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { formControl } from './formControl.js';
 
 /**
  * The answer of `GET /srds/v1/info`. Sizes are in pixels; `pixels` is the area of the largest image that may be requested. This module
@@ -12,6 +13,7 @@ export const infoAnswer = z.object({
     z.object({ name: z.string(), title: z.string().describe('the name that Stable Diffusion web UIs give it') }),
   ),
   limits: z.object({ steps: z.int() }),
+  form: z.array(formControl).describe('controls of a form for the options that the page shows'),
 });
 
 export type Info = z.output<typeof infoAnswer>;

@@ -1,4 +1,5 @@
-import { settingsOf, SOLVERS, type SolverName } from '../pipeline/options.js';
+import { settingsOf } from '../pipeline/options.js';
+import { SOLVERS, type SolverName } from '../solver/registry.js';
 import type { Models, ServedModel } from './models.js';
 
 /** The solvers that at least one of the served models supports. */

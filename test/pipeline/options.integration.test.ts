@@ -15,7 +15,7 @@ test('options that a sampler does nothing with are a warning, of the others noth
     };
     const all = { blocks: 2, correction: 'secant', tolerance: 1, window: 3, history: 2 } as const;
     assert.deepEqual(await warningsOf({ ...all, sampler: 'parataa' }), [
-      'sampler parataa does nothing with blocks (for srds) and correction (for srds)',
+      'sampler parataa does nothing with correction (for srds) and blocks (for srds)',
     ]);
     assert.deepEqual(await warningsOf({ ...all, sampler: 'auto' }), [
       'sampler auto does nothing with history (for parataa)',

@@ -5,14 +5,14 @@ import { parseConfig } from 'srds/server';
 const KEY = 'a-key-of-the-test';
 
 test('listening beyond this machine requires keys or an explicit setting', () => {
-  const parse = (settings: object) => parseConfig([{ name: 'the test', settings }]);
+  const parse = (settings: Record<string, unknown>) => parseConfig([{ name: 'the test', settings }]);
   assert.throws(() => parse({ host: '0.0.0.0' }), {
     code: 'INVALID_OPTION',
     message: /API keys to listen on 0\.0\.0\.0/,
   });
   assert.equal(parse({ host: '0.0.0.0', apiKeys: [KEY] }).host, '0.0.0.0');
   assert.equal(parse({ host: '0.0.0.0', allowAnonymous: true }).host, '0.0.0.0');
-  assert.throws(() => parse({ port: 70000 }), { message: /a fitting port, found 70000 in the test/ });
+  assert.throws(() => parse({ port: 70000 }), { message: /for port, found 70000 in the test/ });
   assert.throws(() => parse({ prot: 1 }), { message: /prot/ });
   const sources = [
     { name: 'first', settings: { port: 1 } },

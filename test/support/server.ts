@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { start } from './cli.js';
-import { createLog, parseConfig, startServer, type Given, type RunningServer } from 'srds/server';
+import { createLog, parseConfig, startServer, type RunningServer, type ServerValues } from 'srds/server';
 import { fixture } from './fixtures.js';
 
 /** Tiny models, which draw 64 pixels square in a tenth of a second. */
@@ -10,7 +10,7 @@ export const SD15 = fixture('models/sd15');
 export const SD21V = fixture('models/sd21v');
 
 /** Starts a server in this process, on a port that is free, with a tiny model unless told otherwise. */
-export async function startTiny(settings: Given = {}): Promise<RunningServer> {
+export async function startTiny(settings: ServerValues = {}): Promise<RunningServer> {
   const base = { port: 0, models: [SD15], threads: 1, logLevel: 'silent' };
   const config = parseConfig([{ name: 'the test', settings: { ...base, ...settings } }]);
   const server = await startServer(config, { log: createLog('silent'), signal: new AbortController().signal });

@@ -2,7 +2,9 @@ import type { Signal } from '@preact/signals';
 import type { Info } from '../../src/server/infoAnswer.js';
 import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
-import { hasTolerance, hasWindow, type Parameters } from './parameters.js';
+import type { FormChoice } from '../../src/pipeline/options/form.js';
+import { Field } from './Field.js';
+import { changed, takes, type FormControl, type Parameters } from './parameters.js';
 
 interface Props {
   readonly parameters: Signal<Parameters>;
@@ -13,33 +15,27 @@ interface Props {
   readonly onCancel: () => void;
 }
 
-const SAMPLER_NAMES: Readonly<Record<string, string>> = {
-  auto: 'auto: the fastest here',
-  serial: 'serial',
-  srds: 'SRDS',
-  picard: 'Picard',
-  paradigms: 'ParaDiGMS',
-  parataa: 'ParaTAA',
-};
-
-/** What is to be drawn. Ctrl-Enter draws, Escape cancels. */
+/** The options of the next image, as the server describes them. Ctrl-Enter generates, Escape cancels. */
 export function Form({ parameters, race, info, busy, onDraw, onCancel }: Props) {
   const value = parameters.value;
-  const set = (change: Partial<Parameters>) => (parameters.value = { ...value, ...change });
-  const number = (name: 'tolerance' | 'guidance') => ({
-    value: value[name],
-    onInput: (event: { readonly currentTarget: HTMLInputElement }) => {
-      const { valueAsNumber } = event.currentTarget;
-      if (Number.isFinite(valueAsNumber)) set({ [name]: valueAsNumber });
-    },
-  });
-  const sizes = sizesOf(info, value);
+  const form = info?.form ?? [];
   const more = useSignal(false);
-  const hasMore = value.solver + value.blocks + value.window !== '';
-  // What was restored is to be seen; what is emptied by hand stays where it is.
+  const [main, others] = [form.filter(({ group }) => group === 'main'), form.filter(({ group }) => group === 'more')];
+  const hasMore = others.some(({ name, initial }) => name in value && value[name] !== initial);
+  // Restored values are shown; a field that the user empties stays visible.
   useEffect(() => {
     if (hasMore) more.value = true;
   }, [hasMore]);
+  const field = (control: FormControl) => (
+    <Field
+      key={control.name}
+      control={control}
+      value={value[control.name] ?? control.initial}
+      disabled={!takes(control, value.sampler)}
+      choices={control.kind === 'size' ? sizesOf(info, value, control.name) : control.choices}
+      onChange={(given) => (parameters.value = changed(form, value, control.name, given))}
+    />
+  );
   return (
     <form
       onSubmit={(event) => {
@@ -47,87 +43,15 @@ export function Form({ parameters, race, info, busy, onDraw, onCancel }: Props) 
         if (!busy) onDraw();
       }}
     >
-      <label class="wide">
-        Prompt
-        <textarea
-          name="prompt"
-          rows={3}
-          maxLength={32000}
-          value={value.prompt}
-          onInput={(event) => set({ prompt: event.currentTarget.value })}
-          onKeyDown={(event) => {
-            if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) event.currentTarget.form?.requestSubmit();
-          }}
-        />
-      </label>
-      <label>
-        Steps
-        <input
-          name="steps"
-          type="number"
-          min={1}
-          max={info?.limits.steps ?? 1000}
-          required
-          value={value.steps}
-          onInput={({ currentTarget: { valueAsNumber } }) => {
-            // The lengths of blocks add up to the steps they were given for.
-            const blocks = /\D/.test(value.blocks) ? '' : value.blocks;
-            if (Number.isFinite(valueAsNumber)) set({ steps: valueAsNumber, blocks });
-          }}
-        />
-      </label>
-      <label>
-        Sampler
-        <select name="sampler" value={value.sampler} onChange={(event) => set({ sampler: event.currentTarget.value })}>
-          {(info?.samplers ?? [value.sampler]).map((name) => (
-            <option key={name} value={name}>
-              {SAMPLER_NAMES[name] ?? name}
-            </option>
-          ))}
-        </select>
-      </label>
-      <label>
-        Tolerance
-        <input
-          name="tolerance"
-          type="number"
-          min={0}
-          max={255}
-          step="any"
-          required
-          disabled={!hasTolerance(value.sampler)}
-          {...number('tolerance')}
-        />
-      </label>
-      <label>
-        Seed
-        <input
-          name="seed"
-          inputMode="numeric"
-          pattern="\d{0,19}"
-          placeholder="random"
-          value={value.seed}
-          onInput={(event) => set({ seed: event.currentTarget.value })}
-        />
-      </label>
-      <label>
-        Size
-        <select name="size" value={value.size} onChange={(event) => set({ size: event.currentTarget.value })}>
-          {sizes.map((size) => (
-            <option key={size} value={size}>
-              {size === 'auto' ? "the model's" : size}
-            </option>
-          ))}
-        </select>
-      </label>
-      <label>
-        Guidance
-        <input name="guidance" type="number" min={0} max={100} step="any" required {...number('guidance')} />
-      </label>
+      {main.map(field)}
       {info && info.models.length > 1 && (
         <label>
           Model
-          <select name="model" value={value.model} onChange={(event) => set({ model: event.currentTarget.value })}>
+          <select
+            name="model"
+            value={value.model}
+            onChange={(event) => (parameters.value = { ...value, model: event.currentTarget.value })}
+          >
             {info.models.map(({ name }, i) => (
               <option key={name} value={i === 0 ? '' : name}>
                 {name}
@@ -136,56 +60,12 @@ export function Form({ parameters, race, info, busy, onDraw, onCancel }: Props) 
           </select>
         </label>
       )}
-      <label class="wide">
-        Negative prompt
-        <input
-          name="negative"
-          maxLength={32000}
-          value={value.negativePrompt}
-          onInput={(event) => set({ negativePrompt: event.currentTarget.value })}
-        />
-      </label>
-      <details class="wide" open={more.value} onToggle={(event) => (more.value = event.currentTarget.open)}>
-        <summary>More</summary>
-        <div class="more">
-          <label>
-            Solver
-            <select name="solver" value={value.solver} onChange={(event) => set({ solver: event.currentTarget.value })}>
-              <option value="">the model's</option>
-              {(info?.solvers ?? []).map(({ name, title }) => (
-                <option key={name} value={name}>
-                  {title}
-                </option>
-              ))}
-            </select>
-          </label>
-          <label>
-            Blocks of SRDS
-            <input
-              name="blocks"
-              pattern="\d+([ ,]+\d+)*"
-              title="how many, or the steps of each"
-              placeholder="default; 8; 3 5 8 9"
-              disabled={value.sampler !== 'srds'}
-              value={value.blocks}
-              onInput={(event) => set({ blocks: event.currentTarget.value })}
-            />
-          </label>
-          <label>
-            Window of the others
-            <input
-              name="window"
-              inputMode="numeric"
-              pattern="[1-9]\d{0,3}"
-              title="steps at a time"
-              placeholder="default; 16"
-              disabled={!hasWindow(value.sampler)}
-              value={value.window}
-              onInput={(event) => set({ window: event.currentTarget.value })}
-            />
-          </label>
-        </div>
-      </details>
+      {others.length > 0 && (
+        <details class="wide" open={more.value} onToggle={(event) => (more.value = event.currentTarget.open)}>
+          <summary>More</summary>
+          <div class="more">{others.map(field)}</div>
+        </details>
+      )}
       <label class="wide check">
         <input
           type="checkbox"
@@ -208,9 +88,10 @@ export function Form({ parameters, race, info, busy, onDraw, onCancel }: Props) 
   );
 }
 
-/** The model's own, and others of its shape and half and twice as large, as far as they are allowed. */
-function sizesOf(info: Info | undefined, { model, size }: Parameters): string[] {
-  const chosen = info?.models.find(({ name }) => name === model) ?? info?.models[0];
+/** The model's size, and others of its shape up to twice as large, within the server's limit. */
+function sizesOf(info: Info | undefined, parameters: Parameters, name: string): FormChoice[] {
+  const { model } = parameters;
+  const chosen = info?.models.find((one) => one.name === model) ?? info?.models[0];
   const { width = 0, height = 0, pixels: most = 0 } = chosen ?? {};
   const pairs = [
     [width / 2, height / 2],
@@ -222,5 +103,6 @@ function sizesOf(info: Info | undefined, { model, size }: Parameters): string[] 
   const sizes = pairs
     .filter(([w, h]) => w > 0 && w * h <= most && w % 8 === 0 && h % 8 === 0)
     .map(([w, h]) => `${w}x${h}`);
-  return [...new Set(['auto', size, ...sizes])];
+  const all = new Set(['auto', String(parameters[name] ?? 'auto'), ...sizes]);
+  return [...all].map((value) => ({ value, title: value === 'auto' ? "the model's" : value }));
 }

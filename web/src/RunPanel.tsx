@@ -1,17 +1,19 @@
 import { ErrorBar } from './ErrorBar.js';
 import { Gantt, seconds } from './Gantt.js';
-import { hasTolerance, type Parameters } from './parameters.js';
+import type { Parameters } from './parameters.js';
 import { serialEstimate, type LiveRun } from './run.js';
 
 interface Props {
   readonly run: LiveRun;
   readonly parameters: Parameters;
+  /** Change in grey levels at which the sampler stops; 0 if it does not stop by it. */
+  readonly tolerance: number;
   /** Seconds of the serial sampler in the same race. */
   readonly serialSeconds: number | undefined;
 }
 
 /** A generation: its image, progress and numbers. */
-export function RunPanel({ run, parameters, serialSeconds }: Props) {
+export function RunPanel({ run, parameters, tolerance, serialSeconds }: Props) {
   const state = run.state.value;
   const estimate = serialEstimate(state);
   const { title, phase, message, image, iterations, batches, evaluations, done, warnings } = state;
@@ -31,7 +33,7 @@ export function RunPanel({ run, parameters, serialSeconds }: Props) {
         {isSerial && phase === 'done' ? 'done' : message}
       </p>
       {!isSerial && phase !== 'failed' && phase !== 'cancelled' && (
-        <ErrorBar iterations={iterations} tolerance={hasTolerance(parameters.sampler) ? parameters.tolerance : 0} />
+        <ErrorBar iterations={iterations} tolerance={tolerance} />
       )}
       <p class="numbers">
         {evaluations && (

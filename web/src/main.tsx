@@ -5,7 +5,17 @@ import type { Info } from '../../src/server/infoAnswer.js';
 import { getInfo, isReady, ServerError } from './api.js';
 import { Form } from './Form.js';
 import { forget, history, remember } from './history.js';
-import { DEFAULTS, fromHash, fromInfotext, leftOut, toHash, type Parameters } from './parameters.js';
+import {
+  fromHash,
+  fromInfotext,
+  initialOf,
+  leftOut,
+  numberOf,
+  requestOf,
+  toHash,
+  type Parameters,
+  type Values,
+} from './parameters.js';
 import { parametersIn } from './png.js';
 import { startRun, type LiveRun } from './run.js';
 import { RunPanel } from './RunPanel.js';
@@ -13,7 +23,7 @@ import { RunPanel } from './RunPanel.js';
 const KEY = 'srds.key';
 const RETRY_MS = 2000;
 
-const parameters = signal<Parameters>({ ...DEFAULTS, ...fromHash(location.hash) });
+const parameters = signal<Parameters>(initialOf([]));
 const race = signal(false);
 const key = signal(sessionStorage.getItem(KEY) ?? '');
 const info = signal<Info | undefined>(undefined);
@@ -23,20 +33,20 @@ const needsKey = signal(false);
 const runs = signal<readonly { readonly run: LiveRun; readonly parameters: Parameters }[]>([]);
 const busy = signal(false);
 
-/** Sets the parameters. Replaces values that the server does not support and reports them. @param source of the parameters, for the report */
-function adopt(given: Parameters, source: string): void {
-  const found = info.value;
-  if (!found) {
-    parameters.value = given;
-    return;
-  }
-  const { sampler, model, solver } = given;
-  const hasModel = model === '' || found.models.some(({ name }) => name === model);
-  const hasSolver = solver === '' || found.solvers.some(({ name }) => name === solver);
-  const hasSampler = found.samplers.includes(sampler);
+/**
+ * Takes parameters, except for choices that the server does not have.
+ * @param source what a message about those calls the origin of the parameters
+ */
+function adopt(changes: Values, { form, models }: Info, source: string): void {
+  const given: Parameters = { ...initialOf(form), ...changes };
+  const { model } = given;
+  const hasModel = model === '' || models.some(({ name }) => name === model);
+  const lacking = form.filter(
+    ({ kind, name, initial, choices = [] }) =>
+      kind === 'choice' && given[name] !== initial && !choices.some(({ value }) => value === given[name]),
+  );
   const unknown = [
-    ...(hasSampler ? [] : [`the sampler ${sampler}`]),
-    ...(hasSolver ? [] : [`the solver ${solver}`]),
+    ...lacking.map(({ label, name }) => `the ${label.toLowerCase()} ${given[name]}`),
     ...(hasModel ? [] : [`the model ${model}`]),
   ];
   if (unknown.length > 0) {
@@ -44,18 +54,19 @@ function adopt(given: Parameters, source: string): void {
   }
   parameters.value = {
     ...given,
-    sampler: hasSampler ? sampler : DEFAULTS.sampler,
-    solver: hasSolver ? solver : '',
-    // No name means the first model.
-    model: hasModel && model !== found.models[0]?.name ? model : '',
+    ...Object.fromEntries(lacking.map(({ name, initial }) => [name, initial])),
+    // An empty name stands for the first model.
+    model: hasModel && model !== models[0]?.name ? model : '',
   };
 }
 
 async function connect(): Promise<void> {
   try {
-    info.value = await getInfo(key.value);
+    const found = await getInfo(key.value);
+    const known = info.value !== undefined;
+    info.value = found;
     trouble.value = undefined;
-    adopt(parameters.value, 'The link');
+    adopt(known ? parameters.value : fromHash(found.form, location.hash), found, 'The link');
     needsKey.value = false;
   } catch (error) {
     needsKey.value = error instanceof ServerError && error.status === 401;
@@ -81,7 +92,8 @@ async function generateNow(): Promise<void> {
   // One at a time, so that each has the devices for itself and the times are comparable.
   for (const sampler of titles) {
     const own = { ...given, seed, sampler };
-    const run = startRun(titles.length > 1 ? sampler : 'Image', own, key.value);
+    const request = requestOf(info.value?.form ?? [], own);
+    const run = startRun(titles.length > 1 ? sampler : 'Image', request, key.value);
     started.push({ run, parameters: own });
     runs.value = [...started];
     requestAnimationFrame(showRuns);
@@ -109,12 +121,13 @@ function cancel(): void {
 
 async function restore(file: File | undefined): Promise<void> {
   const text = file && parametersIn(await file.arrayBuffer());
-  if (text === undefined) trouble.value = 'The file is not a PNG with parameters.';
+  const known = info.value;
+  if (!known) trouble.value = 'The server has not answered yet.';
+  else if (text === undefined) trouble.value = 'The file is not a PNG with parameters.';
   else {
     trouble.value = undefined;
-    const solvers = info.value?.solvers ?? [];
-    adopt({ ...DEFAULTS, ...fromInfotext(text, solvers) }, 'The file');
-    const omitted = leftOut(text, solvers);
+    adopt(fromInfotext(known.form, text), known, 'The file');
+    const omitted = leftOut(known.form, text);
     if (omitted.length > 0) {
       trouble.value = [
         trouble.value,
@@ -197,7 +210,13 @@ function App() {
         </div>
         <div class="runs">
           {runs.value.map(({ run, parameters }, i) => (
-            <RunPanel key={i} run={run} parameters={parameters} serialSeconds={serialSeconds} />
+            <RunPanel
+              key={i}
+              run={run}
+              parameters={parameters}
+              tolerance={numberOf(info.value?.form ?? [], parameters, 'tolerance')}
+              serialSeconds={serialSeconds}
+            />
           ))}
           {runs.value.length === 0 && <p class="hint">The image appears here, and sharpens.</p>}
         </div>
@@ -244,7 +263,10 @@ function ShareButton() {
     // A link to a random image has its seed.
     const usedSeed = runs.value.at(-1)?.run.state.value.done?.seed;
     const { seed } = parameters.value;
-    const hash = toHash({ ...parameters.value, seed: seed === '' && usedSeed !== undefined ? String(usedSeed) : seed });
+    const hash = toHash(info.value?.form ?? [], {
+      ...parameters.value,
+      seed: seed === '' && usedSeed !== undefined ? String(usedSeed) : seed,
+    });
     const link = `${location.origin}${location.pathname}#${hash}`;
     // replaceState does not fire hashchange, so the form stays as it is.
     window.history.replaceState(undefined, '', `#${hash}`);
@@ -272,7 +294,7 @@ function History() {
             <button
               type="button"
               title={`Use again: ${used.prompt}`}
-              onClick={() => (parameters.value = { ...DEFAULTS, ...used })}
+              onClick={() => (parameters.value = { ...initialOf(info.value?.form ?? []), ...used })}
             >
               <img src={thumbnail} alt={used.prompt} />
             </button>
@@ -287,7 +309,7 @@ function History() {
 }
 
 addEventListener('hashchange', () => {
-  adopt({ ...DEFAULTS, ...fromHash(location.hash) }, 'The link');
+  if (info.value) adopt(fromHash(info.value.form, location.hash), info.value, 'The link');
 });
 effect(() => {
   document.title = busy.value ? 'generating · srds' : 'srds';

@@ -1,162 +1,160 @@
-/** What the form holds: what a request for an image says. */
+import { parseInfotext } from '../../src/image/infotext.js';
+import type { FormControl } from '../../src/pipeline/options/form.js';
+
+export type { FormControl };
+
+/** The values of the form's controls by their names; empty text: the server's default. */
 export interface Parameters {
+  readonly [name: string]: string | number;
   readonly prompt: string;
-  readonly negativePrompt: string;
-  readonly model: string;
-  readonly steps: number;
   readonly sampler: string;
-  readonly tolerance: number;
-  readonly guidance: number;
-  /** Empty: a random one. */
+  /** Empty: a random seed. */
   readonly seed: string;
-  /** WIDTHxHEIGHT, or auto. */
-  readonly size: string;
-  /** Empty: the model's own. */
-  readonly solver: string;
-  /** Of SRDS: how many, or the steps of each; empty: the default ones. */
-  readonly blocks: string;
-  /** Steps at a time, of the other parallel samplers; empty: what suits the devices. */
-  readonly window: string;
+  /** Empty: the first model. */
+  readonly model: string;
 }
 
-export const DEFAULTS: Parameters = {
-  prompt: 'a metal sphere and a small red torus on a wooden floor at night',
-  negativePrompt: '',
-  model: '',
-  steps: 50,
-  sampler: 'srds',
-  tolerance: 0.5,
-  guidance: 5,
-  seed: '',
-  size: 'auto',
-  solver: '',
-  blocks: '',
-  window: '',
-};
+/** Some of the parameters. */
+export type Values = Readonly<Record<string, string | number>>;
 
-const NAMES = Object.keys(DEFAULTS) as (keyof Parameters)[];
+const EMPTY: Parameters = { prompt: '', sampler: '', seed: '', model: '' };
 
-/** The content of a request. */
-export function requestOf(parameters: Parameters): object {
-  const { prompt, negativePrompt, model, steps, sampler, tolerance, guidance, seed, size, solver } = parameters;
-  const blocks = [...parameters.blocks.matchAll(/\d+/g)].map(Number);
-  return {
-    prompt,
-    steps,
-    sampler,
-    guidance,
-    size,
-    ...(hasTolerance(sampler) && { tolerance }),
-    ...(negativePrompt !== '' && { negative_prompt: negativePrompt }),
-    ...(model !== '' && { model }),
-    ...(seed !== '' && { seed: seed.length > 15 ? seed : Number(seed) }),
-    ...(solver !== '' && { solver }),
-    ...(sampler === 'srds' && blocks.length > 0 && { blocks: blocks.length === 1 ? blocks[0] : blocks }),
-    ...(hasWindow(sampler) && parameters.window !== '' && { window: Number(parameters.window) }),
-  };
+/** What a form starts with. */
+export function initialOf(form: readonly FormControl[]): Parameters {
+  return { ...EMPTY, ...Object.fromEntries(shown(form).map(({ name, initial }) => [name, initial])) };
 }
 
-/** Whether a sampler works on a window of steps. */
-export function hasWindow(sampler: string): boolean {
-  return !['serial', 'srds', 'auto'].includes(sampler);
+/** Whether a control applies to a sampler. */
+export function takes({ samplers }: FormControl, sampler: string): boolean {
+  return samplers?.includes(sampler) ?? true;
 }
 
-/** Whether the tolerance of the page is this sampler's: ParaDiGMS has one of its own kind. */
-export function hasTolerance(sampler: string): boolean {
-  return sampler !== 'serial' && sampler !== 'paradigms';
+/** The number of a control; 0 if it has none, or does not apply to the sampler. */
+export function numberOf(form: readonly FormControl[], parameters: Parameters, name: string): number {
+  const control = form.find((one) => one.name === name);
+  const value = parameters[name];
+  return control && takes(control, parameters.sampler) && typeof value === 'number' ? value : 0;
 }
 
-/** Parameters as a link carries them: all, since defaults may differ where it leads. */
-export function toHash(parameters: Parameters): string {
-  const given = NAMES.filter((name) => parameters[name] !== '' || DEFAULTS[name] !== '');
+/** The body of a request. */
+export function requestOf(form: readonly FormControl[], parameters: Parameters): object {
+  const { model, sampler } = parameters;
+  const fields = shown(form)
+    .filter((control) => takes(control, sampler))
+    .flatMap((control) => {
+      const value = fieldOf(control, parameters[control.name]);
+      return value === undefined ? [] : [[control.field, value] as const];
+    });
+  return { ...Object.fromEntries(fields), ...(model !== '' && { model }) };
+}
+
+function fieldOf({ kind }: FormControl, value: string | number | undefined): unknown {
+  if (value === undefined || (value === '' && kind !== 'paragraph')) return undefined;
+  if (kind === 'integer' || kind === 'number') return Number(value);
+  if (kind !== 'numbers') return String(value);
+  const numbers = numbersIn(String(value));
+  return numbers.length > 1 ? numbers : numbers[0];
+}
+
+function numbersIn(text: string): number[] {
+  return [...text.matchAll(/\d+/g)].map(([number]) => Number(number));
+}
+
+/** `change` applied to `parameters`; several numbers that had to add up to a changed value are cleared. */
+export function changed(
+  form: readonly FormControl[],
+  parameters: Parameters,
+  name: string,
+  value: string | number,
+): Parameters {
+  const stale = form.filter((control) => control.sumsTo === name && /\D/.test(String(parameters[control.name])));
+  return { ...parameters, ...Object.fromEntries(stale.map((control) => [control.name, ''])), [name]: value };
+}
+
+/** Parameters as a link has them: all of them, since another server may have other defaults. */
+export function toHash(form: readonly FormControl[], parameters: Parameters): string {
+  const initial = initialOf(form);
+  const given = Object.keys(initial).filter((name) => parameters[name] !== '' || initial[name] !== '');
   return new URLSearchParams(given.map((name) => [name, String(parameters[name])])).toString();
 }
 
-/** Parameters from a link; what makes no sense is left out. */
-export function fromHash(hash: string): Partial<Parameters> {
+/** Parameters from a link; what does not fit its control is left out. */
+export function fromHash(form: readonly FormControl[], hash: string): Values {
   const given = new URLSearchParams(hash.replace(/^#/, ''));
-  return fromTexts(Object.fromEntries(given));
-}
-
-const INFOTEXT: Readonly<Record<string, keyof Parameters | undefined>> = {
-  Steps: 'steps',
-  'CFG scale': 'guidance',
-  Seed: 'seed',
-  Size: 'size',
-  Model: 'model',
-  'Parallel sampler': 'sampler',
-  'SRDS tolerance': 'tolerance',
-  Tolerance: 'tolerance',
-  Sampler: 'solver',
-  'SRDS blocks': 'blocks',
-  Window: 'window',
-};
-
-/** A solver, and what Stable Diffusion web UIs call it. */
-export interface SolverName {
-  readonly name: string;
-  readonly title: string;
+  return fromTexts(form, given);
 }
 
 /**
  * Parameters from the text that a PNG carries.
- * Source: AUTOMATIC1111 stable-diffusion-webui, infotext_utils; written by pipeline/parameters.ts.
+ * Source: AUTOMATIC1111 stable-diffusion-webui, infotext_utils; written by src/pipeline/pngParameters.ts.
  */
-export function fromInfotext(text: string, solvers: readonly SolverName[]): Partial<Parameters> {
-  const lines = text.split('\n');
-  const last = lines.length > 1 ? (lines.pop() ?? '').slice(0, MOST) : '';
-  const negativeAt = lines.findIndex((line) => line.startsWith('Negative prompt: '));
-  const prompt = (negativeAt < 0 ? lines : lines.slice(0, negativeAt)).join('\n');
-  const negativePrompt = negativeAt < 0 ? '' : lines.slice(negativeAt).join('\n').replace('Negative prompt: ', '');
-  const texts: Record<string, string | undefined> = {};
-  for (const match of last.matchAll(/([^:,]+): (?:"((?:[^"\\]|\\.)*)"|([^,]*))(?:, |$)/g)) {
-    const [, name, quoted, plain] = match as unknown as [string, string, string | undefined, string | undefined];
-    const known = INFOTEXT[name.trim()];
-    if (known) texts[known] = quoted === undefined ? plain : unquoted(quoted);
+export function fromInfotext(form: readonly FormControl[], text: string): Values {
+  const { prompt, negativePrompt, parameters } = parseInfotext(text);
+  const texts = new Map<string, string>();
+  const model = parameters.get('Model');
+  if (model !== undefined) texts.set('model', model);
+  for (const control of shown(form)) {
+    const written = writtenIn(parameters, control);
+    if (written !== undefined) texts.set(control.name, valueOf(control, written) ?? '');
   }
-  texts.solver = solvers.find(({ title }) => title === texts.solver)?.name;
-  texts.blocks = blocksOf(texts.blocks, Number(texts.steps));
-  return { ...fromTexts(texts), prompt, negativePrompt };
-}
-
-/** A hostile file must not keep the page busy. */
-const MOST = 10_000;
-
-function unquoted(text: string): string {
-  try {
-    return JSON.parse(`"${text}"`) as string;
-  } catch {
-    return text;
+  for (const { name, sumsTo } of form) {
+    const lengths = texts.get(name);
+    if (sumsTo !== undefined && lengths !== undefined) {
+      texts.set(name, lengthsFor(lengths, Number(texts.get(sumsTo))));
+    }
   }
+  return { ...fromTexts(form, texts), prompt, negativePrompt };
 }
 
-/** A file has the steps of each block, where a request with one number means how many; from an image on they are fewer steps. */
-function blocksOf(lengths: string | undefined, steps: number): string | undefined {
-  const sum = [...(lengths ?? '').matchAll(/\d+/g)].reduce((total, [length]) => total + Number(length), 0);
-  if (lengths === undefined || sum !== steps) return undefined;
-  return lengths.includes(' ') ? lengths : '1';
+/** A file has the steps of each block, a request with one number how many; after an initial image they are fewer steps. */
+function lengthsFor(lengths: string, sum: number): string {
+  const numbers = numbersIn(lengths);
+  if (numbers.reduce((total, number) => total + number, 0) !== sum) return '';
+  return numbers.length > 1 ? lengths : '1';
 }
 
-/** What a PNG's text says that the page has no place for. */
-export function leftOut(text: string, solvers: readonly SolverName[]): string[] {
-  const last = text.slice(text.lastIndexOf('\n') + 1);
-  const solver = /, ?Sampler: ([^,]+)/.exec(last)?.[1];
-  const known = solver === undefined || solvers.some(({ title }) => title === solver);
-  const given = UNKNOWN.filter((name) => last.includes(`, ${name}`));
-  return [...(known ? [] : [`Sampler ${solver}`]), ...given];
+/** The parameters of a PNG's text that the form has no control for, or no choice. */
+export function leftOut(form: readonly FormControl[], text: string): string[] {
+  const { parameters } = parseInfotext(text);
+  const schedule = parameters.get('Schedule type');
+  return [
+    ...form.flatMap((control) => {
+      const written = writtenIn(parameters, control);
+      if (written === undefined) return [];
+      const lost =
+        control.kind === 'hidden' ? written !== String(control.initial) : valueOf(control, written) === undefined;
+      return lost ? [`${control.labels[0]} ${written}`] : [];
+    }),
+    ...(schedule === undefined ? [] : [`Schedule type ${schedule}`]),
+  ];
 }
 
-const UNKNOWN = [
-  ...['Eta', 'Denoising strength', 'Guidance rescale', 'Spacing', 'Prediction', 'Schedule type'],
-  ...['SRDS correction: parareal', 'SRDS pipelined: false'],
-];
+function writtenIn(parameters: ReadonlyMap<string, string>, { labels }: FormControl): string | undefined {
+  const label = labels.find((one) => parameters.has(one));
+  return label === undefined ? undefined : parameters.get(label);
+}
 
-function fromTexts(texts: Readonly<Record<string, string | undefined>>): Partial<Parameters> {
-  const entries = NAMES.flatMap((name): [string, string | number][] => {
-    const text = texts[name];
-    if (text === undefined) return [];
-    if (typeof DEFAULTS[name] === 'string') return [[name, text]];
-    return text.trim() !== '' && Number.isFinite(Number(text)) ? [[name, Number(text)]] : [];
-  });
-  return Object.fromEntries(entries);
+/** A control's value from a PNG's text; undefined if it has no such choice. */
+function valueOf({ titles }: FormControl, written: string): string | undefined {
+  const entries = Object.entries(titles);
+  return entries.length === 0 ? written : entries.find(([, title]) => title === written)?.[0];
+}
+
+function fromTexts(form: readonly FormControl[], texts: { get(name: string): string | null | undefined }): Values {
+  const values: Record<string, string | number> = {};
+  const model = texts.get('model');
+  if (model != null) values.model = model;
+  for (const { name, kind, initial } of shown(form)) {
+    const text = texts.get(name);
+    if (text == null) continue;
+    if (kind !== 'integer' && kind !== 'number') values[name] = text;
+    else if (text.trim() === '' ? initial === '' : Number.isFinite(Number(text))) {
+      values[name] = text.trim() === '' ? '' : Number(text);
+    }
+  }
+  return values;
+}
+
+function shown(form: readonly FormControl[]): FormControl[] {
+  return form.filter(({ kind }) => kind !== 'hidden');
 }

@@ -1,6 +1,5 @@
 import { signal, type Signal } from '@preact/signals';
 import { generate, type Batch, type Counts, type Done, type LiveEvent } from './api.js';
-import { requestOf, type Parameters } from './parameters.js';
 
 /** A complete iteration. */
 export interface Iteration {
@@ -44,12 +43,12 @@ const INITIAL: Omit<RunState, 'title'> = {
 };
 
 /** Starts a generation. @param key API key; empty if there is none */
-export function startRun(title: string, parameters: Parameters, key: string): LiveRun {
+export function startRun(title: string, request: object, key: string): LiveRun {
   const controller = new AbortController();
   const state = signal<RunState>({ title, ...INITIAL });
   const follow = async (): Promise<RunState> => {
     try {
-      for await (const event of generate(requestOf(parameters), key, controller.signal)) {
+      for await (const event of generate(request, key, controller.signal)) {
         state.value = after(state.value, event);
       }
     } catch (error) {

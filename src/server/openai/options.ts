@@ -1,6 +1,8 @@
 import { randomInt } from 'node:crypto';
-import { asksToRefine } from '../../pipeline/ignoredOptions.js';
-import type { GenerateOptions } from '../../pipeline/options.js';
+import { usualSampler, type GenerateOptions } from '../../pipeline/options.js';
+import { valuesFromBody } from '../../pipeline/options/body.js';
+import { GENERATION_OPTIONS, withSides } from '../../pipeline/options/generation.js';
+import { without } from '../../pipeline/options/option.js';
 import type { GenerationRequest, LiveRequest } from './schemas.js';
 
 const MAX_RANDOM_SEED = 2 ** 32;
@@ -9,23 +11,14 @@ const MAX_RANDOM_SEED = 2 ** 32;
 export function optionsOf(
   body: LiveRequest & Pick<GenerationRequest, 'n' | 'stream' | 'partial_images'>,
 ): GenerateOptions {
-  const { prompt, n, steps, guidance, tolerance, blocks, solver, window, size } = body;
-  const [width, height] = size === 'auto' ? [] : size.split('x').map(Number);
+  // The strength goes with the initial image.
+  const { prompt, ...values } = withSides(valuesFromBody(without(GENERATION_OPTIONS, 'strength'), body));
   const previews = body.stream && body.partial_images > 0;
-  const refining = { tolerance, blocks, maxIterations: body.max_iterations };
   return {
-    prompt,
-    negativePrompt: body.negative_prompt,
-    seed: body.seed === undefined ? randomInt(MAX_RANDOM_SEED) : BigInt(body.seed),
-    n,
-    steps,
-    guidance,
-    solver,
-    width,
-    height,
-    sampler: body.sampler ?? (previews || asksToRefine(refining) ? 'srds' : 'auto'),
-    ...refining,
-    window,
+    ...values,
+    prompt: prompt ?? '',
+    seed: values.seed ?? randomInt(MAX_RANDOM_SEED),
+    sampler: values.sampler ?? (previews ? 'srds' : usualSampler(values)),
     previews,
   };
 }

@@ -1,7 +1,9 @@
 import { randomInt } from 'node:crypto';
 import type { z } from 'zod';
-import { pngParameters, SAMPLER_NAMES } from '../../pipeline/pngParameters.js';
-import { SOLVERS, type SolverName } from '../../pipeline/options.js';
+import { pngParameters } from '../../pipeline/pngParameters.js';
+import { SAMPLER_NAMES, withSides } from '../../pipeline/options/generation.js';
+import { SOLVERS, type SolverName } from '../../solver/registry.js';
+import { without } from '../../pipeline/options/option.js';
 import { ApiError } from '../apiError.js';
 import { endpoint, type Caller, type Endpoint } from '../endpoint.js';
 import { generate, type GenerationResult } from '../generate.js';
@@ -83,7 +85,8 @@ export function sdapiEndpoints(services: Services): Endpoint[] {
 }
 
 async function txt2img(services: Services, body: Txt2imgRequest, caller: Caller): Promise<Response> {
-  const { maxImages, maxSteps, deadline } = services.config;
+  const { maxImages, deadline, requests } = services.config;
+  const sides = withSides(without(requests, 'strength'));
   const n = (body.batch_size ?? 1) * (body.n_iter ?? 1);
   if (n > maxImages) {
     throw new ApiError(
@@ -100,17 +103,18 @@ async function txt2img(services: Services, body: Txt2imgRequest, caller: Caller)
       id: caller.id,
       model: body.override_settings?.sd_model_checkpoint,
       options: {
+        ...sides,
         prompt: body.prompt,
         negativePrompt: body.negative_prompt,
         seed,
         n,
-        steps: body.steps ?? Math.min(25, maxSteps),
-        guidance: body.cfg_scale ?? 5,
-        width: body.width,
-        height: body.height,
-        solver: solverOf(body.sampler_name ?? body.sampler_index),
+        steps: body.steps,
+        guidance: body.cfg_scale,
+        width: body.width ?? sides.width,
+        height: body.height ?? sides.height,
+        solver: solverOf(body.sampler_name ?? body.sampler_index) ?? requests.solver,
         eta: body.eta,
-        sampler: 'auto',
+        sampler: requests.sampler ?? 'auto',
         previews: false,
       },
       key: caller.key,

@@ -1,32 +1,34 @@
 import { z } from 'zod';
+import { bodyField, bodyOf } from '../../pipeline/options/body.js';
+import { GENERATION_OPTIONS } from '../../pipeline/options/generation.js';
 import type { ServerConfig } from '../config.js';
+import { requestDefaults, requestLimits } from '../openai/schemas.js';
 
 const optional = <Schema extends z.ZodType>(schema: Schema) =>
   schema.nullish().transform((value) => value ?? undefined);
 
 /**
- * A request of web UIs' tools. They send many fields more, which are left unread.
+ * A request of the tools of web UIs. They send many more fields, which are ignored.
  * Source: AUTOMATIC1111 stable-diffusion-webui, /docs of its API.
  */
-export function txt2imgRequest({ maxSteps, maxImages }: ServerConfig) {
-  const count = z.int().min(1).max(maxImages);
+export function txt2imgRequest(config: ServerConfig) {
+  const limits = requestLimits(config);
+  const { guidance, prompt, ...others } = GENERATION_OPTIONS;
+  const defaults = requestDefaults(config);
+  const fields = bodyOf(others, { limits, defaults });
   return z.object({
-    prompt: z
-      .string()
-      .max(32_000)
-      .nullish()
-      .transform((text) => text ?? ''),
-    negative_prompt: optional(z.string().max(32_000)),
-    seed: optional(z.int().min(-1).max(Number.MAX_SAFE_INTEGER)).describe('-1: a random one'),
-    steps: optional(z.int().min(1).max(maxSteps)).describe('default: 25'),
-    cfg_scale: optional(z.number().min(0).max(100)).describe('default: 5'),
-    width: optional(z.int().min(1).max(100_000)),
-    height: optional(z.int().min(1).max(100_000)),
-    batch_size: optional(count),
-    n_iter: optional(count),
+    prompt: optional(prompt.schema.max(limits.prompt)).transform((text) => text ?? ''),
+    negative_prompt: fields.negative_prompt,
+    steps: fields.steps,
+    eta: fields.eta,
+    cfg_scale: bodyField(guidance, limits.guidance, defaults.guidance),
+    seed: optional(z.int().min(-1).max(Number.MAX_SAFE_INTEGER)).describe('seed; -1: a random one'),
+    width: optional(z.int().min(1).max(100_000)).describe('width in pixels'),
+    height: optional(z.int().min(1).max(100_000)).describe('height in pixels'),
+    batch_size: optional(z.int().min(1).max(limits.n)).describe('images of a batch'),
+    n_iter: optional(z.int().min(1).max(limits.n)).describe('batches'),
     sampler_name: optional(z.string().max(100)).describe('one of /sdapi/v1/samplers'),
-    sampler_index: optional(z.string().max(100)).describe('the same, of old'),
-    eta: optional(z.number().min(0).max(1)),
+    sampler_index: optional(z.string().max(100)).describe('the older name of sampler_name'),
     override_settings: optional(z.object({ sd_model_checkpoint: optional(z.string().max(200)) })),
     send_images: optional(z.boolean()),
   });

@@ -1,0 +1,33 @@
+import { z } from 'zod';
+import { option, type Options, type OptionValues } from './option.js';
+
+/** Where a model runs, and how: the options of every command that opens one, and of the server. */
+export const DEVICE_OPTIONS = {
+  device: option(z.string().min(1), {
+    description: 'cpu, cuda, cuda:1, webgpu, several with commas, or auto',
+    default: 'cpu',
+    placeholder: '<names>',
+  }),
+  precision: option(z.enum(['auto', 'float32', 'float16']), {
+    description: 'precision of the UNet; auto takes that of the weights on GPUs, and float32 on the CPU',
+    default: 'auto',
+  }),
+  buckets: option(z.array(z.int().positive()).readonly(), {
+    description: 'sizes that batches are padded to, in rows, with commas',
+    default: [],
+    defaultText: '1,2,8,16,24,32,48,64,96,128 on GPUs',
+    placeholder: '<rows>',
+  }),
+  fused: option(z.boolean(), {
+    description: 'fuse operators in the graphs of buckets, which is faster',
+    offDescription: 'run the graphs of buckets with the operators that they were exported with, which is slower',
+    default: true,
+  }),
+  threads: option(z.int().positive(), {
+    description: 'threads of each process on the CPU',
+    defaultText: 'all processors',
+  }),
+  workers: option(z.int().positive(), { description: 'processes on the CPU', defaultText: '1' }),
+} satisfies Options;
+
+export type DeviceValues = OptionValues<typeof DEVICE_OPTIONS>;

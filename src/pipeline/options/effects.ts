@@ -1,0 +1,36 @@
+import { GENERATION_OPTIONS, type GenerationValues, type SamplerName } from './generation.js';
+import type { Options } from './option.js';
+
+/** The samplers that `auto` chooses from. */
+const CHOSEN_BY_AUTO: readonly SamplerName[] = ['serial', 'srds', 'picard'];
+
+/** Whether an option of SRDS is given that is not its default switch; where no sampler is named, this selects srds. */
+export function requestsRefinement(values: GenerationValues, options: Options = GENERATION_OPTIONS): boolean {
+  return Object.entries(values).some(([name, value]) => {
+    const one = Object.hasOwn(options, name) ? options[name] : undefined;
+    if (value === undefined || !one?.samplers?.includes('srds')) return false;
+    return typeof value !== 'boolean' || value !== one.default;
+  });
+}
+
+/** A warning about the given options that have no effect; undefined if there are none. */
+export function ignoredOptions(
+  values: GenerationValues,
+  sampler: SamplerName | 'auto',
+  options: Options = GENERATION_OPTIONS,
+): string | undefined {
+  const able = sampler === 'auto' ? CHOSEN_BY_AUTO : [sampler];
+  const given = Object.entries(values).filter(([, value]) => value !== undefined);
+  const names = new Set(given.map(([name]) => name));
+  const unused = Object.entries(options)
+    .filter(([name, { samplers }]) => names.has(name) && samplers && !able.some((one) => samplers.includes(one)))
+    .map(([name, { samplers = [] }]) => `${name} (for ${samplers.join(', ')})`);
+  const { negativePrompt, guidance = Infinity } = values;
+  const warnings = [
+    ...(unused.length > 0 ? [`sampler ${sampler} does nothing with ${unused.join(' and ')}`] : []),
+    ...(negativePrompt && guidance <= 1
+      ? [`guidance ${guidance} does nothing with negativePrompt (for guidance above 1)`]
+      : []),
+  ];
+  return warnings.length > 0 ? warnings.join('; ') : undefined;
+}

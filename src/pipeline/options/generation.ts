@@ -1,0 +1,247 @@
+import { z } from 'zod';
+import { PREDICTIONS, SPACINGS } from '../../schedule/config.js';
+import { SOLVERS, type SolverName } from '../../solver/registry.js';
+import { integerFrom, option, type Options, type OptionValues } from './option.js';
+
+export const SAMPLERS = ['serial', 'srds', 'picard', 'paradigms', 'parataa'] as const;
+export type SamplerName = (typeof SAMPLERS)[number];
+
+/** A sampler, or `auto`: the planner chooses the one that it expects to be the fastest on the devices. */
+export const SAMPLER_CHOICES = ['auto', ...SAMPLERS] as const;
+
+const ITERATIVE = ['srds', 'picard', 'paradigms', 'parataa'] as const;
+const WINDOWED = ['picard', 'paradigms', 'parataa'] as const;
+
+const MAX_IMAGES = 100;
+const MAX_HISTORY = 8;
+/** The seeds that torch.manual_seed takes. */
+const SEEDS = { min: -(2n ** 63n), max: 2n ** 64n - 1n };
+const SEED_ERROR = 'expected a whole number from 0 on, as text if it is larger than 2^53';
+const BLOCKS_ERROR = 'expected a number of blocks, or a list of the steps of each';
+
+/** The names that Stable Diffusion web UIs give to the solvers. */
+export const SAMPLER_NAMES: Readonly<Record<SolverName, string>> = {
+  ddim: 'DDIM',
+  ddpm: 'DDPM',
+  euler: 'Euler',
+  heun: 'Heun',
+  dpm1: 'DPM++ 1S',
+  dpm2s: 'DPM++ 2S',
+  dpm2m: 'DPM++ 2M',
+  pndm: 'PLMS',
+};
+
+/** The options of a generation, in the order in which help and PNG files show them. */
+export const GENERATION_OPTIONS = {
+  prompt: option(z.string(), {
+    description: 'text that describes the image; may be empty',
+    setting: false,
+    required: true,
+    control: {
+      label: 'Prompt',
+      kind: 'paragraph',
+      wide: true,
+      initial: 'a metal sphere and a small red torus on a wooden floor at night',
+    },
+  }),
+  steps: option(z.int().min(1).max(1000), {
+    description: 'steps of the fine grid',
+    default: 25,
+    infotext: { label: 'Steps' },
+    control: { label: 'Steps', initial: 50 },
+  }),
+  solver: option(z.enum(SOLVERS), {
+    description: 'solver of a step; dpm2m and pndm work with the serial sampler only',
+    defaultText: "the model's own if it starts itself, else ddim",
+    infotext: { label: 'Sampler', titles: SAMPLER_NAMES },
+    control: { label: 'Solver', group: 'more', placeholder: "the model's", titles: SAMPLER_NAMES },
+  }),
+  guidance: option(z.number().min(0), {
+    description: 'guidance scale; at 1 or below the negative prompt is not evaluated, which halves the cost',
+    default: 5,
+    infotext: { label: 'CFG scale' },
+    control: { label: 'Guidance' },
+  }),
+  seed: option(
+    z.union([z.int(), z.bigint().min(SEEDS.min).max(SEEDS.max)], {
+      error: 'expected a whole number from -2^63 to 2^64 - 1',
+    }),
+    {
+      description:
+        'seed of the first image, with the noise that diffusers has for it; the next image has the next seed',
+      default: 0,
+      placeholder: '<n>',
+      expected: 'a whole number from -2^63 to 2^64 - 1',
+      read: (text) => (/^-?\d{1,40}$/.test(text) ? BigInt(text) : text),
+      body: () =>
+        z
+          .union([z.int().min(0).max(Number.MAX_SAFE_INTEGER), z.string().regex(/^\d{1,19}$/)], { error: SEED_ERROR })
+          .transform((seed) => BigInt(seed)),
+      infotext: { label: 'Seed' },
+      control: { label: 'Seed', initial: '', placeholder: 'random', pattern: '\\d{0,19}' },
+    },
+  ),
+  size: option(z.object({ width: z.number(), height: z.number() }), {
+    description: 'width and height in pixels',
+    defaultText: "the initial image's, or the model's",
+    placeholder: '<WxH>',
+    expected: 'WIDTHxHEIGHT in pixels, such as 128x128,',
+    read: sizeFrom,
+    body: () =>
+      z
+        .string()
+        .regex(/^(auto|\d{1,5}x\d{1,5})$/, 'expected auto or WIDTHxHEIGHT')
+        .transform((text) => (text === 'auto' ? undefined : sizeFrom(text))),
+    infotext: { label: 'Size', write: ({ width, height }) => `${width}x${height}` },
+    control: { label: 'Size', kind: 'size', initial: 'auto' },
+  }),
+  n: option(z.int().min(1).max(MAX_IMAGES), { description: 'number of images', default: 1 }),
+  negativePrompt: option(z.string(), {
+    description: 'text that guidance leads away from',
+    defaultText: 'empty; no prompt at all for most SDXL models',
+    placeholder: '<text>',
+    control: { label: 'Negative prompt', wide: true, initial: '' },
+  }),
+  eta: option(z.number().min(0).max(1), {
+    description: 'noise that ddim adds, as a share of the noise of ddpm',
+    default: 0,
+    infotext: { label: 'Eta', omitDefault: true },
+  }),
+  strength: option(z.number().min(0).max(1), {
+    description: 'share of the steps that are taken from an initial image on',
+    defaultText: '0.8',
+    body: () => z.number().positive().max(1),
+    infotext: { label: 'Denoising strength' },
+  }),
+  guidanceRescale: option(z.number().min(0).max(1), {
+    description: 'share by which guidance is scaled back to the deviation of the prediction (Lin et al. 2023, 3.4)',
+    default: 0,
+    infotext: { label: 'Guidance rescale', omitDefault: true },
+  }),
+  spacing: option(z.enum(SPACINGS), {
+    description: 'spacing of the timesteps',
+    defaultText: "the model's",
+    infotext: { label: 'Spacing' },
+  }),
+  prediction: option(z.enum(PREDICTIONS), {
+    description: 'quantity that the network predicts',
+    defaultText: "the model's",
+    infotext: { label: 'Prediction' },
+  }),
+  sampler: option(z.enum(SAMPLER_CHOICES), {
+    description: 'sampler; auto takes the one that the planner expects to be the fastest on the devices',
+    defaultText: 'auto; srds if one of its own options is given',
+    infotext: { label: 'Parallel sampler' },
+    control: {
+      label: 'Sampler',
+      initial: 'srds',
+      titles: {
+        auto: 'auto: the fastest here',
+        srds: 'SRDS',
+        picard: 'Picard',
+        paradigms: 'ParaDiGMS',
+        parataa: 'ParaTAA',
+      },
+    },
+  }),
+  correction: option(z.enum(['secant', 'parareal']), {
+    description: 'correction of SRDS; parareal is the one of the paper',
+    default: 'secant',
+    samplers: ['srds'],
+    infotext: { label: 'SRDS correction' },
+  }),
+  pipelined: option(z.boolean(), {
+    description: "overlap the iterations of SRDS; false is the paper's vanilla form",
+    offDescription: "finish each iteration of SRDS before the next, the paper's vanilla form",
+    default: true,
+    samplers: ['srds'],
+    infotext: { label: 'SRDS pipelined' },
+  }),
+  blocks: option(z.union([z.int().min(1), z.array(z.int().min(1)).min(1).readonly()]), {
+    description: 'number of even blocks of SRDS, or the fine steps of each as a,b,c',
+    defaultText: '1.3 sqrt(steps) + 4, at most steps / 2.2, shorter ones first',
+    placeholder: '<n>',
+    expected: 'a number of blocks, or the steps of each as a,b,c,',
+    read: (text) => (text.includes(',') ? text.split(',').map(integerFrom) : integerFrom(text)),
+    body: (limit = Infinity) =>
+      z.union([z.int().min(1).max(limit), z.array(z.int().min(1)).min(1).max(limit)], { error: BLOCKS_ERROR }),
+    samplers: ['srds'],
+    infotext: {
+      label: 'SRDS blocks',
+      write: (blocks) => (typeof blocks === 'number' ? String(blocks) : blocks.join(' ')),
+      read: (text) => text.split(' ').map(integerFrom),
+    },
+    control: {
+      label: 'Blocks of SRDS',
+      kind: 'numbers',
+      group: 'more',
+      placeholder: 'default; 8; 3 5 8 9',
+      hint: 'how many, or the steps of each',
+      pattern: '\\d+([ ,]+\\d+)*',
+      sumsTo: 'steps',
+    },
+  }),
+  window: option(z.int().min(1), {
+    description: 'steps that picard, paradigms and parataa work on at a time',
+    defaultText: 'all',
+    samplers: WINDOWED,
+    infotext: { label: 'Window' },
+    control: {
+      label: 'Window of the others',
+      group: 'more',
+      placeholder: 'default; 16',
+      hint: 'steps at a time',
+      pattern: '[1-9]\\d{0,3}',
+    },
+  }),
+  tolerance: option(z.number().min(0), {
+    description:
+      'mean change of the 8-bit image in grey levels below which to stop, a fifth of it for picard and parataa; 0: run until exact; of paradigms: the change of a state, in deviations of the noise, below which the window moves on',
+    defaultText: '0.5; 0.05 for paradigms',
+    placeholder: '<t>',
+    samplers: ITERATIVE,
+    infotext: { label: 'Tolerance', labelFor: { srds: 'SRDS tolerance' } },
+    control: { label: 'Tolerance', initial: 0.5, samplers: ['auto', 'srds', 'picard', 'parataa'] },
+  }),
+  maxIterations: option(z.int().min(1), {
+    description: 'iterations after which to stop',
+    defaultText: 'until exact',
+    samplers: ITERATIVE,
+  }),
+  history: option(z.int().min(1).max(MAX_HISTORY), {
+    description: 'passes that parataa mixes',
+    defaultText: '3',
+    samplers: ['parataa'],
+  }),
+  order: option(z.int().min(1), {
+    description: 'steps over which parataa computes a state from an earlier one',
+    defaultText: 'all',
+    samplers: ['parataa'],
+  }),
+  compare: option(z.boolean(), {
+    description: 'generate the serial sample too and measure the difference',
+    default: false,
+    http: false,
+  }),
+  previews: option(z.boolean(), {
+    description: 'decode the image of every iteration for its event',
+    default: true,
+    setting: false,
+    http: false,
+  }),
+} satisfies Options;
+
+export type GenerationValues = OptionValues<typeof GENERATION_OPTIONS>;
+
+function sizeFrom(text: string): { width: number; height: number } | string {
+  const match = /^(\d{1,6})x(\d{1,6})$/i.exec(text);
+  return match ? { width: Number(match[1]), height: Number(match[2]) } : text;
+}
+
+/** Values with the size as the library has it. */
+export function withSides<Values extends Pick<GenerationValues, 'size'>>({
+  size,
+  ...others
+}: Values): Omit<Values, 'size'> & { readonly width?: number; readonly height?: number } {
+  return { ...others, ...size };
+}
