@@ -234,8 +234,8 @@ test('bad input is one line that says what was expected, with an exit code of it
     [['a', '--seed', '18446744073709551616'], 2, /seed/],
     [['a', '--out', '-'], 2, /\.png/],
     [['a', '--out', `${'n'.repeat(300)}.png`], 5, /ENAMETOOLONG/],
-    [['a', '--n', '0'], 2, /images/],
-    [['a', '--n', '1000000000'], 2, /images/],
+    [['a', '--n', '0'], 2, /--n\b/],
+    [['a', '--n', '1000000000'], 2, /--n\b/],
     [['a', '--threads', '0'], 2, /threads/],
     [['a', '--workers', '0'], 2, /workers/],
     [['a', '--out', 'a.jpg'], 2, /\.png/],
@@ -273,6 +273,21 @@ test('an output that cannot take the data is an error and leaves no part of it',
   const { code: second } = await tiny('--steps', '2', '--latents', '/dev/full', '--out', 'new/a.png');
   assert.equal(second, 5);
   assert.deepEqual(readdirSync(cwd), []);
+});
+
+test('flags win over the environment, and that over a file, which a server may share', async () => {
+  writeFileSync(join(cwd, 'srds.json'), JSON.stringify({ steps: 4, size: '96x64', guidance: 3, port: 7860 }));
+  const env = { SRDS_CONFIG: 'srds.json', SRDS_STEPS: '3', SRDS_GUIDANCE: '2', SRDS_SAMPLER: 'serial' };
+  const args = ['generate', 'a', '--model', TINY, '--guidance', '1', '--out', 'a.png', '--json'];
+  const { code, stdout, stderr } = await srdsCli(args, { cwd, env });
+  assert.equal(code, 0, stderr);
+  const { steps, guidance, sampler } = report.parse(JSON.parse(stdout));
+  assert.deepEqual([steps, guidance, sampler], [3, 1, 'serial']);
+  const { width, height } = await sharp(join(cwd, 'a.png')).metadata();
+  assert.deepEqual([width, height], [96, 64]);
+  const wrong = await srdsCli(args, { cwd, env: { ...env, SRDS_STEPS: 'many' } });
+  assert.equal(wrong.code, 2);
+  assert.match(wrong.stderr, /^srds: expected [^\n]+ for SRDS_STEPS, found "many" in the environment; [^\n]+\n$/);
 });
 
 test('help and version', async () => {
