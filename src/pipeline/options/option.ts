@@ -258,7 +258,8 @@ function lastOf(message: string): string | undefined {
 }
 
 function shown(value: unknown): string {
-  const text = typeof value === 'bigint' || typeof value === 'number' ? String(value) : JSON.stringify(value);
+  const plain = ['bigint', 'number', 'undefined'].includes(typeof value);
+  const text = plain ? String(value) : JSON.stringify(value);
   return text.length > 200 ? `${text.slice(0, 200)}...` : text;
 }
 
