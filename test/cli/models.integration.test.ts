@@ -115,7 +115,7 @@ test('inspect shows what a folder holds and how it will be run', async () => {
   assert.ok(report.memory.lowMemoryWeights < report.memory.weights);
   const bundled = await srdsCli(['inspect'], { cwd });
   assert.match(bundled.stdout, /Model {7}scenes-128: Stable Diffusion, one text encoder\n/);
-  assert.match(bundled.stdout, /Timesteps {3}one a row: /);
+  assert.match(bundled.stdout, /Timesteps {3}one per row: /);
 });
 
 test('a folder that cannot be used is one line that says what was found and what would work', async () => {
