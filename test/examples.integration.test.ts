@@ -38,8 +38,10 @@ test("the example on one's own denoiser ends where the serial sampler does, soon
 
 for (const example of ['own-solver', 'own-sampler', 'own-engine']) {
   test(`the example ${example} passes its conformance suite`, async () => {
-    const { code, stdout, stderr } = await startNode([`${ROOT}build/examples/${example}.js`]).ended;
-    assert.deepEqual([code, stderr], [0, '']);
+    const { code: exit, stdout, stderr } = await startNode([`${ROOT}build/examples/${example}.js`]).ended;
+    assert.deepEqual([exit, stderr], [0, '']);
     assert.match(stdout, /^(passed: .*\n)+$/);
+    const [, code] = readFileSync(`${ROOT}examples/${example}.ts`, 'utf8').split(/^\/\/.*\n/);
+    assert.ok(readFileSync(`${ROOT}docs/extending.md`, 'utf8').includes(code));
   });
 }

@@ -16,7 +16,12 @@ export interface EngineUnderTest {
   readonly tolerance?: number;
 }
 
-/** What every engine must do. */
+/**
+ * What every engine must do.
+ * @example
+ * const checks = engineConformance({ name: 'mine', open: openMyEngine, evaluations, conditioning });
+ * for (const { name, run } of checks) test(name, run);
+ */
 export function engineConformance({ name, open, evaluations, conditioning, tolerance = 0 }: EngineUnderTest): Check[] {
   const check = (what: string, hold: (engine: Engine, ready: readonly Evaluation[]) => Promise<void>): Check => ({
     name: `${name}: ${what}`,

@@ -8,6 +8,8 @@ import type { Check } from './check.js';
  * @param name for the checks' names
  * @param grid makes the fine grid of so many steps
  * @param counts numbers of steps to try
+ * @example
+ * for (const { name, run } of gridConformance('mine', (steps) => myGrid(steps))) test(name, run);
  */
 export function gridConformance(
   name: string,

@@ -29,6 +29,8 @@ const COUNTS = [1, 2, 5, 10, 25, 49];
  * The requirements on every sampler that runs until it is exact.
  * @param name for the checks' names
  * @param start makes the sampler, with any tolerance of its own 0
+ * @example
+ * for (const { name, run } of samplerConformance('mine', (options) => mySampler(options))) test(name, run);
  */
 export function samplerConformance(
   name: string,

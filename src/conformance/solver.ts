@@ -35,7 +35,11 @@ const SCHEDULE = {
 const PATHS = 12;
 const X = Float32Array.of(0.3, -1.1);
 
-/** What every solver must do, on a Gaussian mixture whose denoiser is known in closed form. */
+/**
+ * What every solver must do, on a Gaussian mixture whose denoiser is known in closed form.
+ * @example
+ * for (const { name, run } of solverConformance({ make: () => mySolver })) test(name, run);
+ */
 export function solverConformance({ make, noise = false, grid = (steps) => steps }: SolverUnderTest): Check[] {
   const schedule = scheduleConfig(SCHEDULE);
   const solver = make(schedule);
