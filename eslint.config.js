@@ -2,7 +2,7 @@ import js from '@eslint/js';
 import { defineConfig, globalIgnores } from 'eslint/config';
 import tseslint from 'typescript-eslint';
 
-/** Modules of src/, in layers: a module imports only from layers above its own (docs/architecture.md). */
+/** Modules of src/ in layers. A module imports only from earlier layers of this list (docs/architecture.md). */
 const LAYERS = [
   ['errors', 'version'],
   ['tensor', 'random'],
@@ -27,23 +27,23 @@ const forbid = (modules, message) => ({
 
 const directions = LAYERS.flatMap((layer, i) =>
   layer.map((module) => {
-    const lower = LAYERS.slice(i)
+    const forbidden = LAYERS.slice(i)
       .flat()
       .filter((other) => other !== module);
     const patterns = [
       { group: ['srds', 'srds/*'], message: 'Inside the package, import from the file.' },
       {
         group: ['**/index.js'],
-        message: 'Import from the file that defines it; an index is for users of the package.',
+        message: 'Import from the file that defines it. An index is for users of the package.',
       },
     ];
-    if (lower.length > 0) patterns.push(forbid(lower, `${module} may import only from the modules above it.`));
+    if (forbidden.length > 0) patterns.push(forbid(forbidden, `${module} may import only from earlier layers.`));
     return {
       files: ['errors', 'version'].includes(module) ? [`src/${module}.ts`] : [`src/${module}/**/*.ts`],
       ignores: ['src/*/index.ts'],
       rules: {
         '@typescript-eslint/no-restricted-imports': ['error', { patterns }],
-        // What takes long to load and is seldom wanted: commands, charts, the hub.
+        // Only modules that load slowly and that few runs need are imported dynamically: commands, charts, the hub.
         'no-restricted-syntax': [
           'error',
           {
@@ -72,7 +72,7 @@ export default defineConfig(
       '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
       '@typescript-eslint/no-confusing-void-expression': 'off',
       '@typescript-eslint/consistent-type-imports': 'error',
-      // A denoiser is asynchronous by its type, whether or not it waits for anything.
+      // A denoiser is asynchronous by its type, whether or not it awaits anything.
       '@typescript-eslint/require-await': 'off',
       // The reason of an AbortSignal is passed on as it is.
       '@typescript-eslint/prefer-promise-reject-errors': [
@@ -84,7 +84,7 @@ export default defineConfig(
   {
     files: ['test/**/*.ts'],
     rules: {
-      // node:test reports on the promises that its functions return.
+      // node:test handles the promises that its functions return.
       '@typescript-eslint/no-floating-promises': ['error', { allowForKnownSafeCalls: ['test'] }],
       '@typescript-eslint/no-non-null-assertion': 'off',
     },
@@ -94,6 +94,6 @@ export default defineConfig(
     languageOptions: { globals: { process: 'readonly', URL: 'readonly', console: 'readonly' } },
   },
   ...directions,
-  // Each command is loaded when it is asked for.
+  // Commands are loaded on demand.
   { files: ['src/cli/main.ts'], rules: { 'no-restricted-syntax': 'off' } },
 );

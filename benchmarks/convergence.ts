@@ -1,4 +1,4 @@
-// Evaluations of SRDS and its error against the serial sample over 12 prompts, with the default blocks and as many even ones.
+// Evaluations of SRDS and its difference to the serial image over 12 prompts, for the default blocks and the same number of even ones.
 // `npm run bench:convergence [-- N ...]`
 import { Pipeline, type GenerateOptions, type GenerateResult } from 'srds';
 import { defaultPartition, evenPartition } from 'srds/sampler';
@@ -36,13 +36,13 @@ try {
   for (const steps of counts.length > 0 ? counts : [25, 50, 100]) {
     const usual = defaultPartition(steps);
     const partitions = { default: usual, even: evenPartition(steps, usual.length) };
-    const runs = { default: [] as Drawn[], even: [] as Drawn[] };
+    const runs = { default: [] as RunSummary[], even: [] as RunSummary[] };
     for (const [seed, prompt] of PROMPTS.entries()) {
-      const draw = (options: Partial<GenerateOptions>) =>
+      const generate = (options: Partial<GenerateOptions>) =>
         pipeline.generate({ prompt, steps, seed, previews: false, ...options }).result;
-      const reference = pixelsOf(await draw({ sampler: 'serial' }));
+      const reference = pixelsOf(await generate({ sampler: 'serial' }));
       for (const kind of ['default', 'even'] as const) {
-        const result = await draw({ blocks: partitions[kind] });
+        const result = await generate({ blocks: partitions[kind] });
         const { iterations, evaluations } = result.images[0];
         const pixels = pixelsOf(result);
         const [mean, max] = [meanAbsoluteDifference(pixels, reference), maxAbsoluteDifference(pixels, reference)];
@@ -50,7 +50,7 @@ try {
       }
     }
     for (const kind of ['default', 'even'] as const) {
-      const of = (what: keyof Drawn) => runs[kind].map((run) => run[what]);
+      const of = (what: keyof RunSummary) => runs[kind].map((run) => run[what]);
       const cells = [
         steps,
         `${usual.length}, ${kind}`,
@@ -73,8 +73,8 @@ function pixelsOf({ images: [{ rgb }] }: GenerateResult): Uint8Array {
   return rgb.data;
 }
 
-/** What a run came to, its error in grey levels. */
-interface Drawn {
+/** Iterations and evaluations of a run, and its error in grey levels. */
+interface RunSummary {
   readonly iterations: number;
   readonly critical: number;
   readonly total: number;

@@ -1,4 +1,4 @@
-// 64 clients at once on `srds serve` with a tiny model, one of whom reads slowly. `npm run bench:load [-- SECONDS]`
+// 64 clients and one slow reader on `srds serve` with a tiny model. `npm run bench:load [-- SECONDS]`
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
@@ -46,7 +46,7 @@ async function client(number: number): Promise<void> {
   }
 }
 
-/** Asks for streams and takes hardly anything of them. */
+/** Requests streams and hardly reads them. */
 async function slowReader(): Promise<void> {
   const { port } = new URL(url);
   const body = JSON.stringify({ prompt: 'a', steps: 25, stream: true, partial_images: 3 });

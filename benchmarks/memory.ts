@@ -24,7 +24,7 @@ const WIDTH = 1024;
 
 const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
 
-/** The tiny SD 1.5 with a gigabyte of weights more in its UNet: a matrix that each run multiplies with. */
+/** The tiny SD 1.5 with an additional gigabyte of weights in its UNet: a matrix that each run multiplies with. */
 function heavy(external: boolean): string {
   const folder = join(scratch, external ? 'external' : 'in-file');
   cpSync(fixture('models/sd15'), folder, { recursive: true });

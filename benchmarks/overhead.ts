@@ -12,8 +12,8 @@ try {
   for (const sampler of ['serial', 'srds'] as const) {
     const shares: { outside: number; row: string }[] = [];
     for (let run = 0; run < RUNS; run++) {
-      const result = await drawing(sampler);
-      // Batches that were dropped end after the sample; the pause keeps them out of the next run's account.
+      const result = await measure(sampler);
+      // Dropped batches end after the sample. The pause keeps them out of the next measurement.
       await new Promise((resolve) => setTimeout(resolve, 1000));
       shares.push(result);
     }
@@ -24,10 +24,10 @@ try {
   await pipeline.close();
 }
 
-async function drawing(sampler: 'serial' | 'srds'): Promise<{ outside: number; row: string }> {
+async function measure(sampler: 'serial' | 'srds'): Promise<{ outside: number; row: string }> {
   network = 0;
   const { seconds } = await pipeline.generate({ prompt: 'a red ball on the beach', steps: 100, sampler }).result;
-  // A batch under way when the sample was complete is not counted: its time would hide time outside the network.
+  // A batch that still runs when the sample is complete does not count: its time would hide time outside the network.
   const outside = 1 - network / (seconds.encode + seconds.sample + seconds.decode);
   const cells = [
     sampler,

@@ -1,4 +1,4 @@
-// Images a second of a server that is full, by sampler, in turns: what speculation costs there. `npm run bench:saturation [-- SECONDS]`
+// Images a second of a full server by sampler, in alternating rounds: the cost of speculation. `npm run bench:saturation [-- SECONDS]`
 import { createLog, parseConfig, startServer } from 'srds/server';
 
 const CLIENTS = 16;
@@ -12,7 +12,7 @@ const server = await startServer(parseConfig([{ name: 'the benchmark', settings 
   signal: new AbortController().signal,
 });
 
-async function draw(sampler: string, seed: number): Promise<number> {
+async function generate(sampler: string, seed: number): Promise<number> {
   const response = await fetch(`${server.url}/v1/images/generations`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
@@ -22,14 +22,14 @@ async function draw(sampler: string, seed: number): Promise<number> {
   return usage.output_tokens;
 }
 
-/** Images a second, and evaluations an image. */
+/** Images a second and evaluations an image. */
 async function measure(sampler: string): Promise<{ rate: number; evaluations: number }> {
   const begin = performance.now();
   let images = 0;
   let evaluations = 0;
   const client = async (number: number) => {
     for (let k = 0; performance.now() - begin < SECONDS * 1000; k++) {
-      const made = await draw(sampler, 1000 * number + k);
+      const made = await generate(sampler, 1000 * number + k);
       evaluations += made;
       images++;
     }
@@ -40,7 +40,7 @@ async function measure(sampler: string): Promise<{ rate: number; evaluations: nu
 
 const rates = new Map<string, number[]>();
 const each = new Map<string, number>();
-for (const sampler of SAMPLERS) await draw(sampler, 0);
+for (const sampler of SAMPLERS) await generate(sampler, 0);
 for (let round = 0; round < ROUNDS; round++) {
   for (const sampler of SAMPLERS) {
     const { rate, evaluations } = await measure(sampler);

@@ -1,11 +1,11 @@
 /**
- * What the latents' change says of the image's, which decides when to stop: grey levels per unit, for each iteration of some
- * prompts. `npm run bench:stopping`
+ * Change of the image in grey levels per unit of change of the latents, for each iteration of some prompts. The stopping rule relies
+ * on this ratio. `npm run bench:stopping`
  */
 import { Pipeline } from 'srds';
 import { promptOf } from 'srds/benchmark';
 
-/** What an estimate is multiplied with (src/pipeline/stopping.ts). */
+/** Factor of an estimate (src/pipeline/stopping.ts). */
 const USUAL = 36;
 const PROMPTS = 8;
 

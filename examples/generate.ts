@@ -1,4 +1,4 @@
-// Draws an image with SRDS on the bundled model and follows its iterations.
+// Generates an image with SRDS on the bundled model and follows its iterations.
 import { writeFile } from 'node:fs/promises';
 import { encodePng, Pipeline } from 'srds';
 

@@ -1,4 +1,4 @@
-// Removes a folder of build output, that nothing deleted from the sources lives on in it.
+// Removes a folder of build output, so that it keeps no file whose source was deleted.
 import { rmSync } from 'node:fs';
 
 rmSync(new URL(`../${process.argv[2]}`, import.meta.url), { recursive: true, force: true });

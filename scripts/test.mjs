@@ -42,7 +42,7 @@ function fail(message) {
   process.exitCode = 1;
 }
 
-/** What the browser layer lacks. */
+/** The missing requirement of the browser layer; undefined if there is none. */
 function missingBrowser() {
   const { CHROMIUM } = process.env;
   if (CHROMIUM !== undefined && !existsSync(CHROMIUM))
@@ -50,7 +50,7 @@ function missingBrowser() {
   return undefined;
 }
 
-/** What the Python layer lacks. */
+/** The missing requirement of the Python layer; undefined if there is none. */
 function missingPython() {
   const { status } = spawnSync('python3', ['-c', 'import venv, pip'], { stdio: 'ignore' });
   if (status === 0) return undefined;

@@ -1,4 +1,4 @@
-/** What most users need; the subpaths (`srds/sampler`, `srds/schedule`, ...) hold each module whole. */
+/** The exports that most programs need. The subpaths (`srds/sampler`, `srds/schedule`, ...) have the complete modules. */
 export { SrdsError, type ErrorCode } from './errors.js';
 export type { Denoiser } from './run/denoiser.js';
 export { scheduleConfig } from './schedule/config.js';

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { startNode } from './support/cli.js';
 import { ROOT } from './support/fixtures.js';
 
-test('the pipeline example draws an image and follows its iterations', async () => {
+test('the pipeline example generates an image and follows its iterations', async () => {
   const cwd = mkdtempSync(join(tmpdir(), 'srds-'));
   try {
     const { code, stdout, stderr } = await startNode([`${ROOT}build/examples/generate.js`], { cwd }).ended;
@@ -35,3 +35,13 @@ test("the example on one's own denoiser ends where the serial sampler does, soon
   assert.ok(Math.hypot(a - c, b - d) < 1e-2);
   assert.ok(critical < steps / 2);
 });
+
+for (const example of ['own-solver', 'own-sampler', 'own-engine']) {
+  test(`the example ${example} passes its conformance suite`, async () => {
+    const { code: exit, stdout, stderr } = await startNode([`${ROOT}build/examples/${example}.js`]).ended;
+    assert.deepEqual([exit, stderr], [0, '']);
+    assert.match(stdout, /^(passed: .*\n)+$/);
+    const [, code] = readFileSync(`${ROOT}examples/${example}.ts`, 'utf8').split(/^\/\/.*\n/);
+    assert.ok(readFileSync(`${ROOT}docs/extending.md`, 'utf8').includes(code));
+  });
+}

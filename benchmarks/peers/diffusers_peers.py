@@ -1,4 +1,4 @@
-"""The same samples with diffusers, on one GPU: its serial pipeline, and ParaDiGMS where this version of diffusers has it.
+"""Times of diffusers on one GPU: its serial pipeline, and ParaDiGMS if this version of diffusers has it.
 
 Usage: python diffusers_peers.py FOLDER [--steps 25,100] [--prompts 3] [--out FILE]
 FOLDER is a diffusers folder with safetensors. Prints a Markdown table; eager float16, guidance 5, from prompt to image.
@@ -26,10 +26,10 @@ PROMPTS = [
 ]
 
 
-def timed(draw):
+def timed(generate):
     torch.cuda.synchronize()
     start = time.perf_counter()
-    draw()
+    generate()
     torch.cuda.synchronize()
     return time.perf_counter() - start
 
@@ -65,15 +65,15 @@ def main():
                 extra = dict(extra, parallel=min(options.parallel, steps))
             prompts = options.prompts if steps <= 200 else 1
 
-            def draw(seed):
+            def generate(seed):
                 generator = torch.Generator("cpu").manual_seed(seed)
                 prompt = PROMPTS[seed % len(PROMPTS)]
                 return pipeline(prompt, num_inference_steps=steps, guidance_scale=5.0, generator=generator, **extra)
 
-            # The first runs choose kernels; long ones find them chosen.
+            # The first run selects kernels. Long runs reuse them.
             if steps <= 200:
-                draw(0)
-            times = [timed(lambda seed=seed: draw(seed)) for seed in range(prompts)]
+                generate(0)
+            times = [timed(lambda seed=seed: generate(seed)) for seed in range(prompts)]
             results.append(dict(steps=steps, pipeline=name, seconds=statistics.median(times), runs=len(times)))
             print(f"| {steps} | {name} | {1000 * results[-1]['seconds']:.0f} |", flush=True)
 

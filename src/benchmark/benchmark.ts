@@ -55,6 +55,11 @@ export interface Measurement {
  * Generates each prompt with each case in turn on one pipeline. A first round warms up and does not count.
  * @param counter counts the pipeline's batches
  * @param machine latency curves of the pipeline's devices
+ * @example
+ * const counter = new BatchCounter();
+ * const pipeline = await Pipeline.open(BUNDLED_MODEL, { onBatch: counter.count });
+ * const machine = await pipeline.machine({ prompt: '' });
+ * const measurements = await benchmark(pipeline, counter, machine, { steps: [25], cases: ['serial', 'srds'], prompts: 4 });
  */
 export async function benchmark(
   pipeline: Pipeline,

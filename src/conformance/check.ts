@@ -1,6 +1,6 @@
-/** One thing that must hold: hand `name` and `run` to a test runner. */
+/** One requirement. Pass `name` and `run` to a test runner. */
 export interface Check {
   readonly name: string;
-  /** Rejects, with what was expected and found, if it does not hold. */
+  /** Rejects with an AssertionError if the requirement is not met. */
   readonly run: () => Promise<void>;
 }

@@ -3,20 +3,25 @@ import type { Engine, Evaluation } from '../engine/engine.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { Check } from './check.js';
 
-/** An engine to be checked. */
+/** An engine to check, and evaluations for it. */
 export interface EngineUnderTest {
   readonly name: string;
-  /** Opens one; each check has its own. */
+  /** Opens an engine; each check opens its own and closes it. */
   readonly open: () => Promise<Engine>;
-  /** At least two evaluations that can share a batch, with different results and without conditioning ids. */
+  /** At least two evaluations that can share a batch, with different results, without conditioning ids. */
   readonly evaluations: readonly Evaluation[];
-  /** Inputs of those that are not given with them, to be registered: two sets, for conditioning. */
+  /** Two sets of the remaining inputs, to register as conditioning. */
   readonly conditioning: readonly [Readonly<Record<string, Tensor>>, Readonly<Record<string, Tensor>>];
-  /** Largest difference that another batch size may make; default 0. */
+  /** Maximum absolute difference between batch sizes; default 0. */
   readonly tolerance?: number;
 }
 
-/** What every engine must do. */
+/**
+ * The requirements on every engine.
+ * @example
+ * const checks = engineConformance({ name: 'mine', open: openMyEngine, evaluations, conditioning });
+ * for (const { name, run } of checks) test(name, run);
+ */
 export function engineConformance({ name, open, evaluations, conditioning, tolerance = 0 }: EngineUnderTest): Check[] {
   const check = (what: string, hold: (engine: Engine, ready: readonly Evaluation[]) => Promise<void>): Check => ({
     name: `${name}: ${what}`,
@@ -35,26 +40,26 @@ export function engineConformance({ name, open, evaluations, conditioning, toler
   });
   const one = async (engine: Engine, evaluation: Evaluation) => (await engine.run([evaluation])).outputs[0];
   return [
-    check('it says what its graphs take and give', async (engine, [{ graph, output, inputs }]) => {
+    check('it describes the inputs and outputs of its graphs', async (engine, [{ graph, output, inputs }]) => {
       const info = engine.graphs.get(graph);
       assert.ok(info);
       assert.ok(info.outputs.some((value) => value.name === output));
       for (const input of Object.keys(inputs)) assert.ok(info.inputs.some((value) => value.name === input));
       assert.ok(engine.slots >= 1 && engine.maxRows >= 1);
     }),
-    check('a batch gives what its evaluations give alone, in their order', async (engine, ready) => {
+    check('a batch returns the results of its evaluations alone, in their order', async (engine, ready) => {
       const { outputs, seconds } = await engine.run(ready);
       assert.equal(outputs.length, ready.length);
       assert.ok(seconds >= 0);
       for (const [i, evaluation] of ready.entries()) assertClose(outputs[i], await one(engine, evaluation), tolerance);
     }),
-    check('a row for each conditioning, in their order', async (engine, [evaluation]) => {
+    check('an evaluation has one row for each conditioning id, in their order', async (engine, [evaluation]) => {
       const [a, b] = await one(engine, evaluation);
       const [first, second] = evaluation.conditioning ?? [];
       assertClose(await one(engine, { ...evaluation, conditioning: [second, first] }), [b, a], tolerance);
       assert.notDeepEqual(a, b);
     }),
-    check('the same twice, and while others run', async (engine, [evaluation, ...others]) => {
+    check('an evaluation has the same result twice, and while others run', async (engine, [evaluation, ...others]) => {
       const [once, again] = await Promise.all([
         one(engine, evaluation),
         one(engine, evaluation),
@@ -62,19 +67,19 @@ export function engineConformance({ name, open, evaluations, conditioning, toler
       ]);
       assert.deepEqual(once, again);
     }),
-    check('conditioning that is released while a batch uses it stays for that batch', async (engine, [evaluation]) => {
+    check('conditioning that is released during a batch stays valid for that batch', async (engine, [evaluation]) => {
       const expected = await one(engine, evaluation);
       const running = one(engine, evaluation);
       for (const id of evaluation.conditioning ?? []) engine.release(id);
       assert.deepEqual(await running, expected);
     }),
-    check('conditioning that was released, and graphs that are not there, are refused', async (engine, ready) => {
+    check('released conditioning and unknown graphs are refused', async (engine, ready) => {
       const [evaluation] = ready;
       await assert.rejects(engine.run([{ ...evaluation, graph: 'no such graph' }]), { code: 'ENGINE_FAILED' });
       for (const id of evaluation.conditioning ?? []) engine.release(id);
       await assert.rejects(engine.run([evaluation]), { code: 'ENGINE_FAILED' });
     }),
-    check('closed, it refuses what comes and drops what is under way', async (engine, ready) => {
+    check('a closed engine refuses new batches and drops running ones', async (engine, ready) => {
       const underWay = engine.run(ready);
       underWay.catch(() => undefined);
       await engine.close();

@@ -4,10 +4,12 @@ import { span } from '../schedule/span.js';
 import type { Check } from './check.js';
 
 /**
- * What every noise schedule's grids must be.
- * @param name for the checks' names
- * @param grid makes the fine grid of so many steps
+ * The requirements on the grids of every noise schedule.
+ * @param name prefix of the checks' names
+ * @param grid returns the fine grid for a number of steps
  * @param counts numbers of steps to try
+ * @example
+ * for (const { name, run } of gridConformance('mine', (steps) => myGrid(steps))) test(name, run);
  */
 export function gridConformance(
   name: string,
@@ -24,7 +26,7 @@ export function gridConformance(
         for (const { t, alphaBar } of [from, to]) {
           assert.ok(Number.isFinite(t) && alphaBar >= 0 && alphaBar <= 1, `${n} steps: t ${t}, abar ${alphaBar}`);
         }
-        assert.ok(from.t >= 0 && from.alphaBar < 1, `${n} steps: the network is asked about t ${from.t}`);
+        assert.ok(from.t >= 0 && from.alphaBar < 1, `${n} steps: an evaluation at t ${from.t}`);
       }
     }),
     each('noise only falls, within a step and from one to the next', (steps, n) => {
@@ -33,13 +35,13 @@ export function gridConformance(
         if (j > 0) assert.ok(from.alphaBar >= steps[j - 1].from.alphaBar, `${n} steps: step ${j} starts noisier`);
       });
     }),
-    each('there are as many steps as asked for, or one that is repeated', (steps, n) => {
+    each('there are as many steps as requested, or one more that is repeated', (steps, n) => {
       assert.ok(steps.length === n || steps.length === n + 1, `${steps.length} for ${n}`);
     }),
-    each('a coarse step over all of it starts and ends where it does', (steps) => {
+    each('a coarse step over the whole grid has the same ends', (steps) => {
       const coarse = span(steps);
       assert.deepEqual([coarse.from, coarse.to], [steps[0].from, steps[steps.length - 1].to]);
     }),
-    each('it is the same every time', (steps, n) => assert.deepEqual(grid(n), steps)),
+    each('the same number of steps gives the same grid', (steps, n) => assert.deepEqual(grid(n), steps)),
   ];
 }

@@ -11,7 +11,7 @@ export interface Mixture {
   readonly deviation: number;
 }
 
-/** Two components in the plane, close enough that samples turn on their way. */
+/** Two components in the plane, so close that trajectories are curved. */
 export const TWO_GAUSSIANS: Mixture = {
   means: [
     [1, -0.5],
@@ -21,7 +21,7 @@ export const TWO_GAUSSIANS: Mixture = {
   deviation: 0.5,
 };
 
-/** E[x0 | x] and the noise that goes with it: the ideal denoiser of the mixture. */
+/** The ideal denoiser of a mixture: E[x0 | x], and the noise that x then has. */
 export function mixtureDenoiser({ means, weights, deviation }: Mixture): Denoiser {
   return async ({ x, level: { alphaBar } }) => {
     const signal = Math.sqrt(alphaBar);

@@ -11,7 +11,7 @@ import type { Solver } from '../solver/solver.js';
 import type { Check } from './check.js';
 import { mixtureDenoiser, smoothGrid, TWO_GAUSSIANS } from './mixture.js';
 
-/** What a sampler supports. */
+/** Properties of the sampler under test. */
 export interface SamplerConformanceOptions {
   /** Whether it supports solvers with more than one evaluation a step; default true. */
   readonly anySolver?: boolean;
@@ -27,8 +27,10 @@ const COUNTS = [1, 2, 5, 10, 25, 49];
 
 /**
  * The requirements on every sampler that runs until it is exact.
- * @param name for the checks' names
- * @param start makes the sampler, with any tolerance of its own 0
+ * @param name prefix of the checks' names
+ * @param start makes the sampler; tolerances of its own must be 0
+ * @example
+ * for (const { name, run } of samplerConformance('mine', (options) => mySampler(options))) test(name, run);
  */
 export function samplerConformance(
   name: string,
@@ -46,7 +48,7 @@ export function samplerConformance(
   ];
   return [
     {
-      name: `${name}: its sample is the serial one, ===, and so is its status`,
+      name: `${name}: its sample is === the serial one, and its status is exact`,
       async run() {
         for (const { solver, steps } of cases) {
           const options = { x: X, steps, solver };
@@ -69,7 +71,7 @@ export function samplerConformance(
       },
     },
     {
-      name: `${name}: the order in which evaluations come back changes nothing`,
+      name: `${name}: the order of the predictions does not change the sample`,
       async run() {
         let turn = 0;
         const jumbled: Denoiser = async (request) => {
@@ -83,7 +85,7 @@ export function samplerConformance(
       },
     },
     {
-      name: `${name}: events count up to the result, iterations in order, evaluations each once`,
+      name: `${name}: iterations are reported in order, and each evaluation once`,
       async run() {
         const running = run({ x: X, steps: smoothGrid(25), solver: ddim });
         const iterations: number[] = [];
@@ -101,7 +103,7 @@ export function samplerConformance(
       },
     },
     {
-      name: `${name}: aborted, before it starts or at any evaluation, it ends soon and says so`,
+      name: `${name}: a run that is aborted, before its start or at any evaluation, ends with the status aborted`,
       async run() {
         for (const at of [0, 1, 3, 10]) {
           const controller = new AbortController();
@@ -120,7 +122,7 @@ export function samplerConformance(
       },
     },
     {
-      name: `${name}: an error of the denoiser is the run's`,
+      name: `${name}: an error of the denoiser fails the run`,
       async run() {
         const broken: Denoiser = async (request) => {
           if (request.level.alphaBar > 0.5) throw new RangeError('broken');

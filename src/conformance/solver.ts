@@ -12,17 +12,17 @@ import { isMultistep, stepGenerator, type AnySolver, type Solver } from '../solv
 import type { Check } from './check.js';
 import { mixtureDenoiser, TWO_GAUSSIANS } from './mixture.js';
 
-/** A solver to be checked. */
+/** A solver to check. */
 export interface SolverUnderTest {
-  /** Makes it for the training's noise schedule, which few need. */
+  /** Makes the solver. Few solvers need the noise schedule of the training. */
   readonly make: (schedule: ScheduleConfig) => AnySolver;
-  /** Whether its steps are to have noise. */
+  /** Whether its steps need noise; default false. */
   readonly noise?: boolean;
-  /** What its grid has beside one interval a step. */
+  /** Adapts the grid, for solvers with other grids than one interval a step. */
   readonly grid?: (steps: SolverStep[]) => SolverStep[];
 }
 
-/** Timesteps of the training: so many that the grids below are smooth. */
+/** Timesteps of the training; enough for smooth grids. */
 const TRAINED = 4096;
 /** Timesteps left out at each end, where log-SNR is steep. */
 const ENDS = 32;
@@ -35,14 +35,18 @@ const SCHEDULE = {
 const PATHS = 12;
 const X = Float32Array.of(0.3, -1.1);
 
-/** What every solver must do, on a Gaussian mixture whose denoiser is known in closed form. */
+/**
+ * The requirements on every solver, on a Gaussian mixture whose denoiser is known in closed form.
+ * @example
+ * for (const { name, run } of solverConformance({ make: () => mySolver })) test(name, run);
+ */
 export function solverConformance({ make, noise = false, grid = (steps) => steps }: SolverUnderTest): Check[] {
   const schedule = scheduleConfig(SCHEDULE);
   const solver = make(schedule);
   const denoiser = mixtureDenoiser(TWO_GAUSSIANS);
   const paths = Array.from({ length: noise ? PATHS : 1 }, (_, seed) => finestGrid(schedule, noise ? seed : undefined));
   const finestSteps = paths[0].length;
-  /** `n` steps; their noise is that of the finest steps in them, one path of a Brownian motion. */
+  /** `n` steps. Their noise is the sum over the finest steps, one path of a Brownian motion. */
   const steps = (n: number, finest = paths[0]): SolverStep[] => {
     const edge = (i: number) => Math.round((i * finest.length) / n);
     return grid(Array.from({ length: n }, (_, i) => span(finest.slice(edge(i), edge(i + 1)))));
@@ -74,7 +78,7 @@ export function solverConformance({ make, noise = false, grid = (steps) => steps
       },
     },
     {
-      name: `${solver.name}: a step changes none of its inputs and gives the same twice`,
+      name: `${solver.name}: a step changes none of its inputs and has the same result twice`,
       async run() {
         const [step] = steps(10);
         const x = X.slice();

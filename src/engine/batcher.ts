@@ -59,6 +59,9 @@ interface Queue extends ClientQueue<Pending> {
  * Collects evaluations from all clients and runs them as batches on one engine. Whenever the engine has a free slot, `nextBatch`
  * chooses. Where the clients fill the engine, speculative evaluations get only the rows that are left over, so samplers that
  * speculate fall back to their serial course.
+ * @example
+ * const batcher = new Batcher(engine, ({ rows, networkMs }) => console.log(rows, networkMs));
+ * const [row] = await batcher.evaluate({ graph: 'unet', output: 'out_sample', inputs }, { priority: [0], client: {} });
  */
 export class Batcher {
   private readonly queues = new Map<Client, Queue>();

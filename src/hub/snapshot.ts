@@ -39,6 +39,11 @@ const PARALLEL = 3;
  * hash, and a snapshot's folder links to them. Source: huggingface_hub, snapshot_download and its cache layout.
  * @returns path of the snapshot's folder
  * @throws SrdsError DOWNLOAD_FAILED, MODEL_NOT_FOUND
+ * @example
+ * const repository = parseRepository('owner/name@main');
+ * const settings = await hubSettings();
+ * const select = (paths: readonly string[]) => paths.filter((path) => path.endsWith('.json'));
+ * if (repository) await snapshot(repository, { settings, select, follow: async () => [] });
  */
 export async function snapshot(repository: Repository, options: SnapshotOptions): Promise<string> {
   const { settings, signal } = options;

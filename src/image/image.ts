@@ -47,6 +47,8 @@ const MAX_PIXELS = 0x3fff ** 2;
  * @param source path or content of the file
  * @param maxPixels largest number of pixels
  * @throws SrdsError INVALID_OPTION if the file is missing, not an image or too large
+ * @example
+ * const { width, height, data } = await readImage('photo.jpg');
  */
 export async function readImage(source: string | Uint8Array, maxPixels = MAX_PIXELS): Promise<RgbImage> {
   const sharp = await codec();

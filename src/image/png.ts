@@ -9,6 +9,8 @@ const HEAD = 8 + 25;
  * Encodes an image as a PNG file. Texts become `tEXt` chunks if they are Latin-1 and `iTXt` chunks otherwise, as in Pillow.
  * Source: PNG specification, third edition, 11.3.3.
  * @param texts texts by keyword
+ * @example
+ * await writeFile('image.png', await encodePng({ width, height, data }, { parameters: 'a red ball' }));
  */
 export async function encodePng(image: RgbImage, texts: Readonly<Record<string, string>> = {}): Promise<Buffer> {
   const { data, width, height } = image;

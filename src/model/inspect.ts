@@ -21,6 +21,8 @@ export interface Inspection {
 /**
  * Describes a model folder and its graphs without loading it into an engine.
  * @throws SrdsError MODEL_INVALID if a graph is unreadable
+ * @example
+ * const inspection = await inspectModel(await openModel('path/to/folder'));
  */
 export async function inspectModel(model: ModelFolder): Promise<Inspection> {
   const graphs: Inspection['graphs'][number][] = [];

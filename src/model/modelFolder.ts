@@ -75,6 +75,9 @@ export interface ModelFolder {
  * Reads a model folder as Optimum exports it.
  * @param name name for people; default: that of the folder
  * @throws SrdsError MODEL_NOT_FOUND if the folder or a file is missing, MODEL_INVALID if a file is unusable
+ * @example
+ * const model = await readModelFolder(BUNDLED_MODEL);
+ * const pipeline = await Pipeline.open(model);
  */
 export async function readModelFolder(folder: string, name?: string): Promise<ModelFolder> {
   const path = resolve(folder);

@@ -37,7 +37,23 @@ export interface NetworkDenoiserOptions {
   readonly minRows?: number | undefined;
 }
 
-/** A denoiser that evaluates a network in an engine. With guidance an evaluation has two rows. */
+/**
+ * A denoiser that evaluates a network in an engine. With guidance an evaluation has two rows.
+ * @example
+ * const batcher = new Batcher(engine);
+ * const conditional = engine.register({ encoder_hidden_states: embedding });
+ * const denoiser = networkDenoiser({
+ *   batcher,
+ *   graph: 'unet',
+ *   output: 'out_sample',
+ *   dims: [4, 32, 32],
+ *   predictionType: 'epsilon',
+ *   conditional,
+ *   guidance: 1,
+ *   priority: [0],
+ *   client: {},
+ * });
+ */
 export function networkDenoiser(options: NetworkDenoiserOptions): Denoiser {
   const { batcher, graph, output, dims, unconditional, conditional } = options;
   const conditioning = unconditional === undefined ? [conditional] : [unconditional, conditional];

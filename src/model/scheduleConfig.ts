@@ -108,6 +108,8 @@ export interface ParseScheduleOptions {
  * Reads a diffusers scheduler_config.json as `from_config` of a scheduler class reads it.
  * @param content the parsed JSON
  * @throws SrdsError MODEL_INVALID if a field has an unsupported value
+ * @example
+ * const schedule = parseScheduleConfig(JSON.parse(await readFile('scheduler/scheduler_config.json', 'utf8')));
  */
 export function parseScheduleConfig(content: unknown, options: ParseScheduleOptions = {}): ScheduleConfig {
   const { scheduler = 'ddim', spacing, prediction, source = 'scheduler_config.json' } = options;

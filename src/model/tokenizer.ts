@@ -19,7 +19,7 @@ const BYTE_TOKENS = 2 * 256;
 
 /** A prompt as token ids for CLIP's text encoder. */
 export interface Tokens {
-  /** [maxLength]: start, words, end, padding. */
+  /** Token ids of start, words, end and padding, [maxLength]. */
   readonly ids: readonly number[];
   /** The end of the prompt, as far as it was truncated; empty if the prompt fits. */
   readonly cut: string;

@@ -1,7 +1,7 @@
 import type { BatchReport, Client } from '../engine/batcher.js';
 import type { GenerateEvent } from './result.js';
 
-/** Turns the batches of a pipeline into events of the runs that they evaluated something for. */
+/** Sends the batches of a pipeline as events to the runs whose evaluations they contain. */
 export class BatchEvents {
   private readonly listeners = new Map<Client, (event: GenerateEvent) => void>();
   /** Number of batches so far. */

@@ -12,11 +12,11 @@ export interface Start {
 }
 
 /**
- * Draws all randomness of an image, in the order in which diffusers does with one generator: the encoder's, the initial
- * noise, then that of each step. Source: prepare_latents of diffusers' pipelines, add_noise of its schedulers.
+ * Generates all random numbers of an image, in diffusers' order for one generator: those of the encoder, the initial noise, then the
+ * noise of each step. Source: prepare_latents of diffusers' pipelines, add_noise of its schedulers.
  * @param image its index among those of the call
  * @param size of the latents
- * @param encoded what the VAE encoder says of the initial image
+ * @param encoded output of the VAE encoder for the initial image
  */
 export function prepareLatents(
   settings: Settings,
@@ -40,10 +40,10 @@ export function prepareLatents(
 
 /** A sample of the encoder's distribution. Source: diffusers DiagonalGaussianDistribution.sample. */
 function sampled(encoded: Float32Array, size: number, randn: (count: number) => Float32Array): Float32Array {
-  // Some exports draw the sample themselves.
+  // Some exports sample inside the graph.
   if (encoded.length === size) return encoded;
-  const drawn = encoded.slice(0, size);
+  const sample = encoded.slice(0, size);
   const deviation = (k: number) => Math.exp(Math.min(20, Math.max(-30, encoded[size + k])) / 2);
-  randn(size).forEach((z, k) => (drawn[k] += deviation(k) * z));
-  return drawn;
+  randn(size).forEach((z, k) => (sample[k] += deviation(k) * z));
+  return sample;
 }

@@ -4,12 +4,12 @@ import type { TimestepBatching } from '../model/networks.js';
 import type { Settings } from './options.js';
 import type { Choice } from './selectSampler.js';
 
-/** Evaluations of a sample beside those that the serial sampler takes. */
+/** Evaluations of a sample, and those of the serial sampler for comparison. */
 export interface ImageEvaluations extends EvaluationCount {
   readonly serial: number;
 }
 
-/** One image, and how it was reached. */
+/** One image, with its status and cost. */
 export interface GeneratedImage {
   readonly seed: bigint;
   readonly status: Status;
@@ -17,18 +17,15 @@ export interface GeneratedImage {
   /** Mean absolute change of the 8-bit image in each iteration, in grey levels. */
   readonly residuals: readonly number[];
   readonly evaluations: ImageEvaluations;
-  /** [4, height / factor, width / factor], as the sampler ended with. */
+  /** Final latents, [channels, height / factor, width / factor]. */
   readonly latents: Float32Array;
-  /** Of an aborted image the last preview; undefined if there was none. */
+  /** The image; for an aborted one the last preview, or undefined if there was none. */
   readonly rgb: RgbImage | undefined;
-  /** Absolute difference to the serial sample in grey levels, if it was asked for. */
+  /** Absolute difference to the serial image in grey levels, with the option `compare`. */
   readonly error?: { readonly mean: number; readonly max: number };
 }
 
-/**
- * How long each part took, in seconds of wall clock. Encoding of an initial image and decoding for the stopping test
- * belong to `sample`.
- */
+/** Wall clock of each part, in seconds. Encoding an initial image and decoding for the stopping test belong to `sample`. */
 export interface Seconds {
   readonly load: number;
   readonly encode: number;
@@ -36,31 +33,31 @@ export interface Seconds {
   readonly decode: number;
 }
 
-/** What `generate` returns. */
+/** Result of `Pipeline.generate`. */
 export interface GenerateResult {
   readonly images: readonly GeneratedImage[];
   readonly settings: Settings;
   readonly seconds: Seconds;
-  /** Why the sampler was chosen, and what was expected of it, if that was left to the planner. */
+  /** The planner's choice of the sampler, its reason and its forecast; undefined if the sampler was given. */
   readonly choice: Choice | undefined;
   /** How the network takes its timesteps; undefined if the run was aborted before the network was ready. */
   readonly timesteps: TimestepBatching | undefined;
-  /** Batches of the network that ran meanwhile, those of other runs on the pipeline included. */
+  /** Batches of the network during the run, including those of other runs on the pipeline. */
   readonly batches: number;
 }
 
-/** What happens while images are drawn. `image` is the index of the image, from 0. */
+/** Events of a generation. `image` is the index of the image, from 0. */
 export type GenerateEvent =
   | { readonly type: 'warning'; readonly message: string }
-  /** A batch that evaluated something for this run has come back; times are milliseconds on the clock of `performance.now`. */
+  /** A batch with evaluations of this run has finished; times are milliseconds on the clock of `performance.now`. */
   | {
       readonly type: 'batch';
       readonly device: string;
       readonly begin: number;
       readonly end: number;
-      /** Rows of the whole batch, those that fill up its bucket and those of other runs included. */
+      /** Rows of the whole batch, including padding and rows of other runs. */
       readonly rows: number;
-      /** Those of this run, each as iteration, block, step, stage, image. */
+      /** Evaluations of this run, each as iteration, block, step, stage, image. */
       readonly evaluations: readonly (readonly number[])[];
     }
   | (EvaluationEvent & { readonly image: number; readonly evaluations: ImageEvaluations })

@@ -5,7 +5,7 @@ import type { GenerateEvent } from './result.js';
 
 export type { BatchReport };
 
-/** When what was evaluated, as a file holds it; times are milliseconds from the start of sampling. */
+/** Content of a trace file; times are milliseconds from the start of sampling. */
 export const traceFile = z.object({
   format: z.literal('srds trace 1'),
   title: z.string(),
@@ -18,7 +18,7 @@ export const traceFile = z.object({
       /** Milliseconds inside the network. */
       network: z.number(),
       rows: z.int(),
-      /** Rows with those that fill up the bucket. */
+      /** Rows including the padding of the bucket. */
       paddedRows: z.int(),
       /** Each as iteration, block, step, stage, image. */
       evaluations: z.array(z.array(z.number())),
@@ -35,20 +35,20 @@ export const traceFile = z.object({
   ),
 });
 
-/** When what was evaluated. */
+/** When each evaluation ran, and in which batch. */
 export type Trace = z.infer<typeof traceFile>;
 
-/** Keeps a trace of a run. */
+/** Records a trace of a run. */
 export class TraceRecorder {
   private start: number | undefined;
   private readonly batches: Trace['batches'] = [];
   private readonly iterations: Trace['iterations'] = [];
   private finished = 0;
 
-  /** @param images of the run: what comes after them, such as a comparison, is not of it */
+  /** @param images number of images of the run; later batches, such as those of a comparison, are ignored */
   constructor(private readonly images = 1) {}
 
-  /** To be given to a pipeline as `onBatch`. */
+  /** Pass this to the pipeline as `onBatch`. */
   readonly batch = (report: BatchReport): void => {
     const { graph, device, networkMs, rows, paddedRows } = report;
     if (this.finished === this.images) return;
@@ -68,7 +68,7 @@ export class TraceRecorder {
     this.iterations.push({ image, iteration, at, residual, critical: evaluations.critical });
   }
 
-  /** @param title what was drawn, for people */
+  /** @param title description for people, such as the prompt */
   trace(title: string): Trace {
     return { format: 'srds trace 1', title, batches: this.batches, iterations: this.iterations };
   }
@@ -76,8 +76,8 @@ export class TraceRecorder {
 
 /**
  * Reads a trace.
- * @param source of `text`, for the error
- * @throws SrdsError INVALID_OPTION if it is none
+ * @param source name of the text's origin, for the error
+ * @throws SrdsError INVALID_OPTION if the text is no trace
  */
 export function parseTrace(text: string, source: string): Trace {
   const remedy = 'give a file that srds generate --trace has written';

@@ -46,7 +46,12 @@ const MAX_COUNTS = 12;
 /** With fewer steps, images of picard are further from the serial image than those of SRDS (docs/benchmarks.md). */
 export const LEAST_FOR_PICARD = 50;
 
-/** Forecasts the serial sampler, SRDS and picard on a machine, and chooses the fastest. */
+/**
+ * Forecasts the serial sampler, SRDS and picard on a machine, and chooses the fastest.
+ * @example
+ * const curve = parseCurve({ padded: true, points: [{ rows: 2, seconds: 0.003 }, { rows: 32, seconds: 0.004 }] }, 'example');
+ * const { chosen, reason } = plan({ steps: 100 }, { devices: [curve], rowsPerEvaluation: 2, maxRows: 32 });
+ */
 export function plan(request: PlanRequest, machine: Machine): Plan {
   const { steps, evaluationsPerStep = 1 } = request;
   const serial: Candidate = { sampler: 'serial', ...forecastSerial(request, machine), speedUp: 1 };

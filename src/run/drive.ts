@@ -23,6 +23,10 @@ export interface DriveOptions {
  *
  * An error of the denoiser or the residual fails the run.
  * @throws SrdsError INVALID_OPTION for a tolerance below 0
+ * @example
+ * const run = drive(srds({ x, steps, solver: ddim }), { denoiser, tolerance: 1e-3 });
+ * for await (const event of run) if (event.type === 'iteration') console.log(event.iteration, event.residual);
+ * const { status, x: sample, evaluations } = await run.result;
  */
 export function drive(sampler: Sampler, options: DriveOptions): Run<SamplerEvent, SampleResult> {
   const { tolerance = 0 } = options;

@@ -40,6 +40,9 @@ export interface BatchLimits {
  * evaluation. The batch is then filled with evaluations of the same key: one of each client, then more of each in turn. Pending
  * evaluations are spread over the free devices, unless the batch is too small to gain from splitting. In a contended engine each
  * client's most urgent certain evaluation is always admitted, so that no client starves, and speculation comes last.
+ * @example
+ * const client = { pending, servedRows: 0, running: 0, maxClientRows: Infinity };
+ * const batch = nextBatch([client], { maxRows: 32, freeDevices: 1, contended: false });
  */
 export function nextBatch<Item extends PendingEvaluation>(
   clients: readonly ClientQueue<Item>[],

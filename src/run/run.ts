@@ -3,6 +3,13 @@ import { allowManyListeners } from './platform.js';
 /**
  * A running operation: its events as an async iterable, for one reader, and its result. It starts in the next microtask and does
  * not wait for its reader. A reader that leaves its loop early aborts the run. Events before the first read are dropped.
+ * @example
+ * const run = new Run<number, string>(async (emit) => {
+ *   emit(1);
+ *   return 'done';
+ * });
+ * for await (const event of run) console.log(event);
+ * console.log(await run.result);
  */
 export class Run<Event, Result> implements AsyncIterable<Event> {
   readonly result: Promise<Result>;

@@ -39,6 +39,12 @@ interface SimulatedTask extends PendingEvaluation {
  * Runs samplers, one for each image, in virtual time, with the batches that a `Batcher` makes on an engine without other
  * clients. Predictions are pseudo-random, so no state is reached twice.
  * @param iterations number of iterations after the first iterate at which each sampler is stopped, if it has not ended
+ * @example
+ * // The seconds of 25 serial steps where a batch takes 5 ms.
+ * const steps = fineGrid(scheduleConfig(), 25);
+ * const sampler = serial({ x: Float32Array.of(0), steps, solver: ddim });
+ * const hardware = { devices: [() => 0.005], hostSeconds: 0, rowsPerEvaluation: 2, maxRows: 64, minRows: 0 };
+ * const { seconds, batches } = simulate([sampler], Infinity, hardware);
  */
 export function simulate(samplers: readonly Sampler[], iterations: number, hardware: Hardware): Forecast {
   const { devices, hostSeconds, rowsPerEvaluation, maxRows, minRows } = hardware;
@@ -108,6 +114,8 @@ export function simulate(samplers: readonly Sampler[], iterations: number, hardw
  * Number of sequential evaluations of `iterations` iterations of SRDS if every batch costs one: with B blocks of S steps
  * kS + B - k, and for no partition more than N. With barriers it can exceed N, since each iteration waits for the one before.
  * @param iterations at most the number of blocks
+ * @example
+ * criticalPath([5, 5, 5, 5, 5], 1); // 9, where the serial sampler takes 25
  */
 export function criticalPath(partition: Partition, iterations: number, pipelined = true): number {
   const steps = simulatedSteps(partition.reduce((sum, length) => sum + length, 0));

@@ -11,6 +11,8 @@ import type { Sampler } from './sampler.js';
  * window's (`windowTolerance`): it moves the window, and ends the run once the window is at the end.
  * Source: Shih et al. 2023 (arXiv 2305.16317), algorithm 1; diffusers StableDiffusionParadigmsPipeline.
  * @throws SrdsError INVALID_OPTION as `fixedPoint` does
+ * @example
+ * const { result } = drive(paradigms({ x, steps, solver: ddim, windowTolerance: 0.05 }), { denoiser });
  */
 export function paradigms(options: FixedPointOptions): Sampler {
   return fixedPoint(options, { update: (window) => propagateChanges(window, () => 1) });

@@ -30,6 +30,8 @@ const RIDGE = 1e-6;
  * disturb it. The first state of each pass is the solver's step. States are float64.
  * Source: Tang et al. 2024 (arXiv 2402.09970), section 3.
  * @throws SrdsError INVALID_OPTION as `fixedPoint` does, and if the first state has no signal
+ * @example
+ * const { result } = drive(parataa({ x, steps, solver: ddim, history: 3 }), { denoiser, tolerance: 1e-3 });
  */
 export function parataa(options: ParataaOptions): Sampler {
   const history = wholeNumber('a history of passes', options.history ?? 3, 1, 8);

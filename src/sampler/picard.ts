@@ -12,6 +12,8 @@ import type { Sampler } from './sampler.js';
  * end damped by sigma[end] / sigma[i], so it shrinks from the first pass on. The first evaluation's predicted sample starts all
  * states. Source: this project's; Picard iteration for sampling is Shih et al.'s (arXiv 2305.16317).
  * @throws SrdsError INVALID_OPTION as `fixedPoint` does
+ * @example
+ * const { result } = drive(picard({ x, steps, solver: ddim, window: 16 }), { denoiser, tolerance: 1e-3 });
  */
 export function picard(options: FixedPointOptions): Sampler {
   return fixedPoint(options, {

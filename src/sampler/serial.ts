@@ -13,7 +13,11 @@ export interface SerialOptions {
   readonly solver: AnySolver;
 }
 
-/** The ordinary sampler: one step after the other. It is the reference for all others. */
+/**
+ * The ordinary sampler: one step after the other. It is the reference for all others.
+ * @example
+ * const { x: sample } = await drive(serial({ x, steps, solver: ddim }), { denoiser }).result;
+ */
 export function serial(options: SerialOptions): Sampler {
   return new Serial(options);
 }

@@ -33,6 +33,8 @@ export function flowSigmas({ shift, last, trainTimesteps = 1000 }: FlowSchedule,
  * The first level has no signal (abar = 0). The solvers ddim, euler, dpm1 and ddpm support that; heun and dpm2s do not,
  * because they divide by the signal.
  * @returns [steps]
+ * @example
+ * const steps = flowGrid({ shift: 3, last: 0.001 }, 28);
  */
 export function flowGrid(schedule: FlowSchedule, steps: number): SolverStep[] {
   const { timesteps, sigmas } = flowSigmas(schedule, steps);

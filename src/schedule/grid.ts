@@ -30,6 +30,8 @@ export interface SolverStep {
  * @param steps number of steps, N
  * @returns [steps], or [steps + 1] for pndm
  * @throws SrdsError INVALID_OPTION if the schedule cannot be sampled in this number of steps
+ * @example
+ * const steps = fineGrid(scheduleConfig({ timestepSpacing: 'trailing' }), 25);
  */
 export function fineGrid(config: ScheduleConfig, steps: number): SolverStep[] {
   if (sigmaScheduler(config.scheduler)) return overSigmas(config, steps);

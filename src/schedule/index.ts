@@ -1,7 +1,9 @@
 export {
+  PREDICTIONS,
   scheduleConfig,
   SCHEDULERS,
   sigmaScheduler,
+  SPACINGS,
   type Bound,
   type PredictionType,
   type ScheduleConfig,

@@ -48,6 +48,11 @@ export function createLog(level: ServerConfig['logLevel']): Logger {
 /**
  * Starts a server. It listens when this returns, and takes requests when the first model is loaded.
  * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID, DOWNLOAD_FAILED, INVALID_OPTION, DEVICE_UNAVAILABLE, LISTEN_FAILED
+ * @example
+ * const config = parseConfig([{ name: 'the program', settings: { port: 0 } }]);
+ * const server = await startServer(config, { log: createLog('info'), signal: new AbortController().signal });
+ * console.log(server.url);
+ * await server.close();
  */
 export async function startServer(config: ServerConfig, { log, signal }: StartOptions): Promise<RunningServer> {
   const served = await readModels(config, log, signal);

@@ -31,5 +31,9 @@ export function ddimEta(eta: number): Solver {
   };
 }
 
-/** DDIM, deterministic. */
+/**
+ * DDIM, deterministic.
+ * @example
+ * const end = ddim.step(x, prediction, step);
+ */
 export const ddim: Solver = ddimEta(0);

@@ -1,9 +1,9 @@
 import { dataStep, dataWeight, lambda } from './dpm1.js';
 import type { MultistepSolver } from './solver.js';
 
-/** What diffusers' DPMSolverMultistepScheduler has for its last step and for the second order's weight. */
+/** Options of diffusers' DPMSolverMultistepScheduler for the last step and for the weight of the second order. */
 export interface Dpm2mOptions {
-  /** Whether the last step is of first order, as it always is into a sample without noise. */
+  /** Whether the last step is of first order. It always is if it ends without noise. */
   readonly firstOrderAtEnd: boolean;
   readonly solverType: 'midpoint' | 'heun';
 }

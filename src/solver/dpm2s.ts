@@ -3,12 +3,12 @@ import { dataStep, lambda } from './dpm1.js';
 import type { Solver } from './solver.js';
 
 /**
- * DPM-Solver++ 2S: a step of second order that evaluates halfway in lambda, at s, and takes that for all of the step:
+ * DPM-Solver++ 2S: a step of second order that evaluates halfway in lambda, at s, and uses that prediction for the whole step:
  *
  *     u  = dpm1(x, x0(x), from -> s)        lambda(s) = (lambda + lambda') / 2
  *     x' = dpm1(x, x0(u), from -> to)
  *
- * Into a sample without noise, where lambda' is infinite, it is of first order. Source: Lu et al. 2022b, algorithm 1 with
+ * A step that ends without noise, where lambda' is infinite, is of first order. Source: Lu et al. 2022b, algorithm 1 with
  * r = 1/2. diffusers' DPMSolverSinglestepScheduler counts both evaluations as steps.
  * @param schedule finds s between the timesteps of the training
  */

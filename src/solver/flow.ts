@@ -7,7 +7,7 @@ export function flowSigma({ alphaBar }: NoiseLevel): number {
   return noise / (signal + noise);
 }
 
-/** What a flow matching network is to be given: (1 - sigma) x0 + sigma epsilon, from a solver's sample. */
+/** The input of a flow matching network, (1 - sigma) x0 + sigma epsilon, from a solver's sample, [size]. */
 export function toFlow(x: Float32Array, level: NoiseLevel): Float32Array {
   const sigma = flowSigma(level);
   const scale = Math.hypot(1 - sigma, sigma);
@@ -17,7 +17,8 @@ export function toFlow(x: Float32Array, level: NoiseLevel): Float32Array {
 /**
  * A flow matching network's output, the velocity epsilon - x0, as a prediction. Source: Esser et al. 2024, section 2;
  * diffusers FlowMatchEulerDiscreteScheduler.step.
- * @param z what the network was given
+ * @param z input of the network, [size]
+ * @param velocity output of the network, [size]
  */
 export function fromVelocity(z: Float32Array, velocity: Float32Array, level: NoiseLevel): Prediction {
   const sigma = flowSigma(level);

@@ -4,17 +4,17 @@ import { weighted } from '../tensor/operations.js';
 /** Weights of a sum a x0 + b epsilon. */
 export type Combination = readonly [x0: number, epsilon: number];
 
-/** What a network says of a noisy sample, whatever its prediction type: x = sqrt(abar) x0 + sqrt(1 - abar) epsilon. */
+/** A network's prediction for a noisy sample x = sqrt(abar) x0 + sqrt(1 - abar) epsilon, whatever its prediction type. */
 export interface Prediction {
-  /** the predicted sample without noise */
+  /** The predicted sample without noise, [size]. */
   readonly x0: Float32Array;
-  /** the predicted noise */
+  /** The predicted noise, [size]. */
   readonly epsilon: Float32Array;
-  /** a x0 + b epsilon without either of them being computed: all that a solver of first order needs. */
+  /** Computes a x0 + b epsilon without computing either of them: all that a first-order solver needs. */
   readonly combine?: (combination: Combination) => Float32Array;
 }
 
-/** a x0 + b epsilon, in one pass over memory where the prediction can. */
+/** Computes a x0 + b epsilon, in one pass over memory if the prediction supports that. */
 export function combined(prediction: Prediction, combination: Combination): Float32Array {
   const [a, b] = combination;
   return prediction.combine?.(combination) ?? weighted(a, prediction.x0, b, prediction.epsilon);
@@ -22,8 +22,8 @@ export function combined(prediction: Prediction, combination: Combination): Floa
 
 /**
  * The network's output as a prediction.
- * @param x sample at noise level `alphaBar`; neither it nor the output may change as long as the prediction is used
- * @param output the network's output for it, of the same shape
+ * @param x sample at noise level `alphaBar`, [size]; neither it nor the output may change while the prediction is used
+ * @param output the network's output for x, [size]
  */
 export function toPrediction(
   type: PredictionType,
@@ -34,7 +34,7 @@ export function toPrediction(
   return new NetworkPrediction(type, x, output, alphaBar);
 }
 
-/** x0 and epsilon are computed if they are asked for. */
+/** Computes x0 and epsilon on first use. */
 class NetworkPrediction implements Prediction {
   private sample: Float32Array | undefined;
   private noise: Float32Array | undefined;

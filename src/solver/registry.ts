@@ -11,12 +11,12 @@ import { heun } from './heun.js';
 import { pndm } from './pndm.js';
 import type { AnySolver } from './solver.js';
 
-/** What a solver is made of. */
+/** Parameters of a solver. */
 export interface SolverOptions {
   readonly schedule: ScheduleConfig;
   /** Steps of the fine grid. */
   readonly steps: number;
-  /** Of DDIM; default 0. */
+  /** Share of DDPM's noise that DDIM adds; default 0. */
   readonly eta?: number;
 }
 
@@ -28,7 +28,7 @@ interface Entry {
   readonly make: (options: SolverOptions) => AnySolver;
 }
 
-/** Every solver by its name. */
+/** All solvers by name. */
 const REGISTRY = {
   ddim: {
     scheduler: 'ddim',
@@ -77,7 +77,7 @@ export function addsNoise(name: SolverName, eta: number): boolean {
   return entry.noisy?.(eta) ?? false;
 }
 
-/** A solver by its name, for a schedule that its scheduler class has read. */
+/** A solver by its name, for a schedule as its scheduler class reads it. */
 export function solverOf(name: SolverName, options: SolverOptions): AnySolver {
   return REGISTRY[name].make(options);
 }

@@ -3,6 +3,8 @@ import { sizeOf } from './tensor.js';
 /**
  * Encodes a float32 array in NumPy's `.npy` format, version 1.0, in C order and little endian. Source: numpy.lib.format.
  * @throws RangeError if `data` does not have the size of `dims`
+ * @example
+ * await writeFile('latents.npy', encodeNpy(latents, [1, 4, 32, 32]));
  */
 export function encodeNpy(data: Float32Array, dims: readonly number[]): Uint8Array {
   if (data.length !== sizeOf(dims)) throw new RangeError(`${data.length} values do not fill [${dims.join(', ')}]`);

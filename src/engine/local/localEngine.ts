@@ -42,6 +42,10 @@ export interface LocalEngineOptions {
 /**
  * ONNX Runtime on the devices of this machine, each in a process of its own. On the CPU a row of a batch is bitwise equal to
  * the same row alone; on GPUs this holds within one batch size.
+ * @example
+ * const engine = await LocalEngine.open({ unet: { path: 'unet/model.onnx', perRow: 'timestep' } });
+ * const { outputs } = await engine.run([{ graph: 'unet', output: 'out_sample', inputs }]);
+ * await engine.close();
  */
 export class LocalEngine implements Engine {
   readonly device: string;
