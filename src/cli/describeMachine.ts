@@ -1,5 +1,5 @@
 import { cpus } from 'node:os';
-import { gpuNames } from '../pipeline/devices.js';
+import { gpuNames } from '../engine/local/gpuNames.js';
 import type { Pipeline } from '../pipeline/pipeline.js';
 import { version } from '../version.js';
 

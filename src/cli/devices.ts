@@ -1,4 +1,4 @@
-import { parseDevices } from '../pipeline/devices.js';
+import { parseDevices } from '../engine/device.js';
 import type { DeviceValues } from '../pipeline/options/devices.js';
 import type { OpenOptions } from '../pipeline/pipeline.js';
 

@@ -1,6 +1,8 @@
 import { availableParallelism, cpus } from 'node:os';
 import { Command } from 'commander';
-import { CPU, deviceName, gpuNames, probe, type Device, type Probe } from '../pipeline/devices.js';
+import { CPU, deviceName, type Device } from '../engine/device.js';
+import { gpuNames } from '../engine/local/gpuNames.js';
+import { probe, type Probe } from '../engine/local/probe.js';
 import { version } from '../version.js';
 
 /** `srds doctor`. */

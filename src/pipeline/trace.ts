@@ -6,8 +6,8 @@ import type { GenerateEvent } from './result.js';
 export type { BatchReport };
 
 /** Content of a trace file; times are milliseconds from the start of sampling. */
-export const traceFile = z.object({
-  format: z.literal('srds trace 1'),
+const traceFile = z.object({
+  format: z.literal('srds trace 2'),
   title: z.string(),
   batches: z.array(
     z.object({
@@ -70,7 +70,7 @@ export class TraceRecorder {
 
   /** @param title description for people, such as the prompt */
   trace(title: string): Trace {
-    return { format: 'srds trace 1', title, batches: this.batches, iterations: this.iterations };
+    return { format: 'srds trace 2', title, batches: this.batches, iterations: this.iterations };
   }
 }
 

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { SrdsError } from '../errors.js';
-import { parseDevices } from '../pipeline/devices.js';
+import { parseDevices } from '../engine/device.js';
 import { DEVICE_OPTIONS } from '../pipeline/options/devices.js';
 import { GENERATION_OPTIONS, type GenerationValues } from '../pipeline/options/generation.js';
 import {

@@ -2,7 +2,9 @@ import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { pino, type Logger } from 'pino';
 import { messageOf, SrdsError } from '../errors.js';
-import { findDevices, parseDevices } from '../pipeline/devices.js';
+import { codec } from '../image/codec.js';
+import { parseDevices } from '../engine/device.js';
+import { findDevices } from '../engine/local/probe.js';
 import { inspectModel } from '../model/inspect.js';
 import { BUNDLED_MODEL } from '../model/modelFolder.js';
 import { openModel } from '../model/openModel.js';
@@ -146,6 +148,8 @@ async function readModels(
 async function warm(models: Models, signal: AbortSignal, log: Logger): Promise<void> {
   for (;;) {
     try {
+      // The image codec loads slowly too.
+      await codec();
       await models.warm(signal);
       return log.info('ready');
     } catch (error) {

@@ -82,7 +82,7 @@ test('plan forecasts a machine that a curve describes, as text and as JSON', asy
   assert.match(reasons.stdout, /^1 step: there is one step only\./);
   assert.match(
     reasons.stdout,
-    /\n25 steps: srds with \d+ blocks, the next best, would gain nothing: larger batches cost/,
+    /\n25 steps: srds with \d+ blocks, the next best, would gain nothing: a large batch costs/,
   );
   assert.match(reasons.stdout, /picard with 25 steps at a time \(not below 50 steps\)/);
 });

@@ -185,7 +185,7 @@ test('options that do not go together are one line that says what would', async 
     [['--init', 'text.png'], 2, /an image at text\.png, found .*give a PNG/],
     [['--init', 'nowhere.png'], 2, /an image at nowhere\.png/],
     [['--strength', '0.5'], 2, /give one with --init/],
-    [['--init', 'ok.webp', '--strength', '2'], 2, /a strength from 0 to 1/],
+    [['--init', 'ok.webp', '--strength', '2'], 2, /from 0 to 1 for --strength/],
     [['--init', 'ok.webp', '--strength', '0.01'], 2, /at least one step, found 0\.01 of 5 steps/],
     [['--noise', 'few.npy'], 2, /initial noise of shape \[1, 4, 8, 8\], found float32 of shape \[10\]/],
     [['--noise', 'text.png'], 2, /noise in text\.png, found no \.npy file/],

@@ -24,7 +24,7 @@ async function bundle(source: string): Promise<string> {
       write: false,
       minify: true,
       lib: { entry, formats: ['es'], fileName: 'bundle' },
-      rollupOptions: { external: /^node:/ },
+      rolldownOptions: { external: /^node:/ },
     },
   });
   const [result] = [output].flat();

@@ -62,7 +62,7 @@ export function startRun(title: string, request: object, key: string): LiveRun {
 }
 
 /** The state after an event. */
-export function after(state: RunState, event: LiveEvent): RunState {
+function after(state: RunState, event: LiveEvent): RunState {
   switch (event.type) {
     case 'queued':
       return {

@@ -155,7 +155,7 @@ function shapeOfJson(json: z.core.JSONSchema.BaseSchema): ValueShape {
 }
 
 /** What a value of an option must be, for errors: `a whole number from 1 to 1000`. */
-export function expectationOf(one: Option): string {
+function expectationOf(one: Option): string {
   if (one.expected !== undefined) return one.expected;
   const { kind, min, max, above, choices = [] } = shapeOf(one);
   const range =

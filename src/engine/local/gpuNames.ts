@@ -1,11 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 
-/** Devices, as commands and the server show them. */
-export { CPU, deviceName, parseDevices, type Device } from '../engine/device.js';
-export type { Precision } from '../onnx/graphInfo.js';
-export { findDevices, probe, type Probe } from '../engine/local/probe.js';
-
 /** GPUs that NVIDIA's driver lists, with their memory; empty without a driver. */
 export async function gpuNames(): Promise<string[]> {
   const query = ['--query-gpu=name,memory.total', '--format=csv,noheader'];
