@@ -62,7 +62,8 @@ class JavaScriptEngine implements Engine {
   private rowsOf({ graph, inputs, conditioning }: Evaluation): readonly Inputs[] {
     if (this.closed) throw failed('an open engine', 'a closed one');
     if (!this.graphs.has(graph)) throw failed('a known graph', graph);
-    return (conditioning ?? []).map((id) => {
+    if (!conditioning) return [inputs];
+    return conditioning.map((id) => {
       const others = this.registered.get(id);
       if (!others) throw failed('registered inputs', id);
       return { ...inputs, ...others };

@@ -45,7 +45,7 @@ function fail(message) {
 /** The missing requirement of the browser layer; undefined if there is none. */
 function missingBrowser() {
   const { CHROMIUM } = process.env;
-  if (CHROMIUM !== undefined && !existsSync(CHROMIUM))
+  if (CHROMIUM && !existsSync(CHROMIUM))
     return `expected a Chromium at ${CHROMIUM} (CHROMIUM), found no file; correct or unset CHROMIUM`;
   return undefined;
 }

@@ -9,7 +9,7 @@ import { ROOT } from './support/fixtures.js';
 
 const run = promisify(execFile);
 
-test('the package as packed and installed in an empty folder draws, from its command and from its modules', async () => {
+test('the package as packed and installed in an empty folder generates, from its command and from its modules', async () => {
   const cwd = mkdtempSync(join(tmpdir(), 'srds-'));
   try {
     const pack = await run('npm', ['pack', '--ignore-scripts', '--json', '--pack-destination', cwd], { cwd: ROOT });

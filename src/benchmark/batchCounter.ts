@@ -12,7 +12,7 @@ export class BatchCounter {
     if (graph === 'unet') this.batches[paddedRows] = (this.batches[paddedRows] ?? 0) + 1;
   };
 
-  /** Starts anew. */
+  /** Starts again from zero. */
   reset(): void {
     this.seconds = 0;
     this.batches = {};

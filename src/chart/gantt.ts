@@ -106,7 +106,7 @@ function upperHeight(rows: number): number {
   return Math.round(Math.min(UPPER.max, Math.max(UPPER.min, rows * rowPixels)));
 }
 
-/** Draws an evaluation. */
+/** Renders an evaluation. */
 const cell: RenderItem = (_, api) => {
   const [begin, end, top, height, colour] = [0, 1, 2, 3, 4].map((k) => Number(api.value(k)));
   const [x, y] = api.coord([begin, top]);
@@ -119,7 +119,7 @@ const cell: RenderItem = (_, api) => {
   };
 };
 
-/** Draws a batch's rows, and its padding rows in grey. */
+/** Renders a batch's rows, and its padding rows in grey. */
 const column: RenderItem = (_, api) => {
   const [begin, end, rows, paddedRows] = [0, 1, 2, 3].map((k) => Number(api.value(k)));
   const [x, zero] = api.coord([begin, 0]);

@@ -8,7 +8,7 @@ import { checkWritable, writeFiles } from './output.js';
 /** `srds trace`. */
 export function traceCommand(): Command {
   return new Command('trace')
-    .description('draw a chart of a trace of srds generate --trace: when each evaluation ran, and in which batch')
+    .description('chart a trace of srds generate --trace: when each evaluation ran, and in which batch')
     .argument('<file>', 'the trace')
     .option('--out <file>', 'SVG or HTML file', 'trace.svg')
     .action(async (file: string, { out }: { out: string }) => {

@@ -59,6 +59,11 @@ export function engineConformance({ name, open, evaluations, conditioning, toler
       assertClose(await one(engine, { ...evaluation, conditioning: [second, first] }), [b, a], tolerance);
       assert.notDeepEqual(a, b);
     }),
+    check('an evaluation without conditioning ids has one row of its own inputs', async (engine, [evaluation]) => {
+      const [a] = await one(engine, evaluation);
+      const [{ inputs, ...rest }] = evaluations;
+      assertClose(await one(engine, { ...rest, inputs: { ...inputs, ...conditioning[0] } }), [a], tolerance);
+    }),
     check('an evaluation has the same result twice, and while others run', async (engine, [evaluation, ...others]) => {
       const [once, again] = await Promise.all([
         one(engine, evaluation),

@@ -2,7 +2,7 @@ import { isShared } from '../onnx/graphInfo.js';
 import { nextBatch, rowsOf, type ClientQueue, type PendingEvaluation } from '../run/nextBatch.js';
 import type { BatchResult, Engine, Evaluation } from './engine.js';
 
-/** Identifies who asks for evaluations. Any object will do; evaluations with the same one share their turn. */
+/** Identifies a client of the batcher. Any object will do; evaluations with the same one share their turn. */
 export type Client = object;
 
 /** How to treat an evaluation. */
@@ -103,9 +103,9 @@ export class Batcher {
     });
   }
 
-  /** Whether the current clients fill the engine, so that a further one had better not speculate. */
+  /** Whether the current clients fill the engine, so that a further client should not speculate. */
   get full(): boolean {
-    // A client whose run has ended needs no room for evaluations that are still running.
+    // A client whose run has ended takes no slots, even while its last evaluations run.
     const latest = [...this.queues.values()]
       .map((queue) => queue.latest)
       .filter(({ options }) => !options.signal?.aborted);

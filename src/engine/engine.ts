@@ -50,7 +50,7 @@ export interface Engine {
    * @throws SrdsError MODEL_INVALID if a graph cannot be used
    */
   load(names: readonly string[]): Promise<void>;
-  /** Frees the memory of graphs until they are loaded again; no batch of theirs may be running. */
+  /** Frees the memory of graphs until they are loaded again; none of their batches may be running. */
   unload(names: readonly string[]): Promise<void>;
   /** Registers inputs by name, each without the batch axis, until they are released. */
   register(inputs: Readonly<Record<string, Tensor>>): ConditioningId;

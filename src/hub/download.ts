@@ -66,7 +66,7 @@ async function downloadWhole(file: RemoteFile, target: string, name: string, opt
   }
   if (wrong !== undefined) {
     await rm(partial, { force: true });
-    throw new SrdsError('DOWNLOAD_FAILED', name, wrong, 'run again to download it anew');
+    throw new SrdsError('DOWNLOAD_FAILED', name, wrong, 'run again to download it again');
   }
   await rename(partial, target);
 }

@@ -1,5 +1,6 @@
 import { Mutex } from 'async-mutex';
 import type { Engine } from '../engine/engine.js';
+import { acquireOrAbort } from '../waiting.js';
 import type { GraphName } from './graphNames.js';
 import type { ModelFolder } from './modelFolder.js';
 import type { Networks } from './networks.js';
@@ -23,10 +24,14 @@ export class ModelMemory {
   /**
    * Runs work exclusively, in the order of the calls, with little memory; at once otherwise.
    * @param run receives a function that extends its turn until further work has ended, even after the run itself
+   * @throws the signal's reason if it is aborted before the turn
    */
-  async inTurn<Value>(run: (lastFor: (work: Promise<unknown>) => void) => Promise<Value>): Promise<Value> {
+  async inTurn<Value>(
+    run: (lastFor: (work: Promise<unknown>) => void) => Promise<Value>,
+    signal?: AbortSignal,
+  ): Promise<Value> {
     if (!this.lowMemory) return run(() => undefined);
-    const release = await this.mutex.acquire();
+    const release = await (signal ? acquireOrAbort(this.mutex, signal) : this.mutex.acquire());
     const work: Promise<unknown>[] = [];
     try {
       return await run((more) => void work.push(more));

@@ -15,7 +15,7 @@ export function isShared({ dims }: Pick<TensorInfo, 'dims'>): boolean {
 
 /** A graph's file, and how to open it. */
 export interface GraphFile {
-  /** Path of an .onnx file; its weights may lie in other files of the same folder. */
+  /** Path of an .onnx file; its weights may be in other files of the same folder. */
   readonly path: string;
   /** An input that needs one value a row; the graph is rewritten if the file has one value for the whole batch. */
   readonly perRow?: string;

@@ -67,7 +67,7 @@ export async function prepareModel(
   if (!changed && !linked && how === 'given') return { ...asItIs, rewrite };
   const weights = await externalizeWeights(model, bytes, path);
   if (weights === undefined) {
-    if (precision === 'float16') throw new Error('the weights lie in several folders; provide a float16 graph instead');
+    if (precision === 'float16') throw new Error('the weights are in several folders; provide a float16 graph instead');
     return { ...asItIs, rewrite: rewrite && scattered(rewrite.input) };
   }
   const fused = typeof how === 'string' ? undefined : fuse(model, how.fusedFor);
@@ -106,5 +106,5 @@ function withFixedShapes(model: ModelProto, { rows, shapes, indexed }: BucketSha
 }
 
 function scattered(input: string): Rewrite {
-  return { status: 'impossible', input, why: 'the weights lie in several folders' };
+  return { status: 'impossible', input, why: 'the weights are in several folders' };
 }

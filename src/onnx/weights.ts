@@ -17,7 +17,7 @@ export function weightFiles({ graph }: ModelProto): string[] {
  * @param bytes content of the model's file, which the weights are views of
  * @param path of the model's file
  * @returns the folder of all these files; undefined if there are several, since a session accepts only one
- * @throws Error if a file lies outside the model's folder or is missing
+ * @throws Error if a file is outside the model's folder or is missing
  */
 export async function externalizeWeights(
   model: ModelProto,
@@ -27,7 +27,7 @@ export async function externalizeWeights(
   const files = new Map<string, string>();
   const locate = async (name: string): Promise<string> => {
     if (isAbsolute(name) || name.split(/[/\\]/).includes('..'))
-      throw new Error(`the weights file ${name} lies outside its folder`);
+      throw new Error(`the weights file ${name} is outside its folder`);
     const known = files.get(name) ?? (await realpath(join(dirname(path), name)).catch(() => missingWeights(name)));
     files.set(name, known);
     return known;

@@ -19,7 +19,7 @@ import type { GeneratedImage, GenerateEvent, ImageEvaluations } from './result.j
 import { samplerOf, stoppingTolerance } from './samplers.js';
 import type { BatchLimits } from './selectSampler.js';
 import { imageResidual } from './stopping.js';
-import { unlessAborted } from './waiting.js';
+import { unlessAborted } from '../waiting.js';
 
 /** What the images of one call share. */
 export interface ImageContext {

@@ -19,7 +19,7 @@ import { prepareRun, type PreparedRun } from './prepareRun.js';
 import type { GenerateEvent, GenerateResult } from './result.js';
 import { RWLock } from './rwLock.js';
 import { SamplerSelector, type SelectedSampler } from './selectSampler.js';
-import { all, untilAborted } from './waiting.js';
+import { all, unlessAborted, untilAborted } from '../waiting.js';
 
 /** How to open a pipeline on the devices of this machine. */
 export interface OpenOptions extends Omit<LocalEngineOptions, 'graphs' | 'devices' | 'onWarning'>, OpenModelOptions {
@@ -112,10 +112,10 @@ export class Pipeline {
    */
   generate(options: GenerateOptions): Run<GenerateEvent, GenerateResult> {
     const settings = settingsOf(options, this.model);
-    return new Run(
-      (emit, signal) => this.memory.inTurn((lastFor) => this.run(settings, emit, signal, lastFor)),
-      options.signal,
-    );
+    return new Run(async (emit, signal) => {
+      const turn = this.memory.inTurn((lastFor) => this.run(settings, emit, signal, lastFor), signal);
+      return (await unlessAborted(turn, signal)) ?? this.abortedResult(settings);
+    }, options.signal);
   }
 
   /**

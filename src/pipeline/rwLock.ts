@@ -1,4 +1,4 @@
-import { untilAborted } from './waiting.js';
+import { untilAborted } from '../waiting.js';
 
 /** A readers-writer lock in order of the calls: readers run together, a writer runs alone. */
 export class RWLock {

@@ -42,7 +42,7 @@ export class SamplerSelector {
 
   /**
    * Selects the sampler for `auto`.
-   * @param busy whether the devices have no room for more evaluations than the serial sampler makes
+   * @param busy whether the devices take no more evaluations at a time than the serial sampler makes
    * @param machineOf measures the devices if necessary
    */
   async select(settings: Settings, busy: boolean, machineOf: () => Promise<Machine>): Promise<SelectedSampler> {

@@ -78,7 +78,7 @@ export function rowsThatPay({ points }: LatencyCurve): number {
   return points[each.findIndex((seconds) => seconds <= 1.05 * least)].rows;
 }
 
-/** Rows of the largest batch that takes hardly longer than the smallest. Splitting a batch below that over devices gains nothing. */
+/** Rows of the largest batch that takes about as long as the smallest. Splitting a batch below that over devices gains nothing. */
 export function rowsNotWorthSplitting({ points }: LatencyCurve): number {
   return Math.max(...points.filter(({ seconds }) => seconds <= 1.1 * points[0].seconds).map(({ rows }) => rows));
 }

@@ -62,9 +62,9 @@ class Drive {
     });
     const abort = () => this.end('aborted');
     aborted.addEventListener('abort', abort, { once: true });
-    if (aborted.aborted) abort();
-    else this.advance();
     try {
+      if (aborted.aborted) abort();
+      else this.advance();
       const status = await ended;
       this.stop.abort();
       // Dropped evaluations reject now, and do not count.
@@ -87,11 +87,13 @@ class Drive {
     if (!waits) for (const task of this.sampler.ready()) void this.evaluate(task);
     if (this.deciding || this.iterates.length === 0) return;
     this.deciding = true;
-    this.decide(iterate).then(() => {
-      this.iterates.shift();
-      this.deciding = false;
-      this.advance();
-    }, this.fail);
+    this.decide(iterate)
+      .then(() => {
+        this.iterates.shift();
+        this.deciding = false;
+        this.advance();
+      })
+      .catch(this.fail);
   }
 
   private async evaluate(task: Task): Promise<void> {

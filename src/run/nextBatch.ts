@@ -66,7 +66,7 @@ export function nextBatch<Item extends PendingEvaluation>(
     0,
   );
   const most = Math.min(maxRows, first.maxRows);
-  const room = Math.min(most, Math.max(first.rows, first.minRows, Math.ceil(all / freeDevices)));
+  const capacity = Math.min(most, Math.max(first.rows, first.minRows, Math.ceil(all / freeDevices)));
 
   const batch: Item[] = [];
   let rows = 0;
@@ -84,7 +84,7 @@ export function nextBatch<Item extends PendingEvaluation>(
       if (open.length === 0) break;
       const turn = open.reduce((a, b) => (b.queue.served < a.queue.served ? b : a));
       const item = turn.items[turn.next];
-      if (batch.length > 0 && rows + item.rows > room) break;
+      if (batch.length > 0 && rows + item.rows > capacity) break;
       turn.next++;
       turn.queue.served += item.rows;
       turn.queue.taken += item.rows;

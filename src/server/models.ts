@@ -3,6 +3,7 @@ import { Mutex } from 'async-mutex';
 import { SrdsError } from '../errors.js';
 import type { ModelFolder } from '../model/modelFolder.js';
 import type { Pipeline } from '../pipeline/pipeline.js';
+import { acquireOrAbort, orAbort } from '../waiting.js';
 import { ApiError } from './apiError.js';
 
 /** A model that is served. */
@@ -78,7 +79,7 @@ export class Models {
   ): Promise<Value> {
     const loaded = await this.load(model, signal);
     try {
-      const pipeline = await unlessAborted(loaded.pipeline, signal);
+      const pipeline = await orAbort(loaded.pipeline, signal);
       if (model === this.served[0]) this.ready = true;
       return await work(pipeline);
     } catch (error) {
@@ -109,22 +110,11 @@ export class Models {
   private async load(model: ServedModel, signal: AbortSignal): Promise<LoadedModel> {
     const known = this.take(model);
     if (known) return known;
-    const release = await this.enterLoading(signal);
+    const release = await acquireOrAbort(this.loading, signal);
     try {
       return this.take(model) ?? (await this.begin(model, signal));
     } finally {
       release();
-    }
-  }
-
-  /** @returns releases the lock */
-  private async enterLoading(signal: AbortSignal): Promise<() => void> {
-    const turn = this.loading.acquire();
-    try {
-      return await unlessAborted(turn, signal);
-    } catch (error) {
-      void turn.then((release) => release());
-      throw error;
     }
   }
 
@@ -189,14 +179,4 @@ export class Models {
     this.all.delete(loaded);
     this.changed();
   }
-}
-
-/** Waits for a promise until the signal is aborted. @throws the signal's reason */
-function unlessAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
-  return new Promise((resolve, reject) => {
-    const abort = () => reject(signal.reason);
-    if (signal.aborted) return abort();
-    signal.addEventListener('abort', abort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
-  });
 }

@@ -65,8 +65,12 @@ export async function startServer(config: ServerConfig, { log, signal }: StartOp
     srds_running: { help: 'Requests that run', value: () => queue.runningCount },
     srds_models_loaded: { help: 'Models in memory', value: () => models.loadedNames.length },
   });
+  const stop = new AbortController();
+  // Every request adds a listener.
+  setMaxListeners(0, stop.signal);
   const open = ({ folder }: ServedModel) =>
     Pipeline.open(folder, {
+      signal: stop.signal,
       devices,
       precision: config.precision,
       fused: config.fused,
@@ -79,9 +83,6 @@ export async function startServer(config: ServerConfig, { log, signal }: StartOp
   const models = new Models(served, open, config.memoryBytes);
   const concurrency = devices.every(({ kind }) => kind === 'cpu') ? CONCURRENCY.cpu : CONCURRENCY.gpu;
   const queue = new Queue(config.concurrency ?? concurrency, config.queue);
-  const stop = new AbortController();
-  // Every request adds a listener.
-  setMaxListeners(0, stop.signal);
   let draining = false;
   const services: Services = {
     config,

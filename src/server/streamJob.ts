@@ -22,15 +22,20 @@ export async function streamJob<Events extends object>(
 ): Promise<Response> {
   const client = AbortSignal.any([job.client, events.closed]);
   await new Promise<void>((resolve, reject) => {
+    let isStream = false;
     const onEvent = (event: GenerateJobEvent) => {
-      if (event.type === 'queued') resolve();
+      if (event.type === 'queued') {
+        isStream = true;
+        resolve();
+      }
       writer.write(event);
     };
     generate(services, { ...job, client }, onEvent)
       .then((result) => writer.finish(result))
       .catch((error: unknown) => {
+        // A failure before the stream is the response's, which logs it.
         reject(error);
-        logFailure(services.log, job.id, error);
+        if (isStream) logFailure(services.log, job.id, error);
         events.fail(error);
       })
       .finally(() => events.end());

@@ -30,7 +30,7 @@ export function encodeNpy(data: Float32Array, dims: readonly number[]): Uint8Arr
 export function decodeNpy(bytes: Uint8Array): { readonly data: Float32Array; readonly dims: readonly number[] } {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const magic = new TextDecoder('latin1').decode(bytes.subarray(1, 6));
-  if (bytes.length < 10 || bytes[0] !== 0x93 || magic !== 'NUMPY') throw new RangeError('not an .npy file');
+  if (bytes.length < 10 || bytes[0] !== 0x93 || magic !== 'NUMPY') throw new RangeError('no .npy file');
   const start = bytes[6] === 1 ? 10 : 12;
   const end = start + (bytes[6] === 1 ? view.getUint16(8, true) : view.getUint32(8, true));
   const header = new TextDecoder('latin1').decode(bytes.subarray(start, end));

@@ -28,7 +28,7 @@ const doctor = z.object({
   ),
 });
 
-test('doctor says of each kind of device whether it works, and if not why and what to do', async () => {
+test('doctor reports whether each kind of device works, and if not, why and what to do', async () => {
   const { code, stdout } = await srds('doctor', '--json');
   assert.equal(code, 0);
   const { devices } = doctor.parse(JSON.parse(stdout));
@@ -87,7 +87,7 @@ test('plan forecasts a machine that a curve describes, as text and as JSON', asy
   assert.match(reasons.stdout, /picard with 25 steps at a time \(not below 50 steps\)/);
 });
 
-test('auto measures once, keeps the curve, says why it chose, and draws what that sampler draws', async () => {
+test('auto measures once, keeps the curve, says why it chose, and generates what that sampler generates', async () => {
   const args = ['generate', 'a red ball', ...TINY, '--steps', '4', '--out', 'auto.png', '--json'];
   const report = z.object({ sampler: z.string(), choice: z.object({ reason: z.string() }) });
   const { sampler, choice } = report.parse(JSON.parse((await srds(...args)).stdout));
@@ -120,14 +120,14 @@ test('auto measures once, keeps the curve, says why it chose, and draws what tha
       writeFileSync(join(env.XDG_CACHE_HOME, 'srds/curves', name), JSON.stringify({ points: free }));
   }
   assert.equal(report.parse(JSON.parse((await srds(...plain, '--steps', '120')).stdout)).sampler, 'picard');
-  // One that is broken is in no one's way, and measured again by who needs it.
+  // A broken curve is ignored, and measured again when needed.
   writeFileSync(curve, '{"points": []}');
   assert.equal((await srds(...args, '--sampler', 'srds')).code, 0);
   assert.equal((await srds(...args)).code, 0);
   assert.match(readFileSync(curve, 'utf8'), /"rows"/);
 });
 
-test('a curve is measured anew when that is asked for, also where no bucket holds an evaluation', async () => {
+test('a curve is measured again on request, also where no bucket holds an evaluation', async () => {
   const { code, stdout } = await srds('plan', ...TINY, '--fresh', '--buckets', '1', '--steps', '9', '--json');
   assert.equal(code, 0);
   const { machine } = JSON.parse(stdout) as { machine: { devices: { points: { rows: number }[] }[] } };
@@ -137,8 +137,8 @@ test('a curve is measured anew when that is asked for, also where no bucket hold
   );
 });
 
-test('a trace is written and drawn, as SVG and as a page', async () => {
-  const drawn = await srds(
+test('a trace is written and charted, as SVG and as a page', async () => {
+  const traced = await srds(
     'generate',
     'a',
     ...TINY,
@@ -154,7 +154,7 @@ test('a trace is written and drawn, as SVG and as a page', async () => {
     '--out',
     't.png',
   );
-  assert.equal(drawn.code, 0, drawn.stderr);
+  assert.equal(traced.code, 0, traced.stderr);
   const trace = JSON.parse(readFileSync(join(cwd, 't.json'), 'utf8')) as {
     batches: { begin: number; end: number; graph: string; device: string; evaluations: number[][] }[];
     iterations: unknown[];

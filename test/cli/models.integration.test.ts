@@ -60,7 +60,7 @@ test('generate takes a solver, a spacing, a prediction, an image and noise, and 
   const expected = reference('refs/sd15/ddim_leading_N10_p0_seed0');
   writeFileSync(join(cwd, 'noise.npy'), encodeNpy(expected.floats('latents_initial'), [1, 4, 8, 8]));
   const args = ['--model', fixture('models/sd15'), '--guidance', '7.5', '--steps', '10', '--tolerance', '0'];
-  const drawn = await generate(
+  const generated = await generate(
     expected.metadata.prompt,
     ...args,
     '--noise',
@@ -70,7 +70,7 @@ test('generate takes a solver, a spacing, a prediction, an image and noise, and 
     '--latents',
     'n.npy',
   );
-  assert.equal(drawn.code, 0, drawn.stderr);
+  assert.equal(generated.code, 0, generated.stderr);
   const last = expected.floats('latents_steps').slice(-256);
   assert.ok(relativeError(decodeNpy(readFileSync(join(cwd, 'n.npy'))).data, last) < 1e-4);
 });
@@ -201,7 +201,7 @@ test('options that do not go together are one line that says what would', async 
     assert.match(ended.stderr, /^srds: [^\n]+\n$/);
     assert.equal(ended.code, code, ended.stderr);
   }
-  const drawn = await generate(
+  const generated = await generate(
     'a',
     '--model',
     fixture('models/sd15'),
@@ -212,7 +212,7 @@ test('options that do not go together are one line that says what would', async 
     '--out',
     'o.png',
   );
-  assert.equal(drawn.code, 0, drawn.stderr);
+  assert.equal(generated.code, 0, generated.stderr);
   const without = changed('sd15', { vae_encoder: undefined });
   const none = await generate('a', '--model', without, '--steps', '5', '--init', 'ok.webp');
   assert.match(none.stderr, /a VAE encoder .*no vae_encoder\/model\.onnx/);

@@ -9,7 +9,7 @@ import { addressOf, assertError, childrenOf, metric, post, ready, SD15, startTin
 
 const GENERATE = '/v1/images/generations';
 
-test('a device process that is killed while it draws is replaced, and the image is the same', async () => {
+test('a device process that is killed during a generation is replaced, and the image is the same', async () => {
   const { child } = start(['serve', '--port', '0', '--model', SD15, '--threads', '1']);
   const base = await addressOf(child);
   await ready(base);
@@ -20,7 +20,7 @@ test('a device process that is killed while it draws is replaced, and the image 
   await until(async () => (await metric(base, 'srds_running')) === 1);
   for (const pid of await childrenOf(child.pid!)) process.kill(pid, 'SIGKILL');
   assert.equal(imageOf(await again), expected);
-  // A hang-up opens the models anew; whoever asks meanwhile does not notice.
+  // SIGHUP reopens the models; requests in the meantime are unaffected.
   const before = await childrenOf(child.pid!);
   const meanwhile = post(base, GENERATE, options);
   child.kill('SIGHUP');
@@ -32,7 +32,7 @@ test('a device process that is killed while it draws is replaced, and the image 
   await new Promise((resolve) => child.once('close', resolve));
 });
 
-test('SIGTERM lets those who run and wait come to their end, refuses others, and leaves nothing', async () => {
+test('SIGTERM lets running and queued requests finish, refuses others, and leaves nothing', async () => {
   const { child, ended } = start(['serve', '--port', '0', '--model', SD15, '--threads', '1'], {
     env: { SRDS_CONCURRENCY: '1', SRDS_API_KEY: 'a-variable-that-is-not-read' },
   });
@@ -77,7 +77,7 @@ test('an answer that is being read slowly is sent whole before the server ends',
   assert.equal((await ended).code, 0);
 });
 
-test('SIGTERM gives up what does not end in time: an answer for each, then the end', async () => {
+test('SIGTERM aborts what does not end in time: an answer for each, then the end', async () => {
   const { child, ended } = start([
     'serve',
     '--port',
@@ -104,7 +104,7 @@ test('SIGTERM gives up what does not end in time: an answer for each, then the e
   assert.equal((await ended).code, 0);
 });
 
-test('what a server cannot start with is one line, with an exit code of its own', async () => {
+test('a setting that a server cannot start with is one line, with an exit code of its own', async () => {
   const other = await startTiny();
   const cases: [string[], number, RegExp][] = [
     [['--port', new URL(other.url).port], 9, /expected to listen on 127\.0\.0\.1, port \d+, found .*EADDRINUSE/],

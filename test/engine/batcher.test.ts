@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { Batcher, type Batch, type BatchResult, type Engine, type Evaluation } from 'srds/engine';
 import { float32 } from 'srds/tensor';
 
-/** An engine that answers each row with its timestep, when it is told to. */
+/** An engine that answers each row with its timestep, when the test releases it. */
 class ManualEngine implements Engine {
   readonly device = 'manual';
   readonly buckets = [];
@@ -79,7 +79,7 @@ test('the most urgent evaluations share the next batch, up to the rows that pay'
   );
 });
 
-test('clients share batches fairly, whatever the priorities; where they fill it, what is speculative takes what is left', async () => {
+test('clients share batches fairly, whatever the priorities; when contended, speculation takes what is left', async () => {
   for (const [rows, expected] of [
     [
       4,
@@ -116,7 +116,7 @@ test('clients share batches fairly, whatever the priorities; where they fill it,
   }
 });
 
-test('in a full engine an evaluation that is certain goes before more urgent ones that are not', async () => {
+test('in a full engine a certain evaluation goes before more urgent speculative ones', async () => {
   const engine = new ManualEngine(['batch'], 1, 2);
   const batcher = new Batcher(engine);
   const [a, b] = [{}, {}];
@@ -134,7 +134,7 @@ test('in a full engine an evaluation that is certain goes before more urgent one
   await Promise.all(results);
 });
 
-test('a batch is no larger than pays for those who ask, and the engine is full when that is asked for', async () => {
+test('a batch is no larger than its clients allow, and then the engine is full', async () => {
   const engine = new ManualEngine(['batch'], 1, 8);
   const batcher = new Batcher(engine);
   const results = [0, 1, 2].map((k) => batcher.evaluate(at(k), { priority: [k], client: ME, maxRows: 2 }));
@@ -150,7 +150,7 @@ test('a batch is no larger than pays for those who ask, and the engine is full w
   await Promise.all(results);
 });
 
-test('who has ended needs no room, whatever of theirs is under way', async () => {
+test('a client whose run has ended takes no slots, even while its evaluations run', async () => {
   const engine = new ManualEngine(['batch'], 1, 1);
   const batcher = new Batcher(engine);
   const controller = new AbortController();
@@ -177,7 +177,7 @@ test('a client takes no more of a batch than it wants, and leaves the rest to ot
   await Promise.all([...mine, ...theirs]);
 });
 
-test('what waits is spread over free slots', async () => {
+test('pending evaluations are spread over free slots', async () => {
   const engine = new ManualEngine(['batch'], 2, 8);
   const batcher = new Batcher(engine);
   const results = [0, 1, 2, 3, 4].map((k) => batcher.evaluate(at(k), { priority: [k], client: ME }));
@@ -190,7 +190,7 @@ test('what waits is spread over free slots', async () => {
   await Promise.all(results);
 });
 
-test('a batch is filled up to what is not worth splitting before another device gets a share', async () => {
+test('a batch is filled to its minimum rows before another device gets a share', async () => {
   const engine = new ManualEngine(['batch'], 2, 8);
   const batcher = new Batcher(engine);
   const results = [0, 1, 2, 3].map((k) => batcher.evaluate(at(k), { priority: [k], client: ME, minRows: 3 }));

@@ -15,7 +15,7 @@ const files = readdirSync(folder, { recursive: true, withFileTypes: true })
   .filter((entry) => entry.isFile())
   .map((entry) => join(entry.parentPath, entry.name).slice(folder.length + 1))
   .sort();
-/** Not needed to draw an image from text, or only where another file lacks what it says. */
+/** Not needed to generate an image from text, or only where another file lacks the value. */
 const OPTIONAL = ['tokenizer/special_tokens_map.json', 'vae_encoder/config.json', 'vae_encoder/model.onnx'];
 
 /** The error of opening the folder, with a file replaced; undefined if it opens. */

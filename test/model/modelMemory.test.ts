@@ -115,6 +115,20 @@ test('a run that is aborted or fails ends its turn', async () => {
   assert.equal(await last, 'last');
 });
 
+test('a run that is aborted before its turn ends at once, and the next one has its turn', async () => {
+  const { memory } = await memoryOf(true);
+  const blocked = deferred();
+  const first = memory.inTurn(() => blocked.promise);
+  const controller = new AbortController();
+  const waiting = memory.inTurn(async () => assert.fail('has no turn'), controller.signal);
+  const last = memory.inTurn(async () => 'last');
+  controller.abort();
+  await assert.rejects(waiting, { name: 'AbortError' });
+  blocked.resolve();
+  await first;
+  assert.equal(await last, 'last');
+});
+
 test('with enough memory runs overlap', async () => {
   const { memory } = await memoryOf(false);
   const blocked = deferred();

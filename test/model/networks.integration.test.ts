@@ -61,15 +61,15 @@ for (const model of ['sd15', 'sd21v', 'sdxl']) {
           conditioning: [id],
         })),
       );
-      const drawn = Float32Array.from(outputs.flatMap(([row]) => [...row]));
-      assert.ok(relativeError(drawn, probe.floats('out_sample')) < 1e-5);
+      const generated = Float32Array.from(outputs.flatMap(([row]) => [...row]));
+      assert.ok(relativeError(generated, probe.floats('out_sample')) < 1e-5);
     } finally {
       await pipeline.close();
     }
   });
 }
 
-test('graphs that take and give float16 draw nearly the same, and SRDS with them the serial sample, ===', async () => {
+test('graphs with float16 inputs and outputs give nearly the same image, and SRDS with them the serial sample, ===', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'srds-'));
   try {
     cpSync(fixture('models/sdxl'), folder, { recursive: true });
@@ -78,17 +78,17 @@ test('graphs that take and give float16 draw nearly the same, and SRDS with them
       changeModel(file, file, makeHalf);
     }
     const options = { prompt: 'a red ball', steps: 10, seed: 3 } as const;
-    const drawn = async (model: string, more: object) => {
+    const generated = async (model: string, more: object) => {
       const pipeline = await Pipeline.open(model);
       const { images } = await pipeline.generate({ ...options, ...more }).result;
       await pipeline.close();
       return images[0].latents;
     };
     const [wide, half] = [fixture('models/sdxl'), folder];
-    const serial = await drawn(half, { sampler: 'serial' });
-    const error = relativeError(serial, await drawn(wide, { sampler: 'serial' }));
+    const serial = await generated(half, { sampler: 'serial' });
+    const error = relativeError(serial, await generated(wide, { sampler: 'serial' }));
     assert.ok(error > 0 && error < 1e-2, `${error}`);
-    assert.deepEqual(await drawn(half, { tolerance: 0 }), serial);
+    assert.deepEqual(await generated(half, { tolerance: 0 }), serial);
   } finally {
     rmSync(folder, { recursive: true });
   }

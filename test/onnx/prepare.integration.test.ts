@@ -61,7 +61,7 @@ function externalize({ graph }: WholeModel, folder: string): void {
   writeFileSync(join(folder, 'model.onnx_data'), Buffer.concat(parts));
 }
 
-/** A file and what lies beside it as the hub's cache keeps them: links to files named by their content. */
+/** A file and its neighbours as the hub's cache stores them: links to files named by their content. */
 function linked(name: string, file: string): string {
   const [blobs, snapshot] = [join(scratch, name, 'blobs'), join(scratch, name, 'snapshots/main/unet')];
   mkdirSync(blobs, { recursive: true });

@@ -68,24 +68,24 @@ for (const model of ['sd15', 'sd21v', 'sdxl']) {
       await withPipeline(withSpacing(model, spacing), async (pipeline) => {
         for (const name of cases) {
           const expected = reference(`refs/${model}/${name}`);
-          const drawn = await image(pipeline, { ...settingsOf(expected), sampler: 'serial' });
-          const last = expected.floats('latents_steps').slice(-drawn.latents.length);
-          assert.ok(relativeError(drawn.latents, last) < 1e-4, name);
-          assertSameImage(drawn.rgb!.data, expected.bytes('image_uint8'));
+          const generated = await image(pipeline, { ...settingsOf(expected), sampler: 'serial' });
+          const last = expected.floats('latents_steps').slice(-generated.latents.length);
+          assert.ok(relativeError(generated.latents, last) < 1e-4, name);
+          assertSameImage(generated.rgb!.data, expected.bytes('image_uint8'));
         }
       });
     });
   }
 }
 
-test('sdxl draws with its own scheduler unless told otherwise, and equals diffusers', async () => {
+test('sdxl uses its own scheduler by default, and equals diffusers', async () => {
   await withPipeline(fixture('models/sdxl'), async (pipeline) => {
     const expected = reference('refs/sdxl/euler_published_N10_p0_seed0');
     const { solver, ...withoutSolver } = settingsOf(expected);
     assert.equal(solver, 'euler');
-    const drawn = await image(pipeline, { ...withoutSolver, sampler: 'serial' });
-    assert.ok(relativeError(drawn.latents, expected.floats('latents_steps').slice(-drawn.latents.length)) < 1e-4);
-    assertSameImage(drawn.rgb!.data, expected.bytes('image_uint8'));
+    const generated = await image(pipeline, { ...withoutSolver, sampler: 'serial' });
+    assert.ok(relativeError(generated.latents, expected.floats('latents_steps').slice(-generated.latents.length)) < 1e-4);
+    assertSameImage(generated.rgb!.data, expected.bytes('image_uint8'));
   });
 });
 
@@ -94,7 +94,7 @@ test('the bundled model: serial equals diffusers for any seed, size, guidance an
     for (const name of references('refs/scenes')) {
       const expected = reference(`refs/scenes/${name}`);
       const settings = JSON.parse(expected.metadata.settings) as Record<string, number | string | null>;
-      const drawn = await image(pipeline, {
+      const generated = await image(pipeline, {
         sampler: 'serial',
         prompt: expected.metadata.prompt,
         negativePrompt: (settings.negative_prompt as string | null) ?? '',
@@ -104,20 +104,20 @@ test('the bundled model: serial equals diffusers for any seed, size, guidance an
         height: Number(settings.height),
         width: Number(settings.width),
       });
-      const error = relativeError(drawn.latents, expected.floats('latents'));
+      const error = relativeError(generated.latents, expected.floats('latents'));
       assert.ok(error < 1e-4, `${name}: ${error}`);
-      assertSameImage(drawn.rgb!.data, expected.bytes('image_uint8'));
+      assertSameImage(generated.rgb!.data, expected.bytes('image_uint8'));
     }
   });
 });
 
-test('a UNet with one timestep for the batch draws the same, and the report says what that costs', async () => {
+test('a UNet with one timestep for the batch gives the same image, and the report says what that costs', async () => {
   const folder = join(scratch, 'shared');
   cpSync(fixture('models/sd15'), folder, { recursive: true });
   const unet = join(folder, 'unet/model.onnx');
   changeModel(unet, unet, makeUnwilling);
   const options: GenerateOptions = { prompt: 'a red ball', steps: 10, blocks: 5, tolerance: 0 };
-  const drawn = async (model: string) => {
+  const generated = async (model: string) => {
     const warnings: string[] = [];
     const pipeline = await Pipeline.open(model);
     const run = pipeline.generate(options);
@@ -125,7 +125,7 @@ test('a UNet with one timestep for the batch draws the same, and the report says
     await pipeline.close();
     return { warnings, result: await run.result };
   };
-  const [shared, stock] = [await drawn(folder), await drawn(fixture('models/sd15'))];
+  const [shared, stock] = [await generated(folder), await generated(fixture('models/sd15'))];
   assert.deepEqual(shared.result.images[0].latents, stock.result.images[0].latents);
   assert.deepEqual(stock.warnings, []);
   assert.equal(stock.result.timesteps?.kind, 'rewritten');
@@ -134,7 +134,7 @@ test('a UNet with one timestep for the batch draws the same, and the report says
   assert.ok(shared.result.batches > stock.result.batches);
 });
 
-test('at --low-memory the image is the same, and graphs are in memory by turns', async () => {
+test('at --low-memory the image is the same, and graphs are in memory one at a time', async () => {
   const options: GenerateOptions = { prompt: 'a red ball', steps: 5, n: 2 };
   for (const model of ['sd15', 'sdxl']) {
     const plain = await Pipeline.open(fixture(`models/${model}`));
@@ -180,8 +180,8 @@ test('at --low-memory a run that is aborted at any moment leaves the next one as
 test('an image to start from is brought to the size, and decides it if none is given', async () => {
   await withPipeline(fixture('models/sd15'), async (pipeline) => {
     const init = { width: 70, height: 37, data: new Uint8Array(70 * 37 * 3).fill(200) };
-    const drawn = await image(pipeline, { prompt: 'a red ball', steps: 5, init });
-    assert.deepEqual([drawn.rgb!.width, drawn.rgb!.height], [64, 32]);
+    const generated = await image(pipeline, { prompt: 'a red ball', steps: 5, init });
+    assert.deepEqual([generated.rgb!.width, generated.rgb!.height], [64, 32]);
     const other = await image(pipeline, { prompt: 'a red ball', steps: 5, init, width: 32, height: 64 });
     assert.deepEqual([other.rgb!.width, other.rgb!.height], [32, 64]);
     const faint = await image(pipeline, { prompt: 'a red ball', steps: 20, init, strength: 0.05, sampler: 'serial' });
@@ -222,9 +222,9 @@ test('tiny models: at tolerance 0 SRDS is === serial for every correction, N and
         const serial = await image(pipeline, { ...common, sampler: 'serial' });
         for (const correction of ['parareal', 'secant'] as const) {
           for (const pipelined of model === 'sd15' ? [true, false] : [true]) {
-            const drawn = await image(pipeline, { ...common, blocks, correction, pipelined, tolerance: 0 });
-            assert.deepEqual(drawn.latents, serial.latents, `${model} ${steps} ${correction} ${pipelined}`);
-            if (pipelined) assert.ok(drawn.evaluations.critical <= steps);
+            const generated = await image(pipeline, { ...common, blocks, correction, pipelined, tolerance: 0 });
+            assert.deepEqual(generated.latents, serial.latents, `${model} ${steps} ${correction} ${pipelined}`);
+            if (pipelined) assert.ok(generated.evaluations.critical <= steps);
           }
         }
       }
@@ -241,8 +241,8 @@ test('without guidance, where batches may be odd, SRDS is === serial, with noise
         const { images } = await pipeline.generate({ ...common, sampler: 'serial', n: 3 }).result;
         assert.deepEqual(images[0].latents, alone.latents);
         for (const blocks of model ? [1, 3, 6] : [3]) {
-          const drawn = await image(pipeline, { ...common, blocks, tolerance: 0 });
-          assert.deepEqual(drawn.latents, alone.latents, `${model} ${solver} ${blocks}`);
+          const generated = await image(pipeline, { ...common, blocks, tolerance: 0 });
+          assert.deepEqual(generated.latents, alone.latents, `${model} ${solver} ${blocks}`);
         }
       }
     });
@@ -270,9 +270,9 @@ test('images of one call share batches, stop one by one and are those of calls o
       images.map(({ seed }) => seed),
       [10n, 11n, 12n, 13n],
     );
-    for (const drawn of images) {
-      const alone = await image(pipeline, { ...common, seed: drawn.seed });
-      assert.deepEqual([drawn.latents, drawn.iterations], [alone.latents, alone.iterations]);
+    for (const generated of images) {
+      const alone = await image(pipeline, { ...common, seed: generated.seed });
+      assert.deepEqual([generated.latents, generated.iterations], [alone.latents, alone.iterations]);
     }
   });
 });
@@ -330,9 +330,9 @@ test('latents that are not finite are an error, not a black image', async () => 
 
 test('two runs at once on one pipeline do not disturb each other', async () => {
   await withPipeline(fixture('models/sd15'), async (pipeline) => {
-    const draw = (prompt: string) => image(pipeline, { prompt, steps: 10 });
-    const together = await Promise.all([draw('a red ball'), draw('a small blue metal cube on sand at night')]);
-    const apart = [await draw('a red ball'), await draw('a small blue metal cube on sand at night')];
+    const generate = (prompt: string) => image(pipeline, { prompt, steps: 10 });
+    const together = await Promise.all([generate('a red ball'), generate('a small blue metal cube on sand at night')]);
+    const apart = [await generate('a red ball'), await generate('a small blue metal cube on sand at night')];
     assert.deepEqual(
       together.map(({ latents }) => latents),
       apart.map(({ latents }) => latents),

@@ -17,13 +17,13 @@ afterEach(() => {
   rmSync(cache, { recursive: true });
 });
 
-test('devices are measured while nothing is drawn', async () => {
+test('devices are measured while no generation runs', async () => {
   const ends: string[] = [];
   let begun: () => void = () => undefined;
   const beginning = new Promise<void>((resolve) => (begun = resolve));
   const pipeline = await Pipeline.open(fixture('models/sd15'));
   try {
-    const draw = async (sampler: 'serial' | 'auto', steps: number) => {
+    const generate = async (sampler: 'serial' | 'auto', steps: number) => {
       const run = pipeline.generate({ prompt: 'a', steps, sampler, tolerance: 0.4 });
       for await (const { type } of run) {
         if (type === 'batch') ends.push(sampler);
@@ -31,10 +31,10 @@ test('devices are measured while nothing is drawn', async () => {
       }
       return (await run.result).choice;
     };
-    const long = draw('serial', 120);
+    const long = generate('serial', 120);
     await beginning;
-    const measured = draw('auto', 20);
-    // Whoever waits for the measurement and goes away waits no longer.
+    const measured = generate('auto', 20);
+    // A caller that waits for the measurement can abort.
     const controller = new AbortController();
     const given = pipeline.generate({ prompt: 'a', steps: 30, sampler: 'serial', signal: controller.signal }).result;
     setTimeout(() => controller.abort(), 20);
@@ -45,7 +45,7 @@ test('devices are measured while nothing is drawn', async () => {
   } finally {
     await pipeline.close();
   }
-  // A measurement is no one's batch, and whoever waits for one draws after those who drew.
+  // A measurement counts as no client's batch; a run that waits for one starts after the runs before it.
   assert.deepEqual(ends.slice(0, 120), Array(120).fill('serial'));
   assert.ok(ends.length > 120 && ends.slice(120).every((sampler) => sampler === 'auto'));
 });

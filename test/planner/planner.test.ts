@@ -81,7 +81,7 @@ async function measured(
   return engine.now;
 }
 
-test('a latency is that of the bucket, or lies on the line between two points', () => {
+test('a latency is that of the bucket, or is on the line between two points', () => {
   assert.equal(latency(STEPPED, 3), 0.007);
   assert.equal(latency(STEPPED, 130), 0.016 + 0.006);
   assert.ok(Math.abs(latency(BENT, 24) - 0.018) < 1e-12);
@@ -224,7 +224,7 @@ test('the serial sampler has a device alone, SRDS all of them together', () => {
   assert.equal(parseCurve(curve, 'curve.json').aloneSeconds, 0.01);
 });
 
-test('images that are drawn at once are spread over the devices, serial ones too', () => {
+test('concurrent generations are spread over the devices, serial ones too', () => {
   const four = { ...machineOf(LINEAR, 4, 2), images: 4 };
   assert.ok(Math.abs(forecastSerial({ steps: 25 }, four).seconds - 25 * 0.02) < 1e-9);
   assert.equal(plan({ steps: 25 }, four).chosen.sampler, 'serial');
@@ -281,7 +281,7 @@ test('a batch is as large as pays: all of a flat curve, up to where rows begin t
   assert.equal(rowsThatPay(curve((rows) => 0.01 * rows)), 2);
 });
 
-test('batches that take hardly longer than the smallest are not split over devices', async () => {
+test('batches that take about as long as the smallest are not split over devices', async () => {
   assert.deepEqual([STEPPED, LINEAR, FLAT].map(rowsNotWorthSplitting), [2, 2, 4096]);
   const steps = 25;
   const partition = defaultPartition(steps);

@@ -44,7 +44,7 @@ test('blocks default to 1.3 sqrt(N) + 4, of 2.2 steps at least, the first ones s
   assert.deepEqual(defaultPartition(25), [1, 1, 2, 2, 3, 2, 3, 3, 3, 2, 3]);
 });
 
-test('a ramped partition covers the steps with lengths that grow, but for rounding, from 0.3 of the last', () => {
+test('a ramped partition covers the steps with lengths that grow, except for rounding, from 0.3 of the last', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 1000 }), fc.nat(), (steps, k) => {
       const blocks = 1 + (k % steps);

@@ -90,7 +90,7 @@ for (const name of references('tables')) {
       const list = expected('sigmas');
       assertClose([...sigmaGrid(config, steps).sigmas], once(list, list.length - 1), 'sigma', tolerance);
       const scale = initialNoiseScale(config, grid[0].from);
-      // diffusers' state is larger by sqrt(sigma^2 + 1), but for DPM-Solver's.
+      // diffusers' state is larger by sqrt(sigma^2 + 1), except DPM-Solver's.
       const larger = config.scheduler === 'dpm' ? 1 : 1 / Math.sqrt(grid[0].from.alphaBar);
       assertClose([scale * larger], expected('init_noise_sigma'), 'scale of the noise');
     });

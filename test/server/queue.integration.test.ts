@@ -33,7 +33,7 @@ test('jobs up to the limit run at once; the others wait in the order of arrival'
   assert.deepEqual(order, ['1', '2', '3', '4']);
 });
 
-test('keys share the turns whatever their number of jobs and priorities; among the jobs of a key higher priorities run first', async () => {
+test('keys take turns, whatever their number of jobs and priorities; among the jobs of a key higher priorities run first', async () => {
   const queue = new Queue(1, 20);
   const { order, enter, leave } = jobsOf(queue);
   for (let k = 0; k < 6; k++) void enter(`a${k}`, 'a');

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { StoredImages } from '../../src/server/storedImages.js';
 
-test('old images make room for new ones', () => {
+test('old images are evicted for new ones', () => {
   const stored = new StoredImages(10);
   const put = (bytes: number) => stored.put({ bytes: Buffer.alloc(bytes), type: 'image/png' });
   const names = [put(4), put(4), put(4)];

@@ -5,7 +5,7 @@ import type { start } from './cli.js';
 import { createLog, parseConfig, startServer, type RunningServer, type ServerValues } from 'srds/server';
 import { fixture } from './fixtures.js';
 
-/** Tiny models, which draw 64 pixels square in a tenth of a second. */
+/** Tiny models, which generate 64 pixels square in a tenth of a second. */
 export const SD15 = fixture('models/sd15');
 export const SD21V = fixture('models/sd21v');
 

@@ -21,7 +21,7 @@ after(async () => {
   rmSync(folder, { recursive: true });
 });
 
-/** A page of its own browser profile, on which nothing may go wrong unseen. */
+/** A page of its own browser profile, which fails the test on any error. */
 async function openPage({ url }: RunningServer, path = '/'): Promise<{ page: Page; troubles: string[] }> {
   const context = await browser.newContext({ acceptDownloads: true });
   const page = await context.newPage();
@@ -39,7 +39,7 @@ async function openPage({ url }: RunningServer, path = '/'): Promise<{ page: Pag
 const draw = (page: Page) => page.getByRole('button', { name: 'Draw', exact: true });
 const download = (page: Page) => page.getByRole('link', { name: 'Download PNG' });
 
-test('from typing to the file: it sharpens, says what it took, and the file has what is to be drawn', async () => {
+test('from typing to the file: it sharpens, says what it took, and the file holds the parameters', async () => {
   const server = await startTiny();
   try {
     const { page, troubles } = await openPage(server);

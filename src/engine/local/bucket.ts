@@ -8,7 +8,7 @@ import type { WireBatch } from './protocol.js';
 import type { SharedChannel } from './sharedChannel.js';
 
 /**
- * Runs batches of one size. Inputs and output lie in memory that every batch reuses; rows beyond those of a batch hold
+ * Runs batches of one size. Inputs and output are in memory that every batch reuses; rows beyond those of a batch hold
  * what an earlier batch left there.
  */
 export class Bucket {

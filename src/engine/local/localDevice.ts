@@ -13,7 +13,7 @@ import { readOutputs, rowsOf, writeBatch } from './wireBatch.js';
 /** Successive processes that may die without having run a batch. */
 const MAX_DEATHS = 3;
 
-/** Opening a bucket counts as so many pending batches. */
+/** Load of opening a bucket, in pending batches. */
 const OPENING_LOAD = 100;
 
 /** What a replacement process needs to know. */
@@ -69,14 +69,19 @@ export class LocalDevice {
   }
 
   /** @throws SrdsError MODEL_INVALID, ENGINE_FAILED */
-  async loadGraphs(names: readonly string[]): Promise<Readonly<Record<string, GraphInfo>>> {
-    await this.restartIfDead();
-    return this.open(names);
+  loadGraphs(names: readonly string[]): Promise<Readonly<Record<string, GraphInfo>>> {
+    return this.mutex.runExclusive(async () => {
+      await this.restartIfDead();
+      return this.open(names);
+    });
   }
 
-  async unload(graphs: readonly string[]): Promise<void> {
-    this.openBuckets.clear();
-    await this.process.request({ kind: 'unload', graphs });
+  /** Unloads graphs, after the batches before. */
+  unload(graphs: readonly string[]): Promise<void> {
+    return this.mutex.runExclusive(async () => {
+      this.openBuckets.clear();
+      await this.process.request({ kind: 'unload', graphs });
+    });
   }
 
   register(id: ConditioningId, inputs: Readonly<Record<string, Tensor>>): void {

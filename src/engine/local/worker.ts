@@ -13,7 +13,7 @@ import { SpinPoller } from './spinPoller.js';
 import { tryProviders } from './providers.js';
 import type { Wake, Notification, Numbered, RunBatch, ProcessSettings, Request, Reply } from './protocol.js';
 
-// Collects garbage less often: the parent waits meanwhile, and large data lies outside V8's heap.
+// Collects garbage less often: the parent waits meanwhile, and large data is outside V8's heap.
 setFlagsFromString('--heap-growing-percent=400');
 
 const settings = JSON.parse(process.argv[2]) as ProcessSettings;

@@ -57,7 +57,7 @@ test('batches are padded to a bucket, or split if none holds them; a row is the 
   assert.deepEqual(alone.outputs[0], few.outputs[0]);
 });
 
-test('whatever conditioning a bucket had before and shares in a batch, a row is === the row alone', async () => {
+test('a row is === the row alone, whatever conditioning the bucket had before or shares in the batch', async () => {
   const engine = await LocalEngine.open({ unet: { path: BUNDLED, perRow: 'timestep' } }, { buckets: [6] });
   try {
     const texts = Array.from({ length: 3 }, () => float32(random.randn(32 * 128), [32, 128]));

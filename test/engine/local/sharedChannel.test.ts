@@ -63,7 +63,7 @@ test('a message is received once, both ways, and the next one after it', () => {
   });
 });
 
-test('a message lies behind the tensors that it is about', () => {
+test('a message is stored after the tensors that it is about', () => {
   withChannel((near, far) => {
     const values = Float32Array.of(1, 2, 3);
     near.send({ values: 3 }, near.write([values], CONTENT_START));

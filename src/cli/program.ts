@@ -1,0 +1,51 @@
+import { Command, CommanderError } from 'commander';
+import { messageOf, oneLine, SrdsError } from '../errors.js';
+import { version } from '../version.js';
+import { EXIT_CODES, EXIT_INTERNAL } from './exitCodes.js';
+import type { Shutdown } from './shutdown.js';
+
+/** Commands by name. Each loads its modules when it is needed. */
+const COMMANDS: Readonly<Record<string, (shutdown: Shutdown) => Promise<Command>>> = {
+  generate: async ({ signal }) => (await import('./generate.js')).generateCommand(signal),
+  demo: async ({ signal }) => (await import('./demo.js')).demoCommand(signal),
+  serve: async (shutdown) => (await import('./serve.js')).serveCommand(shutdown),
+  inspect: async ({ signal }) => (await import('./inspect.js')).inspectCommand(signal),
+  plan: async ({ signal }) => (await import('./plan.js')).planCommand(signal),
+  bench: async ({ signal }) => (await import('./bench.js')).benchCommand(signal),
+  trace: async () => (await import('./trace.js')).traceCommand(),
+  doctor: async () => (await import('./doctor.js')).doctorCommand(),
+};
+
+/** Builds the command line. @param name name of the command to load; any other name loads all of them for the help */
+export async function program(shutdown: Shutdown, name: string | undefined): Promise<Command> {
+  const wanted = name !== undefined && Object.hasOwn(COMMANDS, name) ? [name] : Object.keys(COMMANDS);
+  const program = new Command('srds')
+    .description('Self-Refining Diffusion Samplers: generate images in parallel over time')
+    .version(version(), '-V, --version', 'print the version')
+    .addHelpText('after', '\nSet SRDS_DEBUG=1 to see the stack trace of an error.');
+  for (const one of wanted) program.addCommand(await COMMANDS[one](shutdown));
+  for (const command of [program, ...program.commands]) {
+    command.exitOverride((error) => {
+      throw Object.assign(error, { help: command === program ? 'srds --help' : `srds ${command.name()} --help` });
+    });
+    command.configureOutput({ writeErr: () => undefined });
+  }
+  return program;
+}
+
+/** The error as one line for the user. */
+export function explain(error: unknown): string {
+  if (error instanceof SrdsError) return error.message;
+  if (error instanceof CommanderError) {
+    if (error.code === 'commander.help') return 'expected a command; see srds --help';
+    const { help = 'srds --help' } = error as { help?: string };
+    return `${oneLine(error.message.replace(/^error: /, '')).replace(/\.$/, '')}; see ${help}`;
+  }
+  return `defect, please report it: ${messageOf(error)}`;
+}
+
+/** The exit code for an error. */
+export function exitCodeOf(error: unknown): number {
+  if (error instanceof SrdsError) return EXIT_CODES[error.code];
+  return error instanceof CommanderError ? EXIT_CODES.INVALID_OPTION : EXIT_INTERNAL;
+}

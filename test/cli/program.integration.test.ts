@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ROOT } from '../support/fixtures.js';
+
+/** What the test uses of the command line's module, which the package does not export. */
+interface ProgramModule {
+  program(shutdown: object, name: string): Promise<{ parseAsync(argv: readonly string[]): Promise<unknown> }>;
+  explain(error: unknown): string;
+  exitCodeOf(error: unknown): number;
+}
+const { program, explain, exitCodeOf } = (await import(`${ROOT}dist/cli/program.js`)) as ProgramModule;
+
+/** The one-line error and the exit code of a command line that does not get as far as a model. */
+async function failure(args: readonly string[]): Promise<{ readonly message: string; readonly code: number }> {
+  const shutdown = { signal: new AbortController().signal, graceMs: 0, asPlanned: false };
+  const commands = await program(shutdown, args[0]);
+  return commands.parseAsync(['node', 'srds', ...args]).then(
+    () => assert.fail(`${args.join(' ')} succeeded`),
+    (error: unknown) => ({ message: explain(error), code: exitCodeOf(error) }),
+  );
+}
+
+test('options out of range are one line that says what was expected, with an exit code of its own', async () => {
+  const cases: [string[], RegExp][] = [
+    [['a', '--nonsense'], /unknown option '--nonsense'/],
+    [[], /missing required argument 'prompt'/],
+    [['a', 'b'], /too many arguments/],
+    [['a', '--steps'], /argument missing/],
+    ...['0', '1.5', '1001', ''].map((n): [string[], RegExp] => [['a', '--steps', n], /steps/]),
+    [['a', '--blocks', '26'], /blocks/],
+    [['a', '--blocks', '0'], /blocks/],
+    [['a', '--blocks', '1,2'], /add up to the 25 steps/],
+    ...['130x128', '8x8', '99999x128', 'axb'].map((n): [string[], RegExp] => [['a', '--size', n], /expected .*found/]),
+    [['a', '--sampler', 'euler'], /Allowed choices are auto, serial, srds/],
+    [['a', '--correction', 'none'], /Allowed choices are secant, parareal/],
+    [['a', '--tolerance', '-1'], /tolerance/],
+    [['a', '--tolerance', 'NaN'], /tolerance/],
+    [['a', '--guidance', 'x'], /guidance/],
+    [['a', '--max-iterations', '0'], /iterations/],
+    [['a', '--seed', '1.5'], /seed/],
+    [['a', '--seed', '18446744073709551616'], /seed/],
+    [['a', '--n', '0'], /--n\b/],
+    [['a', '--n', '1000000000'], /--n\b/],
+    [['a', '--threads', '0'], /threads/],
+    [['a', '--workers', '0'], /workers/],
+  ];
+  for (const [args, expected] of cases) {
+    const { message, code } = await failure(['generate', ...args]);
+    assert.equal(code, 2, args.join(' '));
+    assert.match(message, expected);
+    assert.match(message, /^[^\n]+$/);
+  }
+});
