@@ -10,7 +10,7 @@ import { ROOT } from './support/fixtures.js';
 
 const read = (name: string) => readFileSync(join(ROOT, 'deploy', name), 'utf8');
 
-test('the Dockerfile is one, copies what there is and sets what the server reads', () => {
+test('the Dockerfile is valid, copies existing files, and sets variables that the server reads', () => {
   const text = read('Dockerfile');
   assert.deepEqual(
     validate(text).map(({ message }) => message),
@@ -21,7 +21,7 @@ test('the Dockerfile is one, copies what there is and sets what the server reads
   assert.ok(existsSync(join(ROOT, (/"(dist\/\S+)", "serve"/.exec(text) ?? [])[1])));
 });
 
-test('the compose file is one, and stops later than the server drains', () => {
+test('the compose file is valid, and stops later than the server drains', () => {
   const service = z.strictObject({
     build: z.strictObject({ context: z.literal('..'), dockerfile: z.literal('deploy/Dockerfile') }),
     ports: z.array(z.string().regex(/^127\.0\.0\.1:\d+:7860$/)),
@@ -43,7 +43,7 @@ test('the compose file is one, and stops later than the server drains', () => {
   assert.ok(parseInt(srds.stop_grace_period) > Number(srds.environment.SRDS_DRAIN));
 });
 
-test('the configuration for systemd is one that the server takes', () => {
+test('the server accepts the configuration for systemd', () => {
   const config = parseConfig([
     { name: 'srds.json', settings: JSON.parse(read('srds.json')) as Record<string, unknown> },
   ]);

@@ -1,6 +1,6 @@
 import { isShared } from '../onnx/graphInfo.js';
-import { nextBatch, rowsOf, type ClientQueue, type PendingEvaluation } from '../run/nextBatch.js';
-import type { BatchResult, Engine, Evaluation } from './engine.js';
+import { nextBatch, totalRows, type ClientQueue, type PendingEvaluation } from '../run/nextBatch.js';
+import { rowsOf, type BatchResult, type Engine, type Evaluation } from './engine.js';
 
 /** Identifies a client of the batcher. Any object will do; evaluations with the same one share their turn. */
 export type Client = object;
@@ -80,7 +80,7 @@ export class Batcher {
     return new Promise((resolve, reject) => {
       const { signal, client, priority, speculative = false, maxRows = Infinity, minRows = 0 } = options;
       if (signal?.aborted) return reject(signal.reason);
-      const rows = evaluation.conditioning?.length ?? 1;
+      const rows = rowsOf(evaluation);
       const key = this.keyOf(evaluation);
       const entry: Pending = {
         evaluation,
@@ -110,7 +110,7 @@ export class Batcher {
       .map((queue) => queue.latest)
       .filter(({ options }) => !options.signal?.aborted);
     const most = Math.min(this.engine.maxRows, ...latest.map(({ maxRows }) => maxRows));
-    return rowsOf(latest) >= most * this.engine.slots;
+    return totalRows(latest) >= most * this.engine.slots;
   }
 
   private listen(signal: AbortSignal): Set<Pending> {
@@ -227,7 +227,7 @@ function reportOf(batch: readonly Pending[], result: BatchResult, begin: number,
     device: result.device,
     requests: batch.map(({ options }) => options),
     evaluations: batch.length,
-    rows: rowsOf(batch),
+    rows: totalRows(batch),
     paddedRows: result.rows,
     begin,
     end,

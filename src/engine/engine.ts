@@ -65,3 +65,8 @@ export interface Engine {
   /** Ends the engine and its processes; running batches reject. */
   close(): Promise<void>;
 }
+
+/** Rows of an evaluation: one for each conditioning id, one without any. */
+export function rowsOf({ conditioning }: Pick<Evaluation, 'conditioning'>): number {
+  return conditioning?.length ?? 1;
+}

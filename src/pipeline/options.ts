@@ -9,7 +9,14 @@ import { solverOf, type SolverName } from '../solver/registry.js';
 import { oneEvaluationSolver, oneStepSolver, type AnySolver } from '../solver/solver.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { ignoredOptions, requestsRefinement } from './options/effects.js';
-import { GENERATION_OPTIONS, type GenerationValues, type SamplerName } from './options/generation.js';
+import {
+  DEFAULT_STRENGTH,
+  DEFAULT_TOLERANCE,
+  GENERATION_OPTIONS,
+  PARADIGMS_TOLERANCE,
+  type GenerationValues,
+  type SamplerName,
+} from './options/generation.js';
 import { checkedValue, type Options } from './options/option.js';
 
 /**
@@ -63,7 +70,7 @@ export interface Settings {
   /** Whether an option of SRDS was given, or one that other samplers count differently. */
   readonly srdsGiven: boolean;
   /** A warning about the given options that have no effect. */
-  readonly unused: string | undefined;
+  readonly ignoredOptions: string | undefined;
   readonly tolerance: number;
   readonly window: number | undefined;
   readonly history: number | undefined;
@@ -74,10 +81,6 @@ export interface Settings {
 }
 
 const MAX_SIDE = 4096;
-const DEFAULT_STRENGTH = 0.8;
-const DEFAULT_TOLERANCE = 0.5;
-/** paradigms compares states, not images: a share of the noise's standard deviation. */
-const PARADIGMS_TOLERANCE = 0.05;
 
 /**
  * Checks options against a model and fills in the defaults.
@@ -123,7 +126,7 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
     partition: partitionOf(blocks, grid.length),
     partitionGiven: blocks !== undefined,
     srdsGiven: SRDS_OPTIONS.some((name) => options[name] !== undefined),
-    unused: ignoredOptions(options, sampler),
+    ignoredOptions: ignoredOptions(options, sampler),
     tolerance: options.tolerance ?? (sampler === 'paradigms' ? PARADIGMS_TOLERANCE : DEFAULT_TOLERANCE),
     window: options.window,
     history: options.history,

@@ -176,7 +176,7 @@ export class Pipeline {
     const { model, networks, batcher } = this;
     const batchesBefore = this.batches.count;
     const timesteps = networks.timestepBatching;
-    if (settings.unused !== undefined) emit({ type: 'warning', message: settings.unused });
+    if (settings.ignoredOptions !== undefined) emit({ type: 'warning', message: settings.ignoredOptions });
     if (timesteps.kind === 'shared' && settings.sampler !== 'serial') {
       emit({ type: 'warning', message: sharedWarning(timesteps.why) });
     }

@@ -4,12 +4,12 @@ import type { LatencyCurve } from './curve.js';
 
 /** Rounds over all sizes. A machine that was idle needs some time to reach its speed. */
 const ROUNDS = 3;
-/** Seconds, and at most so many runs, for a size in a round. */
+/** Time limit in seconds and maximum runs for one batch size in one round. */
 const MEASURE_SECONDS = 0.15;
 const MAX_RUNS = 12;
 /** Ratio of the last round to the first beyond which a measurement is not steady. */
 const STEADY = 1.3;
-/** A batch that takes so many seconds is run once. */
+/** Seconds from which on a batch is run only once. */
 const SLOW_SECONDS = 2;
 /** Further rows are proportional if each costs at least this share of the rows before. */
 const PROPORTIONAL = 0.6;

@@ -11,4 +11,4 @@ export type {
   Status,
 } from './events.js';
 export { criticalPath, simulate, type Forecast, type Hardware } from './simulate.js';
-export { nextBatch, type BatchLimits, type ClientQueue, type PendingEvaluation } from './nextBatch.js';
+export { nextBatch, type ClientQueue, type EngineCapacity, type PendingEvaluation } from './nextBatch.js';

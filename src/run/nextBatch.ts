@@ -26,7 +26,7 @@ export interface ClientQueue<Item extends PendingEvaluation> {
 }
 
 /** What limits the next batch. */
-export interface BatchLimits {
+export interface EngineCapacity {
   /** Rows of the largest batch that the engine takes. */
   readonly maxRows: number;
   /** Devices over which pending evaluations are spread. */
@@ -39,19 +39,19 @@ export interface BatchLimits {
  * The evaluations of the next batch; a pure function. The client with the fewest served rows goes first, with its most urgent
  * evaluation. The batch is then filled with evaluations of the same key: one of each client, then more of each in turn. Pending
  * evaluations are spread over the free devices, unless the batch is too small to gain from splitting. In a contended engine each
- * client's most urgent certain evaluation is always admitted, so that no client starves, and speculation comes last.
+ * client's most urgent non-speculative evaluation is always admitted, so that no client starves, and speculation comes last.
  * @example
  * const client = { pending, servedRows: 0, running: 0, maxClientRows: Infinity };
  * const batch = nextBatch([client], { maxRows: 32, freeDevices: 1, contended: false });
  */
 export function nextBatch<Item extends PendingEvaluation>(
   clients: readonly ClientQueue<Item>[],
-  { maxRows, freeDevices, contended }: BatchLimits,
+  { maxRows, freeDevices, contended }: EngineCapacity,
 ): Item[] {
   const waiting = clients.filter(({ pending }) => pending.length > 0).map((client) => sorted(client));
   if (waiting.length === 0) return [];
   const able = waiting.filter((client) => leader(client, contended) !== undefined);
-  // Among equals the newest: prompts and images come from clients of their own, and runs wait for them.
+  // Ties go to the newest client: text encoders and the VAE use a new client for each call, and a run waits for them.
   const next = (able.length > 0 ? able : waiting).reduce((a, b) => (b.servedRows <= a.servedRows ? b : a));
   const first = leader(next, contended) ?? next.pending[0];
   const queues = waiting.map((client) => ({
@@ -62,7 +62,7 @@ export function nextBatch<Item extends PendingEvaluation>(
     taken: 0,
   }));
   const all = queues.reduce(
-    (sum, { alike, client }) => sum + Math.min(rowsOf(alike), client.maxClientRows * freeDevices),
+    (sum, { alike, client }) => sum + Math.min(totalRows(alike), client.maxClientRows * freeDevices),
     0,
   );
   const most = Math.min(maxRows, first.maxRows);
@@ -96,13 +96,13 @@ export function nextBatch<Item extends PendingEvaluation>(
 }
 
 /** Number of rows of all items. */
-export function rowsOf(items: readonly Pick<PendingEvaluation, 'rows'>[]): number {
+export function totalRows(items: readonly Pick<PendingEvaluation, 'rows'>[]): number {
   return items.reduce((sum, { rows }) => sum + rows, 0);
 }
 
 /**
- * The evaluation of a client that is always admitted: the most urgent one, in a contended engine the most urgent certain one. A
- * client without certain evaluations waits for its running ones.
+ * The evaluation of a client that is always admitted: the most urgent one, in a contended engine the most urgent non-speculative one. A
+ * client without non-speculative evaluations waits for its running ones.
  */
 function leader<Item extends PendingEvaluation>(
   { pending, running }: ClientQueue<Item>,

@@ -187,8 +187,8 @@ class FixedPoint implements Sampler {
 }
 
 /**
- * The states of a window one after the other: each is the solver's step from the evaluated state, plus a multiple of what that
- * state has changed by since,
+ * The states of a window one after the other: each is the solver's step from the evaluated state, plus a multiple of the change
+ * of that state since then,
  *
  *     x'[i+1] = S_i(x[i]) + c_i (x'[i] - x[i])
  */

@@ -3,6 +3,9 @@ import { identical } from '../tensor/operations.js';
 import { fixedPoint, stepWith, type FixedPointOptions, type Window } from './fixedPoint.js';
 import type { Sampler } from './sampler.js';
 
+export const DEFAULT_HISTORY = 3;
+export const MAX_HISTORY = 8;
+
 /** Options of ParaTAA. */
 export interface ParataaOptions extends FixedPointOptions {
   /** Number of passes that are mixed, the current one included; 1 is the plain fixed point; default 3. */
@@ -34,7 +37,7 @@ const RIDGE = 1e-6;
  * const { result } = drive(parataa({ x, steps, solver: ddim, history: 3 }), { denoiser, tolerance: 1e-3 });
  */
 export function parataa(options: ParataaOptions): Sampler {
-  const history = wholeNumber('a history of passes', options.history ?? 3, 1, 8);
+  const history = wholeNumber('a history of passes', options.history ?? DEFAULT_HISTORY, 1, MAX_HISTORY);
   const order = wholeNumber('an order', options.order ?? options.steps.length, 1);
   if (options.steps[0]?.from.alphaBar === 0) {
     throw new SrdsError(

@@ -189,10 +189,10 @@ test('options that do not go together are one line that says what would', async 
     [['--init', 'ok.webp', '--strength', '0.01'], 2, /at least one step, found 0\.01 of 5 steps/],
     [['--noise', 'few.npy'], 2, /initial noise of shape \[1, 4, 8, 8\], found float32 of shape \[10\]/],
     [['--noise', 'text.png'], 2, /noise in text\.png, found no \.npy file/],
-    [['--solver', 'pndm', '--sampler', 'srds'], 2, /pndm, a multistep one; use ddim, .*serial/],
+    [['--solver', 'pndm', '--sampler', 'srds'], 2, /pndm, a multistep solver; use ddim, .*serial/],
     [['--solver', 'magic'], 2, /Allowed choices are ddim, ddpm/],
     [['--eta', '0.5', '--solver', 'heun'], 2, /eta with the solver ddim only/],
-    [['--guidance-rescale', '1.5'], 2, /guidance rescale/],
+    [['--guidance-rescale', '1.5'], 2, /guidance-rescale/],
     [['--prediction', 'sample', '--solver', 'pndm', '--sampler', 'serial'], 4, /prediction_type/],
   ];
   for (const [args, code, message] of cases) {

@@ -4,9 +4,12 @@ import { ROOT } from '../support/fixtures.js';
 
 /** What the test uses of the command line's module, which the package does not export. */
 interface ProgramModule {
-  program(shutdown: object, name: string): Promise<{ parseAsync(argv: readonly string[]): Promise<unknown> }>;
-  explain(error: unknown): string;
-  exitCodeOf(error: unknown): number;
+  readonly program: (
+    shutdown: object,
+    name: string,
+  ) => Promise<{ parseAsync(argv: readonly string[]): Promise<unknown> }>;
+  readonly explain: (error: unknown) => string;
+  readonly exitCodeOf: (error: unknown) => number;
 }
 const { program, explain, exitCodeOf } = (await import(`${ROOT}dist/cli/program.js`)) as ProgramModule;
 

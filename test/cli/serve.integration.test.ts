@@ -131,7 +131,7 @@ test('a setting that a server cannot start with is one line, with an exit code o
   assert.match(stderr, /for SRDS_QUEUE, found "many" in the environment/);
 });
 
-test('the command line counts more than the environment, and that more than the file', async () => {
+test('flags override the environment, which overrides the file', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'srds-'));
   const file = join(folder, 'srds.json');
   writeFileSync(

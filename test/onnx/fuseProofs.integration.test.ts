@@ -313,7 +313,7 @@ for (const name of names) {
         }));
         const valuesOf = async (rows: Evaluation[]) => (await engine.run(rows)).outputs.map(([values]) => values);
         results.push(await valuesOf(batch));
-        // The other way round: what a bucket has of before is not what is asked for now.
+        // The reverse order: a bucket must not reuse inputs of an earlier batch.
         results.push(placed ? await valuesOf(batch) : (await valuesOf(batch.toReversed())).reverse());
       }
       const [[first, second], ...others] = results;

@@ -218,7 +218,7 @@ test('weights outside the folder of their graph are refused', async () => {
   });
 });
 
-test('of graphs of which one cannot be loaded none is', async () => {
+test('if one graph fails to load, none is loaded', async () => {
   const broken = join(scratch, 'broken.onnx');
   writeFileSync(broken, 'no graph');
   const engine = await LocalEngine.open(

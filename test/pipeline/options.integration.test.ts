@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { Pipeline, type GenerateOptions } from 'srds';
 import { fixture } from '../support/fixtures.js';
 
-test('options that a sampler does nothing with are a warning, of the others nothing is said', async () => {
+test('only options without effect cause a warning', async () => {
   const pipeline = await Pipeline.open(fixture('models/sd15'));
   try {
     const warningsOf = async (options: Partial<GenerateOptions>) => {

@@ -84,7 +84,9 @@ test('sdxl uses its own scheduler by default, and equals diffusers', async () =>
     const { solver, ...withoutSolver } = settingsOf(expected);
     assert.equal(solver, 'euler');
     const generated = await image(pipeline, { ...withoutSolver, sampler: 'serial' });
-    assert.ok(relativeError(generated.latents, expected.floats('latents_steps').slice(-generated.latents.length)) < 1e-4);
+    assert.ok(
+      relativeError(generated.latents, expected.floats('latents_steps').slice(-generated.latents.length)) < 1e-4,
+    );
     assertSameImage(generated.rgb!.data, expected.bytes('image_uint8'));
   });
 });

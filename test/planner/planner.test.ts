@@ -261,7 +261,7 @@ test('picard keeps all devices busy: four of them make a pass over a window four
   assert.ok(times[0] / times[1] > 3.5, times.join());
 });
 
-test('a curve that is none is refused by what is wrong with it', () => {
+test('an invalid curve is refused with the reason', () => {
   for (const content of [null, {}, { points: [] }, { points: [{ rows: 0, seconds: 1 }] }, { points: [{ rows: 1 }] }]) {
     assert.throws(() => parseCurve(content, 'curve.json'), { code: 'INVALID_OPTION', message: /curve\.json/ });
   }
@@ -271,7 +271,7 @@ test('a curve that is none is refused by what is wrong with it', () => {
   );
 });
 
-test('a batch is as large as pays: all of a flat curve, up to where rows begin to take turns, one evaluation of a linear one', () => {
+test('the largest useful batch: all rows of a flat curve, up to the knee of a bent one, one evaluation of a linear one', () => {
   const curve = (seconds: (rows: number) => number) => ({
     padded: true,
     points: [2, 8, 16, 32, 64].map((rows) => ({ rows, seconds: seconds(rows) })),

@@ -228,7 +228,7 @@ test('pipelined, later iterations start before earlier ones have ended; with bar
   assert.equal(await order(false), false);
 });
 
-test('what is still to be evaluated when the sample has converged is dropped', async () => {
+test('pending evaluations are dropped on convergence', async () => {
   const denoiser = mixtureDenoiser(MIXTURE);
   const dropped: unknown[] = [];
   const slow: Denoiser = async (request) => {

@@ -164,7 +164,7 @@ test('cancel, and two tabs at once', async () => {
   }
 });
 
-test('a server that is started again while the page is open is found again; a key is asked for', async () => {
+test('the page reconnects to a restarted server and asks for a key', async () => {
   const first = await startTiny({ drain: 0.1 });
   const { page, troubles } = await openPage(first);
   await page.getByLabel('Steps').fill('250');
@@ -188,7 +188,7 @@ test('a server that is started again while the page is open is found again; a ke
   }
 });
 
-test('the page fits a phone, names all it has, and takes less than 150 kB of JavaScript', async () => {
+test('the page fits a phone, labels every control, and takes less than 150 kB of JavaScript', async () => {
   const server = await startTiny();
   try {
     const { page } = await openPage(server);

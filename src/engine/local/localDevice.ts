@@ -4,11 +4,11 @@ import { brokenGraph } from '../../onnx/brokenGraph.js';
 import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { deviceName } from '../device.js';
-import type { Batch, BatchResult, ConditioningId } from '../engine.js';
+import { rowsOf, type Batch, type BatchResult, type ConditioningId } from '../engine.js';
 import { DeviceProcess } from './deviceProcess.js';
 import type { ProcessSettings, Reply } from './protocol.js';
 import type { SharedChannel } from './sharedChannel.js';
-import { readOutputs, rowsOf, writeBatch } from './wireBatch.js';
+import { readOutputs, writeBatch } from './wireBatch.js';
 
 /** Successive processes that may die without having run a batch. */
 const MAX_DEATHS = 3;

@@ -37,7 +37,7 @@ export class SpinPoller {
     return true;
   }
 
-  /** Polls continuously for so many milliseconds from now, or until `endSoon`. The longest of several calls counts. */
+  /** Polls continuously for `milliseconds`, or until `endSoon`. The longest of several calls counts. */
   spin(milliseconds: number): void {
     this.until = Math.max(this.until, performance.now() + milliseconds);
     if (this.spinning) return;

@@ -1,6 +1,6 @@
 import { SrdsError } from '../../errors.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import type { Batch, Evaluation } from '../engine.js';
+import { rowsOf, type Batch } from '../engine.js';
 import type { WireBatch } from './protocol.js';
 import { CONTENT_START, type SharedChannel } from './sharedChannel.js';
 
@@ -31,11 +31,6 @@ export function readOutputs(batch: Batch, size: number, channel: SharedChannel):
   const outputs = batch.map((evaluation) => Array.from({ length: rowsOf(evaluation) }, () => uninitialized(size)));
   channel.read(outputs.flat(), CONTENT_START);
   return outputs;
-}
-
-/** Rows of an evaluation. */
-export function rowsOf({ conditioning }: Evaluation): number {
-  return conditioning?.length ?? 1;
 }
 
 /** Memory that is about to be overwritten: zeroing it first would take as long again. */

@@ -22,12 +22,12 @@ export function ignoredOptions(
   const able = sampler === 'auto' ? CHOSEN_BY_AUTO : [sampler];
   const given = Object.entries(values).filter(([, value]) => value !== undefined);
   const names = new Set(given.map(([name]) => name));
-  const unused = Object.entries(options)
+  const ignored = Object.entries(options)
     .filter(([name, { samplers }]) => names.has(name) && samplers && !able.some((one) => samplers.includes(one)))
     .map(([name, { samplers = [] }]) => `${name} (for ${samplers.join(', ')})`);
   const { negativePrompt, guidance = Infinity } = values;
   const warnings = [
-    ...(unused.length > 0 ? [`sampler ${sampler} does nothing with ${unused.join(' and ')}`] : []),
+    ...(ignored.length > 0 ? [`sampler ${sampler} does nothing with ${ignored.join(' and ')}`] : []),
     ...(negativePrompt && guidance <= 1
       ? [`guidance ${guidance} does nothing with negativePrompt (for guidance above 1)`]
       : []),

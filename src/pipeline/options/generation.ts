@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { DEFAULT_HISTORY, MAX_HISTORY } from '../../sampler/parataa.js';
 import { PREDICTIONS, SPACINGS } from '../../schedule/config.js';
 import { SOLVERS, type SolverName } from '../../solver/registry.js';
 import { integerFrom, option, type Options, type OptionValues } from './option.js';
@@ -13,7 +14,12 @@ const ITERATIVE = ['srds', 'picard', 'paradigms', 'parataa'] as const;
 const WINDOWED = ['picard', 'paradigms', 'parataa'] as const;
 
 const MAX_IMAGES = 100;
-const MAX_HISTORY = 8;
+/** Strength of image to image. */
+export const DEFAULT_STRENGTH = 0.8;
+/** Grey levels out of 255. */
+export const DEFAULT_TOLERANCE = 0.5;
+/** paradigms compares states, not images: a share of the noise's standard deviation. */
+export const PARADIGMS_TOLERANCE = 0.05;
 /** The seeds that torch.manual_seed takes. */
 const SEEDS = { min: -(2n ** 63n), max: 2n ** 64n - 1n };
 const SEED_ERROR = 'expected a whole number from 0 on, as text if it is larger than 2^53';
@@ -109,7 +115,7 @@ export const GENERATION_OPTIONS = {
   }),
   strength: option(z.number().min(0).max(1), {
     description: 'share of the steps that are taken from an initial image on',
-    defaultText: '0.8',
+    defaultText: String(DEFAULT_STRENGTH),
     body: () => z.number().positive().max(1),
     infotext: { label: 'Denoising strength' },
   }),
@@ -197,11 +203,11 @@ export const GENERATION_OPTIONS = {
   tolerance: option(z.number().min(0), {
     description:
       'mean change of the 8-bit image in grey levels below which to stop, a fifth of it for picard and parataa; 0: run until exact; of paradigms: the change of a state, in deviations of the noise, below which the window moves on',
-    defaultText: '0.5; 0.05 for paradigms',
+    defaultText: `${DEFAULT_TOLERANCE}; ${PARADIGMS_TOLERANCE} for paradigms`,
     placeholder: '<t>',
     samplers: ITERATIVE,
     infotext: { label: 'Tolerance', labelFor: { srds: 'SRDS tolerance' } },
-    control: { label: 'Tolerance', initial: 0.5, samplers: ['auto', 'srds', 'picard', 'parataa'] },
+    control: { label: 'Tolerance', initial: DEFAULT_TOLERANCE, samplers: ['auto', 'srds', 'picard', 'parataa'] },
   }),
   maxIterations: option(z.int().min(1), {
     description: 'iterations after which to stop',
@@ -210,7 +216,7 @@ export const GENERATION_OPTIONS = {
   }),
   history: option(z.int().min(1).max(MAX_HISTORY), {
     description: 'passes that parataa mixes',
-    defaultText: '3',
+    defaultText: String(DEFAULT_HISTORY),
     samplers: ['parataa'],
   }),
   order: option(z.int().min(1), {

@@ -66,7 +66,7 @@ export interface Option<Schema extends z.ZodType = z.ZodType> {
   readonly secret?: boolean;
   /** What a text must be, for errors; default: derived from the schema. */
   readonly expected?: string;
-  /** Reads a text; what makes no sense is returned as it is, and fails the schema. Default: derived from the schema. */
+  /** Reads a text; returns invalid text unchanged, so that the schema rejects it. Default: derived from the schema. */
   readonly read?: (text: string) => unknown;
   /** The schema of an HTTP field, whose output is a value; default: `schema` with the limit as its maximum. */
   readonly body?: (limit: number | undefined) => z.ZodType;
