@@ -36,7 +36,7 @@ const ALL = Object.keys(BENCHMARK_CASES) as BenchmarkCase[];
 export function benchCommand(signal: AbortSignal): Command {
   const command = new Command('bench')
     .description('compare samplers: time, evaluations, and the difference to the serial image')
-    .option('--model <folder>', 'as in srds generate (default: scenes-128)')
+    .option('--model <folder>', 'as in srds generate (default: the bundled model)')
     .option('--steps <list>', 'numbers of steps', list('--steps'), [25, 50])
     .option('--samplers <list>', `of ${ALL.join(', ')}`, names('--samplers', ALL), ['serial', 'srds', 'picard', 'auto'])
     .option('--prompts <n>', 'number of prompts, each with its own seed', whole('--prompts'), 4)

@@ -44,7 +44,7 @@ export function generateCommand(signal: AbortSignal): Command {
     .argument('<prompt>', 'text that describes the image; may be empty')
     .option(
       '--model <folder>',
-      'diffusers folder of ONNX graphs, or owner/name[@revision] on the Hugging Face hub (default: scenes-128)',
+      'diffusers folder of ONNX graphs, or owner/name[@revision] on the Hugging Face hub (default: the bundled model)',
     )
     .option('--config <file>', 'JSON file of options, by their names in the library [SRDS_CONFIG]')
     .option('--noise <file.npy>', 'initial noise in place of that of the seed, float32, [n,4,h,w]')

@@ -9,7 +9,7 @@ import { version } from '../version.js';
 export function inspectCommand(signal: AbortSignal): Command {
   return new Command('inspect')
     .description('show the contents of a model folder and how it will be run')
-    .argument('[model]', 'folder, or owner/name[@revision] on the Hugging Face hub (default: the bundled scenes-128)')
+    .argument('[model]', 'folder, or owner/name[@revision] on the Hugging Face hub (default: the bundled model)')
     .option('--json', 'print JSON only')
     .action(async (model: string | undefined, { json = false }: { json?: boolean }) => {
       const progress = !json && process.stderr.isTTY ? new Progress(process.stderr, 1) : undefined;

@@ -31,7 +31,7 @@ const MAX_STEPS = 1000;
 export function planCommand(signal: AbortSignal): Command {
   const command = new Command('plan')
     .description('forecast the time of each sampler on these devices, or on others that a latency curve describes')
-    .option('--model <folder>', 'model, as in srds generate (default: scenes-128)')
+    .option('--model <folder>', 'model, as in srds generate (default: the bundled model)')
     .option('--steps <list>', 'numbers of steps', list('--steps'), [25, 100])
     .option(
       '--curve <file>',
