@@ -1,14 +1,14 @@
 import { wholeNumber } from '../errors.js';
 import type { Prediction } from '../solver/prediction.js';
 import { oneStepSolver } from '../solver/solver.js';
-import { identical } from '../tensor/operations.js';
 import { blocksOf, type Block } from './block.js';
-import { BlockSolves, type Solve, type State } from './blockSolves.js';
+import { BlockSolves, type State } from './blockSolves.js';
 import { correct, type Correction } from './corrections.js';
 import { checkPartition, defaultPartition, iterationsToExact, type Partition } from './partition.js';
 import type { Iterate, Sampler, Task } from './sampler.js';
 import type { SerialOptions } from './serial.js';
 import { Tasks } from './tasks.js';
+import { Trajectories, type BoundaryState } from './trajectories.js';
 
 /** Options of SRDS. The solver must be a one-step method. */
 export interface SrdsOptions extends SerialOptions {
@@ -39,12 +39,6 @@ export function srds(options: SrdsOptions): Sampler {
   return new Srds(options);
 }
 
-/** x[p][i], and the depth at which iteration p found it. */
-interface Found {
-  readonly state: State;
-  readonly depth: number;
-}
-
 class Srds implements Sampler {
   readonly hasBarriers: boolean;
   sample: Float32Array;
@@ -55,12 +49,7 @@ class Srds implements Sampler {
   /** Iterations after which the sample is exact, and the last one to compute. */
   private readonly toExact: number;
   private readonly last: number;
-  /** x[p], as far as it is known. */
-  private readonly rows: Found[][] = [];
-  /** The serial trajectory, by fine solves of exact states alone: x[p][p] of every iteration. */
-  private readonly exact: Found[];
-  /** The latest state at each boundary. */
-  private readonly latest: State[] = [];
+  private readonly trajectories: Trajectories;
   /** Next iteration to complete. */
   private next = 0;
   private iterates: Iterate[] = [];
@@ -77,11 +66,8 @@ class Srds implements Sampler {
     this.correction = correction;
     this.toExact = iterationsToExact(partition);
     this.last = Math.min(maxIterations ?? this.toExact, this.toExact);
-    const start: State = { x, depth: 0, iteration: 0, exact: true };
-    this.exact = [{ state: start, depth: 0 }];
-    this.rows.push([this.exact[0]]);
-    this.solves.evaluate(0, start);
-    if (pipelined) this.solves.solveFine(0, start);
+    this.trajectories = new Trajectories(x, this.blocks, this.solves);
+    if (pipelined) this.solves.solveFine(0, this.trajectories.exact[0].state);
     this.advance();
   }
 
@@ -102,39 +88,43 @@ class Srds implements Sampler {
   }
 
   /** The recurrence: x[p][i+1], once all that it depends on is known. */
-  private recurrence(p: number, i: number): Found | undefined {
+  private recurrence(p: number, i: number): BoundaryState | undefined {
+    const { rows, exact } = this.trajectories;
     // The first p boundaries of iteration p are exact.
-    if (i < p) return this.exact.at(i + 1);
-    const now = this.rows[p][i].state;
-    if (p === 0) return now.g && this.found(p, i + 1, now.g);
+    if (i < p) return exact.at(i + 1);
+    const now = rows[p][i].state;
+    if (p === 0) return now.g && this.trajectories.find(p, i + 1, now.g);
 
-    const unchanged = this.rows[p - 1].at(i + 1);
+    const unchanged = rows[p - 1].at(i + 1);
     if (!unchanged) return undefined;
-    const before = this.rows[p - 1][i].state;
-    const older = p > 1 ? this.rows[p - 2][i].state : undefined;
+    const before = rows[p - 1][i].state;
+    const older = p > 1 ? rows[p - 2][i].state : undefined;
     const { isOneStep } = this.blocks[i];
     if (now === before && (isOneStep || before === older)) return unchanged;
-    if (isOneStep) return now.g && this.found(p, i + 1, now.g);
-    if (now === before) return before.f && this.found(p, i + 1, before.f);
+    if (isOneStep) return now.g && this.trajectories.find(p, i + 1, now.g);
+    if (now === before) return before.f && this.trajectories.find(p, i + 1, before.f);
     if (!before.f || !before.g || !now.g) return undefined;
     const x = correct(this.correction, {
       now: { x: now.x, g: now.g.x },
       before: { x: before.x, f: before.f.x, g: before.g.x },
       older: older?.f && older.g && { x: older.x, f: older.f.x, g: older.g.x },
     });
-    return this.found(p, i + 1, { x, depth: Math.max(before.f.depth, now.g.depth) });
+    return this.trajectories.find(p, i + 1, { x, depth: Math.max(before.f.depth, now.g.depth) });
   }
 
   /** Finds all states whose inputs are known. */
   private advance(): void {
+    const end = this.last === this.toExact ? this.blocks.length : this.last;
     do {
-      this.extendExact();
-      for (let p = this.next; p < this.rows.length; p++) this.extend(p);
+      this.trajectories.extendExact(this.hasBarriers ? Math.min(this.next, end) : end, !this.hasBarriers);
+      for (let p = this.next; p < this.trajectories.rows.length; p++) this.extend(p);
     } while (this.complete());
   }
 
+  /** Extends iteration p, as far as the recurrence goes. */
   private extend(p: number): void {
-    const row = this.rows[p];
+    const { rows } = this.trajectories;
+    const row = rows[p];
     while (row.length <= this.blocks.length) {
       const end = this.recurrence(p, row.length - 1);
       if (!end) break;
@@ -142,35 +132,8 @@ class Srds implements Sampler {
       if (!this.hasBarriers && p < this.last) this.solveFine(row.length - 1, end.state);
     }
     // The next iteration has something to do once this one has found its first new state.
-    const opensNext = !this.hasBarriers && p === this.rows.length - 1 && p < this.last && row.length > p;
-    if (opensNext) this.rows.push([this.exact[0]]);
-  }
-
-  private extendExact(): void {
-    const { exact } = this;
-    const all = this.last === this.toExact ? this.blocks.length : this.last;
-    const crossed = this.hasBarriers ? Math.min(this.next, all) : all;
-    while (exact.length <= crossed) {
-      const i = exact.length - 1;
-      const { isOneStep, exactFrom } = this.blocks[i];
-      const { state } = exact[i];
-      const solve = isOneStep ? state.g : state.f;
-      if (!solve) break;
-      const end = this.found(exactFrom + (isOneStep ? 0 : 1), i + 1, solve, true);
-      exact.push(end);
-      if (!this.hasBarriers && i + 1 < crossed) this.solveFine(i + 1, end.state);
-    }
-  }
-
-  /** A state found at boundary i: an earlier one if that is `===`, otherwise a new one. */
-  private found(p: number, i: number, { x, depth }: Solve, exact = false): Found {
-    const known = [p > 0 ? this.rows.at(p - 1)?.at(i)?.state : undefined, this.exact.at(i)?.state, this.latest.at(i)];
-    const same = known.find((state) => state !== undefined && identical(state.x, x));
-    const state = same ?? { x, depth, iteration: p, exact };
-    if (exact) state.exact = true;
-    this.latest[i] = state;
-    if (!same && i < this.blocks.length) this.solves.evaluate(i, state);
-    return { state, depth };
+    const opensNext = !this.hasBarriers && p === rows.length - 1 && p < this.last && row.length > p;
+    if (opensNext) this.trajectories.open();
   }
 
   private solveFine(i: number, state: State, minDepth = 0): void {
@@ -182,11 +145,12 @@ class Srds implements Sampler {
     if (this.ended) return false;
     const p = this.next;
     const end = this.blocks.length;
-    const candidates = [this.rows.at(p), this.hasBarriers ? undefined : this.exact];
+    const { rows, exact } = this.trajectories;
+    const candidates = [rows.at(p), this.hasBarriers ? undefined : exact];
     const row = candidates.find((one) => one?.length === end + 1);
     if (!row) return false;
-    const isUnchanged = p > 0 && row.every(({ state }, i) => state === this.rows[p - 1][i].state);
-    const isExact = row === this.exact || isUnchanged || (p > 0 && p === this.toExact);
+    const isUnchanged = p > 0 && row.every(({ state }, i) => state === rows[p - 1][i].state);
+    const isExact = row === exact || isUnchanged || (p > 0 && p === this.toExact);
     const final = isExact ? 'exact' : p === this.last ? 'maxIterations' : undefined;
     const states = row.map(({ state }) => state.x);
     const depth = Math.max(...row.map((one) => one.depth));
@@ -195,9 +159,9 @@ class Srds implements Sampler {
     this.ended = final !== undefined;
     this.next++;
     // No later iteration refers to the states two iterations back.
-    if (p >= 2) this.rows[p - 2] = [];
+    if (p >= 2) rows[p - 2] = [];
     if (this.hasBarriers && !this.ended) {
-      this.rows.push([this.exact[0]]);
+      this.trajectories.open();
       row.forEach(({ state }, i) => this.solveFine(i, state, depth));
     }
     return true;

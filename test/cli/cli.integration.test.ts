@@ -8,6 +8,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import sharp from 'sharp';
 import { z } from 'zod';
 import { srdsCli, start, type Started } from '../support/cli.js';
+import { failureIn } from '../support/program.js';
 import { fixture, reference, relativeError } from '../support/fixtures.js';
 
 const TINY = fixture('models/sd21v');
@@ -229,12 +230,15 @@ test('bad input is one line that says what was expected, with an exit code of it
     [['a', '--previews', 'p', '--sampler', 'serial'], 2, /serial/],
   ];
   for (const [args, exit, message] of cases) {
-    const { code, stdout, stderr } = await generate(...args);
-    assert.deepEqual([code, stdout], [exit, ''], `${args.join(' ')}: ${stderr}`);
-    assert.match(stderr, /^srds: [^\n]+\n$/, args.join(' '));
-    assert.match(stderr, message);
+    const failed = await failureIn(cwd, 'generate', ...args);
+    assert.equal(failed.code, exit, `${args.join(' ')}: ${failed.message}`);
+    assert.match(failed.message, /^[^\n]+$/, args.join(' '));
+    assert.match(failed.message, message);
     assert.deepEqual(readdirSync(cwd), before, args.join(' '));
   }
+  const nonsense = await generate('a', '--nonsense');
+  assert.deepEqual([nonsense.code, nonsense.stdout], [2, '']);
+  assert.match(nonsense.stderr, /^srds: unknown option '--nonsense'; see srds generate --help\n$/);
   const none = await srdsCli([], { cwd });
   assert.deepEqual([none.code, none.stderr], [2, 'srds: expected a command; see srds --help\n']);
   assert.equal((await srdsCli(['draw'], { cwd })).code, 2);

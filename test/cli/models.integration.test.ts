@@ -6,6 +6,7 @@ import { after, afterEach, beforeEach, test } from 'node:test';
 import sharp from 'sharp';
 import { decodeNpy, encodeNpy } from 'srds/tensor';
 import { srdsCli } from '../support/cli.js';
+import { failureIn } from '../support/program.js';
 import { assertSameImage, fixture, reference, relativeError } from '../support/fixtures.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
@@ -166,10 +167,10 @@ test('a folder that cannot be used is one line that says what was found and what
   ];
   for (const [model, files, code, message] of cases) {
     const folder = changed(model, files);
-    const { code: ended, stderr, stdout } = await generate('a', '--model', folder, '--steps', '2');
-    assert.match(stderr, message);
-    assert.match(stderr, /^srds: [^\n]+\n$/);
-    assert.deepEqual([ended, stdout], [code, '']);
+    const { message: found, code: ended } = await failureIn(cwd, 'generate', 'a', '--model', folder, '--steps', '2');
+    assert.match(found, message);
+    assert.match(found, /^[^\n]+$/);
+    assert.equal(ended, code);
     if (code === 2) assert.equal((await generate('a', '--model', folder, '--steps', '2', '--solver', 'euler')).code, 0);
     rmSync(folder, { recursive: true });
   }
@@ -196,10 +197,10 @@ test('options that do not go together are one line that says what would', async 
     [['--prediction', 'sample', '--solver', 'pndm', '--sampler', 'serial'], 4, /prediction_type/],
   ];
   for (const [args, code, message] of cases) {
-    const ended = await generate('a', '--model', fixture('models/sd15'), '--steps', '5', ...args);
-    assert.match(ended.stderr, message);
-    assert.match(ended.stderr, /^srds: [^\n]+\n$/);
-    assert.equal(ended.code, code, ended.stderr);
+    const ended = await failureIn(cwd, 'generate', 'a', '--model', fixture('models/sd15'), '--steps', '5', ...args);
+    assert.match(ended.message, message);
+    assert.match(ended.message, /^[^\n]+$/);
+    assert.equal(ended.code, code, ended.message);
   }
   const generated = await generate(
     'a',

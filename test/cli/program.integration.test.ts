@@ -1,27 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ROOT } from '../support/fixtures.js';
-
-/** What the test uses of the command line's module, which the package does not export. */
-interface ProgramModule {
-  readonly program: (
-    shutdown: object,
-    name: string,
-  ) => Promise<{ parseAsync(argv: readonly string[]): Promise<unknown> }>;
-  readonly explain: (error: unknown) => string;
-  readonly exitCodeOf: (error: unknown) => number;
-}
-const { program, explain, exitCodeOf } = (await import(`${ROOT}dist/cli/program.js`)) as ProgramModule;
-
-/** The one-line error and the exit code of a command line that does not get as far as a model. */
-async function failure(args: readonly string[]): Promise<{ readonly message: string; readonly code: number }> {
-  const shutdown = { signal: new AbortController().signal, graceMs: 0, asPlanned: false };
-  const commands = await program(shutdown, args[0]);
-  return commands.parseAsync(['node', 'srds', ...args]).then(
-    () => assert.fail(`${args.join(' ')} succeeded`),
-    (error: unknown) => ({ message: explain(error), code: exitCodeOf(error) }),
-  );
-}
+import { failureIn } from '../support/program.js';
 
 test('options out of range are one line that says what was expected, with an exit code of its own', async () => {
   const cases: [string[], RegExp][] = [
@@ -48,7 +27,7 @@ test('options out of range are one line that says what was expected, with an exi
     [['a', '--workers', '0'], /workers/],
   ];
   for (const [args, expected] of cases) {
-    const { message, code } = await failure(['generate', ...args]);
+    const { message, code } = await failureIn('.', 'generate', ...args);
     assert.equal(code, 2, args.join(' '));
     assert.match(message, expected);
     assert.match(message, /^[^\n]+$/);
