@@ -60,7 +60,8 @@ export function engineConformance({ name, open, evaluations, conditioning, toler
       assert.notDeepEqual(a, b);
     }),
     check('an evaluation without conditioning ids has one row of its own inputs', async (engine, [evaluation]) => {
-      const expected = await one(engine, { ...evaluation, conditioning: evaluation.conditioning?.slice(0, 1) });
+      const [first] = evaluation.conditioning ?? [];
+      const expected = await one(engine, { ...evaluation, conditioning: [first] });
       const [{ inputs, ...rest }] = evaluations;
       assertClose(await one(engine, { ...rest, inputs: { ...inputs, ...conditioning[0] } }), expected, tolerance);
     }),
