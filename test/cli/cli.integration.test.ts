@@ -213,8 +213,30 @@ test('bad input is one line that says what was expected, with an exit code of it
   const before = readdirSync(cwd);
   const cases: [string[], number, RegExp][] = [
     [['a', '--nonsense'], 2, /unknown option '--nonsense'/],
-    [['a', '--steps', '0'], 2, /steps/],
+    [[], 2, /missing required argument 'prompt'/],
+    [['a', 'b'], 2, /too many arguments/],
+    [['a', '--steps'], 2, /argument missing/],
+    ...['0', '1.5', '1001', ''].map((n): [string[], number, RegExp] => [['a', '--steps', n], 2, /steps/]),
     [['a', '--blocks', '26'], 2, /blocks/],
+    [['a', '--blocks', '0'], 2, /blocks/],
+    [['a', '--blocks', '1,2'], 2, /add up to the 25 steps/],
+    ...['130x128', '8x8', '99999x128', 'axb'].map((n): [string[], number, RegExp] => [
+      ['a', '--size', n],
+      2,
+      /expected .*found/,
+    ]),
+    [['a', '--sampler', 'euler'], 2, /Allowed choices are auto, serial, srds/],
+    [['a', '--correction', 'none'], 2, /Allowed choices are secant, parareal/],
+    [['a', '--tolerance', '-1'], 2, /tolerance/],
+    [['a', '--tolerance', 'NaN'], 2, /tolerance/],
+    [['a', '--guidance', 'x'], 2, /guidance/],
+    [['a', '--max-iterations', '0'], 2, /iterations/],
+    [['a', '--seed', '1.5'], 2, /seed/],
+    [['a', '--seed', '18446744073709551616'], 2, /seed/],
+    [['a', '--n', '0'], 2, /--n\b/],
+    [['a', '--n', '1000000000'], 2, /--n\b/],
+    [['a', '--threads', '0'], 2, /threads/],
+    [['a', '--workers', '0'], 2, /workers/],
     [['a', '--out', '-'], 2, /\.png/],
     [['a', '--out', `${'n'.repeat(300)}.png`], 5, /ENAMETOOLONG/],
     [['a', '--out', 'a.jpg'], 2, /\.png/],
@@ -231,7 +253,7 @@ test('bad input is one line that says what was expected, with an exit code of it
   ];
   for (const [args, exit, message] of cases) {
     const failed = await failureIn(cwd, 'generate', ...args);
-    assert.equal(failed.code, exit, `${args.join(' ')}: ${failed.message}`);
+    assert.deepEqual([failed.code, failed.stdout], [exit, ''], `${args.join(' ')}: ${failed.message}`);
     assert.match(failed.message, /^[^\n]+$/, args.join(' '));
     assert.match(failed.message, message);
     assert.deepEqual(readdirSync(cwd), before, args.join(' '));

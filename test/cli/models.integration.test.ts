@@ -167,10 +167,14 @@ test('a folder that cannot be used is one line that says what was found and what
   ];
   for (const [model, files, code, message] of cases) {
     const folder = changed(model, files);
-    const { message: found, code: ended } = await failureIn(cwd, 'generate', 'a', '--model', folder, '--steps', '2');
+    const {
+      message: found,
+      code: ended,
+      stdout,
+    } = await failureIn(cwd, 'generate', 'a', '--model', folder, '--steps', '2');
     assert.match(found, message);
     assert.match(found, /^[^\n]+$/);
-    assert.equal(ended, code);
+    assert.deepEqual([ended, stdout], [code, '']);
     if (code === 2) assert.equal((await generate('a', '--model', folder, '--steps', '2', '--solver', 'euler')).code, 0);
     rmSync(folder, { recursive: true });
   }

@@ -6,15 +6,7 @@ import { Generator } from 'srds/random';
 import { drive, type Denoiser } from 'srds/run';
 import { serial, srds, type Sampler } from 'srds/sampler';
 import { ddim } from 'srds/solver';
-
-const MIXTURE = {
-  means: [
-    [1, -0.5, 0.2],
-    [-1.2, 0.8, 0.1],
-  ],
-  weights: [0.4, 0.6],
-  deviation: 0.3,
-};
+import { MIXTURE } from '../support/mixture.js';
 
 test('aborting ends a run at once with the last iterate, even if the denoiser ignores the signal', async () => {
   const denoiser = mixtureDenoiser(MIXTURE);

@@ -8,15 +8,8 @@ import { boundaries, defaultPartition, evenPartition, type Partition } from 'srd
 import { Generator } from 'srds/random';
 import { paradigms, parataa, picard, serial, srds, type SrdsOptions } from 'srds/sampler';
 import { ddim } from 'srds/solver';
+import { MIXTURE } from '../support/mixture.js';
 
-const MIXTURE = {
-  means: [
-    [1, -0.5, 0.2],
-    [-1.2, 0.8, 0.1],
-  ],
-  weights: [0.4, 0.6],
-  deviation: 0.3,
-};
 const ONE = { anySolver: false };
 const VARIANTS = (['parareal', 'secant'] as const).flatMap((correction) =>
   [true, false].map((pipelined) => ({ correction, pipelined })),

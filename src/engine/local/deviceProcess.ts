@@ -6,6 +6,9 @@ import type { Notification, Numbered, ProcessSettings, Reply, Request, RunBatch,
 import { SharedChannel } from './sharedChannel.js';
 import { SpinPoller } from './spinPoller.js';
 
+/** What to do about a process that died. */
+export const RUN_AGAIN = 'run again, with a smaller --size, --n or --buckets if memory is short';
+
 /** How long to poll for a reply without sleeping, on GPUs, in milliseconds. A late wake matters little for longer batches. */
 const SPIN_MS = 50;
 /** Characters of the process's standard error that error messages quote. */
@@ -135,9 +138,7 @@ export class DeviceProcess {
       'ENGINE_FAILED',
       `the ${this.device} process to keep running`,
       this.closing ? 'a closed engine' : oneLine(`that process ${this.pid} ${how} ${this.stderrTail}`),
-      this.closing
-        ? 'do not use an engine after closing it'
-        : 'run again, with a smaller --size, --n or --buckets if memory is short',
+      this.closing ? 'do not use an engine after closing it' : RUN_AGAIN,
     );
     for (const { reject } of this.pending.values()) reject(this.error);
     this.pending.clear();

@@ -5,7 +5,7 @@ import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { deviceName } from '../device.js';
 import { rowsOf, type Batch, type BatchResult, type ConditioningId } from '../engine.js';
-import { DeviceProcess } from './deviceProcess.js';
+import { DeviceProcess, RUN_AGAIN } from './deviceProcess.js';
 import type { ProcessSettings, Reply } from './protocol.js';
 import type { SharedChannel } from './sharedChannel.js';
 import { readOutputs, writeBatch } from './wireBatch.js';
@@ -160,7 +160,7 @@ export class LocalDevice {
   }
 
   private tooManyDeaths({ found }: SrdsError): SrdsError {
-    const remedy = 'run again, with a smaller --size, --n or --buckets if memory is short, or on another --device';
+    const remedy = `${RUN_AGAIN}, or on another --device`;
     const all = `${MAX_DEATHS} that died one after the other, the last: ${found}`;
     return new SrdsError('ENGINE_FAILED', `a process on ${this.name} that stays alive`, all, remedy);
   }
