@@ -1,36 +1,48 @@
 /**
- * Change of the image in grey levels per unit of change of the latents, for each iteration of some prompts. The stopping rule relies
- * on this ratio. `npm run bench:stopping`
+ * Change of the image in grey levels for a change of the latents of root mean square 1, over iterations of some prompts. The
+ * stopping rule relies on this ratio (src/model/latentScale.ts). `npm run bench:stopping [-- MODEL]`
  */
 import { Pipeline } from 'srds';
 import { promptOf } from 'srds/benchmark';
 
-/** Factor of an estimate (src/pipeline/stopping.ts). */
-const USUAL = 36;
-const PROMPTS = 8;
+const PROMPTS = 24;
+/** Changes of an image below this are mostly rounding to 8 bits. */
+const LEAST_GREY = 0.05;
 
 const ratios: number[] = [];
-const pipeline = await Pipeline.open();
+const pipeline = await Pipeline.open(process.argv[2]);
 try {
-  console.log('| prompt | change of the image | of the latents | grey levels per unit |\n|---|---|---|---|');
+  const { greyLevels } = pipeline.model.family;
+  console.log(
+    '| prompt | iteration | change of the image | of the latents | grey levels per unit |\n|---|---|---|---|---|',
+  );
   for (let seed = 0; seed < PROMPTS; seed++) {
-    const options = { prompt: promptOf(seed), seed, steps: 25, sampler: 'srds', maxIterations: 4 } as const;
-    // With tolerance 0 and no previews nothing is decoded: all residuals are estimates.
-    const images = (await pipeline.generate({ ...options, tolerance: 0 }).result).images[0].residuals;
-    const latents = (await pipeline.generate({ ...options, tolerance: 0, previews: false }).result).images[0].residuals;
+    const prompt = promptOf(seed);
+    const options = {
+      prompt,
+      seed,
+      steps: 25,
+      sampler: 'srds',
+      pipelined: false,
+      maxIterations: 3,
+      tolerance: 0,
+    } as const;
+    const residuals = async (stopping: 'change' | 'look-ahead') =>
+      (await pipeline.generate({ ...options, stopping }).result).images[0].residuals;
+    // With barriers the predicted change is that of the last iteration.
+    const [images, predicted] = [await residuals('change'), await residuals('look-ahead')];
     images.forEach((image, k) => {
-      const latent = latents[k] / USUAL;
-      if (latent === 0) return;
-      ratios.push(image / latent);
-      console.log(
-        `| ${options.prompt} | ${image.toFixed(3)} | ${latent.toFixed(5)} | ${(image / latent).toFixed(1)} |`,
-      );
+      const latents = predicted[k] / greyLevels;
+      if (image < LEAST_GREY) return;
+      ratios.push(image / latents);
+      const cells = [prompt, k + 1, image.toFixed(3), latents.toFixed(5), (image / latents).toFixed(1)];
+      console.log(`| ${cells.join(' | ')} |`);
     });
   }
   ratios.sort((a, b) => a - b);
-  const middle = ratios[Math.floor(ratios.length / 2)];
+  const quantile = (share: number) => ratios[Math.floor(share * (ratios.length - 1))].toFixed(1);
   console.log(
-    `\nleast ${ratios[0].toFixed(1)}, median ${middle.toFixed(1)}, most ${ratios[ratios.length - 1].toFixed(1)}`,
+    `\n${ratios.length} changes: least ${quantile(0)}, quartiles ${quantile(0.25)}, ${quantile(0.5)} and ${quantile(0.75)}, most ${quantile(1)}; assumed ${greyLevels}`,
   );
 } finally {
   await pipeline.close();

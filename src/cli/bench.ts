@@ -10,6 +10,7 @@ import { markdown, summarize, summaryTable } from '../benchmark/benchmarkSummary
 import { TraceRecorder, type BatchReport, type Trace } from '../pipeline/trace.js';
 import { version } from '../version.js';
 import { wholeNumber } from '../errors.js';
+import { benchTails } from './benchTails.js';
 import { describeMachine } from './describeMachine.js';
 import { DEVICE_OPTIONS, type DeviceValues } from '../pipeline/options/devices.js';
 import { GENERATION_OPTIONS } from '../pipeline/options/generation.js';
@@ -18,7 +19,7 @@ import { addFlags } from './optionFlags.js';
 import { findModel } from './model.js';
 import { checkWritable, writeFiles } from './output.js';
 import { Progress, warn } from './progress.js';
-import { list, names, whole } from './values.js';
+import { list, names, numbers, whole } from './values.js';
 
 interface Flags extends DeviceValues {
   model?: string;
@@ -27,6 +28,8 @@ interface Flags extends DeviceValues {
   prompts: number;
   floor: number;
   guidance?: number;
+  tolerances?: number[];
+  concurrency?: number;
   out?: string;
 }
 
@@ -41,6 +44,16 @@ export function benchCommand(signal: AbortSignal): Command {
     .option('--samplers <list>', `of ${ALL.join(', ')}`, names('--samplers', ALL), ['serial', 'srds', 'picard', 'auto'])
     .option('--prompts <n>', 'number of prompts, each with its own seed', whole('--prompts'), 4)
     .option('--floor <n>', 'number of prompts for the noise floor, on GPUs', whole('--floor'), 2)
+    .option(
+      '--tolerances <list>',
+      'instead of times: errors of all prompts where each tolerance stops, by the predicted and the last change',
+      numbers('--tolerances'),
+    )
+    .option(
+      '--concurrency <n>',
+      'prompts at a time, with --tolerances (default: 8 on GPUs, else 1)',
+      whole('--concurrency'),
+    )
     .option('--out <folder>', 'folder for results.json, table.md and report.html (default: none)');
   addFlags(command, { guidance: GENERATION_OPTIONS.guidance });
   addFlags(command, DEVICE_OPTIONS, { group: 'Devices:' });
@@ -48,7 +61,8 @@ export function benchCommand(signal: AbortSignal): Command {
     const { open, others } = splitDeviceFlags(flags);
     wholeNumber('a number of prompts', others.prompts, 1);
     wholeNumber('a number of prompts for the noise floor', others.floor, 0);
-    const { out, samplers, floor, model: name, ...options } = others;
+    wholeNumber('a number of prompts at a time', others.concurrency ?? 1, 1);
+    const { out, samplers, floor, tolerances, concurrency, model: name, ...options } = others;
     if (out !== undefined) await checkWritable(join(out, 'results.json'));
     const progress = process.stderr.isTTY ? new Progress(process.stderr, 1) : undefined;
     const onWarning = (message: string) => warn(message, progress);
@@ -64,6 +78,11 @@ export function benchCommand(signal: AbortSignal): Command {
     const pipeline = await Pipeline.open(model, { ...open, signal, onWarning, onBatch });
     let other: Pipeline | undefined;
     try {
+      if (tolerances) {
+        const request = { ...options, samplers, floor, tolerances, concurrency, signal };
+        await benchTails(pipeline, request, out, progress);
+        return;
+      }
       other = await otherBucket(pipeline, flags, signal);
       onProgress('measuring the devices');
       const machine = await pipeline.machine({ prompt: promptOf(0), guidance: flags.guidance });

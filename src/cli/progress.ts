@@ -39,7 +39,7 @@ export class Progress {
       const spent = `${critical} sequential evaluations of ${serial}, ${total} in all`;
       if (event.type === 'iteration') {
         const change =
-          event.residual === undefined ? 'coarse sweep' : `changed by ${event.residual.toFixed(2)} grey levels`;
+          event.residual === undefined ? 'coarse sweep' : `change ${event.residual.toFixed(2)} grey levels`;
         this.iteration = `iteration ${event.iteration}, ${change}, `;
       }
       this.state = `${this.iteration}${spent}`;

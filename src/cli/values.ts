@@ -17,6 +17,16 @@ export function list(name: string): (text: string) => number[] {
   return (text) => text.split(',').map(whole(name));
 }
 
+/** Numbers above 0, such as `0.1,0.5`. */
+export function numbers(name: string): (text: string) => number[] {
+  return (text) =>
+    text.split(',').map((part) => {
+      const value = Number(part);
+      if (part.trim() !== '' && value > 0 && Number.isFinite(value)) return value;
+      throw invalid(name, 'numbers above 0', part);
+    });
+}
+
 /** Some of the known names, such as `serial,srds`. */
 export function names<Name extends string>(option: string, known: readonly Name[]): (text: string) => Name[] {
   return (text) =>

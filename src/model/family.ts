@@ -34,6 +34,8 @@ export interface ModelFamily {
   readonly forcedScheduler: Readonly<Record<string, unknown>>;
   /** Inputs of the UNet. */
   readonly unetInputs: readonly string[];
+  /** Mean absolute change of an image, in grey levels, for a small change of its latents of root mean square 1. */
+  readonly greyLevels: number;
   /** Why a model is not supported, from its model_index.json; undefined if it is. */
   readonly unsupported: (index: ModelIndex) => string | undefined;
   /**

@@ -7,6 +7,13 @@ export interface LatentScale {
   readonly deviation: readonly number[];
 }
 
+/**
+ * Mean absolute change of an image, in grey levels, for a small change of its latents of root mean square 1. Latents have unit
+ * variance in every model, so this belongs to the kind of VAE. It differs by a factor of two between images; that of 75 % is
+ * smaller. Source: `npm run bench:stopping` on the bundled model.
+ */
+export const VAE_GREY_LEVELS = 18;
+
 /** Converts latents to values of the VAE, both [channels, height, width]. Source: diffusers StableDiffusionXLPipeline. */
 export function fromLatents({ scaling, mean, deviation }: LatentScale, latents: Float32Array): Float32Array {
   const plane = latents.length / mean.length;

@@ -1,5 +1,6 @@
 import { concatenateWidths, zerosLike } from './conditioning.js';
 import type { ModelFamily } from './family.js';
+import { VAE_GREY_LEVELS } from './latentScale.js';
 
 /** Stable Diffusion 1.x and 2.x. Source: diffusers StableDiffusionPipeline. */
 export const stableDiffusion: ModelFamily = {
@@ -10,6 +11,7 @@ export const stableDiffusion: ModelFamily = {
   // The pipeline sets these fields whatever the file says. Its XL counterpart does not.
   forcedScheduler: { steps_offset: 1, clip_sample: false },
   unetInputs: ['sample', 'timestep', 'encoder_hidden_states'],
+  greyLevels: VAE_GREY_LEVELS,
   unsupported: () => undefined,
   textOutputs: () => ({ hidden: 'last_hidden_state' }),
   condition: (encoded) => ({ encoder_hidden_states: concatenateWidths(encoded.map(({ hidden }) => hidden)) }),

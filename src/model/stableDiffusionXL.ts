@@ -1,6 +1,7 @@
 import { float32 } from '../tensor/tensor.js';
 import { concatenateWidths, zerosLike } from './conditioning.js';
 import type { ModelFamily } from './family.js';
+import { VAE_GREY_LEVELS } from './latentScale.js';
 
 const HIDDEN_STATE = /^hidden_states\.(\d+)$/;
 
@@ -15,6 +16,7 @@ export const stableDiffusionXL: ModelFamily = {
   ],
   forcedScheduler: {},
   unetInputs: ['sample', 'timestep', 'encoder_hidden_states', 'text_embeds', 'time_ids'],
+  greyLevels: VAE_GREY_LEVELS,
   unsupported: (index) => (index.requires_aesthetics_score ? 'an SDXL refiner' : undefined),
   // The hidden state before the last one, as in encode_prompt.
   textOutputs: (graph, outputs) => {

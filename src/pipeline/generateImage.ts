@@ -16,9 +16,9 @@ import { sizeOf } from '../tensor/tensor.js';
 import type { Settings } from './options.js';
 import { prepareLatents } from './prepareLatents.js';
 import type { GeneratedImage, GenerateEvent, ImageEvaluations } from './result.js';
-import { samplerOf, stoppingTolerance } from './samplers.js';
+import { residualTolerance, samplerOf } from './samplers.js';
 import type { BatchLimits } from './selectSampler.js';
-import { imageResidual } from './stopping.js';
+import { residualOf } from './stopping.js';
 import { unlessAborted } from '../waiting.js';
 
 /** What the images of one call share. */
@@ -58,11 +58,11 @@ export async function generateImage(context: ImageContext, image: number): Promi
     if (event.type === 'evaluation') {
       emit({ ...event, image, evaluations });
     } else {
-      const { iteration, residual } = event;
+      const { iteration, residual, reachesEnd } = event;
       const shown = settings.previews ? await unlessAborted(decode(event.x), signal) : undefined;
       preview = shown ?? preview;
       if (shown || !settings.previews) {
-        emit({ type: 'iteration', image, seed, iteration, residual, evaluations, preview: shown });
+        emit({ type: 'iteration', image, seed, iteration, residual, reachesEnd, evaluations, preview: shown });
       }
     }
   }
@@ -113,9 +113,9 @@ function startRun(
   image: number,
   decode: (latents: Float32Array) => Promise<RgbImage>,
 ): Run<SamplerEvent, SampleResult> {
-  const { settings, signal } = context;
-  const tolerance = stoppingTolerance(settings);
-  const residual = imageResidual(tolerance, decode, settings.previews);
+  const { settings, model, signal } = context;
+  const tolerance = residualTolerance(settings);
+  const residual = residualOf(settings.stopping, model.family.greyLevels, decode);
   const denoiser = denoiserOf(context, image);
   return drive(samplerOf(settings, startOf(context, image)), { denoiser, tolerance, residual, signal });
 }

@@ -16,6 +16,7 @@ import {
   PARADIGMS_TOLERANCE,
   type GenerationValues,
   type SamplerName,
+  type Stopping,
 } from './options/generation.js';
 import { checkedValue, type Options } from './options/option.js';
 
@@ -72,6 +73,7 @@ export interface Settings {
   /** A warning about the given options that have no effect. */
   readonly ignoredOptions: string | undefined;
   readonly tolerance: number;
+  readonly stopping: Stopping;
   readonly window: number | undefined;
   readonly history: number | undefined;
   readonly order: number | undefined;
@@ -128,6 +130,7 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
     srdsGiven: SRDS_OPTIONS.some((name) => options[name] !== undefined),
     ignoredOptions: ignoredOptions(options, sampler),
     tolerance: options.tolerance ?? (sampler === 'paradigms' ? PARADIGMS_TOLERANCE : DEFAULT_TOLERANCE),
+    stopping: options.stopping ?? GENERATION_OPTIONS.stopping.default,
     window: options.window,
     history: options.history,
     order: options.order,

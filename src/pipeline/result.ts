@@ -14,7 +14,7 @@ export interface GeneratedImage {
   readonly seed: bigint;
   readonly status: Status;
   readonly iterations: number;
-  /** Mean absolute change of the 8-bit image in each iteration, in grey levels. */
+  /** What each iteration's change was compared with the tolerance, in grey levels: by `stopping`, the predicted next change or the last one. */
   readonly residuals: readonly number[];
   readonly evaluations: ImageEvaluations;
   /** Final latents, [channels, height / factor, width / factor]. */
@@ -67,6 +67,8 @@ export type GenerateEvent =
       readonly seed: bigint;
       readonly iteration: number;
       readonly residual: number | undefined;
+      /** Whether the iteration updated the whole trajectory, so that a small residual means convergence. */
+      readonly reachesEnd: boolean;
       readonly evaluations: ImageEvaluations;
       /** The image so far, unless `previews` is false. */
       readonly preview: RgbImage | undefined;

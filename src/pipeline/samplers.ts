@@ -8,20 +8,17 @@ import type { Settings } from './options.js';
 
 /** Tolerance of the window of picard and parataa if it does not hold all steps. */
 const WINDOW_TOLERANCE = 0.005;
-/** A pass of picard or parataa moves the sample by less than its distance to the fixed point, so they stop at a smaller change. */
-const SHARE_OF_TOLERANCE = 0.2;
 
-/** The change of an iteration, in grey levels, below which a sampler stops; 0 for paradigms, which stops by its window. */
-export function stoppingTolerance({ sampler, tolerance }: Settings): number {
-  if (sampler === 'paradigms') return 0;
-  return sampler === 'picard' || sampler === 'parataa' ? SHARE_OF_TOLERANCE * tolerance : tolerance;
+/** The residual, in grey levels, below which a sampler stops; 0 for paradigms, which stops by its window. */
+export function residualTolerance({ sampler, tolerance }: Settings): number {
+  return sampler === 'paradigms' ? 0 : tolerance;
 }
 
 /** The sampler that the settings name. */
 export function samplerOf(settings: Settings, start: SerialOptions): Sampler {
   const { sampler, partition, correction, pipelined, maxIterations, window, history, order } = settings;
   const isPartial = (window ?? Infinity) < start.steps.length;
-  const windowTolerance = stoppingTolerance(settings) > 0 && isPartial ? WINDOW_TOLERANCE : 0;
+  const windowTolerance = residualTolerance(settings) > 0 && isPartial ? WINDOW_TOLERANCE : 0;
   switch (sampler) {
     case 'auto':
     case 'serial':

@@ -1,27 +1,23 @@
-import type { Residual } from '../run/events.js';
-import { meanAbsoluteDifference } from '../tensor/operations.js';
 import type { RgbImage } from '../image/image.js';
-
-/** Change of the image in grey levels per unit of mean absolute change of the latents (`npm run bench:stopping`). */
-const GREY_PER_LATENT = { least: 15, typical: 36 };
+import { nextChange, type Residual } from '../run/residual.js';
+import { meanAbsoluteDifference } from '../tensor/operations.js';
+import type { Stopping } from './options/generation.js';
 
 /**
- * The residual of an iteration in grey levels: the mean absolute change of the 8-bit image. If the change of the latents alone
- * shows that it is above the tolerance, nothing is decoded and the residual is an estimate. A decision to stop is always based on
- * decoded images.
- * @param tolerance in grey levels
+ * The residual of an iteration in grey levels. `look-ahead`: the predicted change of the image in the next iteration, from the
+ * latents alone. `change`: the mean absolute change of the decoded 8-bit image in the last iteration, the rule of SRDS (arXiv
+ * 2412.08292, algorithm 1).
+ * @param greyLevels mean absolute change of an image for a change of its latents of root mean square 1
  * @param decode decodes latents, each once
- * @param always whether all iterates are decoded anyway
  */
-export function imageResidual(
-  tolerance: number,
+export function residualOf(
+  stopping: Stopping,
+  greyLevels: number,
   decode: (latents: Float32Array) => Promise<RgbImage>,
-  always: boolean,
 ): Residual {
+  if (stopping === 'look-ahead') return (now, before) => greyLevels * nextChange(now, before);
   return async (now, before) => {
-    const change = meanAbsoluteDifference(now, before);
-    if (!always && GREY_PER_LATENT.least * change >= tolerance) return GREY_PER_LATENT.typical * change;
-    const [a, b] = await Promise.all([decode(now), decode(before)]);
+    const [a, b] = await Promise.all([decode(now.x), decode(before.x)]);
     return meanAbsoluteDifference(a.data, b.data);
   };
 }

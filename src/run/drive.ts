@@ -1,9 +1,9 @@
 import { nonNegative } from '../errors.js';
 import type { Iterate, Sampler, Task } from '../sampler/sampler.js';
-import { meanAbsoluteDifference } from '../tensor/operations.js';
 import type { Denoiser } from './denoiser.js';
-import type { Residual, SampleResult, SamplerEvent, Status } from './events.js';
+import type { SampleResult, SamplerEvent, Status } from './events.js';
 import { allowManyListeners, nextTurn } from './platform.js';
+import { nextChange, type Residual } from './residual.js';
 import { Run } from './run.js';
 
 /** How to run a sampler. */
@@ -11,14 +11,14 @@ export interface DriveOptions {
   readonly denoiser: Denoiser;
   /** Stop when an iteration's residual is below; default 0, run until the sampler ends. */
   readonly tolerance?: number | undefined;
-  /** Change of the sample in an iteration; default: mean absolute difference. */
+  /** How far a run is from convergence after an iteration; default: `nextChange`. */
   readonly residual?: Residual | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Runs a sampler against a denoiser: evaluates all that is ready at once, and stops when the sampler ends or an iteration changes
- * the sample by less than the tolerance. Pipelined samplers go on while the residual of an iteration is computed; evaluations
+ * Runs a sampler against a denoiser: evaluates all that is ready at once, and stops when the sampler ends or the residual of an
+ * iteration is below the tolerance. Pipelined samplers go on while the residual of an iteration is computed; evaluations
  * that are no longer needed are dropped through the signal of their request.
  *
  * An error of the denoiser or the residual fails the run.
@@ -118,14 +118,14 @@ class Drive {
   /** Reports an iterate and ends the run if it is the last. */
   private async decide(iterate: Iterate): Promise<void> {
     const { iteration, x, states, depth, final, reachesEnd } = iterate;
-    const { residual = meanAbsoluteDifference, tolerance = 0 } = this.options;
-    const change = this.last && (await residual(x, this.last.x, iteration));
+    const { residual = nextChange, tolerance = 0 } = this.options;
+    const change = this.last && (await residual(iterate, this.last));
     if (this.stop.signal.aborted) return;
     if (change !== undefined) this.residuals.push(change);
     this.last = iterate;
     if (states.length > 0) {
       const evaluations = { critical: depth, total: this.finished };
-      this.emit({ type: 'iteration', iteration, x, boundaries: states, residual: change, evaluations });
+      this.emit({ type: 'iteration', iteration, x, boundaries: states, residual: change, reachesEnd, evaluations });
     }
     const converged = change !== undefined && reachesEnd && change < tolerance;
     if (converged && final !== 'exact') this.end('converged');

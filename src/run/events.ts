@@ -16,8 +16,10 @@ export interface IterationEvent {
   readonly x: Float32Array;
   /** The state at each block boundary, from the noise to `x`; read-only. */
   readonly boundaries: readonly Float32Array[];
-  /** Change of the sample since the iteration before, in the unit of the residual; undefined for iteration 0. */
+  /** How far the run is from convergence, by `DriveOptions.residual`; undefined for iteration 0. */
   readonly residual: number | undefined;
+  /** Whether the iteration updated the whole trajectory, so that a small residual means convergence. */
+  readonly reachesEnd: boolean;
   readonly evaluations: EvaluationCount;
 }
 
@@ -29,9 +31,6 @@ export interface EvaluationEvent extends TaskId {
 
 /** Events of a run. Progress, previews, charts and metrics are made from them. */
 export type SamplerEvent = IterationEvent | EvaluationEvent;
-
-/** How far the sample has moved in an iteration. */
-export type Residual = (now: Float32Array, before: Float32Array, iteration: number) => number | Promise<number>;
 
 /**
  * How a run ended. `converged`: the residual fell below the tolerance. `exact`: the result is the serial sample. `maxIterations`:

@@ -4,7 +4,7 @@ import { span } from '../schedule/span.js';
 import { posteriorSpread } from '../solver/ddpm.js';
 import { toPrediction, type Prediction } from '../solver/prediction.js';
 import { oneEvaluationSolver, type Solver } from '../solver/solver.js';
-import { identical, meanSquaredDifference } from '../tensor/operations.js';
+import { identical, meanSquaredDifference, rmsDifference } from '../tensor/operations.js';
 import type { Iterate, Sampler, Task } from './sampler.js';
 import type { SerialOptions } from './serial.js';
 import { Tasks } from './tasks.js';
@@ -69,7 +69,6 @@ class FixedPoint implements Sampler {
   private readonly windowTolerance: number;
   private readonly maxIterations: number;
   private readonly tasks = new Tasks();
-  private iterates: Iterate[] = [];
   private states: readonly Float32Array[];
   /** The last prediction at the start of each step, and its state. */
   private readonly predictions: { readonly state: Float32Array; readonly prediction: Prediction }[] = [];
@@ -111,9 +110,7 @@ class FixedPoint implements Sampler {
   }
 
   completed(): readonly Iterate[] {
-    const { iterates } = this;
-    this.iterates = [];
-    return iterates;
+    return this.tasks.takeIterates();
   }
 
   private pass(): void {
@@ -177,11 +174,13 @@ class FixedPoint implements Sampler {
   private report(x: Float32Array): void {
     const last = this.steps.length;
     this.iteration++;
+    const predictedChange = this.iteration > 0 ? rmsDifference(x, this.sample) : undefined;
     this.sample = x;
     const { iteration, states, depth, front } = this;
     const reached = this.approximate ? 'converged' : 'exact';
     const final = front === last ? reached : iteration === this.maxIterations ? 'maxIterations' : undefined;
-    this.iterates.push({ iteration, states, x, depth, reachesEnd: front + this.size >= last, final });
+    const reachesEnd = front + this.size >= last;
+    this.tasks.report({ iteration, states, x, depth, predictedChange, reachesEnd, final });
     if (!final) this.pass();
   }
 }

@@ -33,6 +33,11 @@ export interface Iterate {
   readonly x: Float32Array;
   /** Length of the longest chain of evaluations behind it. */
   readonly depth: number;
+  /**
+   * Root mean square of the change that the next iteration is predicted to make to the sample; undefined in iteration 0 and for
+   * samplers that do not iterate.
+   */
+  readonly predictedChange?: number | undefined;
   /** Whether the iteration updated the trajectory up to its end, so that a small change of the sample means convergence. */
   readonly reachesEnd: boolean;
   /** Why this is the sampler's last iterate; undefined if it goes on. */

@@ -26,7 +26,6 @@ class Serial implements Sampler {
   readonly hasBarriers = false;
   sample: Float32Array;
   private readonly tasks = new Tasks();
-  private iterates: Iterate[] = [];
   private past: Past[] = [];
 
   constructor(private readonly options: SerialOptions) {
@@ -43,9 +42,7 @@ class Serial implements Sampler {
   }
 
   completed(): readonly Iterate[] {
-    const { iterates } = this;
-    this.iterates = [];
-    return iterates;
+    return this.tasks.takeIterates();
   }
 
   /** Evaluates at the start of a step, then takes it. */
@@ -53,7 +50,7 @@ class Serial implements Sampler {
     const { steps } = this.options;
     const x = this.sample;
     if (index === steps.length) {
-      this.iterates.push({ iteration: 0, states: [], x, depth, reachesEnd: true, final: 'exact' });
+      this.tasks.report({ iteration: 0, states: [], x, depth, reachesEnd: true, final: 'exact' });
       return;
     }
     const id = { iteration: 0, block: 0, step: index, stage: 0 };

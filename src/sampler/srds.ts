@@ -4,6 +4,7 @@ import { oneStepSolver } from '../solver/solver.js';
 import { blocksOf, type Block } from './block.js';
 import { BlockSolves, type State } from './blockSolves.js';
 import { correct, type Correction } from './corrections.js';
+import { LookAhead } from './lookAhead.js';
 import { checkPartition, defaultPartition, iterationsToExact, type Partition } from './partition.js';
 import type { Iterate, Sampler, Task } from './sampler.js';
 import type { SerialOptions } from './serial.js';
@@ -50,9 +51,9 @@ class Srds implements Sampler {
   private readonly toExact: number;
   private readonly last: number;
   private readonly trajectories: Trajectories;
+  private readonly lookAhead: LookAhead;
   /** Next iteration to complete. */
   private next = 0;
-  private iterates: Iterate[] = [];
   private ended = false;
 
   constructor(options: SrdsOptions) {
@@ -67,6 +68,7 @@ class Srds implements Sampler {
     this.toExact = iterationsToExact(partition);
     this.last = Math.min(maxIterations ?? this.toExact, this.toExact);
     this.trajectories = new Trajectories(x, this.blocks, this.solves);
+    this.lookAhead = new LookAhead(this.blocks, this.trajectories);
     if (pipelined) this.solves.solveFine(0, this.trajectories.exact[0].state);
     this.advance();
   }
@@ -82,9 +84,7 @@ class Srds implements Sampler {
   }
 
   completed(): readonly Iterate[] {
-    const { iterates } = this;
-    this.iterates = [];
-    return iterates;
+    return this.tasks.takeIterates();
   }
 
   /** The recurrence: x[p][i+1], once all that it depends on is known. */
@@ -140,7 +140,10 @@ class Srds implements Sampler {
     if (i < this.blocks.length) this.solves.solveFine(i, state, minDepth);
   }
 
-  /** Reports the next iterate, if its row or the serial trajectory is complete. @returns whether it was */
+  /**
+   * Reports the next iterate, if its row or the serial trajectory is complete, and what predicts the next change is known.
+   * @returns whether it was
+   */
   private complete(): boolean {
     if (this.ended) return false;
     const p = this.next;
@@ -152,10 +155,21 @@ class Srds implements Sampler {
     const isUnchanged = p > 0 && row.every(({ state }, i) => state === rows[p - 1][i].state);
     const isExact = row === exact || isUnchanged || (p > 0 && p === this.toExact);
     const final = isExact ? 'exact' : p === this.last ? 'maxIterations' : undefined;
+    const ahead = final || p === 0 || this.hasBarriers ? [] : this.lookAhead.boundaries(p);
+    if (!ahead) return false;
     const states = row.map(({ state }) => state.x);
-    const depth = Math.max(...row.map((one) => one.depth));
+    const depth = Math.max(...[...row, ...ahead].map((one) => one.depth));
+    const change = p === 0 ? undefined : isExact ? 0 : this.lookAhead.predictedChange(p, ahead.length);
     this.sample = states[end];
-    this.iterates.push({ iteration: p, states, x: this.sample, depth, reachesEnd: true, final });
+    this.tasks.report({
+      iteration: p,
+      states,
+      x: this.sample,
+      depth,
+      predictedChange: change,
+      reachesEnd: true,
+      final,
+    });
     this.ended = final !== undefined;
     this.next++;
     // No later iteration refers to the states two iterations back.

@@ -1,10 +1,11 @@
 import type { Prediction } from '../solver/prediction.js';
 import type { StepGenerator } from '../solver/solver.js';
-import type { Task } from './sampler.js';
+import type { Iterate, Task } from './sampler.js';
 
-/** The evaluations that a sampler waits for, each with the code that continues with its prediction. */
+/** The evaluations that a sampler waits for, each with the code that continues with its prediction, and its iterates. */
 export class Tasks {
   private added: Task[] = [];
+  private iterates: Iterate[] = [];
   private readonly continuations = new Map<Task, (prediction: Prediction) => void>();
 
   add(task: Task, next: (prediction: Prediction) => void): void {
@@ -35,6 +36,17 @@ export class Tasks {
     const { added } = this;
     this.added = [];
     return added;
+  }
+
+  report(iterate: Iterate): void {
+    this.iterates.push(iterate);
+  }
+
+  /** The iterates that were reported since the last call. */
+  takeIterates(): readonly Iterate[] {
+    const { iterates } = this;
+    this.iterates = [];
+    return iterates;
   }
 
   /** Continues with the prediction of a task. */

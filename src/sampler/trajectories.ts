@@ -1,4 +1,4 @@
-import { identical } from '../tensor/operations.js';
+import { identical, rmsDifference } from '../tensor/operations.js';
 import type { Block } from './block.js';
 import type { BlockSolves, Solve, State } from './blockSolves.js';
 
@@ -45,6 +45,12 @@ export class Trajectories {
     this.latest[i] = state;
     if (!same && i < this.blocks.length) this.solves.evaluate(i, state);
     return { state, depth };
+  }
+
+  /** Root mean square of the change of boundaries `from` to `to` in iteration p. */
+  changes(p: number, from: number, to: number): number[] {
+    const now = this.rows[p].slice(from, to + 1);
+    return now.map(({ state }, k) => rmsDifference(state.x, this.rows[p - 1][from + k].state.x));
   }
 
   /** Extends the serial trajectory up to boundary `last`. @param solvesFine whether to start the fine solve of each state */

@@ -45,6 +45,11 @@ export function meanSquaredDifference(a: Float32Array, b: Float32Array): number 
   return sum / a.length;
 }
 
+/** Root mean square of a - b, in float64. @throws RangeError if the lengths differ */
+export function rmsDifference(a: Float32Array, b: Float32Array): number {
+  return a === b ? 0 : Math.sqrt(meanSquaredDifference(a, b));
+}
+
 /** a + scale (b - a), in place: allocation takes longer than the arithmetic. @returns `a` */
 export function extrapolate(a: Float32Array, b: Float32Array, scale: number): Float32Array {
   checkSameLength(a, b);

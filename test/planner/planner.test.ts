@@ -17,7 +17,7 @@ import {
   type Machine,
 } from 'srds/planner';
 import { criticalPath, drive } from 'srds/run';
-import { defaultPartition, evenPartition, type Partition } from 'srds/sampler';
+import { defaultPartition, evenPartition, type Iterate, type Partition } from 'srds/sampler';
 import { picard, serial, srds } from 'srds/sampler';
 import { ddim } from 'srds/solver';
 import { VirtualEngine } from '../support/virtual.js';
@@ -72,7 +72,7 @@ async function measured(
   const engine = new VirtualEngine(machine);
   const denoiser = denoiserOn(engine, machine, maxClientRows);
   const common = { x: Float32Array.of(0.7), steps: smoothGrid(steps), solver: ddim };
-  const residual = (_: Float32Array, __: Float32Array, iteration: number) => (iteration >= iterations ? 0 : 1);
+  const residual = ({ iteration }: Iterate) => (iteration >= iterations ? 0 : 1);
   const run = partition
     ? drive(srds({ ...common, partition }), { denoiser, residual, tolerance: 0.5 })
     : drive(serial(common), { denoiser });
@@ -176,7 +176,7 @@ test('evaluations of the default blocks are forecast, and so is the time', async
       for (const iterations of [1, 2, 3]) {
         const engine = new VirtualEngine(machine);
         const denoiser = denoiserOn(engine, machine);
-        const residual = (_: Float32Array, __: Float32Array, iteration: number) => (iteration >= iterations ? 0 : 1);
+        const residual = ({ iteration }: Iterate) => (iteration >= iterations ? 0 : 1);
         const given = { x: Float32Array.of(0.7), steps: smoothGrid(steps), solver: ddim };
         const { evaluations } = await engine.until(
           drive(srds({ ...given, partition }), { denoiser, residual, tolerance: 0.5 }).result,

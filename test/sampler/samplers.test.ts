@@ -6,7 +6,7 @@ import { mixtureDenoiser, samplerConformance, smoothGrid } from 'srds/conformanc
 import { criticalPath, drive, type Denoiser, type DriveOptions, type IterationEvent } from 'srds/run';
 import { boundaries, defaultPartition, evenPartition, type Partition } from 'srds/sampler';
 import { Generator } from 'srds/random';
-import { paradigms, parataa, picard, serial, srds, type SrdsOptions } from 'srds/sampler';
+import { paradigms, parataa, picard, serial, srds, type Iterate, type SrdsOptions } from 'srds/sampler';
 import { ddim } from 'srds/solver';
 import { MIXTURE } from '../support/mixture.js';
 
@@ -183,11 +183,11 @@ test('maxIterations ends the run with a status that says so', async () => {
   assert.deepEqual([result.status, result.iterations, result.residuals.length], ['maxIterations', 1, 1]);
 });
 
-test('the residual function decides, and is called with successive samples', async () => {
-  const calls: [Float32Array, Float32Array, number][] = [];
-  const residual = (now: Float32Array, before: Float32Array, iteration: number) => {
-    calls.push([now, before, iteration]);
-    return iteration === 2 ? 0.1 : 1;
+test('the residual function decides, and is called with successive iterates', async () => {
+  const calls: [Iterate, Iterate][] = [];
+  const residual = (now: Iterate, before: Iterate) => {
+    calls.push([now, before]);
+    return now.iteration === 2 ? 0.1 : 1;
   };
   const { result, iterations } = await collect({
     x: new Generator(5).randn(3),
@@ -197,9 +197,10 @@ test('the residual function decides, and is called with successive samples', asy
     residual,
   });
   assert.deepEqual([result.status, result.residuals], ['converged', [1, 0.1]]);
-  calls.forEach(([now, before, iteration]) => {
-    assert.equal(now, iterations[iteration].x);
-    assert.equal(before, iterations[iteration - 1].x);
+  calls.forEach(([now, before], k) => {
+    assert.deepEqual([now.iteration, before.iteration], [k + 1, k]);
+    assert.equal(now.x, iterations[k + 1].x);
+    assert.equal(before.x, iterations[k].x);
   });
 });
 

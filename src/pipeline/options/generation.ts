@@ -17,7 +17,11 @@ const MAX_IMAGES = 100;
 /** Strength of image to image. */
 export const DEFAULT_STRENGTH = 0.8;
 /** Grey levels out of 255. */
-export const DEFAULT_TOLERANCE = 0.5;
+export const DEFAULT_TOLERANCE = 0.1;
+
+/** What a sampler compares with its tolerance after an iteration. */
+export const STOPPING_RULES = ['look-ahead', 'change'] as const;
+export type Stopping = (typeof STOPPING_RULES)[number];
 /** paradigms compares states, not images: a share of the noise's standard deviation. */
 export const PARADIGMS_TOLERANCE = 0.05;
 /** The seeds that torch.manual_seed takes. */
@@ -202,12 +206,19 @@ export const GENERATION_OPTIONS = {
   }),
   tolerance: option(z.number().min(0), {
     description:
-      'mean change of the 8-bit image in grey levels below which to stop, a fifth of it for picard and parataa; 0: run until exact; of paradigms: the change of a state, in deviations of the noise, below which the window moves on',
+      'change of the image in grey levels below which to stop; 0: run until exact; of paradigms: the change of a state, in deviations of the noise, below which the window moves on',
     defaultText: `${DEFAULT_TOLERANCE}; ${PARADIGMS_TOLERANCE} for paradigms`,
     placeholder: '<t>',
     samplers: ITERATIVE,
     infotext: { label: 'Tolerance', labelFor: { srds: 'SRDS tolerance' } },
     control: { label: 'Tolerance', initial: DEFAULT_TOLERANCE, samplers: ['auto', 'srds', 'picard', 'parataa'] },
+  }),
+  stopping: option(z.enum(STOPPING_RULES), {
+    description:
+      "change that the tolerance bounds: look-ahead, the one that the next iteration is predicted to make; change, that of the decoded image in the last iteration, the paper's rule",
+    default: 'look-ahead',
+    samplers: ['srds', 'picard', 'parataa'],
+    infotext: { label: 'Stopping', omitDefault: true },
   }),
   maxIterations: option(z.int().min(1), {
     description: 'iterations after which to stop',

@@ -1,0 +1,193 @@
+import pLimit from 'p-limit';
+import type { RgbImage } from '../image/image.js';
+import type { GenerateOptions } from '../pipeline/options.js';
+import type { Stopping } from '../pipeline/options/generation.js';
+import type { Pipeline } from '../pipeline/pipeline.js';
+import { serialEvaluations } from '../solver/solver.js';
+import { meanAbsoluteDifference } from '../tensor/operations.js';
+import { BENCHMARK_CASES, type BenchmarkCase } from './cases.js';
+import { worstPatch } from './difference.js';
+import { promptOf } from './prompts.js';
+
+/** What to measure. */
+export interface TailOptions {
+  readonly steps: number;
+  /** Samplers that iterate. */
+  readonly cases: readonly BenchmarkCase[];
+  /** Number of prompts. Prompt k has seed k. */
+  readonly prompts: number;
+  /** Tolerances in grey levels. */
+  readonly tolerances: readonly number[];
+  /** Number of prompts whose serial images are also generated one at a time, for the noise floor. */
+  readonly floor: number;
+  /** Prompts at a time; they share batches. Default: one, or eight on devices with batch buckets. */
+  readonly concurrency?: number | undefined;
+  readonly guidance?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+  /** Called after each prompt. */
+  readonly onProgress?: (finished: number) => void;
+}
+
+/** When a run stops. */
+export interface TailRule {
+  readonly stopping: Stopping;
+  readonly tolerance: number;
+}
+
+/** One image where a rule would have stopped. */
+export interface TailSample {
+  readonly seed: number;
+  readonly iteration: number;
+  /** Evaluations on the critical path. */
+  readonly critical: number;
+  /** Mean absolute difference to the serial image, and that of the worst 8x8 patch, in grey levels. */
+  readonly error: number;
+  readonly patch: number;
+}
+
+/** The samples of one sampler and one rule. */
+export interface TailRun extends TailRule {
+  readonly steps: number;
+  readonly caseName: BenchmarkCase;
+  /** Sampler that ran; `auto` chooses it. */
+  readonly sampler: string;
+  /** Evaluations of the serial sampler. */
+  readonly serial: number;
+  readonly samples: readonly TailSample[];
+}
+
+/** Results of a tail benchmark. */
+export interface TailResult {
+  readonly runs: readonly TailRun[];
+  /** Differences between serial images of other batch sizes. */
+  readonly floor: readonly Pick<TailSample, 'seed' | 'error' | 'patch'>[];
+}
+
+const USUAL_CONCURRENCY = 8;
+/** A tolerance that no iteration meets before the sample is exact; above 0, so that windows move as in other runs. */
+const NEVER = 1e-12;
+
+/**
+ * Measures where each stopping rule stops and how far the image is from the serial one there, for many prompts. Each sample is
+ * generated once per sampler: the run goes on until every rule has stopped.
+ * @example
+ * const options = { steps: 50, cases: ['srds'], prompts: 100, tolerances: [0.1], floor: 10, concurrency: 8 } as const;
+ * const { runs } = await tail(pipeline, options);
+ */
+export async function tail(pipeline: Pipeline, options: TailOptions): Promise<TailResult> {
+  const { steps, cases, prompts, tolerances, floor, concurrency, guidance, signal, onProgress } = options;
+  const rules = (['look-ahead', 'change'] as const).flatMap((stopping) =>
+    tolerances.map((tolerance): TailRule => ({ stopping, tolerance })),
+  );
+  const common = { steps, guidance, signal, previews: false };
+  const fixed: FixedCase[] = [];
+  for (const caseName of cases) fixed.push(await fixedCase(pipeline, caseName, common));
+  // Cases with the same settings are run once.
+  const keys = fixed.map(({ options: chosen }) => JSON.stringify(chosen));
+  const samples = fixed.map(() => rules.map((): TailSample[] => []));
+  const references: RgbImage[] = [];
+  let finished = 0;
+  const one = async (seed: number): Promise<void> => {
+    signal?.throwIfAborted();
+    const given = { ...common, prompt: promptOf(seed), seed };
+    const reference = await serialImage(pipeline, given);
+    if (seed < floor) references[seed] = reference;
+    for (const [k, { options: chosen }] of fixed.entries()) {
+      if (keys.indexOf(keys[k]) < k) continue;
+      const stops = await stopsOf(pipeline, { ...given, ...chosen }, rules, reference);
+      stops.forEach((stop, r) => samples[k][r].push({ seed, ...stop }));
+    }
+    onProgress?.(++finished);
+  };
+  // Where several clients fill the devices, samplers take their serial course.
+  const limit = pLimit(concurrency ?? (pipeline.engine.buckets.length > 0 ? USUAL_CONCURRENCY : 1));
+  await Promise.all(Array.from({ length: prompts }, (_, seed) => limit(() => one(seed))));
+
+  const alone: { seed: number; error: number; patch: number }[] = [];
+  for (const [seed, reference] of references.entries()) {
+    const image = await serialImage(pipeline, { ...common, prompt: promptOf(seed), seed });
+    alone.push({ seed, ...errorOf(image, reference) });
+  }
+  const runs = fixed.flatMap(({ caseName, sampler, serial }, k) =>
+    rules.map((rule, r) => ({
+      ...rule,
+      steps,
+      caseName,
+      sampler,
+      serial,
+      samples: samples[keys.indexOf(keys[k])][r].toSorted((a, b) => a.seed - b.seed),
+    })),
+  );
+  return { runs, floor: alone };
+}
+
+/** A case with all choices made. */
+interface FixedCase {
+  readonly caseName: BenchmarkCase;
+  readonly options: Partial<GenerateOptions>;
+  readonly sampler: string;
+  readonly serial: number;
+}
+
+/** The settings with which a case runs. `auto` chooses by the default tolerance. */
+async function fixedCase(
+  pipeline: Pipeline,
+  caseName: BenchmarkCase,
+  common: Partial<GenerateOptions> & { readonly steps: number },
+): Promise<FixedCase> {
+  const given = BENCHMARK_CASES[caseName](common.steps, common.steps);
+  const { settings } = await pipeline.generate({ ...common, prompt: promptOf(0), ...given }).result;
+  const { sampler, partition, correction, pipelined, window, method, grid } = settings;
+  const options = sampler === 'srds' ? { sampler, blocks: partition, correction, pipelined } : { sampler, window };
+  return { caseName, options, sampler, serial: serialEvaluations(method, grid) };
+}
+
+async function serialImage(pipeline: Pipeline, options: GenerateOptions): Promise<RgbImage> {
+  const { images } = await pipeline.generate({ ...options, sampler: 'serial' }).result;
+  return finishedImage(images[0].rgb, options.signal);
+}
+
+/** Where each rule stops a run, and the error there. */
+async function stopsOf(
+  pipeline: Pipeline,
+  options: GenerateOptions,
+  rules: readonly TailRule[],
+  reference: RgbImage,
+): Promise<Omit<TailSample, 'seed'>[]> {
+  const stops: (Omit<TailSample, 'seed'> | undefined)[] = rules.map(() => undefined);
+  const run = pipeline.generate({ ...options, previews: true, stopping: 'look-ahead', tolerance: NEVER });
+  let before: RgbImage | undefined;
+  for await (const event of run) {
+    if (event.type !== 'iteration' || !event.preview) continue;
+    const { iteration, residual, reachesEnd, preview, evaluations } = event;
+    const change = before && meanAbsoluteDifference(preview.data, before.data);
+    before = preview;
+    const values = { 'look-ahead': residual, change };
+    for (const [r, { stopping, tolerance }] of rules.entries()) {
+      const value = values[stopping];
+      if (stops[r] || !reachesEnd || value === undefined || value >= tolerance) continue;
+      stops[r] = { iteration, critical: evaluations.critical, ...errorOf(preview, reference) };
+    }
+    // Leaving the loop ends the run.
+    const known = stops.filter((stop) => stop !== undefined);
+    if (known.length === stops.length) return known;
+  }
+  const { images } = await run.result;
+  const [{ rgb, iterations, evaluations }] = images;
+  const end = {
+    iteration: iterations,
+    critical: evaluations.critical,
+    ...errorOf(finishedImage(rgb, options.signal), reference),
+  };
+  return stops.map((stop) => stop ?? end);
+}
+
+function errorOf(image: RgbImage, reference: RgbImage): Pick<TailSample, 'error' | 'patch'> {
+  return { error: meanAbsoluteDifference(image.data, reference.data), patch: worstPatch(image, reference) };
+}
+
+function finishedImage(image: RgbImage | undefined, signal: AbortSignal | undefined): RgbImage {
+  signal?.throwIfAborted();
+  if (!image) throw new Error('an image was not finished');
+  return image;
+}

@@ -1,0 +1,69 @@
+import { join } from 'node:path';
+import { markdown } from '../benchmark/benchmarkSummary.js';
+import type { BenchmarkCase } from '../benchmark/cases.js';
+import { tail, type TailResult } from '../benchmark/tail.js';
+import { tailStatistics, tailTable } from '../benchmark/tailSummary.js';
+import type { Pipeline } from '../pipeline/pipeline.js';
+import { version } from '../version.js';
+import { describeMachine } from './describeMachine.js';
+import { writeFiles } from './output.js';
+import type { Progress } from './progress.js';
+
+/** Flags of `srds bench` with tolerances. */
+export interface TailFlags {
+  readonly steps: readonly number[];
+  readonly samplers: readonly BenchmarkCase[];
+  readonly prompts: number;
+  readonly floor: number;
+  readonly tolerances: readonly number[];
+  readonly concurrency?: number | undefined;
+  readonly guidance?: number | undefined;
+  readonly signal: AbortSignal;
+}
+
+/** Lines of progress where there is no terminal. */
+const PROGRESS_LINES = 20;
+
+/** Measures the errors of all prompts where each tolerance stops. @param out folder for the results */
+export async function benchTails(
+  pipeline: Pipeline,
+  { steps, samplers, guidance, ...request }: TailFlags,
+  out: string | undefined,
+  progress: Progress | undefined,
+): Promise<void> {
+  const where = await describeMachine(pipeline);
+  const cases = samplers.filter((name) => name !== 'serial');
+  const results: TailResult[] = [];
+  const table = () => `${where}\n\n${markdown(tailTable(results))}\n`;
+  for (const count of new Set(steps)) {
+    const onProgress = (finished: number) => {
+      const what = `${count} steps, ${finished} of ${request.prompts} prompts`;
+      if (progress) progress.setState(what);
+      else if (finished % Math.ceil(request.prompts / PROGRESS_LINES) === 0) process.stderr.write(`srds: ${what}\n`);
+    };
+    results.push(await tail(pipeline, { ...request, steps: count, cases, guidance, onProgress }));
+    if (out === undefined) continue;
+    // Earlier results are kept if a later number of steps fails.
+    const content = {
+      version: version(),
+      model: pipeline.model.name,
+      machine: where,
+      guidance,
+      results: results.map(({ runs, floor }) => ({ runs: runs.map(withStatistics), floor })),
+    };
+    await writeFiles([
+      { path: join(out, 'results.json'), bytes: Buffer.from(`${JSON.stringify(content, rounded)}\n`) },
+      { path: join(out, 'table.md'), bytes: Buffer.from(table()) },
+    ]);
+  }
+  process.stdout.write(table());
+}
+
+function withStatistics(run: TailResult['runs'][number]) {
+  return { ...run, statistics: tailStatistics(run.samples.map(({ error }) => error)) };
+}
+
+/** Four digits after the point: errors are exact to less than that. */
+function rounded(_key: string, value: unknown): unknown {
+  return typeof value === 'number' ? Math.round(value * 1e4) / 1e4 : value;
+}

@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { mixtureDenoiser, smoothGrid } from 'srds/conformance';
+import { Generator } from 'srds/random';
+import { drive, lastChange, type DriveOptions } from 'srds/run';
+import { defaultPartition, evenPartition, serial, srds } from 'srds/sampler';
+import { ddim } from 'srds/solver';
+import { lookAheadBoundaries, predictedChange } from '../../src/sampler/lookAhead.js';
+import { blocksOf } from '../../src/sampler/block.js';
+import { MIXTURE } from '../support/mixture.js';
+
+/** Two far modes with a steep boundary between them: near it, a sample bifurcates. */
+const denoiser = mixtureDenoiser({
+  means: [
+    [2, 2, 2],
+    [-2, -2, -2],
+  ],
+  weights: [0.5, 0.5],
+  deviation: 0.1,
+});
+const STEPS = 100;
+const STARTS = 60;
+
+/** Noise at a distance from the boundary, from 1e-8 to 1e-2, on either side. */
+function start(index: number) {
+  const noise = new Generator(index).randn(3);
+  const mean = (noise[0] + noise[1] + noise[2]) / 3;
+  const distance = (index % 2 === 0 ? 1 : -1) * 10 ** (-8 + (6 * index) / STARTS);
+  return { x: Float32Array.from(noise, (value) => value - mean + distance), steps: smoothGrid(STEPS), solver: ddim };
+}
+
+/** Number of starts whose sample is far from the serial one. */
+async function wrongSamples(options: Omit<DriveOptions, 'denoiser'>): Promise<number> {
+  let wrong = 0;
+  for (let index = 0; index < STARTS; index++) {
+    const given = start(index);
+    const expected = (await drive(serial(given), { denoiser }).result).x;
+    const { x } = await drive(srds(given), { denoiser, ...options }).result;
+    if (x.some((value, k) => Math.abs(value - expected[k]) > 0.5)) wrong++;
+  }
+  return wrong;
+}
+
+// Tolerances of half a grey level and of a tenth, with the scale of a VAE.
+test('where a sample bifurcates, the last change stops at the other mode, and looking ahead does not', async () => {
+  assert.ok((await wrongSamples({ tolerance: 0.5 / 18, residual: lastChange })) > 0);
+  assert.equal(await wrongSamples({ tolerance: 0.1 / 18 }), 0);
+});
+
+test('the prediction is the largest known change, grown as the last changes grew, and at least a fifth of the last one', () => {
+  assert.equal(predictedChange([0.1, 0.2, 0.4], [0.01, 0.03]), 0.08);
+  assert.equal(predictedChange([0.1, 0.2, 0.4], [0.05, 0.03]), 0.2);
+  // A change that shrank towards the end is not expected to grow.
+  assert.equal(predictedChange([0.4, 0.2, 0.1], [0.05]), 0.05);
+  assert.ok(Math.abs(predictedChange([0.1, 0.2, 0.4], []) - 0.4) < 1e-12);
+});
+
+test('the boundaries that are known ahead follow from when each can be found', () => {
+  for (const [steps, expected] of [
+    [25, [9, 9, 9]],
+    [50, [9, 9, 10]],
+    [100, [11, 11, 11]],
+  ] as const) {
+    const blocks = blocksOf(smoothGrid(steps), defaultPartition(steps));
+    assert.deepEqual(lookAheadBoundaries(blocks).slice(1, 4), expected);
+  }
+});
+
+test('waiting for them takes no time: in lockstep an iteration is complete at its depth', async () => {
+  const model = mixtureDenoiser(MIXTURE);
+  const { signal } = new AbortController();
+  for (const partition of [defaultPartition(25), defaultPartition(50), evenPartition(36, 6), [1, 3, 1, 5, 2], [7, 1]]) {
+    const steps = smoothGrid(partition.reduce((sum, length) => sum + length, 0));
+    const sampler = srds({ x: new Generator(2).randn(3), steps, solver: ddim, partition });
+    let pending = sampler.ready();
+    for (let tick = 1; pending.length > 0; tick++) {
+      for (const task of pending) {
+        sampler.finish(task, await model({ x: task.x, level: task.level, priority: [], signal }));
+      }
+      for (const { depth } of sampler.completed()) assert.equal(depth, tick, partition.join());
+      pending = sampler.ready();
+    }
+  }
+});
