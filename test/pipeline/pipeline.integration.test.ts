@@ -17,7 +17,7 @@ import {
   type Reference,
 } from '../support/fixtures.js';
 import { changeModel, makeUnwilling } from '../support/onnx.js';
-import { sharedPipeline } from '../support/pipelines.js';
+import { sharedPipeline, withGraphsOf } from '../support/pipelines.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
 after(() => rmSync(scratch, { recursive: true }));
@@ -53,7 +53,7 @@ for (const model of ['sd15', 'sd21v', 'sdxl']) {
     const cases = references(`refs/${model}`).filter((name) => name.startsWith(`ddim_${spacing}`));
 
     test(`${model}, ${spacing}: serial equals diffusers, prompt to image (${cases.length} references)`, async () => {
-      const pipeline = await sharedPipeline(withSpacing(model, spacing));
+      const pipeline = await withGraphsOf(fixture(`models/${model}`), withSpacing(model, spacing));
       for (const name of cases) {
         const expected = reference(`refs/${model}/${name}`);
         const generated = await image(pipeline, { ...settingsOf(expected), sampler: 'serial' });

@@ -1,24 +1,25 @@
 import { after } from 'node:test';
 import { Pipeline } from 'srds';
+import { readModelFolder } from 'srds/model';
 
-/** Pipelines by folder, the least recently used one first. */
 const opened = new Map<string | undefined, Promise<Pipeline>>();
-const MOST = 5;
-const close = async (pipeline: Promise<Pipeline> | undefined) => (await pipeline?.catch(() => undefined))?.close();
-after(() => Promise.all([...opened.values()].map(close)));
+after(async () => {
+  for (const pipeline of await Promise.allSettled(opened.values()))
+    if (pipeline.status === 'fulfilled') await pipeline.value.close();
+});
 
 /**
- * The pipeline of a model folder, shared by the tests of a file that only generate. It is closed after these tests, or once
- * five others were used since.
+ * The pipeline of a model folder, for tests that only generate: opened once per test file and closed after its tests.
  * @param folder default: the bundled model
  */
-export async function sharedPipeline(folder?: string): Promise<Pipeline> {
+export function sharedPipeline(folder?: string): Promise<Pipeline> {
   const pipeline = opened.get(folder) ?? Pipeline.open(folder);
-  opened.delete(folder);
   opened.set(folder, pipeline);
-  for (const [other, old] of [...opened].slice(0, -MOST)) {
-    opened.delete(other);
-    await close(old);
-  }
   return pipeline;
+}
+
+/** A pipeline of a folder that differs from another one in its scheduler only: on the engine of that one's pipeline. */
+export async function withGraphsOf(original: string, folder: string): Promise<Pipeline> {
+  const { engine } = await sharedPipeline(original);
+  return new Pipeline(await readModelFolder(folder), engine);
 }
