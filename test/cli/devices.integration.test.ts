@@ -32,10 +32,16 @@ const doctor = z.object({
   ),
 });
 
-test('doctor reports whether each kind of device works, and if not, why and what to do', async () => {
-  const { code, stdout } = await srds('doctor', '--json');
+let reported: ReturnType<typeof srds> | undefined;
+/** The report of doctor, which probes each device in a process; run once. */
+async function devicesOfDoctor() {
+  const { code, stdout } = await (reported ??= srds('doctor', '--json'));
   assert.equal(code, 0);
-  const { devices } = doctor.parse(JSON.parse(stdout));
+  return doctor.parse(JSON.parse(stdout)).devices;
+}
+
+test('doctor reports whether each kind of device works, and if not, why and what to do', async () => {
+  const devices = await devicesOfDoctor();
   assert.deepEqual(
     ['cpu', 'cuda:0', 'webgpu:0'].filter((name) => !devices.some(({ device }) => device === name)),
     [],
@@ -46,7 +52,7 @@ test('doctor reports whether each kind of device works, and if not, why and what
 });
 
 test('a device that does not work is one line with what to do; auto does without and says so', async () => {
-  const { devices } = doctor.parse(JSON.parse((await printed('doctor', '--json')).stdout));
+  const devices = await devicesOfDoctor();
   const broken = devices.filter(({ works }) => !works);
   for (const { device } of broken) await refused(8, new RegExp(device), 'generate', 'a', '--device', device);
   await refused(8, /webgpu:3/, 'generate', 'a', '--device', 'webgpu:3');
