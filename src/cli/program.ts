@@ -16,9 +16,9 @@ const COMMANDS: Readonly<Record<string, (shutdown: Shutdown) => Promise<Command>
   doctor: async () => (await import('./doctor.js')).doctorCommand(),
 };
 
-/** Builds the command line. @param name name of the command to load; any other name loads all of them for the help */
+/** Builds the command line. @param name first argument, which decides which commands are loaded */
 export async function program(shutdown: Shutdown, name: string | undefined): Promise<Command> {
-  const wanted = name !== undefined && Object.hasOwn(COMMANDS, name) ? [name] : Object.keys(COMMANDS);
+  const wanted = commandsFor(name);
   const program = new Command('srds')
     .description('Self-Refining Diffusion Samplers: generate images in parallel over time')
     .version(version(), '-V, --version', 'print the version')
@@ -31,6 +31,12 @@ export async function program(shutdown: Shutdown, name: string | undefined): Pro
     command.configureOutput({ writeErr: () => undefined });
   }
   return program;
+}
+
+/** The commands to load: the one that is named, none for the version, and all of them for the help. */
+function commandsFor(name: string | undefined): readonly string[] {
+  if (name === '-V' || name === '--version') return [];
+  return name !== undefined && Object.hasOwn(COMMANDS, name) ? [name] : Object.keys(COMMANDS);
 }
 
 /** The error as one line for the user. */

@@ -6,20 +6,24 @@ import { after, test } from 'node:test';
 import { z } from 'zod';
 import { srdsCli } from '../support/cli.js';
 import { fixture } from '../support/fixtures.js';
+import { failureIn, outputOf } from '../support/program.js';
 
 const cwd = mkdtempSync(join(tmpdir(), 'srds-'));
 const env = { XDG_CACHE_HOME: join(cwd, 'cache') };
 after(() => rmSync(cwd, { recursive: true }));
 
 const TINY = ['--model', fixture('models/sd21v')];
+/** Runs a command in a process of its own. */
 const srds = (...args: string[]) => srdsCli(args, { cwd, env });
+/** What a command prints that succeeds in this process. */
+const printed = (...args: string[]) => outputOf({ cwd, env }, ...args);
 
 /** One line of an error, and its exit code. */
 async function refused(exit: number, pattern: RegExp, ...args: string[]): Promise<void> {
-  const { code, stdout, stderr } = await srds(...args);
-  assert.deepEqual([code, stdout], [exit, ''], stderr);
-  assert.match(stderr, /^srds: expected [^\n]+, found [^\n]+; [^\n]+\n$/);
-  assert.match(stderr, pattern);
+  const { message, code, stdout, stderr } = await failureIn({ cwd, env }, ...args);
+  assert.deepEqual([code, stdout, stderr], [exit, '', ''], message);
+  assert.match(message, /^expected [^\n]+, found [^\n]+; [^\n]+$/);
+  assert.match(message, pattern);
 }
 
 const doctor = z.object({
@@ -28,24 +32,33 @@ const doctor = z.object({
   ),
 });
 
-test('doctor reports whether each kind of device works, and if not, why and what to do', async () => {
-  const { code, stdout } = await srds('doctor', '--json');
+let reported: ReturnType<typeof srds> | undefined;
+/** The report of doctor, which probes each device in a process; run once. */
+async function devicesOfDoctor() {
+  const { code, stdout } = await (reported ??= srds('doctor', '--json'));
   assert.equal(code, 0);
-  const { devices } = doctor.parse(JSON.parse(stdout));
+  return doctor.parse(JSON.parse(stdout)).devices;
+}
+
+test('doctor reports whether each kind of device works, and if not, why and what to do', async () => {
+  const devices = await devicesOfDoctor();
   assert.deepEqual(
     ['cpu', 'cuda:0', 'webgpu:0'].filter((name) => !devices.some(({ device }) => device === name)),
     [],
   );
   assert.equal(devices[0].works, true);
   for (const { works, problem, remedy } of devices) assert.equal(works, problem === null && remedy === null);
-  assert.match((await srds('doctor')).stdout, /^srds [^\n]+\ncpu [^\n]+: works\n/);
+  assert.match((await printed('doctor')).stdout, /^srds [^\n]+\ncpu [^\n]+: works\n/);
 });
 
 test('a device that does not work is one line with what to do; auto does without and says so', async () => {
-  const { devices } = doctor.parse(JSON.parse((await srds('doctor', '--json')).stdout));
+  const devices = await devicesOfDoctor();
   const broken = devices.filter(({ works }) => !works);
   for (const { device } of broken) await refused(8, new RegExp(device), 'generate', 'a', '--device', device);
   await refused(8, /webgpu:3/, 'generate', 'a', '--device', 'webgpu:3');
+  const absent = await srds('generate', 'a', '--device', 'webgpu:3');
+  assert.deepEqual([absent.code, absent.stdout], [8, '']);
+  assert.match(absent.stderr, /^srds: expected webgpu:3 [^\n]+, found [^\n]+; [^\n]+\n$/);
   await refused(2, /devices such as cpu/, 'generate', 'a', '--device', 'gpu');
   if (broken.length < devices.length - 1) return;
   const args = ['generate', 'a', ...TINY, '--device', 'auto', '--steps', '1', '--out', 'a.png', '--json'];
@@ -62,7 +75,7 @@ test('plan forecasts a machine that a curve describes, as text and as JSON', asy
   assert.equal(code, 0);
   assert.match(stdout, /^25 steps: [^\n]+ times faster than the serial sampler[^\n]+\n\n\| {2}\| sampler \|/);
   assert.match(stdout, /\n100 steps: /);
-  const { stdout: json } = await srds('plan', '--curve', 'curve.json', '--steps', '100', '--json');
+  const { stdout: json } = await printed('plan', '--curve', 'curve.json', '--steps', '100', '--json');
   const { plans } = JSON.parse(json) as { plans: { candidates: { sampler: string; seconds: number }[] }[] };
   assert.ok(Math.abs(plans[0].candidates[0].seconds - 0.6) < 1e-9);
   await refused(2, /latency curve at nothing\.json/, 'plan', '--curve', 'nothing.json');
@@ -78,7 +91,7 @@ test('plan forecasts a machine that a curve describes, as text and as JSON', asy
     await refused(2, /a latency curve in odd\.json, found points/, 'plan', '--curve', 'odd.json');
   }
   writeFileSync(join(cwd, 'one.json'), `\uFEFF${JSON.stringify({ points: [single] })}`);
-  const reasons = await srds('plan', '--curve', 'one.json', '--steps', '1,25');
+  const reasons = await printed('plan', '--curve', 'one.json', '--steps', '1,25');
   assert.match(reasons.stdout, /^1 step: there is one step only\./);
   assert.match(
     reasons.stdout,
@@ -100,36 +113,35 @@ test('auto measures once, keeps the curve, says why it chose, and generates what
   // One that other work disturbed is written down, and measured again.
   const written = JSON.stringify({ ...(JSON.parse(readFileSync(curve, 'utf8')) as object), steady: true });
   writeFileSync(curve, written);
-  assert.equal(report.parse(JSON.parse((await srds(...args)).stdout)).sampler, sampler);
+  assert.equal(report.parse(JSON.parse((await printed(...args)).stdout)).sampler, sampler);
   assert.equal(readFileSync(curve, 'utf8'), written);
   const disturbed = written.replace('"steady":true', '"steady":false');
   writeFileSync(curve, disturbed);
-  assert.equal((await srds(...args)).code, 0);
+  await printed(...args);
   assert.notEqual(readFileSync(curve, 'utf8'), disturbed);
-  const exact = JSON.parse((await srds(...args, '--sampler', 'auto', '--tolerance', '0')).stdout) as object;
+  const exact = JSON.parse((await printed(...args, '--sampler', 'auto', '--tolerance', '0')).stdout) as object;
   assert.equal(report.parse(exact).sampler, 'serial');
   // A machine on which batches cost nothing more.
   const points = [2, 4, 8].map((rows) => ({ rows, seconds: 0.01 }));
   writeFileSync(curve, JSON.stringify({ points, hostSeconds: 0 }));
-  assert.notEqual(report.parse(JSON.parse((await srds(...args, '--steps', '25')).stdout)).sampler, 'serial');
+  assert.notEqual(report.parse(JSON.parse((await printed(...args, '--steps', '25')).stdout)).sampler, 'serial');
   const plain = [...args, '--guidance', '1'];
-  await srds(...plain);
+  await printed(...plain);
   for (const name of readdirSync(join(env.XDG_CACHE_HOME, 'srds/curves'))) {
     const free = [1, 8].map((rows) => ({ rows, seconds: 0.01 }));
     if (name !== curves[0])
       writeFileSync(join(env.XDG_CACHE_HOME, 'srds/curves', name), JSON.stringify({ points: free }));
   }
-  assert.equal(report.parse(JSON.parse((await srds(...plain, '--steps', '120')).stdout)).sampler, 'picard');
+  assert.equal(report.parse(JSON.parse((await printed(...plain, '--steps', '120')).stdout)).sampler, 'picard');
   // A broken curve is ignored, and measured again when needed.
   writeFileSync(curve, '{"points": []}');
-  assert.equal((await srds(...args, '--sampler', 'srds')).code, 0);
-  assert.equal((await srds(...args)).code, 0);
+  await printed(...args, '--sampler', 'srds');
+  await printed(...args);
   assert.match(readFileSync(curve, 'utf8'), /"rows"/);
 });
 
 test('a curve is measured again on request, also where no bucket holds an evaluation', async () => {
-  const { code, stdout } = await srds('plan', ...TINY, '--fresh', '--buckets', '1', '--steps', '9', '--json');
-  assert.equal(code, 0);
+  const { stdout } = await printed('plan', ...TINY, '--fresh', '--buckets', '1', '--steps', '9', '--json');
   const { machine } = JSON.parse(stdout) as { machine: { devices: { points: { rows: number }[] }[] } };
   assert.deepEqual(
     machine.devices[0].points.map(({ rows }) => rows),
@@ -173,7 +185,7 @@ test('a trace is written and charted, as SVG and as a page', async () => {
     ['t.svg', '<svg'],
     ['t.html', '<!doctype html>'],
   ]) {
-    assert.equal((await srds('trace', 't.json', '--out', out)).code, 0);
+    await printed('trace', 't.json', '--out', out);
     const text = readFileSync(join(cwd, out), 'utf8');
     assert.ok(text.startsWith(start));
     assert.doesNotMatch(text, /https?:\/\/(?!www\.w3\.org\/)/);

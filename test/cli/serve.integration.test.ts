@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { start } from '../support/cli.js';
 import { ROOT } from '../support/fixtures.js';
+import { failureIn } from '../support/program.js';
 import { addressOf, assertError, childrenOf, metric, post, ready, SD15, startTiny, until } from '../support/server.js';
 
 const GENERATE = '/v1/images/generations';
@@ -118,17 +119,23 @@ test('a setting that a server cannot start with is one line, with an exit code o
   ];
   try {
     for (const [args, exit, pattern] of cases) {
-      const { code, stderr } = await start(['serve', ...args, '--log-level', 'silent']).ended;
-      assert.equal(code, exit, stderr);
-      assert.match(stderr, /^srds: expected [^\n]+, found [^\n]+; [^\n]+\n$/);
-      assert.match(stderr, pattern);
+      const { code, message, stdout, stderr } = await failureIn({}, 'serve', ...args, '--log-level', 'silent');
+      assert.deepEqual([code, stdout, stderr], [exit, '', ''], message);
+      assert.match(message, /^expected [^\n]+, found [^\n]+; [^\n]+$/);
+      assert.match(message, pattern);
     }
+    // As a process, which ends although it had begun to start.
+    const [[args, exit, pattern]] = cases;
+    const { code, stderr } = await start(['serve', ...args, '--log-level', 'silent']).ended;
+    assert.equal(code, exit, stderr);
+    assert.match(stderr, /^srds: expected [^\n]+, found [^\n]+; [^\n]+\n$/);
+    assert.match(stderr, pattern);
   } finally {
     await other.close();
   }
-  const { code, stderr } = await start(['serve'], { env: { SRDS_QUEUE: 'many' } }).ended;
+  const { code, message } = await failureIn({ env: { SRDS_QUEUE: 'many' } }, 'serve');
   assert.equal(code, 2);
-  assert.match(stderr, /for SRDS_QUEUE, found "many" in the environment/);
+  assert.match(message, /for SRDS_QUEUE, found "many" in the environment/);
 });
 
 test('flags override the environment, which overrides the file', async () => {

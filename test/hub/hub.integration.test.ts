@@ -20,6 +20,7 @@ import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 import { srdsCli, start } from '../support/cli.js';
 import { fixture } from '../support/fixtures.js';
+import { failureIn, outputOf } from '../support/program.js';
 
 const COMMIT = '0123456789abcdef0123456789abcdef01234567';
 const LARGE = 100_000;
@@ -142,6 +143,12 @@ const OPTIONS = ['--steps', '2', '--json', '--out', 'image.png'];
 const environment = (more: Record<string, string> = {}) => ({ HF_HOME: home, HF_ENDPOINT: endpoint, ...more });
 const generate = (model: string, more: Record<string, string> = {}) =>
   srdsCli(['generate', 'a red ball', '--model', model, ...OPTIONS], { cwd: home, env: environment(more) });
+/** Fetches a model in this process. @throws AssertionError if that fails */
+const fetchModel = (model = 'someone/model', more: Record<string, string> = {}) =>
+  outputOf({ cwd: home, env: environment(more) }, 'inspect', model, '--json');
+/** The error of a command that fails in this process before it starts a device. */
+const failure = (model: string, more: Record<string, string> = {}) =>
+  failureIn({ cwd: home, env: environment(more) }, 'generate', 'a red ball', '--model', model, ...OPTIONS);
 const fetched = () =>
   asked.filter(({ path }) => path.includes('/resolve/')).map(({ path }) => path.split(`${COMMIT}/`)[1]);
 
@@ -167,7 +174,7 @@ test('owner/name fetches what is needed, once, into the shared cache, and gives 
 
   const image = readFileSync(join(home, 'image.png'));
   asked = [];
-  assert.equal((await generate('someone/model')).code, 0);
+  await fetchModel();
   assert.deepEqual(fetched(), []);
   const local = await srdsCli(['generate', 'a red ball', '--model', repository, ...OPTIONS], { cwd: scratch });
   assert.equal(local.code, 0);
@@ -175,10 +182,9 @@ test('owner/name fetches what is needed, once, into the shared cache, and gives 
   assert.deepEqual(pixels(readFileSync(join(scratch, 'image.png'))), pixels(image));
 
   asked = [];
-  assert.equal((await generate('someone/model', { HF_HUB_OFFLINE: '1' })).code, 0);
+  await fetchModel('someone/model', { HF_HUB_OFFLINE: '1' });
   assert.deepEqual(asked, []);
-  const cut = await generate('someone/model', { HF_ENDPOINT: nowhere });
-  assert.equal(cut.code, 0);
+  const cut = await fetchModel('someone/model', { HF_ENDPOINT: nowhere });
   assert.match(
     cut.stderr,
     /srds: warning: the hub cannot be reached, so the copy in the cache is used.*ECONNREFUSED.*\n$/,
@@ -187,8 +193,7 @@ test('owner/name fetches what is needed, once, into the shared cache, and gives 
 
 test('a revision, a token and a cache of its own are honoured', async () => {
   const cache = join(home, 'elsewhere');
-  const run = await generate('private/model@fp32/onnx', { HF_TOKEN: 'hf_secret', HF_HUB_CACHE: cache });
-  assert.equal(run.code, 0, run.stderr);
+  await fetchModel('private/model@fp32/onnx', { HF_TOKEN: 'hf_secret', HF_HUB_CACHE: cache });
   assert.ok(asked.every(({ token }) => token === 'Bearer hf_secret'));
   assert.ok(asked.some(({ path }) => path.endsWith('/revision/fp32/onnx')));
   assert.equal(readFileSync(join(cache, 'models--private--model/refs/fp32/onnx'), 'utf8'), COMMIT);
@@ -197,8 +202,7 @@ test('a revision, a token and a cache of its own are honoured', async () => {
 
 test('a connection that breaks repeatedly is resumed where it ended', async () => {
   breakAfter = 150_000;
-  const run = await generate('someone/model');
-  assert.equal(run.code, 0, run.stderr);
+  await fetchModel();
   const starts = asked
     .filter(({ path }) => path.endsWith('unet/model.onnx'))
     .map(({ range }) => Number(/^bytes=(\d+)-$/.exec(range ?? 'bytes=0-')?.[1]));
@@ -208,14 +212,13 @@ test('a connection that breaks repeatedly is resumed where it ended', async () =
 });
 
 test('an unfinished download of an earlier run is resumed, also if that run was killed', async () => {
-  const first = await generate('someone/model');
-  assert.equal(first.code, 0);
+  await fetchModel();
   const { lfs } = treeEntry('unet/model.onnx');
   const blob = join(home, 'hub/models--someone--model/blobs', lfs!.oid);
   writeFileSync(`${blob}.incomplete`, readFileSync(blob).subarray(0, 1234));
   rmSync(blob);
   asked = [];
-  assert.equal((await generate('someone/model')).code, 0);
+  await fetchModel();
   assert.deepEqual(
     asked.filter(({ path }) => path.includes('/resolve/')).map(({ range }) => range),
     ['bytes=1234-'],
@@ -247,24 +250,24 @@ test('Ctrl-C while something is fetched ends with exit code 130 and no lock; the
     [],
   );
   held = Promise.resolve();
-  assert.equal((await generate('someone/model')).code, 0);
+  await fetchModel();
 });
 
 test('the lock of a dead process is taken over', async () => {
-  assert.equal((await generate('someone/model')).code, 0);
+  await fetchModel();
   const { oid } = treeEntry('unet/config.json');
   const blob = join(home, 'hub/models--someone--model/blobs', oid);
   rmSync(blob);
   mkdirSync(`${blob}.lock`);
   const longAgo = new Date(Date.now() - 60_000);
   utimesSync(`${blob}.lock`, longAgo, longAgo);
-  assert.equal((await generate('someone/model')).code, 0);
+  await fetchModel();
   assert.ok(existsSync(blob) && !existsSync(`${blob}.lock`));
 });
 
 test('a busy server is retried', async () => {
   busy = 2;
-  assert.equal((await generate('someone/model')).code, 0);
+  await fetchModel();
 });
 
 test('every failure is one line that says what was found and what would work', async () => {
@@ -297,28 +300,28 @@ test('every failure is one line that says what was found and what would work', a
     ['no-folder', {}, 3, /nothing at no-folder.*owner\/name/],
     ['./no/folder', {}, 3, /nothing at \.\/no\/folder/],
   ];
-  // In parallel, because some wait before they retry.
-  const all = await Promise.all(cases.map(([model, more]) => generate(model, more)));
-  for (const [i, [model, , code, message]] of cases.entries()) {
-    const ended = all[i];
-    assert.match(ended.stderr, message, model);
-    assert.match(ended.stderr, /^srds: [^\n]*\n$/);
-    assert.equal(ended.code, code, ended.stderr);
-    assert.equal(ended.stdout, '');
+  for (const [model, more, code, message] of cases) {
+    const failed = await failure(model, more);
+    assert.match(failed.message, message, model);
+    assert.match(failed.message, /^[^\n]*$/);
+    assert.deepEqual([failed.code, failed.stdout, failed.stderr], [code, '', ''], failed.message);
   }
+  const missing = await generate('missing/model');
+  assert.match(missing.stderr, /^srds: expected a model missing\/model@main[^\n]*\n$/);
+  assert.deepEqual([missing.code, missing.stdout], [3, '']);
   for (const entry of [
     { type: 'file', path: '../../../escaped', size: 1, oid: 'a'.repeat(40) },
     { type: 'file', path: 'unet/model.onnx', size: 1, oid: '../../../escaped' },
   ]) {
     hostile = entry;
-    const ended = await generate('someone/model');
-    assert.match(ended.stderr, /a listing of the repository, .*escaped.*HF_ENDPOINT/);
-    assert.equal(ended.code, 7);
+    const failed = await failure('someone/model');
+    assert.match(failed.message, /a listing of the repository, .*escaped.*HF_ENDPOINT/);
+    assert.equal(failed.code, 7);
   }
   hostile = undefined;
   short = true;
-  const page = await generate('someone/model');
-  assert.match(page.stderr, /6 of \d+ bytes; check the network/);
+  const page = await failure('someone/model');
+  assert.match(page.message, /6 of \d+ bytes; check the network/);
   assert.equal(page.code, 7);
   short = false;
   wrong = 'unet/model.onnx';
@@ -329,10 +332,8 @@ test('every failure is one line that says what was found and what would work', a
   );
   assert.equal(damaged.code, 7);
   wrong = 'tokenizer_2/merges.txt';
-  assert.match(
-    (await generate('someone/model', { HF_HOME: join(home, 'other') })).stderr,
-    /merges\.txt of someone\/model.*another hash/,
-  );
+  const { message } = await failure('someone/model', { HF_HOME: join(home, 'other') });
+  assert.match(message, /merges\.txt of someone\/model.*another hash/);
   wrong = undefined;
-  assert.equal((await generate('someone/model')).code, 0);
+  await fetchModel();
 });

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { create } from '@bufbuild/protobuf';
 import { NodeProtoSchema, TensorProtoSchema, ValueInfoProtoSchema, type NodeProto } from 'onnx-buf';
-import { LocalEngine, type Fused } from 'srds/engine';
+import { LocalEngine, type Fused, type GraphFile } from 'srds/engine';
 import { Generator } from 'srds/random';
 import { float32, sizeOf, type Tensor } from 'srds/tensor';
 import { fixture, ROOT } from '../support/fixtures.js';
@@ -15,33 +15,45 @@ import { changeModel, type WholeModel } from '../support/onnx.js';
 const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
 after(() => rmSync(scratch, { recursive: true }));
 
-/** Two rows of a graph in a bucket and as it is: their largest difference, as a share of the largest value, and what was fused. */
-async function compared(path: string, output: string, dims: Readonly<Record<string, readonly number[]>>) {
-  const random = new Generator(5);
-  const row = (): Record<string, Tensor> =>
-    Object.fromEntries(
-      Object.entries(dims).map(([name, shape]) => [
-        name,
-        name === 'timestep' ? float32(Float32Array.of(321), []) : float32(random.randn(sizeOf(shape)), shape),
-      ]),
-    );
-  const batch = [row(), row()].map((inputs) => ({ graph: 'g', output, inputs }));
-  const outputs: Float32Array[] = [];
-  let fused: Fused | undefined;
-  for (const buckets of [undefined, [2]]) {
-    const engine = await LocalEngine.open({ g: { path, perRow: 'timestep' } }, { buckets });
-    try {
-      fused = engine.graphs.get('g')?.fused;
-      assert.ok(buckets || !fused, 'graphs without buckets run as they are');
+/** Graphs by the paths of their files. A test's own file is written before the test loads it. */
+const files: Record<string, GraphFile> = {};
+let opened: Promise<LocalEngine>[] | undefined;
+/** An engine that runs graphs as they are and one that runs them in a bucket, for all tests of this file. */
+const engines = () =>
+  Promise.all((opened ??= [undefined, [2]].map((buckets) => LocalEngine.open(files, { graphs: [], buckets }))));
+after(() => opened && engines().then((all) => Promise.all(all.map((engine) => engine.close()))));
+
+/**
+ * Adds a graph to the engines.
+ * @returns compares two rows of the graph in a bucket and as it is: their largest difference, as a share of the largest
+ *   value, and what was fused
+ */
+function comparison(path: string, output: string, dims: Readonly<Record<string, readonly number[]>>) {
+  files[path] = { path, perRow: 'timestep' };
+  return async () => {
+    const random = new Generator(5);
+    const row = (): Record<string, Tensor> =>
+      Object.fromEntries(
+        Object.entries(dims).map(([name, shape]) => [
+          name,
+          name === 'timestep' ? float32(Float32Array.of(321), []) : float32(random.randn(sizeOf(shape)), shape),
+        ]),
+      );
+    const batch = [row(), row()].map((inputs) => ({ graph: path, output, inputs }));
+    const outputs: Float32Array[] = [];
+    const fused: (Fused | undefined)[] = [];
+    for (const engine of await engines()) {
+      await engine.load([path]);
+      fused.push(engine.graphs.get(path)!.fused);
       const { outputs: rows } = await engine.run(batch);
       outputs.push(Float32Array.from(rows.flatMap(([values]) => [...values])));
-    } finally {
-      await engine.close();
+      await engine.unload([path]);
     }
-  }
-  const [plain, bucket] = outputs;
-  const worst = plain.reduce((most, value, k) => Math.max(most, Math.abs(value - bucket[k])), 0);
-  return { share: worst / plain.reduce((most, value) => Math.max(most, Math.abs(value)), 0), fused };
+    assert.equal(fused[0], undefined, 'graphs without buckets run as they are');
+    const [plain, bucket] = outputs;
+    const worst = plain.reduce((most, value, k) => Math.max(most, Math.abs(value - bucket[k])), 0);
+    return { share: worst / plain.reduce((most, value) => Math.max(most, Math.abs(value)), 0), fused: fused[1] };
+  };
 }
 
 const UNET = (width: number) => ({ sample: [4, 8, 8], timestep: [], encoder_hidden_states: [7, width] });
@@ -62,8 +74,10 @@ for (const [name, path, output, dims, attentions, normalizations, residuals, pro
     2,
   ],
 ] as const) {
+  const compare = comparison(`${path}/model.onnx`, output, dims);
+
   test(`${name}: attention, group normalization and projections in other operators give the same`, async () => {
-    const { share, fused } = await compared(`${path}/model.onnx`, output, dims);
+    const { share, fused } = await compare();
     assert.deepEqual(fused, { attentions, normalizations, residuals, projections });
     assert.ok(share < 5e-6, String(share));
   });
@@ -175,32 +189,38 @@ for (const [what, change, fused] of [
     { ...WHOLE, attentions: 7, residuals: 7 },
   ],
 ] satisfies [string, (model: WholeModel) => void, Fused][]) {
+  const file = join(scratch, `${what}.onnx`);
+  const compare = comparison(file, 'out_sample', UNET(32));
+
   test(`${what} is left as it is`, async () => {
-    const file = join(scratch, `${what}.onnx`);
     changeModel(STOCK, file, change);
-    const result = await compared(file, 'out_sample', UNET(32));
+    const result = await compare();
     assert.deepEqual(result.fused, fused);
     assert.ok(result.share < 5e-6, String(result.share));
   });
 }
 
+const moreOutputs = join(scratch, 'outputs.onnx');
+const compareMoreOutputs = comparison(moreOutputs, 'out_sample', UNET(32));
+
 test('what an output of the graph or anyone else reads is still computed', async () => {
-  const file = join(scratch, 'outputs.onnx');
-  changeModel(STOCK, file, ({ graph }) => {
+  changeModel(STOCK, moreOutputs, ({ graph }) => {
     const softmax = graph.node.find(({ opType }) => opType === 'Softmax')!;
     graph.output.push(create(ValueInfoProtoSchema, { ...graph.output[0], name: softmax.output[0] }));
   });
-  const result = await compared(file, 'out_sample', UNET(32));
+  const result = await compareMoreOutputs();
   assert.deepEqual(result.fused, { ...WHOLE, attentions: 7, residuals: 7 });
   assert.ok(result.share < 5e-6, String(result.share));
 });
 
+const old = join(scratch, 'old.onnx');
+const compareOld = comparison(old, 'sample', { latent_sample: [4, 8, 8] });
+
 test('before LayerNormalization was an operator, only attention is fused', async () => {
-  const file = join(scratch, 'old.onnx');
-  changeModel(fixture('models/sd15/vae_decoder/model.onnx'), file, (model) => {
+  changeModel(fixture('models/sd15/vae_decoder/model.onnx'), old, (model) => {
     model.opsetImport[0].version = 14n;
   });
-  const result = await compared(file, 'sample', { latent_sample: [4, 8, 8] });
+  const result = await compareOld();
   assert.deepEqual(result.fused, { attentions: 1, normalizations: 0, residuals: 0, projections: 0 });
   assert.ok(result.share < 5e-6, String(result.share));
 });

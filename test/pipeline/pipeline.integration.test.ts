@@ -17,6 +17,7 @@ import {
   type Reference,
 } from '../support/fixtures.js';
 import { changeModel, makeUnwilling } from '../support/onnx.js';
+import { sharedPipeline, withGraphsOf } from '../support/pipelines.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
 after(() => rmSync(scratch, { recursive: true }));
@@ -29,19 +30,6 @@ function withSpacing(model: string, spacing: string): string {
   const config = JSON.parse(readFileSync(file, 'utf8')) as object;
   writeFileSync(file, JSON.stringify({ ...config, timestep_spacing: spacing }));
   return folder;
-}
-
-async function withPipeline(
-  folder: string | undefined,
-  use: (pipeline: Pipeline) => Promise<void>,
-  onBatch: (report: BatchReport) => void = () => undefined,
-): Promise<void> {
-  const pipeline = await Pipeline.open(folder, { onBatch });
-  try {
-    await use(pipeline);
-  } finally {
-    await pipeline.close();
-  }
 }
 
 async function image(pipeline: Pipeline, options: GenerateOptions) {
@@ -65,52 +53,47 @@ for (const model of ['sd15', 'sd21v', 'sdxl']) {
     const cases = references(`refs/${model}`).filter((name) => name.startsWith(`ddim_${spacing}`));
 
     test(`${model}, ${spacing}: serial equals diffusers, prompt to image (${cases.length} references)`, async () => {
-      await withPipeline(withSpacing(model, spacing), async (pipeline) => {
-        for (const name of cases) {
-          const expected = reference(`refs/${model}/${name}`);
-          const generated = await image(pipeline, { ...settingsOf(expected), sampler: 'serial' });
-          const last = expected.floats('latents_steps').slice(-generated.latents.length);
-          assert.ok(relativeError(generated.latents, last) < 1e-4, name);
-          assertSameImage(generated.rgb!.data, expected.bytes('image_uint8'));
-        }
-      });
+      const pipeline = await withGraphsOf(fixture(`models/${model}`), withSpacing(model, spacing));
+      for (const name of cases) {
+        const expected = reference(`refs/${model}/${name}`);
+        const generated = await image(pipeline, { ...settingsOf(expected), sampler: 'serial' });
+        const last = expected.floats('latents_steps').slice(-generated.latents.length);
+        assert.ok(relativeError(generated.latents, last) < 1e-4, name);
+        assertSameImage(generated.rgb!.data, expected.bytes('image_uint8'));
+      }
     });
   }
 }
 
 test('sdxl uses its own scheduler by default, and equals diffusers', async () => {
-  await withPipeline(fixture('models/sdxl'), async (pipeline) => {
-    const expected = reference('refs/sdxl/euler_published_N10_p0_seed0');
-    const { solver, ...withoutSolver } = settingsOf(expected);
-    assert.equal(solver, 'euler');
-    const generated = await image(pipeline, { ...withoutSolver, sampler: 'serial' });
-    assert.ok(
-      relativeError(generated.latents, expected.floats('latents_steps').slice(-generated.latents.length)) < 1e-4,
-    );
-    assertSameImage(generated.rgb!.data, expected.bytes('image_uint8'));
-  });
+  const pipeline = await sharedPipeline(fixture('models/sdxl'));
+  const expected = reference('refs/sdxl/euler_published_N10_p0_seed0');
+  const { solver, ...withoutSolver } = settingsOf(expected);
+  assert.equal(solver, 'euler');
+  const generated = await image(pipeline, { ...withoutSolver, sampler: 'serial' });
+  assert.ok(relativeError(generated.latents, expected.floats('latents_steps').slice(-generated.latents.length)) < 1e-4);
+  assertSameImage(generated.rgb!.data, expected.bytes('image_uint8'));
 });
 
 test('the bundled model: serial equals diffusers for any seed, size, guidance and negative prompt', async () => {
-  await withPipeline(undefined, async (pipeline) => {
-    for (const name of references('refs/scenes')) {
-      const expected = reference(`refs/scenes/${name}`);
-      const settings = JSON.parse(expected.metadata.settings) as Record<string, number | string | null>;
-      const generated = await image(pipeline, {
-        sampler: 'serial',
-        prompt: expected.metadata.prompt,
-        negativePrompt: (settings.negative_prompt as string | null) ?? '',
-        seed: BigInt(expected.metadata.seed),
-        steps: Number(settings.num_inference_steps),
-        guidance: Number(settings.guidance_scale),
-        height: Number(settings.height),
-        width: Number(settings.width),
-      });
-      const error = relativeError(generated.latents, expected.floats('latents'));
-      assert.ok(error < 1e-4, `${name}: ${error}`);
-      assertSameImage(generated.rgb!.data, expected.bytes('image_uint8'));
-    }
-  });
+  const pipeline = await sharedPipeline();
+  for (const name of references('refs/scenes')) {
+    const expected = reference(`refs/scenes/${name}`);
+    const settings = JSON.parse(expected.metadata.settings) as Record<string, number | string | null>;
+    const generated = await image(pipeline, {
+      sampler: 'serial',
+      prompt: expected.metadata.prompt,
+      negativePrompt: (settings.negative_prompt as string | null) ?? '',
+      seed: BigInt(expected.metadata.seed),
+      steps: Number(settings.num_inference_steps),
+      guidance: Number(settings.guidance_scale),
+      height: Number(settings.height),
+      width: Number(settings.width),
+    });
+    const error = relativeError(generated.latents, expected.floats('latents'));
+    assert.ok(error < 1e-4, `${name}: ${error}`);
+    assertSameImage(generated.rgb!.data, expected.bytes('image_uint8'));
+  }
 });
 
 test('a UNet with one timestep for the batch gives the same image, and the report says what that costs', async () => {
@@ -121,10 +104,9 @@ test('a UNet with one timestep for the batch gives the same image, and the repor
   const options: GenerateOptions = { prompt: 'a red ball', steps: 10, blocks: 5, tolerance: 0 };
   const generated = async (model: string) => {
     const warnings: string[] = [];
-    const pipeline = await Pipeline.open(model);
+    const pipeline = await sharedPipeline(model);
     const run = pipeline.generate(options);
     for await (const event of run) if (event.type === 'warning') warnings.push(event.message);
-    await pipeline.close();
     return { warnings, result: await run.result };
   };
   const [shared, stock] = [await generated(folder), await generated(fixture('models/sd15'))];
@@ -139,9 +121,8 @@ test('a UNet with one timestep for the batch gives the same image, and the repor
 test('at --low-memory the image is the same, and graphs are in memory one at a time', async () => {
   const options: GenerateOptions = { prompt: 'a red ball', steps: 5, n: 2 };
   for (const model of ['sd15', 'sdxl']) {
-    const plain = await Pipeline.open(fixture(`models/${model}`));
+    const plain = await sharedPipeline(fixture(`models/${model}`));
     const expected = await plain.generate(options).result;
-    await plain.close();
     const pipeline = await Pipeline.open(fixture(`models/${model}`), { lowMemory: true });
     try {
       assert.equal(pipeline.engine.graphs.size, 0);
@@ -168,7 +149,7 @@ test('at --low-memory a run that is aborted at any moment leaves the next one as
   const pipeline = await Pipeline.open(fixture('models/sdxl'), { lowMemory: true });
   try {
     const expected = await image(pipeline, { prompt: 'a red ball', steps: 3 });
-    for (let ms = 0; ms < 200; ms += 20) {
+    for (let ms = 0; ms < 200; ms += 40) {
       const given = pipeline.generate({ prompt: 'a', steps: 10, signal: AbortSignal.timeout(ms) }).result;
       const next = image(pipeline, { prompt: 'a red ball', steps: 3 });
       await given;
@@ -180,212 +161,200 @@ test('at --low-memory a run that is aborted at any moment leaves the next one as
 });
 
 test('an image to start from is brought to the size, and decides it if none is given', async () => {
-  await withPipeline(fixture('models/sd15'), async (pipeline) => {
-    const init = { width: 70, height: 37, data: new Uint8Array(70 * 37 * 3).fill(200) };
-    const generated = await image(pipeline, { prompt: 'a red ball', steps: 5, init });
-    assert.deepEqual([generated.rgb!.width, generated.rgb!.height], [64, 32]);
-    const other = await image(pipeline, { prompt: 'a red ball', steps: 5, init, width: 32, height: 64 });
-    assert.deepEqual([other.rgb!.width, other.rgb!.height], [32, 64]);
-    const faint = await image(pipeline, { prompt: 'a red ball', steps: 20, init, strength: 0.05, sampler: 'serial' });
-    assert.equal(faint.evaluations.total, 1);
-  });
+  const pipeline = await sharedPipeline(fixture('models/sd15'));
+  const init = { width: 70, height: 37, data: new Uint8Array(70 * 37 * 3).fill(200) };
+  const generated = await image(pipeline, { prompt: 'a red ball', steps: 5, init });
+  assert.deepEqual([generated.rgb!.width, generated.rgb!.height], [64, 32]);
+  const other = await image(pipeline, { prompt: 'a red ball', steps: 5, init, width: 32, height: 64 });
+  assert.deepEqual([other.rgb!.width, other.rgb!.height], [32, 64]);
+  const faint = await image(pipeline, { prompt: 'a red ball', steps: 20, init, strength: 0.05, sampler: 'serial' });
+  assert.equal(faint.evaluations.total, 1);
 });
 
 test('the bundled model: at tolerance 0 every form of SRDS is === serial', async () => {
-  await withPipeline(undefined, async (pipeline) => {
-    const common = { prompt: 'a red ball', negativePrompt: 'night', steps: 6, n: 2, seed: 3 };
-    const { images: expected } = await pipeline.generate({ ...common, sampler: 'serial' }).result;
-    for (const form of [
-      { correction: 'secant', blocks: [1, 2, 1, 2] },
-      { correction: 'parareal', pipelined: false },
-    ] as const) {
-      const { images } = await pipeline.generate({ ...common, tolerance: 0, ...form }).result;
-      images.forEach(({ latents, status, rgb }, k) => {
-        assert.equal(status, 'exact');
-        assert.deepEqual(latents, expected[k].latents);
-        assert.deepEqual(rgb, expected[k].rgb);
-      });
-    }
-  });
+  const pipeline = await sharedPipeline();
+  const common = { prompt: 'a red ball', negativePrompt: 'night', steps: 6, n: 2, seed: 3 };
+  const { images: expected } = await pipeline.generate({ ...common, sampler: 'serial' }).result;
+  for (const form of [
+    { correction: 'secant', blocks: [1, 2, 1, 2] },
+    { correction: 'parareal', pipelined: false },
+  ] as const) {
+    const { images } = await pipeline.generate({ ...common, tolerance: 0, ...form }).result;
+    images.forEach(({ latents, status, rgb }, k) => {
+      assert.equal(status, 'exact');
+      assert.deepEqual(latents, expected[k].latents);
+      assert.deepEqual(rgb, expected[k].rgb);
+    });
+  }
 });
 
 test('tiny models: at tolerance 0 SRDS is === serial for every correction, N and odd partitions', async () => {
   for (const model of ['sd15', 'sd21v', 'sdxl']) {
-    await withPipeline(fixture(`models/${model}`), async (pipeline) => {
-      const cases: [number, number | number[]][] = [
-        [1, 1],
-        [2, 2],
-        [5, [1, 3, 1]],
-        [25, 8],
-        [25, [7, 1, 1, 13, 3]],
-      ];
-      for (const [steps, blocks] of model === 'sd15' ? [...cases, [50, 11] as const] : cases) {
-        const common = { prompt: 'a red ball', steps, guidance: 7.5 };
-        const serial = await image(pipeline, { ...common, sampler: 'serial' });
-        for (const correction of ['parareal', 'secant'] as const) {
-          for (const pipelined of model === 'sd15' ? [true, false] : [true]) {
-            const generated = await image(pipeline, { ...common, blocks, correction, pipelined, tolerance: 0 });
-            assert.deepEqual(generated.latents, serial.latents, `${model} ${steps} ${correction} ${pipelined}`);
-            if (pipelined) assert.ok(generated.evaluations.critical <= steps);
-          }
+    const pipeline = await sharedPipeline(fixture(`models/${model}`));
+    const cases: [number, number | number[]][] = [
+      [1, 1],
+      [2, 2],
+      [5, [1, 3, 1]],
+      [25, 8],
+      [25, [7, 1, 1, 13, 3]],
+    ];
+    for (const [steps, blocks] of model === 'sd15' ? [...cases, [50, 11] as const] : cases) {
+      const common = { prompt: 'a red ball', steps, guidance: 7.5 };
+      const serial = await image(pipeline, { ...common, sampler: 'serial' });
+      for (const correction of ['parareal', 'secant'] as const) {
+        for (const pipelined of model === 'sd15' ? [true, false] : [true]) {
+          const generated = await image(pipeline, { ...common, blocks, correction, pipelined, tolerance: 0 });
+          assert.deepEqual(generated.latents, serial.latents, `${model} ${steps} ${correction} ${pipelined}`);
+          if (pipelined) assert.ok(generated.evaluations.critical <= steps);
         }
       }
-    });
+    }
   }
 });
 
 test('without guidance, where batches may be odd, SRDS is === serial, with noise too, and n changes nothing', async () => {
   for (const model of [fixture('models/sd15'), fixture('models/sd21v'), fixture('models/sdxl'), undefined]) {
-    await withPipeline(model, async (pipeline) => {
-      for (const solver of ['ddim', 'ddpm'] as const) {
-        const common = { prompt: 'a red ball', steps: model ? 8 : 4, guidance: 1, seed: 11, solver };
-        const alone = await image(pipeline, { ...common, sampler: 'serial' });
-        const { images } = await pipeline.generate({ ...common, sampler: 'serial', n: 3 }).result;
-        assert.deepEqual(images[0].latents, alone.latents);
-        for (const blocks of model ? [1, 3, 6] : [3]) {
-          const generated = await image(pipeline, { ...common, blocks, tolerance: 0 });
-          assert.deepEqual(generated.latents, alone.latents, `${model} ${solver} ${blocks}`);
-        }
+    const pipeline = await sharedPipeline(model);
+    for (const solver of ['ddim', 'ddpm'] as const) {
+      const common = { prompt: 'a red ball', steps: model ? 8 : 4, guidance: 1, seed: 11, solver };
+      const alone = await image(pipeline, { ...common, sampler: 'serial' });
+      const { images } = await pipeline.generate({ ...common, sampler: 'serial', n: 3 }).result;
+      assert.deepEqual(images[0].latents, alone.latents);
+      for (const blocks of model ? [1, 3, 6] : [3]) {
+        const generated = await image(pipeline, { ...common, blocks, tolerance: 0 });
+        assert.deepEqual(generated.latents, alone.latents, `${model} ${solver} ${blocks}`);
       }
-    });
+    }
   }
 });
 
 test('images of one call share batches, stop one by one and are those of calls of their own', async () => {
   const batches: BatchReport[] = [];
-  await withPipeline(
-    undefined,
-    async (pipeline) => {
-      await pipeline.generate({ prompt: 'a red ball', steps: 3, n: 4, sampler: 'serial' }).result;
-    },
-    (report) => batches.push(report),
-  );
+  const reporting = await Pipeline.open(undefined, { onBatch: (report) => batches.push(report) });
+  try {
+    await reporting.generate({ prompt: 'a red ball', steps: 3, n: 4, sampler: 'serial' }).result;
+  } finally {
+    await reporting.close();
+  }
   const unet = batches.filter(({ graph }) => graph === 'unet');
   assert.deepEqual(
     unet.map(({ evaluations, rows }) => [evaluations, rows]),
     Array(3).fill([4, 8]),
   );
-  await withPipeline(fixture('models/sd21v'), async (pipeline) => {
-    const common = { prompt: 'a red ball', steps: 25, tolerance: 1 };
-    const { images } = await pipeline.generate({ ...common, n: 4, seed: 10 }).result;
-    assert.deepEqual(
-      images.map(({ seed }) => seed),
-      [10n, 11n, 12n, 13n],
-    );
-    for (const generated of images) {
-      const alone = await image(pipeline, { ...common, seed: generated.seed });
-      assert.deepEqual([generated.latents, generated.iterations], [alone.latents, alone.iterations]);
-    }
-  });
+  const pipeline = await sharedPipeline(fixture('models/sd21v'));
+  const common = { prompt: 'a red ball', steps: 25, tolerance: 1 };
+  const { images } = await pipeline.generate({ ...common, n: 4, seed: 10 }).result;
+  assert.deepEqual(
+    images.map(({ seed }) => seed),
+    [10n, 11n, 12n, 13n],
+  );
+  for (const generated of images) {
+    const alone = await image(pipeline, { ...common, seed: generated.seed });
+    assert.deepEqual([generated.latents, generated.iterations], [alone.latents, alone.iterations]);
+  }
 });
 
 test('events carry the image of every iteration, residuals are its changes, and compare measures the error', async () => {
-  await withPipeline(fixture('models/sd21v'), async (pipeline) => {
-    const run = pipeline.generate({ prompt: 'a red ball', steps: 25, guidance: 7.5, compare: true });
-    const previews: Uint8Array[] = [];
-    const residuals: number[] = [];
-    for await (const event of run) {
-      if (event.type !== 'iteration') continue;
-      previews.push(event.preview!.data);
-      if (event.residual !== undefined) residuals.push(event.residual);
-    }
-    const { images, seconds } = await run.result;
-    assert.deepEqual(images[0].residuals, residuals);
-    residuals.forEach((residual, k) => assert.equal(residual, meanAbsoluteDifference(previews[k + 1], previews[k])));
-    assert.deepEqual(images[0].rgb!.data, previews.at(-1));
-    const serial = await image(pipeline, { prompt: 'a red ball', steps: 25, guidance: 7.5, sampler: 'serial' });
-    assert.equal(images[0].error!.mean, meanAbsoluteDifference(serial.rgb!.data, images[0].rgb!.data));
-    assert.ok(seconds.load > 0 && seconds.sample > 0);
-  });
+  const pipeline = await sharedPipeline(fixture('models/sd21v'));
+  const run = pipeline.generate({ prompt: 'a red ball', steps: 25, guidance: 7.5, compare: true });
+  const previews: Uint8Array[] = [];
+  const residuals: number[] = [];
+  for await (const event of run) {
+    if (event.type !== 'iteration') continue;
+    previews.push(event.preview!.data);
+    if (event.residual !== undefined) residuals.push(event.residual);
+  }
+  const { images, seconds } = await run.result;
+  assert.deepEqual(images[0].residuals, residuals);
+  residuals.forEach((residual, k) => assert.equal(residual, meanAbsoluteDifference(previews[k + 1], previews[k])));
+  assert.deepEqual(images[0].rgb!.data, previews.at(-1));
+  const serial = await image(pipeline, { prompt: 'a red ball', steps: 25, guidance: 7.5, sampler: 'serial' });
+  assert.equal(images[0].error!.mean, meanAbsoluteDifference(serial.rgb!.data, images[0].rgb!.data));
+  assert.ok(seconds.load > 0 && seconds.sample > 0);
 });
 
 test('an aborted run says so and leaves the pipeline usable', async () => {
-  await withPipeline(undefined, async (pipeline) => {
-    const controller = new AbortController();
-    const run = pipeline.generate({ prompt: 'a red ball', steps: 100, signal: controller.signal });
-    for await (const event of run) if (event.type === 'evaluation') controller.abort();
-    assert.equal((await run.result).images[0].status, 'aborted');
-    assert.equal((await image(pipeline, { prompt: 'a red ball', steps: 1 })).status, 'exact');
-  });
+  const pipeline = await sharedPipeline();
+  const controller = new AbortController();
+  const run = pipeline.generate({ prompt: 'a red ball', steps: 100, signal: controller.signal });
+  for await (const event of run) if (event.type === 'evaluation') controller.abort();
+  assert.equal((await run.result).images[0].status, 'aborted');
+  assert.equal((await image(pipeline, { prompt: 'a red ball', steps: 1 })).status, 'exact');
 });
 
 test('aborted at any moment, a run ends with a result', async () => {
-  await withPipeline(fixture('models/sd15'), async (pipeline) => {
-    for (let ms = 0; ms < 120; ms += 5) {
-      const signal = AbortSignal.timeout(ms);
-      const { images } = await pipeline.generate({ prompt: 'a', steps: 10, n: 2, compare: true, signal }).result;
-      assert.equal(images.length, 2);
-      for (const { status, error, rgb } of images) {
-        if (status === 'aborted') assert.equal(error, undefined);
-        else assert.ok(rgb);
-      }
+  const pipeline = await sharedPipeline(fixture('models/sd15'));
+  for (let ms = 0; ms < 120; ms += 5) {
+    const signal = AbortSignal.timeout(ms);
+    const { images } = await pipeline.generate({ prompt: 'a', steps: 10, n: 2, compare: true, signal }).result;
+    assert.equal(images.length, 2);
+    for (const { status, error, rgb } of images) {
+      if (status === 'aborted') assert.equal(error, undefined);
+      else assert.ok(rgb);
     }
-  });
+  }
 });
 
 test('latents that are not finite are an error, not a black image', async () => {
-  await withPipeline(fixture('models/sd15'), async (pipeline) => {
-    const run = pipeline.generate({ prompt: 'a', steps: 5, guidance: 1e39 });
-    await assert.rejects(run.result, { code: 'ENGINE_FAILED', message: /latents that are finite/ });
-  });
+  const pipeline = await sharedPipeline(fixture('models/sd15'));
+  const run = pipeline.generate({ prompt: 'a', steps: 5, guidance: 1e39 });
+  await assert.rejects(run.result, { code: 'ENGINE_FAILED', message: /latents that are finite/ });
 });
 
 test('two runs at once on one pipeline do not disturb each other', async () => {
-  await withPipeline(fixture('models/sd15'), async (pipeline) => {
-    const generate = (prompt: string) => image(pipeline, { prompt, steps: 10 });
-    const together = await Promise.all([generate('a red ball'), generate('a small blue metal cube on sand at night')]);
-    const apart = [await generate('a red ball'), await generate('a small blue metal cube on sand at night')];
-    assert.deepEqual(
-      together.map(({ latents }) => latents),
-      apart.map(({ latents }) => latents),
-    );
-  });
+  const pipeline = await sharedPipeline(fixture('models/sd15'));
+  const generate = (prompt: string) => image(pipeline, { prompt, steps: 10 });
+  const together = await Promise.all([generate('a red ball'), generate('a small blue metal cube on sand at night')]);
+  const apart = [await generate('a red ball'), await generate('a small blue metal cube on sand at night')];
+  assert.deepEqual(
+    together.map(({ latents }) => latents),
+    apart.map(({ latents }) => latents),
+  );
 });
 
 test('options that cannot be used are refused at once', async () => {
-  await withPipeline(fixture('models/sd15'), async (pipeline) => {
-    const init = { width: 64, height: 64, data: new Uint8Array(64 * 64 * 3) };
-    const bad: Partial<GenerateOptions>[] = [
-      { steps: 0 },
-      { steps: 1.5 },
-      { steps: 1001 },
-      { blocks: 26 },
-      { sampler: 'ddim' as 'serial' },
-      { correction: 'none' as 'secant' },
-      { prompt: undefined as unknown as string },
-      { blocks: [1, 2] },
-      { n: 0 },
-      { n: 1.5 },
-      { width: 65 },
-      { height: 0 },
-      { width: Infinity },
-      { tolerance: -1 },
-      { tolerance: NaN },
-      { maxIterations: 0 },
-      { guidance: -1 },
-      { seed: 0.5 },
-      { solver: 'unipc' as 'ddim' },
-      { solver: 'dpm2m' },
-      { solver: 'euler', eta: 0.5 },
-      { eta: 1.5 },
-      { spacing: 'even' as 'leading' },
-      { prediction: 'noise' as 'epsilon' },
-      { guidanceRescale: -0.1 },
-      { strength: 0.5 },
-      { init, strength: 0 },
-      { init, strength: 1.1 },
-      { init, strength: 0.01, steps: 10 },
-      { init: { width: 8, height: 8, data: new Uint8Array(192) } },
-      { init: { ...init, data: new Uint8Array(5) } },
-      { noise: float32(new Float32Array(256).fill(NaN), [1, 4, 8, 8]) },
-      { noise: float32(new Float32Array(256), [1, 8, 8, 4]) },
-    ];
-    for (const options of bad) {
-      assert.throws(
-        () => pipeline.generate({ prompt: 'a', ...options }),
-        { code: 'INVALID_OPTION' },
-        JSON.stringify(options),
-      );
-    }
-  });
+  const pipeline = await sharedPipeline(fixture('models/sd15'));
+  const init = { width: 64, height: 64, data: new Uint8Array(64 * 64 * 3) };
+  const bad: Partial<GenerateOptions>[] = [
+    { steps: 0 },
+    { steps: 1.5 },
+    { steps: 1001 },
+    { blocks: 26 },
+    { sampler: 'ddim' as 'serial' },
+    { correction: 'none' as 'secant' },
+    { prompt: undefined as unknown as string },
+    { blocks: [1, 2] },
+    { n: 0 },
+    { n: 1.5 },
+    { width: 65 },
+    { height: 0 },
+    { width: Infinity },
+    { tolerance: -1 },
+    { tolerance: NaN },
+    { maxIterations: 0 },
+    { guidance: -1 },
+    { seed: 0.5 },
+    { solver: 'unipc' as 'ddim' },
+    { solver: 'dpm2m' },
+    { solver: 'euler', eta: 0.5 },
+    { eta: 1.5 },
+    { spacing: 'even' as 'leading' },
+    { prediction: 'noise' as 'epsilon' },
+    { guidanceRescale: -0.1 },
+    { strength: 0.5 },
+    { init, strength: 0 },
+    { init, strength: 1.1 },
+    { init, strength: 0.01, steps: 10 },
+    { init: { width: 8, height: 8, data: new Uint8Array(192) } },
+    { init: { ...init, data: new Uint8Array(5) } },
+    { noise: float32(new Float32Array(256).fill(NaN), [1, 4, 8, 8]) },
+    { noise: float32(new Float32Array(256), [1, 8, 8, 4]) },
+  ];
+  for (const options of bad) {
+    assert.throws(
+      () => pipeline.generate({ prompt: 'a', ...options }),
+      { code: 'INVALID_OPTION' },
+      JSON.stringify(options),
+    );
+  }
 });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { after, test } from 'node:test';
 import { networkDenoiser } from 'srds/model';
 import { Batcher, LocalEngine } from 'srds/engine';
 import { drive } from 'srds/run';
@@ -9,6 +9,18 @@ import { ddim } from 'srds/solver';
 import { readModelFolder } from 'srds/model';
 import { float32 } from 'srds/tensor';
 import { fixture, reference, references, relativeError } from '../support/fixtures.js';
+
+const engines = new Map<string, Promise<LocalEngine>>();
+after(async () => {
+  for (const engine of engines.values()) await (await engine).close();
+});
+
+/** An engine with the UNet of a file, opened once. */
+function engineFor(path: string): Promise<LocalEngine> {
+  const engine = engines.get(path) ?? LocalEngine.open({ unet: { path, perRow: 'timestep' } });
+  engines.set(path, engine);
+  return engine;
+}
 
 /** An independent implementation in numpy computed these iterates: every boundary of every iteration. */
 for (const name of references('srds')) {
@@ -20,57 +32,53 @@ for (const name of references('srds')) {
     const { scheduler } = await readModelFolder(fixture(model.replace('/onnx', '')));
     const schedule = scheduler.scheduleFor('ddim', { spacing: metadata.spacing as TimestepSpacing });
     const path = fixture(`${model.replace('/onnx', '')}/unet/model.onnx`);
-    const engine = await LocalEngine.open({ unet: { path, perRow: 'timestep' } });
-    try {
-      const register = (k: string) => {
-        const key = `${k}.prompt_embeds`;
-        return engine.register({
-          encoder_hidden_states: float32(embeddings.floats(key), embeddings.shape(key).slice(1)),
-        });
-      };
-      const [iterations, boundaries, ...dims] = expected.shape('iterates');
-      const size = dims.reduce((a, b) => a * b);
-      const all = expected.floats('iterates');
-      const common = {
-        x: all.slice(0, size),
-        steps: fineGrid(schedule, Number(metadata.N)),
-        solver: ddim,
-        denoiser: networkDenoiser({
-          batcher: new Batcher(engine),
-          graph: 'unet',
-          output: 'out_sample',
-          dims,
-          predictionType: schedule.predictionType,
-          conditional: register(prompt),
-          unconditional: register(empty),
-          guidance: Number(metadata.guidance_scale),
-          priority: [],
-          client: {},
-        }),
-      };
-      const blockSize = Number(metadata.S);
-      const exact: Float32Array[] = [common.x];
-      for (let i = 1; i < boundaries; i++) {
-        const steps = common.steps.slice(0, i * blockSize);
-        exact.push((await drive(serial({ ...common, steps }), { denoiser: common.denoiser }).result).x);
-      }
-      const partition = Array<number>(Number(metadata.B)).fill(blockSize);
-      const correction: Correction = name.endsWith('_secant') ? 'secant' : 'parareal';
-      const run = drive(srds({ ...common, partition, correction }), { denoiser: common.denoiser });
-      let seen = 0;
-      for await (const event of run) {
-        if (event.type !== 'iteration') continue;
-        const p = event.iteration;
-        event.boundaries.forEach((x, i) => {
-          const start = (p * boundaries + i) * size;
-          assert.ok(relativeError(x, all.slice(start, start + size)) < 1e-4, `iteration ${p}, boundary ${i}`);
-          if (i <= p) assert.deepEqual(x, exact[i]);
-        });
-        seen++;
-      }
-      assert.equal(seen, iterations);
-    } finally {
-      await engine.close();
+    const engine = await engineFor(path);
+    const register = (k: string) => {
+      const key = `${k}.prompt_embeds`;
+      return engine.register({
+        encoder_hidden_states: float32(embeddings.floats(key), embeddings.shape(key).slice(1)),
+      });
+    };
+    const [iterations, boundaries, ...dims] = expected.shape('iterates');
+    const size = dims.reduce((a, b) => a * b);
+    const all = expected.floats('iterates');
+    const common = {
+      x: all.slice(0, size),
+      steps: fineGrid(schedule, Number(metadata.N)),
+      solver: ddim,
+      denoiser: networkDenoiser({
+        batcher: new Batcher(engine),
+        graph: 'unet',
+        output: 'out_sample',
+        dims,
+        predictionType: schedule.predictionType,
+        conditional: register(prompt),
+        unconditional: register(empty),
+        guidance: Number(metadata.guidance_scale),
+        priority: [],
+        client: {},
+      }),
+    };
+    const blockSize = Number(metadata.S);
+    const exact: Float32Array[] = [common.x];
+    for (let i = 1; i < boundaries; i++) {
+      const steps = common.steps.slice(0, i * blockSize);
+      exact.push((await drive(serial({ ...common, steps }), { denoiser: common.denoiser }).result).x);
     }
+    const partition = Array<number>(Number(metadata.B)).fill(blockSize);
+    const correction: Correction = name.endsWith('_secant') ? 'secant' : 'parareal';
+    const run = drive(srds({ ...common, partition, correction }), { denoiser: common.denoiser });
+    let seen = 0;
+    for await (const event of run) {
+      if (event.type !== 'iteration') continue;
+      const p = event.iteration;
+      event.boundaries.forEach((x, i) => {
+        const start = (p * boundaries + i) * size;
+        assert.ok(relativeError(x, all.slice(start, start + size)) < 1e-4, `iteration ${p}, boundary ${i}`);
+        if (i <= p) assert.deepEqual(x, exact[i]);
+      });
+      seen++;
+    }
+    assert.equal(seen, iterations);
   });
 }

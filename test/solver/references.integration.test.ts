@@ -3,9 +3,10 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { Pipeline, type GenerateOptions } from 'srds';
+import type { GenerateOptions } from 'srds';
 import { isMultistep, solverOf, type SolverName } from 'srds/solver';
 import { assertSameImage, fixture, reference, references, relativeError } from '../support/fixtures.js';
+import { withGraphsOf } from '../support/pipelines.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
 after(() => rmSync(scratch, { recursive: true }));
@@ -43,20 +44,17 @@ for (const name of references('refs/solvers')) {
         init: { height: side[0], width: side[1], data: expected.bytes('init') },
       }),
     };
-    const pipeline = await Pipeline.open(withScheduler(name, model, JSON.parse(overrides) as object));
-    try {
-      const { images, settings } = await pipeline.generate({ ...options, sampler: 'serial' }).result;
-      const error = relativeError(images[0].latents, expected.floats('latents'));
-      assert.ok(error < 1e-4, `${error}`);
-      assertSameImage(images[0].rgb!.data, expected.bytes('image_uint8'));
-      if (isMultistep(solverOf(settings.solver, settings))) return;
-      const exact = await pipeline.generate({ ...options, tolerance: 0 }).result;
-      assert.equal(exact.images[0].status, 'exact');
-      assert.deepEqual(exact.images[0].latents, images[0].latents);
-      assert.ok(exact.images[0].evaluations.critical <= images[0].evaluations.total);
-      assert.equal(images[0].evaluations.total, images[0].evaluations.serial);
-    } finally {
-      await pipeline.close();
-    }
+    const changed = withScheduler(name, model, JSON.parse(overrides) as object);
+    const pipeline = await withGraphsOf(fixture(`models/${model}`), changed);
+    const { images, settings } = await pipeline.generate({ ...options, sampler: 'serial' }).result;
+    const error = relativeError(images[0].latents, expected.floats('latents'));
+    assert.ok(error < 1e-4, `${error}`);
+    assertSameImage(images[0].rgb!.data, expected.bytes('image_uint8'));
+    if (isMultistep(solverOf(settings.solver, settings))) return;
+    const exact = await pipeline.generate({ ...options, tolerance: 0 }).result;
+    assert.equal(exact.images[0].status, 'exact');
+    assert.deepEqual(exact.images[0].latents, images[0].latents);
+    assert.ok(exact.images[0].evaluations.critical <= images[0].evaluations.total);
+    assert.equal(images[0].evaluations.total, images[0].evaluations.serial);
   });
 }

@@ -35,12 +35,12 @@ export function srdsCli(args: readonly string[], options: Options = {}): Promise
 }
 
 /** What is measured in one test is not kept for others, nor where the user keeps such. */
-const cache = mkdtempSync(join(tmpdir(), 'srds-cache-'));
-process.on('exit', () => rmSync(cache, { recursive: true, force: true }));
+export const CACHE = mkdtempSync(join(tmpdir(), 'srds-cache-'));
+process.on('exit', () => rmSync(CACHE, { recursive: true, force: true }));
 
 /** Starts Node with these arguments. */
 export function startNode(args: readonly string[], options: Options = {}): Started {
-  const env = { ...process.env, XDG_CACHE_HOME: cache, ...options.env };
+  const env = { ...process.env, XDG_CACHE_HOME: CACHE, ...options.env };
   const child = spawn(process.execPath, args, { ...options, env, stdio: ['ignore', 'pipe', 'pipe'] });
   let stdout = '';
   let stderr = '';
