@@ -9,10 +9,10 @@ export interface LatentScale {
 
 /**
  * Mean absolute change of an image, in grey levels, for a small change of its latents of root mean square 1. Latents have unit
- * variance in every model, so this belongs to the kind of VAE. It differs by a factor of two between images; that of 75 % is
- * smaller. Source: `npm run bench:stopping` on the bundled model.
+ * variance in every model, so this belongs to the kind of VAE. Between images it differs by a factor of two; this is the median.
+ * Source: `npm run bench:stopping` on the bundled model.
  */
-export const VAE_GREY_LEVELS = 18;
+export const VAE_GREY_LEVELS = 16.5;
 
 /** Converts latents to values of the VAE, both [channels, height, width]. Source: diffusers StableDiffusionXLPipeline. */
 export function fromLatents({ scaling, mean, deviation }: LatentScale, latents: Float32Array): Float32Array {

@@ -7,7 +7,7 @@ import { rmsDifference } from '../tensor/operations.js';
  */
 export type Residual = (now: Iterate, before: Iterate) => number | Promise<number>;
 
-/** Root mean square of the change that the next iteration is predicted to make to the sample. */
+/** Root mean square of the change that the next iterations are predicted to make to the sample. */
 export function nextChange(now: Iterate, before: Iterate): number {
   return now.predictedChange ?? lastChange(now, before);
 }

@@ -7,7 +7,7 @@ const LEAST_CHANGE = 1e-4;
 const LEAST_SHARE = 0.2;
 
 /**
- * Predicts how much the next iteration of SRDS will change the sample. When x[p][B] is known, pipelining has found x[p+1][i] at
+ * Predicts how much the next iterations of SRDS will change the sample. When x[p][B] is known, pipelining has found x[p+1][i] at
  * the first half to three quarters of the boundaries already.
  */
 export class LookAhead {
@@ -28,7 +28,7 @@ export class LookAhead {
     return next.length > this.last[p] ? next.slice(p + 2, this.last[p] + 1) : undefined;
   }
 
-  /** Predicted root mean square of the change of the sample in iteration p + 1. @param known number of its `boundaries` */
+  /** Predicted root mean square of the change of the sample after iteration p. @param known number of its `boundaries` */
   predictedChange(p: number, known: number): number {
     const { trajectories } = this;
     const end = trajectories.rows[p].length - 1;
@@ -63,22 +63,24 @@ export function lookAheadBoundaries(blocks: readonly Pick<Block, 'fine' | 'isOne
 }
 
 /**
- * Root mean square of the change that the next iteration is predicted to make to the sample. The change of each boundary that the
- * next iteration has found is taken to grow towards the end of the trajectory as in the last iteration, if it grew there:
+ * Root mean square of the change that the next two iterations are predicted to make to the sample. The change of each boundary
+ * that the next iteration has found is taken to grow towards the end of the trajectory as in the last iteration, if it grew there,
+ * and the iteration after that to change as much less again:
  *
- *     max over known boundaries i of  m[p+1][i] max(1, m[p][B] / m[p][i]),  and at least m[p][B] / 5
+ *     e = max over known boundaries i of  m[p+1][i] max(1, m[p][B] / m[p][i]),  and at least m[p][B] / 5
+ *     e + e min(1, e / m[p][B])
  *
- * Where nothing is known of the next iteration, it is taken to change the sample as much as the last one.
+ * Where nothing is known of the next iteration, m[p][B] itself.
  *
- * A sample that bifurcates can move little in one iteration and much in the next; the middle of its trajectory moves first.
+ * A sample that bifurcates can move little in one iteration and much in the next. The middle of its trajectory moves first, and
+ * changes that do not shrink are a sign of it.
  * @param last rms changes of some boundaries and all later ones in the last iteration, m[p][i]..m[p][B]
  * @param next rms changes of the first of these in the next iteration, m[p+1][i]...
  */
 export function predictedChange(last: readonly number[], next: readonly number[]): number {
   const end = last.at(-1) ?? 0;
   if (next.length === 0) return end;
-  return Math.max(
-    LEAST_SHARE * end,
-    ...next.map((change, k) => change * Math.max(1, end / Math.max(last[k], LEAST_CHANGE))),
-  );
+  const grown = next.map((change, k) => change * Math.max(1, end / Math.max(last[k], LEAST_CHANGE)));
+  const change = Math.max(LEAST_SHARE * end, ...grown);
+  return change * (1 + Math.min(1, change / Math.max(end, LEAST_CHANGE)));
 }

@@ -34,7 +34,7 @@ export interface Iterate {
   /** Length of the longest chain of evaluations behind it. */
   readonly depth: number;
   /**
-   * Root mean square of the change that the next iteration is predicted to make to the sample; undefined in iteration 0 and for
+   * Root mean square of the change that the next iterations are predicted to make to the sample; undefined in iteration 0 and for
    * samplers that do not iterate.
    */
   readonly predictedChange?: number | undefined;

@@ -47,12 +47,20 @@ test('where a sample bifurcates, the last change stops at the other mode, and lo
   assert.equal(await wrongSamples({ tolerance: 0.1 / 18 }), 0);
 });
 
-test('the prediction is the largest known change, grown as the last changes grew, and at least a fifth of the last one', () => {
-  assert.equal(predictedChange([0.1, 0.2, 0.4], [0.01, 0.03]), 0.08);
-  assert.equal(predictedChange([0.1, 0.2, 0.4], [0.05, 0.03]), 0.2);
-  // A change that shrank towards the end is not expected to grow.
-  assert.equal(predictedChange([0.4, 0.2, 0.1], [0.05]), 0.05);
-  assert.ok(Math.abs(predictedChange([0.1, 0.2, 0.4], []) - 0.4) < 1e-12);
+test('two changes are predicted: the largest known one, grown as the last changes grew, and one that shrinks alike', () => {
+  for (const [last, next, expected] of [
+    // At least a fifth of the last change.
+    [[0.1, 0.2, 0.4], [0.01, 0.03], 0.08 * (1 + 0.2)],
+    [[0.1, 0.2, 0.4], [0.05, 0.03], 0.2 * (1 + 0.5)],
+    // A change that shrank towards the end is not expected to grow.
+    [[0.4, 0.2, 0.1], [0.05], 0.05 * (1 + 0.5)],
+    // Changes are not expected to go on growing.
+    [[0.1, 0.2, 0.4], [0.2], 0.8 * (1 + 1)],
+    // Nothing is known of the next iteration.
+    [[0.1, 0.2, 0.4], [], 0.4],
+  ] as const) {
+    assert.ok(Math.abs(predictedChange(last, next) - expected) < 1e-12);
+  }
 });
 
 test('the boundaries that are known ahead follow from when each can be found', () => {

@@ -206,16 +206,20 @@ export const GENERATION_OPTIONS = {
   }),
   tolerance: option(z.number().min(0), {
     description:
-      'change of the image in grey levels below which to stop; 0: run until exact; of paradigms: the change of a state, in deviations of the noise, below which the window moves on',
+      'change of the image in grey levels below which to stop, half of it for picard and parataa; 0: run until exact; of paradigms: the change of a state, in deviations of the noise, below which the window moves on',
     defaultText: `${DEFAULT_TOLERANCE}; ${PARADIGMS_TOLERANCE} for paradigms`,
     placeholder: '<t>',
     samplers: ITERATIVE,
     infotext: { label: 'Tolerance', labelFor: { srds: 'SRDS tolerance' } },
-    control: { label: 'Tolerance', initial: DEFAULT_TOLERANCE, samplers: ['auto', 'srds', 'picard', 'parataa'] },
+    control: {
+      label: 'Tolerance',
+      initial: DEFAULT_TOLERANCE,
+      samplers: ['auto', 'srds', 'picard', 'parataa'],
+    },
   }),
   stopping: option(z.enum(STOPPING_RULES), {
     description:
-      "change that the tolerance bounds: look-ahead, the one that the next iteration is predicted to make; change, that of the decoded image in the last iteration, the paper's rule",
+      "change that the tolerance bounds: look-ahead, that of the next iterations, predicted; change, that of the decoded image in the last iteration, the paper's rule",
     default: 'look-ahead',
     samplers: ['srds', 'picard', 'parataa'],
     infotext: { label: 'Stopping', omitDefault: true },
