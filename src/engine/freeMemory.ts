@@ -41,9 +41,11 @@ export function freeMemory(root = '/'): number {
 function groupsOf(root: string): number[] {
   const lines = contentOf(root, 'proc/self/cgroup').split('\n');
   return lines.flatMap((line) => {
-    const [, controllers, path] = /^\d+:([^:]*):(.*)$/.exec(line) ?? [];
+    const match = /^\d+:([^:]*):(.*)$/.exec(line);
+    if (!match) return [];
+    const [, controllers, path] = match;
     if (controllers === '') return left(root, V2, path);
-    return controllers?.split(',').includes('memory') ? left(root, V1, path) : [];
+    return controllers.split(',').includes('memory') ? left(root, V1, path) : [];
   });
 }
 

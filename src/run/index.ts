@@ -10,5 +10,6 @@ export type {
   SamplerEvent,
   Status,
 } from './events.js';
-export { criticalPath, simulate, type Forecast, type Hardware } from './simulate.js';
+export { criticalPath, simulate, simulation, type Forecast, type Hardware } from './simulate.js';
 export { nextBatch, type ClientQueue, type EngineCapacity, type PendingEvaluation } from './nextBatch.js';
+export { finish, finishInTurns, type Steps } from './steps.js';

@@ -116,7 +116,8 @@ function sorted<Item extends PendingEvaluation>(client: ClientQueue<Item>): Clie
   return { ...client, pending: client.pending.toSorted(byPriority) };
 }
 
-function byPriority({ priority: a }: PendingEvaluation, { priority: b }: PendingEvaluation): number {
+/** Orders pending evaluations of a client, the most urgent first. */
+export function byPriority({ priority: a }: PendingEvaluation, { priority: b }: PendingEvaluation): number {
   for (let k = 0; k < Math.min(a.length, b.length); k++) if (a[k] !== b[k]) return a[k] - b[k];
   return a.length - b.length;
 }

@@ -178,16 +178,16 @@ export class LocalDevice {
   private prepareRetry(error: unknown, shape: string): void {
     const { failure } = this.process;
     if (this.lost) throw error;
-    if (failure) this.deaths++;
+    const isLast = failure !== undefined && ++this.deaths >= MAX_DEATHS;
     if (error instanceof OutOfMemory) {
       const fewer = this.fewerRows(error.rows);
-      if (fewer === undefined || this.lost) throw this.noMemory(error);
+      if (fewer === undefined || isLast) throw this.noMemory(error);
       this.rowLimits.set(shape, fewer);
       if (!failure)
         this.onWarning(`${this.name} has no memory for a batch of ${error.rows} rows; ${inBatchesOf(fewer)}`);
     } else {
       if (!failure) throw error;
-      if (this.lost) throw this.tooManyDeaths(failure);
+      if (isLast) throw this.tooManyDeaths(failure);
     }
   }
 
