@@ -1,4 +1,6 @@
 import { SrdsError } from '../errors.js';
+import type { ImageSize } from '../model/family.js';
+import { GENERATION_OPTIONS } from '../pipeline/options/generation.js';
 import { integerFrom } from '../pipeline/options/option.js';
 
 /** Parsers of flags whose values are no options of a generation. Commands check the ranges. */
@@ -15,6 +17,15 @@ export function whole(name: string): (text: string) => number {
 /** Whole numbers, such as `1,8,32`. */
 export function list(name: string): (text: string) => number[] {
   return (text) => text.split(',').map(whole(name));
+}
+
+/** A size in pixels, such as `512x512`. */
+export function size(name: string): (text: string) => ImageSize {
+  return (text) => {
+    const value = GENERATION_OPTIONS.size.read(text);
+    if (typeof value === 'object') return value;
+    throw invalid(name, 'a size such as 512x512', text);
+  };
 }
 
 /** Some of the known names, such as `serial,srds`. */

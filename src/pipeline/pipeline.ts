@@ -167,6 +167,7 @@ export class Pipeline {
     lastFor: (work: Promise<unknown>) => void,
   ): Promise<GenerateResult> {
     const maxRows = await this.guard.rowsFor(settings);
+    if (signal.aborted) return this.abortedResult(settings);
     emit({ type: 'phase', phase: 'preparing' });
     const preparing = this.prepare(settings, emit, signal);
     lastFor(preparing);
@@ -186,8 +187,7 @@ export class Pipeline {
       const othersBefore = this.batches.runs;
       this.batches.add(client, (event) => {
         emit(event);
-        if (event.type === 'batch' && event.rows === target.conditioning.length)
-          times.push((event.end - event.begin) / 1000);
+        if (event.type === 'batch' && event.evaluations.length === 1) times.push((event.end - event.begin) / 1000);
       });
       const result = await this.generateAll({ ...selected, limits, prepared, client, emit, signal, plan });
       this.guard.keep(settings, maxRows);
@@ -246,7 +246,9 @@ export class Pipeline {
     const { calibration } = this;
     if (settings.sampler === 'serial') return { settings };
     if (settings.sampler !== 'auto') {
-      const machine = (await calibration.known(target)) ?? calibration.prior(target);
+      // A curve that is not complete says nothing of batches larger than its own.
+      const known = (await calibration.isOpen(target)) ? undefined : await calibration.known(target);
+      const machine = known ?? calibration.prior(target);
       return { settings, limits: machine && (await this.selector.limitsFor(settings, machine)) };
     }
     const busy = this.batcher.full || this.networks.timestepBatching.kind === 'shared';

@@ -24,16 +24,18 @@ const HOST_NUMBERS = 1 << 20;
 const point = z.object({
   rows: z.int().positive(),
   seconds: z.number().positive(),
-  steady: z.boolean(),
+  steady: z.boolean().default(true),
 });
 
 /** Schema of measurements in a file. */
-export const measurementsFile = z.object({
-  points: z.array(point),
-  hostSeconds: z.number().nonnegative(),
-  aloneSeconds: z.number().positive().optional(),
-  complete: z.boolean(),
-});
+export const measurementsFile = z
+  .object({
+    points: z.array(point),
+    hostSeconds: z.number().nonnegative().default(0),
+    aloneSeconds: z.number().positive().optional(),
+    complete: z.boolean().default(true),
+  })
+  .refine(({ points, aloneSeconds }) => points.length > 0 || aloneSeconds !== undefined);
 
 /** Seconds of a batch by its rows, so far. */
 export interface Measurements {
@@ -173,8 +175,9 @@ class Measuring {
     for (;;) {
       const rows = this.next();
       if (rows === undefined) break;
-      if (free <= 0 && !hasTime(this.expected(rows))) return;
-      free--;
+      const isNew = this.points.every((one) => one.rows !== rows);
+      if ((isNew || !this.padded) && free <= 0 && !hasTime(this.expected(rows))) return;
+      if (isNew) free--;
       if (!(await this.measure(rows, hasTime))) break;
     }
     if (this.engine.slots > 1 && this.alone === undefined)
@@ -184,7 +187,8 @@ class Measuring {
   /** Measures again what one measurement alone says. A machine that was idle needs some time to reach its speed. */
   async confirm(hasTime: (seconds: number) => boolean): Promise<void> {
     for (const { rows, steady, seconds } of this.points) {
-      if (!steady && this.timed.has(rows) && hasTime(seconds)) await this.measure(rows, hasTime);
+      // Once a bucket is open, a batch of it takes milliseconds.
+      if (!steady && this.timed.has(rows) && (this.padded || hasTime(seconds))) await this.measure(rows, hasTime);
     }
   }
 
@@ -224,7 +228,7 @@ class Measuring {
     const isFirst = !this.timed.has(rows);
     // The first run opens the bucket.
     if (isFirst && this.padded) await this.run(rows);
-    if (this.padded && rows > this.engine.maxRows) {
+    if (this.padded && this.points.length > 0 && rows > this.engine.maxRows) {
       this.sizes = this.sizes.filter((size) => size < rows);
       return false;
     }

@@ -51,8 +51,10 @@ export function simulate(samplers: readonly Sampler[], iterations: number, hardw
   return finish(simulation(samplers, iterations, hardware));
 }
 
-/** Pending and finished evaluations to look at before a simulation yields: about a millisecond. */
-const WORK = 2000;
+/** Work before a simulation yields, in evaluations of a batch to sort: a millisecond, or several before the code is compiled. */
+const WORK = 1000;
+/** Work of finishing an evaluation, and of a new one. */
+const FINISHING = 10;
 
 /** `simulate` in steps. */
 export function* simulation(samplers: readonly Sampler[], iterations: number, hardware: Hardware): Steps<Forecast> {
@@ -94,8 +96,8 @@ export function* simulation(samplers: readonly Sampler[], iterations: number, ha
       work += pending.length;
       const client = { pending, servedRows: 0, running: 0, maxClientRows: Infinity };
       const batch = nextBatch([client], { maxRows, freeDevices: free.length, contended: false });
-      const chosen = new Set(batch);
-      pending = pending.filter((one) => !chosen.has(one));
+      // The most urgent ones, since all have the same key.
+      pending.splice(0, batch.length);
       const [device] = free.splice(0, 1);
       const seconds = devices[device](batch.length * rowsPerEvaluation) + batch.length * hostSeconds;
       running.push({ end: now + seconds, device, batch });
@@ -106,10 +108,6 @@ export function* simulation(samplers: readonly Sampler[], iterations: number, ha
 
   samplers.forEach(collect);
   while (active.size > 0) {
-    if (work > WORK) {
-      work = 0;
-      yield;
-    }
     dispatch();
     if (running.length === 0) throw new Error('a sampler waits for nothing and does not end');
     running.sort((a, b) => a.end - b.end);
@@ -118,10 +116,15 @@ export function* simulation(samplers: readonly Sampler[], iterations: number, ha
       const [{ device, batch }] = running.splice(0, 1);
       free.push(device);
       for (const { sampler, task } of batch) {
-        work++;
+        if (work >= WORK) {
+          work = 0;
+          yield;
+        }
         if (!active.has(sampler)) continue;
+        const before = pending.length;
         sampler.finish(task, predict());
         collect(sampler, samplers.indexOf(sampler));
+        work += FINISHING * (1 + Math.max(0, pending.length - before));
       }
     }
   }

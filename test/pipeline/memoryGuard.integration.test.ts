@@ -1,9 +1,22 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
 import { Pipeline, type GenerateEvent } from 'srds';
 import { LocalEngine, type Engine } from 'srds/engine';
 import { activationMemory, BUNDLED_MODEL, readModelFolder } from 'srds/model';
 import { rowsInMemory } from 'srds/pipeline';
+
+// Nothing is known of the devices.
+const cache = mkdtempSync(join(tmpdir(), 'srds-cache-'));
+before(() => {
+  process.env.XDG_CACHE_HOME = cache;
+});
+after(() => {
+  delete process.env.XDG_CACHE_HOME;
+  rmSync(cache, { recursive: true });
+});
 
 test('rows are those that are free, and not many more than the serial sampler takes', () => {
   const need = { unetRow: 1e9, vaeRow: 2e9, base: 4e9, rowsPerEvaluation: 2, processes: 1 };
