@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { inspectModel, type Inspection } from '../model/inspect.js';
 import { findModel } from './model.js';
 import { Progress } from './progress.js';
-import { bytes } from './bytes.js';
+import { bytes } from '../pipeline/bytes.js';
 import { version } from '../version.js';
 
 /** `srds inspect`. @param signal aborts the download of a model */

@@ -1,6 +1,6 @@
 import { BUNDLED_MODEL, type ModelFolder } from '../model/modelFolder.js';
 import { openModel } from '../model/openModel.js';
-import { bytes } from './bytes.js';
+import { bytes } from '../pipeline/bytes.js';
 import { warn, type Progress } from './progress.js';
 
 /** How to report the download of a model, and how to abort it. */

@@ -3,6 +3,8 @@ import { Command } from 'commander';
 import { messageOf, SrdsError, wholeNumber } from '../errors.js';
 import { Pipeline } from '../pipeline/pipeline.js';
 import { markdown } from '../benchmark/benchmarkSummary.js';
+import type { ImageSize } from '../model/family.js';
+import { aligned } from './table.js';
 import { version } from '../version.js';
 import { parseCurve, rowsThatPay } from '../planner/curve.js';
 import { LEAST_FOR_PICARD, mayBeChosen, nameOf, plan, type Plan } from '../planner/plan.js';
@@ -12,11 +14,12 @@ import { splitDeviceFlags } from './devices.js';
 import { addFlags } from './optionFlags.js';
 import { findModel } from './model.js';
 import { Progress, warn } from './progress.js';
-import { list, whole } from './values.js';
+import { list, size, whole } from './values.js';
 
 interface Flags extends DeviceValues {
   readonly model?: string;
   readonly steps: readonly number[];
+  readonly size?: ImageSize;
   readonly devices?: number;
   readonly curve?: string;
   readonly guidance: boolean;
@@ -33,6 +36,7 @@ export function planCommand(signal: AbortSignal): Command {
     .description('forecast the time of each sampler on these devices, or on others that a latency curve describes')
     .option('--model <folder>', 'model, as in srds generate (default: the bundled model)')
     .option('--steps <list>', 'numbers of steps', list('--steps'), [25, 100])
+    .option('--size <WxH>', "size of the image in pixels, such as 512x512 (default: the model's)", size('--size'))
     .option(
       '--curve <file>',
       'JSON file of a latency curve: {"padded": true, "points": [{"rows": 2, "seconds": 0.006}, ...]}; padded: whether batches are padded to the next point; no device runs',
@@ -48,14 +52,15 @@ export function planCommand(signal: AbortSignal): Command {
     if (flags.json) {
       return void process.stdout.write(`${JSON.stringify({ version: version(), machine, plans })}\n`);
     }
-    process.stdout.write(plans.map(({ steps, ...one }) => text(steps, one)).join('\n'));
+    const table = process.stdout.isTTY ? aligned : markdown;
+    process.stdout.write(plans.map(({ steps, ...one }) => text(steps, one, table)).join('\n'));
   });
 }
 
 async function described({ devices = 1, guidance, ...others }: Flags, file: string): Promise<Machine> {
-  const { model, fresh, device, precision, buckets, threads, workers } = others;
+  const { model, size, fresh, device, precision, buckets, threads, workers } = others;
   const switches = { 'no-fused': others.fused === false || undefined };
-  const given = Object.entries({ model, fresh, device, precision, buckets, threads, workers, ...switches });
+  const given = Object.entries({ model, size, fresh, device, precision, buckets, threads, workers, ...switches });
   const [unused] = given.find(([, value]) => value !== undefined) ?? [];
   if (unused !== undefined) {
     throw new SrdsError('INVALID_OPTION', '--curve alone, since no device runs', `--${unused} too`, 'leave one out');
@@ -83,7 +88,7 @@ async function measured(flags: Flags, signal: AbortSignal): Promise<Machine> {
     const pipeline = await Pipeline.open(model, { ...open, signal, onWarning: (message) => warn(message, progress) });
     try {
       progress?.setState('measuring the devices');
-      return await pipeline.machine({ prompt: '', guidance: others.guidance ? undefined : 1 }, others);
+      return await pipeline.machine({ prompt: '', ...others.size, guidance: others.guidance ? undefined : 1 }, others);
     } finally {
       await pipeline.close();
     }
@@ -92,7 +97,8 @@ async function measured(flags: Flags, signal: AbortSignal): Promise<Machine> {
   }
 }
 
-function text(steps: number, { candidates, chosen, reason }: Plan): string {
+/** The decision, its reason and the table of all candidates. */
+function text(steps: number, { candidates, chosen, reason }: Plan, table: typeof markdown): string {
   const head = ['', 'sampler', 'time, ms', 'against serial', 'critical evaluations', 'total'];
   const rows = candidates.map((candidate) => [
     candidate === chosen ? '->' : '',
@@ -102,5 +108,6 @@ function text(steps: number, { candidates, chosen, reason }: Plan): string {
     candidate.critical.toFixed(1),
     candidate.total.toFixed(0),
   ]);
-  return `${steps} ${steps === 1 ? 'step' : 'steps'}: ${reason}.\n\n${markdown([head, ...rows])}\n`;
+  const decision = `${steps} ${steps === 1 ? 'step' : 'steps'}: ${nameOf(chosen)}, ${(1000 * chosen.seconds).toFixed(0)} ms`;
+  return `${decision}; ${reason}.\n\n${table([head, ...rows])}\n`;
 }

@@ -1,6 +1,14 @@
-import type { GenerateEvent } from '../pipeline/result.js';
+import type { GenerateEvent, Phase } from '../pipeline/result.js';
 
 const FRAME_MS = 100;
+
+/** What the line says while a run has no evaluation to report. */
+const PHASES: Readonly<Record<Phase, string>> = {
+  preparing: 'encoding the prompt',
+  measuring: 'measuring the devices',
+  planning: 'choosing the sampler',
+  sampling: 'the first step',
+};
 
 /** Prints a warning on standard error, above the line of progress if there is one. */
 export function warn(message: string, progress: Progress | undefined): void {
@@ -29,7 +37,8 @@ export class Progress {
   /** Updates the line after an event of the run. */
   show(event: GenerateEvent): void {
     if (event.type === 'warning' || event.type === 'batch') return;
-    if (event.type === 'image') {
+    if (event.type === 'phase') this.state = PHASES[event.phase];
+    else if (event.type === 'image') {
       if (event.image === this.current()) this.iteration = '';
       this.done.add(event.image);
     }

@@ -1,4 +1,6 @@
 import { SrdsError } from '../errors.js';
+import type { ImageSize } from '../model/family.js';
+import { GENERATION_OPTIONS } from '../pipeline/options/generation.js';
 import { integerFrom } from '../pipeline/options/option.js';
 
 /** Parsers of flags whose values are no options of a generation. Commands check the ranges. */
@@ -25,6 +27,15 @@ export function numbers(name: string): (text: string) => number[] {
       if (part.trim() !== '' && value > 0 && Number.isFinite(value)) return value;
       throw invalid(name, 'numbers above 0', part);
     });
+}
+
+/** A size in pixels, such as `512x512`. */
+export function size(name: string): (text: string) => ImageSize {
+  return (text) => {
+    const value = GENERATION_OPTIONS.size.read(text);
+    if (typeof value === 'object') return value;
+    throw invalid(name, 'a size such as 512x512', text);
+  };
 }
 
 /** Some of the known names, such as `serial,srds`. */

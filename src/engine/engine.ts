@@ -46,6 +46,11 @@ export interface Engine {
   /** Batch sizes that batches are padded to, in rows, ascending; empty if any size will do. */
   readonly buckets: readonly number[];
   /**
+   * Bytes of memory that batches may still take; undefined, as without this method, where memory needs no watching: a GPU gives up
+   * buckets that it has no memory for.
+   */
+  freeMemory?(): number | undefined;
+  /**
    * Loads graphs by name; loaded ones stay as they are.
    * @throws SrdsError MODEL_INVALID if a graph cannot be used
    */

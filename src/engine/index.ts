@@ -13,5 +13,6 @@ export { findDevices, probe, type Probe } from './local/probe.js';
 export type { Problem } from './local/remedies.js';
 export { describeGraph, type GraphDescription } from '../onnx/describe.js';
 export { LocalEngine, DEFAULT_BUCKETS, type LocalEngineOptions } from './local/localEngine.js';
+export { freeMemory } from './freeMemory.js';
 export { CPU, deviceName, parseDevices, type Device } from './device.js';
 export type { DeviceKind } from '../onnx/graphInfo.js';

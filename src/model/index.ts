@@ -12,3 +12,4 @@ export { inspectModel, type Inspection } from './inspect.js';
 export { openModel, type OpenModelOptions } from './openModel.js';
 export { guide, rescaleGuidance } from './guidance.js';
 export { networkDenoiser, type NetworkDenoiserOptions } from './networkDenoiser.js';
+export { activationMemory, type ActivationMemory } from './activationMemory.js';

@@ -18,15 +18,24 @@ export const BUNDLED_MODEL = fileURLToPath(new URL('../../models/scenes-128', im
 const channels = z.array(z.int().positive()).min(1);
 const side = z.int().positive();
 
+/** A number for all levels of a network, or one for each. */
+const perLevel = z.union([z.int().positive(), channels]);
+
 const unetConfig = z.object({
   in_channels: z.literal(4, 'only UNets of 4 latent channels are supported'),
   sample_size: z.union([z.tuple([side, side]), side.transform((both): [number, number] => [both, both])]),
   block_out_channels: channels,
+  down_block_types: z.array(z.string()).default([]),
+  up_block_types: z.array(z.string()).default([]),
+  // diffusers takes the dimension of a head for the number of heads if that is missing, as in every Stable Diffusion model.
+  num_attention_heads: perLevel.nullish(),
+  attention_head_dim: perLevel.nullish(),
   time_cond_proj_dim: z.null('UNets that take the guidance scale as an input are not supported').optional(),
 });
 const perChannel = z.array(z.number()).nullish();
 const vaeConfig = z.object({
   block_out_channels: channels,
+  mid_block_add_attention: z.boolean().default(true),
   scaling_factor: z.number().positive().default(0.18215),
   latents_mean: perChannel,
   latents_std: perChannel,
@@ -57,6 +66,12 @@ export interface ModelFolder {
   readonly graphs: Readonly<Partial<Record<GraphName, string>>>;
   /** Path of unet/model_fp16.onnx, the UNet in half precision; undefined if the folder has none. */
   readonly unetHalf?: string | undefined;
+  /** Channels of each level of the UNet, the largest feature maps first, and the heads of its attentions: 0 without any. */
+  readonly unetLevels: readonly { readonly channels: number; readonly heads: number }[];
+  /** Channels of each level of the VAE, the largest feature maps first. */
+  readonly vaeChannels: readonly number[];
+  /** Whether the VAE has an attention over all latents. */
+  readonly vaeAttention: boolean;
   readonly latentChannels: number;
   /** Default size of an image, in pixels. */
   readonly size: ImageSize;
@@ -116,6 +131,9 @@ export async function readModelFolder(folder: string, name?: string): Promise<Mo
     textEncoders,
     graphs: Object.fromEntries(needed.map((graph, i) => [graph, files[i]])),
     unetHalf: (await fileExists(path, half)) ? join(path, half) : undefined,
+    unetLevels: levelsOf(unet),
+    vaeChannels: vae.block_out_channels,
+    vaeAttention: vae.mid_block_add_attention,
     latentChannels: unet.in_channels,
     size: { width: width * vaeFactor, height: height * vaeFactor },
     vaeFactor,
@@ -128,6 +146,21 @@ export async function readModelFolder(folder: string, name?: string): Promise<Mo
     evenRows: unet.block_out_channels.some((count) => count % VECTOR !== 0),
     zerosForNoNegative: family.zerosForNoNegative(index),
   };
+}
+
+/** Heads of a level without a number of its own, as in diffusers. */
+const USUAL_HEADS = 8;
+
+function levelsOf(unet: z.infer<typeof unetConfig>): ModelFolder['unetLevels'] {
+  const { block_out_channels, down_block_types: down, up_block_types: up } = unet;
+  const heads = unet.num_attention_heads ?? unet.attention_head_dim ?? USUAL_HEADS;
+  const last = block_out_channels.length - 1;
+  return block_out_channels.map((count, k) => {
+    // The middle block, at the last level, has attentions in any case.
+    const attends = k === last || [down.at(k), up.at(last - k)].some((type) => type?.includes('Attn'));
+    const own = typeof heads === 'number' ? heads : (heads[k] ?? USUAL_HEADS);
+    return { channels: count, heads: attends ? own : 0 };
+  });
 }
 
 /** @throws SrdsError MODEL_INVALID if there is none */

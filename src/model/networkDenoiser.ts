@@ -62,7 +62,13 @@ export function networkDenoiser(options: NetworkDenoiserOptions): Denoiser {
     const inputs = { sample: float32(x, dims), timestep: float32(Float32Array.of(level.t), []) };
     const priority = [...request.priority, ...options.priority];
     const requestOptions = { priority, client, speculative, maxRows, maxClientRows, minRows, signal };
-    const rows = await batcher.evaluate({ graph, output, inputs, conditioning }, requestOptions);
+    const evaluate = (ids: readonly ConditioningId[]) =>
+      batcher.evaluate({ graph, output, inputs, conditioning: ids }, requestOptions);
+    // Where memory suffices for one row at a time, the rows of an evaluation are evaluations of their own.
+    const isSplit = maxRows !== undefined && maxRows < conditioning.length;
+    const rows = isSplit
+      ? (await Promise.all(conditioning.map((id) => evaluate([id])))).flat()
+      : await evaluate(conditioning);
     return bounded(predictionOf(options, x, rows, level.alphaBar), options.bound);
   };
 }

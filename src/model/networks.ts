@@ -112,7 +112,9 @@ export class Networks {
   private async vae(graph: GraphName, input: Tensor, signal: AbortSignal): Promise<Float32Array> {
     const { inputs, outputs } = this.graph(graph);
     const evaluation = { graph, output: outputs[0].name, inputs: { [inputs[0].name]: input } };
-    return (await this.batcher.evaluate(evaluation, { ...highestPriority(), signal }))[0];
+    // A CPU decodes images one after the other: together they would only take more memory.
+    const maxRows = this.engine.buckets.length === 0 ? 1 : undefined;
+    return (await this.batcher.evaluate(evaluation, { ...highestPriority(), maxRows, signal }))[0];
   }
 
   private textOutputs(graph: TextEncoderName): { readonly hidden: string; readonly pooled?: string } {

@@ -15,6 +15,11 @@ export class BatchEvents {
     this.listeners.delete(client);
   }
 
+  /** Number of runs that are under way. */
+  get runs(): number {
+    return this.listeners.size;
+  }
+
   report({ requests, device, begin, end, paddedRows }: BatchReport): void {
     this.count++;
     for (const client of new Set(requests.map((request) => request.client))) {

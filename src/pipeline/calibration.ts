@@ -5,7 +5,7 @@ import type { Networks } from '../model/networks.js';
 import { rowsThatPay, unmeasuredBuckets, type LatencyCurve } from '../planner/curve.js';
 import { CurveStore } from '../planner/curveStore.js';
 import type { Machine } from '../planner/forecast.js';
-import { measureCurve } from '../planner/measure.js';
+import { curveOf, measureCurve, withSerialTimes, type MeasureOptions, type Measurements } from '../planner/measure.js';
 import { float32, sizeOf } from '../tensor/tensor.js';
 import { version } from '../version.js';
 import type { Settings } from './options.js';
@@ -16,9 +16,14 @@ export interface CalibrationTarget {
   readonly settings: Pick<Settings, 'width' | 'height' | 'seeds'>;
   /** Registered inputs of an evaluation. */
   readonly conditioning: readonly ConditioningId[];
+  /** Rows of the largest batch that memory suffices for. */
+  readonly maxRows: number;
 }
 
-/** The devices of a pipeline as the planner knows them. Each device's latency curve is measured once and kept. */
+/**
+ * The devices of a pipeline as the planner knows them. Latency curves are kept, and extended over several runs: the batches of serial
+ * runs give their first point at no cost, and a run spends a tenth of its time on further ones.
+ */
 export class Calibration {
   private readonly store = new CurveStore();
 
@@ -30,39 +35,95 @@ export class Calibration {
     private readonly variant: string,
   ) {}
 
-  /** The machine, if it was measured before. */
+  /** The machine, as far as it was measured. */
   async known(target: CalibrationTarget): Promise<Machine | undefined> {
-    const key = await this.keyOf(target);
-    const curve = key && (await this.store.get(key));
-    return curve && this.machineOf(curve, target);
+    const measured = await this.stored(target);
+    return measured && this.machineOf(measured, target);
   }
 
-  /** Measures the machine. @throws SrdsError ENGINE_FAILED; the reason of an abort */
+  /** Whether measuring may add something that a run of so many serial batches has time for. */
+  async isOpen(target: CalibrationTarget): Promise<boolean> {
+    const measured = await this.stored(target);
+    return measured ? !measured.complete : this.engine.buckets.length > 0;
+  }
+
+  /** Measures the machine from the start, for as long as it takes. @throws SrdsError ENGINE_FAILED; the reason of an abort */
   async measure(target: CalibrationTarget, signal: AbortSignal): Promise<Machine> {
-    const { model, engine } = this;
+    const machine = this.machineOf(await this.run(target, { signal }), target);
+    if (machine) return machine;
+    throw new Error('a measurement without a time limit has no point');
+  }
+
+  /**
+   * Extends what is known of the machine.
+   * @param serialBatches of the serial run that measuring serves
+   * @throws SrdsError ENGINE_FAILED; the reason of an abort
+   */
+  async extend(target: CalibrationTarget, signal: AbortSignal, serialBatches: number): Promise<void> {
+    await this.run(target, { signal, serialBatches, known: await this.stored(target) });
+  }
+
+  private async run(
+    target: CalibrationTarget,
+    options: Pick<MeasureOptions, 'signal' | 'serialBatches' | 'known'>,
+  ): Promise<Measurements> {
     const evaluation = this.evaluationOf(target);
-    const sampleSize = sizeOf(latentDims(model, target.settings));
-    const measured = await measureCurve(engine, { evaluation, sampleSize, signal });
-    const key = await this.keyOf(target);
-    const about = { model: model.name, device: engine.device, version: version() };
-    if (key) await this.store.put(key, measured, about);
-    return this.machineOf(measured.curve, target);
+    const sampleSize = this.sampleSize(target);
+    const { maxRows } = target;
+    const measured = await measureCurve(this.engine, { evaluation, sampleSize, maxRows, ...options });
+    await this.keep(measured, target);
+    return measured;
+  }
+
+  /** Learns from the batches of a serial run that had the devices to itself. @param times seconds of each batch of one evaluation */
+  async learn(target: CalibrationTarget, times: readonly number[]): Promise<void> {
+    const rows = target.conditioning.length;
+    const known = await this.stored(target);
+    const isKnown = known?.aloneSeconds !== undefined || known?.points.some((one) => one.rows === rows && one.steady);
+    if (isKnown || this.engine.buckets.length > 0) return;
+    const { slots } = this.engine;
+    const of = { times, rows, devices: slots, sampleSize: this.sampleSize(target) };
+    const learned = await withSerialTimes(known, of);
+    if (learned) await this.keep(learned, target);
   }
 
   /** A machine to assume where nothing was measured; undefined without batch buckets. */
   prior(target: CalibrationTarget): Machine | undefined {
     const buckets = this.engine.buckets.filter((rows) => rows >= target.conditioning.length);
-    return buckets.length === 0 ? undefined : this.machineOf(unmeasuredBuckets(buckets), target);
+    return buckets.length === 0 ? undefined : this.machineWith(unmeasuredBuckets(buckets), target);
   }
 
-  private machineOf(curve: LatencyCurve, { settings, conditioning }: CalibrationTarget): Machine {
+  private async stored(target: CalibrationTarget): Promise<Measurements | undefined> {
+    const key = await this.keyOf(target);
+    return key && this.store.get(key);
+  }
+
+  private async keep(measured: Measurements, target: CalibrationTarget): Promise<void> {
+    const { model, engine } = this;
+    const key = await this.keyOf(target);
+    const isEmpty = measured.points.length === 0 && measured.aloneSeconds === undefined;
+    if (key && !isEmpty)
+      await this.store.put(key, measured, { model: model.name, device: engine.device, version: version() });
+  }
+
+  private machineOf(measured: Measurements, target: CalibrationTarget): Machine | undefined {
+    const curve = curveOf(measured, this.engine.buckets.length > 0);
+    return curve && this.machineWith(curve, target);
+  }
+
+  private machineWith(curve: LatencyCurve, { settings, conditioning, maxRows }: CalibrationTarget): Machine {
     const { engine } = this;
+    const most = Math.min(engine.maxRows, maxRows);
     return {
       devices: Array.from({ length: engine.slots }, () => curve),
       rowsPerEvaluation: conditioning.length,
       images: settings.seeds.length,
-      maxRows: Math.min(engine.maxRows, Math.max(conditioning.length, rowsThatPay(curve))),
+      maxRows: Math.max(conditioning.length, Math.min(most, rowsThatPay(curve))),
     };
+  }
+
+  private sampleSize({ settings }: CalibrationTarget): number {
+    return sizeOf(latentDims(this.model, settings));
   }
 
   private evaluationOf({ settings, conditioning }: CalibrationTarget): Evaluation {

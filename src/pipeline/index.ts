@@ -21,3 +21,4 @@ export { formOf, type FormChoice, type FormControl, type FormLimits } from './op
 export type { Choice } from './selectSampler.js';
 export { pngParameters } from './pngParameters.js';
 export { parseTrace, TraceRecorder, type Trace } from './trace.js';
+export { rowsInMemory, type MemoryNeed } from './memoryGuard.js';

@@ -1,6 +1,7 @@
 import { Batcher, type BatchReport } from '../engine/batcher.js';
 import { CPU, type Device } from '../engine/device.js';
 import type { Engine } from '../engine/engine.js';
+import { freeMemory } from '../engine/freeMemory.js';
 import { LocalEngine, type LocalEngineOptions } from '../engine/local/localEngine.js';
 import { findDevices } from '../engine/local/probe.js';
 import { BUNDLED_MODEL, graphFiles, latentDims, type ModelFolder } from '../model/modelFolder.js';
@@ -10,15 +11,17 @@ import { openModel, type OpenModelOptions } from '../model/openModel.js';
 import type { Precision } from '../onnx/graphInfo.js';
 import type { Machine } from '../planner/forecast.js';
 import { Run } from '../run/run.js';
+import { serialEvaluations } from '../solver/solver.js';
 import { sizeOf } from '../tensor/tensor.js';
 import { BatchEvents } from './batchEvents.js';
-import { Calibration } from './calibration.js';
+import { Calibration, type CalibrationTarget } from './calibration.js';
 import { abortedImage, compareWithSerial, generateImage, type ImageContext, type TimedImage } from './generateImage.js';
+import { MemoryGuard } from './memoryGuard.js';
 import { settingsOf, type GenerateOptions, type Settings } from './options.js';
 import { prepareRun, type PreparedRun } from './prepareRun.js';
-import type { GenerateEvent, GenerateResult } from './result.js';
+import type { GenerateEvent, GenerateResult, Phase } from './result.js';
 import { RWLock } from './rwLock.js';
-import { SamplerSelector, type SelectedSampler } from './selectSampler.js';
+import { SamplerSelector, withinMemory, type SelectedSampler } from './selectSampler.js';
 import { all, unlessAborted, untilAborted } from '../waiting.js';
 
 /** How to open a pipeline on the devices of this machine. */
@@ -58,6 +61,7 @@ export class Pipeline {
   private readonly networks: Networks;
   private readonly memory: ModelMemory;
   private readonly calibration: Calibration;
+  private readonly guard: MemoryGuard;
   private readonly selector = new SamplerSelector();
   private readonly loadSeconds: number;
   /** Sampling reads, measuring writes: devices are measured while nothing else runs on them. */
@@ -81,6 +85,7 @@ export class Pipeline {
     this.networks = new Networks(model, engine, this.batcher);
     this.networks.check();
     this.memory = new ModelMemory(model, engine, this.networks, lowMemory);
+    this.guard = new MemoryGuard(model, engine);
     this.calibration = new Calibration(model, engine, this.networks, variant);
   }
 
@@ -94,6 +99,9 @@ export class Pipeline {
     const model = typeof folder === 'string' ? await openModel(folder, options) : folder;
     const graphs = options.lowMemory ? [] : ModelMemory.atOnce(model);
     const devices = await findDevices(options.devices ?? [CPU], options.onWarning);
+    if (devices.every(({ kind }) => kind === 'cpu') && !options.lowMemory) {
+      await MemoryGuard.checkWeights(model, options.workers ?? 1, freeMemory());
+    }
     const files = graphFiles(model, options.precision ?? 'auto');
     const engine = await LocalEngine.open(files, { ...options, devices, graphs });
     try {
@@ -131,9 +139,14 @@ export class Pipeline {
     return this.memory.inTurn(async () => {
       const { signal } = new AbortController();
       const prepared = await this.prepare(settings, () => undefined, signal);
-      const target = { settings, conditioning: conditioningOf(prepared) };
       try {
-        const known = fresh ? undefined : await this.calibration.known(target);
+        const target = {
+          settings,
+          conditioning: conditioningOf(prepared),
+          maxRows: await this.guard.rowsFor(settings),
+        };
+        const known =
+          fresh || (await this.calibration.isOpen(target)) ? undefined : await this.calibration.known(target);
         return known ?? (await this.devices.write(() => this.calibration.measure(target, signal)));
       } finally {
         prepared.release();
@@ -153,16 +166,34 @@ export class Pipeline {
     signal: AbortSignal,
     lastFor: (work: Promise<unknown>) => void,
   ): Promise<GenerateResult> {
+    const maxRows = await this.guard.rowsFor(settings);
+    if (signal.aborted) return this.abortedResult(settings);
+    emit({ type: 'phase', phase: 'preparing' });
     const preparing = this.prepare(settings, emit, signal);
     lastFor(preparing);
     const prepared = await untilAborted(preparing, signal);
     if (!prepared) return this.abortedResult(settings);
+    const target = { settings, conditioning: conditioningOf(prepared), maxRows };
     const client = {};
+    const times: number[] = [];
     try {
-      const selecting = this.select(settings, prepared, signal);
+      const begin = performance.now();
+      const selecting = this.select(settings, target, (phase) => emit({ type: 'phase', phase }), signal);
       const selected = (await untilAborted(selecting, signal)) ?? { settings: withoutAuto(settings) };
-      this.batches.add(client, emit);
-      return await this.generateAll({ ...selected, prepared, client, emit, signal });
+      const plan = (performance.now() - begin) / 1000;
+      const limits = withinMemory(selected.limits, maxRows);
+      if (maxRows < target.conditioning.length) emit({ type: 'warning', message: ONE_ROW });
+      emit({ type: 'phase', phase: 'sampling' });
+      const othersBefore = this.batches.runs;
+      this.batches.add(client, (event) => {
+        emit(event);
+        if (event.type === 'batch' && event.evaluations.length === 1) times.push((event.end - event.begin) / 1000);
+      });
+      const result = await this.generateAll({ ...selected, limits, prepared, client, emit, signal, plan });
+      this.guard.keep(settings, maxRows);
+      const others = Math.max(othersBefore, this.batches.runs - 1);
+      if (others === 0 && isOneSerial(result.settings)) await this.calibration.learn(target, times);
+      return result;
     } finally {
       this.batches.remove(client);
       prepared.release();
@@ -170,9 +201,14 @@ export class Pipeline {
   }
 
   private async generateAll(
-    call: SelectedSampler & Pick<ImageContext, 'client' | 'emit' | 'signal'> & { readonly prepared: PreparedRun },
+    call: SelectedSampler &
+      Pick<ImageContext, 'client' | 'emit' | 'signal'> & {
+        readonly prepared: PreparedRun;
+        /** Seconds of measuring and planning. */
+        readonly plan: number;
+      },
   ): Promise<GenerateResult> {
-    const { settings, choice, limits, prepared, client, emit, signal } = call;
+    const { settings, choice, limits, prepared, client, emit, signal, plan } = call;
     const { model, networks, batcher } = this;
     const batchesBefore = this.batches.count;
     const timesteps = networks.timestepBatching;
@@ -190,7 +226,7 @@ export class Pipeline {
       ? await all(generated.map(({ result }, image) => compareWithSerial(context, result, image)))
       : generated.map(({ result }) => result);
     const { load, encode } = prepared.seconds;
-    const seconds = { load: this.loadSeconds + load, encode, ...secondsOf(generated, begin) };
+    const seconds = { load: this.loadSeconds + load, encode, plan, ...secondsOf(generated, begin) };
     return { images, settings, seconds, timesteps, choice, batches: this.batches.count - batchesBefore };
   }
 
@@ -201,28 +237,50 @@ export class Pipeline {
   }
 
   /** Resolves `auto`, and finds the sizes of batches. */
-  private async select(settings: Settings, prepared: PreparedRun, signal: AbortSignal): Promise<SelectedSampler> {
+  private async select(
+    settings: Settings,
+    target: CalibrationTarget,
+    enter: (phase: Phase) => void,
+    signal: AbortSignal,
+  ): Promise<SelectedSampler> {
     const { calibration } = this;
-    const target = { settings, conditioning: conditioningOf(prepared) };
     if (settings.sampler === 'serial') return { settings };
     if (settings.sampler !== 'auto') {
-      const machine = (await calibration.known(target)) ?? calibration.prior(target);
-      return { settings, limits: machine && this.selector.limitsFor(settings, machine) };
+      // A curve that is not complete says nothing of batches larger than its own.
+      const known = (await calibration.isOpen(target)) ? undefined : await calibration.known(target);
+      const machine = known ?? calibration.prior(target);
+      return { settings, limits: machine && (await this.selector.limitsFor(settings, machine)) };
     }
     const busy = this.batcher.full || this.networks.timestepBatching.kind === 'shared';
-    return this.selector.select(
-      settings,
-      busy,
-      async () => (await calibration.known(target)) ?? this.devices.write(() => calibration.measure(target, signal)),
-    );
+    return this.selector.select(settings, busy, async () => {
+      if (target.maxRows < 2 * target.conditioning.length && this.engine.slots === 1) return NO_LARGER_BATCHES;
+      if (await calibration.isOpen(target)) {
+        enter('measuring');
+        const serialBatches = settings.seeds.length * serialEvaluations(settings.method, settings.grid);
+        await this.devices.write(() => calibration.extend(target, signal, serialBatches));
+      }
+      enter('planning');
+      return (await calibration.known(target)) ?? UNKNOWN_DEVICES;
+    });
   }
 
   private abortedResult(settings: Settings): GenerateResult {
     const size = sizeOf(latentDims(this.model, settings));
     const images = settings.seeds.map((seed) => abortedImage(seed, settings, size));
-    const seconds = { load: this.loadSeconds, encode: 0, sample: 0, decode: 0 };
+    const seconds = { load: this.loadSeconds, encode: 0, plan: 0, sample: 0, decode: 0 };
     return { images, settings, seconds, timesteps: undefined, choice: undefined, batches: 0 };
   }
+}
+
+const ONE_ROW =
+  'memory suffices for one row of the network at a time at this size; the two of a guided evaluation take turns';
+const NO_LARGER_BATCHES = 'larger batches than those of the serial sampler would take much more memory at this size';
+const UNKNOWN_DEVICES =
+  'how long batches take here is not known yet; this run shows it for those of the serial sampler, and later runs measure larger ones';
+
+/** Whether the batches of a run came one after the other, with one evaluation each. */
+function isOneSerial({ sampler, seeds }: Settings): boolean {
+  return sampler === 'serial' && seeds.length === 1;
 }
 
 function conditioningOf({ conditional, unconditional }: PreparedRun): readonly string[] {

@@ -29,6 +29,8 @@ export interface GeneratedImage {
 export interface Seconds {
   readonly load: number;
   readonly encode: number;
+  /** Measuring the devices and choosing the sampler. */
+  readonly plan: number;
   readonly sample: number;
   readonly decode: number;
 }
@@ -46,8 +48,13 @@ export interface GenerateResult {
   readonly batches: number;
 }
 
+/** Parts of a run: graphs are loaded and prompts encoded, the devices measured if necessary, the sampler chosen, images sampled. */
+export type Phase = 'preparing' | 'measuring' | 'planning' | 'sampling';
+
 /** Events of a generation. `image` is the index of the image, from 0. */
 export type GenerateEvent =
+  /** The run has begun another part of its work. */
+  | { readonly type: 'phase'; readonly phase: Phase }
   | { readonly type: 'warning'; readonly message: string }
   /** A batch with evaluations of this run has finished; times are milliseconds on the clock of `performance.now`. */
   | {

@@ -1,7 +1,8 @@
 import { LRUCache } from 'lru-cache';
 import { rowsNotWorthSplitting } from '../planner/curve.js';
-import { forecastSrds, type Machine } from '../planner/forecast.js';
-import { plan, type Candidate, type Plan } from '../planner/plan.js';
+import { srdsForecast, type Machine } from '../planner/forecast.js';
+import { cannotGain, planning, type Candidate, type Plan, type PlanRequest } from '../planner/plan.js';
+import { finishInTurns, type Steps } from '../run/steps.js';
 import { addsNoise } from '../solver/registry.js';
 import { isMultistep } from '../solver/solver.js';
 import type { Settings } from './options.js';
@@ -35,53 +36,67 @@ export interface SelectedSampler {
 
 const MAX_PLANS = 1000;
 
-/** Selects samplers and batch sizes. Plans are cached, since a plan takes as long as some batches. */
+/**
+ * Selects samplers and batch sizes. Plans are cached, since a plan takes as long as some batches, and made in turns with other work
+ * on the event loop.
+ */
 export class SamplerSelector {
-  private readonly plans = new LRUCache<string, Plan>({ max: MAX_PLANS });
-  private readonly clientRows = new LRUCache<string, number>({ max: MAX_PLANS });
+  private readonly plans = new LRUCache<string, Promise<Plan>>({ max: MAX_PLANS });
+  private readonly clientRows = new LRUCache<string, Promise<number>>({ max: MAX_PLANS });
 
   /**
    * Selects the sampler for `auto`.
    * @param busy whether the devices take no more evaluations at a time than the serial sampler makes
-   * @param machineOf measures the devices if necessary
+   * @param machineOf measures the devices if necessary; returns the reason for the serial sampler if they are not known well enough to choose
    */
-  async select(settings: Settings, busy: boolean, machineOf: () => Promise<Machine>): Promise<SelectedSampler> {
+  async select(
+    settings: Settings,
+    busy: boolean,
+    machineOf: () => Promise<Machine | string>,
+  ): Promise<SelectedSampler> {
     const reason = reasonForSerial(settings, busy);
-    if (reason !== undefined) return { settings: { ...settings, sampler: 'serial' }, choice: { reason } };
+    if (reason !== undefined) return serialFor(reason, settings);
     const machine = await machineOf();
-    return selected(this.planFor(settings, machine), settings, machine);
+    if (typeof machine === 'string') return serialFor(machine, settings);
+    const request = planRequest(settings);
+    if (cannotGain(request, machine)) return { ...serialFor(NO_GAIN, settings), limits: limitsOn(machine) };
+    const plan = await cached(this.plans, [request, machine], () => planning(request, machine));
+    return selected(plan, settings, machine);
   }
 
   /** Batch sizes for settings with a given sampler. */
-  limitsFor(settings: Settings, machine: Machine): BatchLimits {
+  async limitsFor(settings: Settings, machine: Machine): Promise<BatchLimits> {
     const { sampler, pipelined, partition, method, tolerance, maxIterations } = settings;
     const limits = limitsOn(machine);
     if (sampler !== 'srds' || !pipelined || isMultistep(method)) return limits;
     const { evaluationsPerStep } = method;
     const stopping = { tolerance, maxIterations };
-    const maxClientRows = cached(
+    const maxClientRows = await cached(
       this.clientRows,
       [partition, evaluationsPerStep, stopping, machine],
-      () => forecastSrds(partition, evaluationsPerStep, machine, stopping).maxRows,
+      function* () {
+        return (yield* srdsForecast(partition, evaluationsPerStep, machine, stopping)).maxRows;
+      },
     );
     return { ...limits, maxClientRows };
   }
-
-  private planFor(settings: Settings, machine: Machine): Plan {
-    const { method, grid, partition, partitionGiven, srdsGiven, window, solver, eta, tolerance, maxIterations } =
-      settings;
-    const request = {
-      steps: grid.length,
-      evaluationsPerStep: isMultistep(method) ? 1 : method.evaluationsPerStep,
-      partition: partitionGiven ? partition : undefined,
-      // The comparison of picard with SRDS was on trajectories without noise.
-      windows: srdsGiven || addsNoise(solver, eta) ? [] : window === undefined ? undefined : [window],
-      tolerance,
-      maxIterations,
-    };
-    return cached(this.plans, [request, machine], () => plan(request, machine));
-  }
 }
+
+function planRequest(settings: Settings): PlanRequest {
+  const { method, grid, partition, partitionGiven, srdsGiven, window, solver, eta, tolerance, maxIterations } =
+    settings;
+  return {
+    steps: grid.length,
+    evaluationsPerStep: isMultistep(method) ? 1 : method.evaluationsPerStep,
+    partition: partitionGiven ? partition : undefined,
+    // The comparison of picard with SRDS was on trajectories without noise.
+    windows: srdsGiven || addsNoise(solver, eta) ? [] : window === undefined ? undefined : [window],
+    tolerance,
+    maxIterations,
+  };
+}
+
+const NO_GAIN = 'a large batch costs here as much as its rows one by one';
 
 /** Why `auto` is the serial sampler without comparing; undefined if it has to compare. */
 function reasonForSerial({ method, tolerance, grid }: Settings, busy: boolean): string | undefined {
@@ -93,17 +108,28 @@ function reasonForSerial({ method, tolerance, grid }: Settings, busy: boolean): 
   return busy ? 'the devices have no room for more than the serial sampler needs' : undefined;
 }
 
-function cached<Value extends object | number>(
-  cache: LRUCache<string, Value>,
+function serialFor(reason: string, settings: Settings): SelectedSampler {
+  return { settings: { ...settings, sampler: 'serial' }, choice: { reason } };
+}
+
+/** Calls that wait for the same value share its computation. */
+function cached<Value>(
+  cache: LRUCache<string, Promise<Value>>,
   input: unknown,
-  compute: () => Value,
-): Value {
+  compute: () => Steps<Value>,
+): Promise<Value> {
   const key = JSON.stringify(input);
   const known = cache.get(key);
   if (known !== undefined) return known;
-  const value = compute();
+  const value = finishInTurns(compute());
   cache.set(key, value);
   return value;
+}
+
+/** Sizes of batches within so many rows, as far as devices need watching. */
+export function withinMemory(limits: BatchLimits | undefined, maxRows: number): BatchLimits | undefined {
+  if (!Number.isFinite(maxRows)) return limits;
+  return { ...limits, maxRows: Math.min(limits?.maxRows ?? Infinity, maxRows), minRows: limits?.minRows ?? 0 };
 }
 
 function limitsOn({ maxRows, devices }: Machine): BatchLimits {

@@ -3,7 +3,8 @@ import { picard } from '../sampler/picard.js';
 import type { Sampler } from '../sampler/sampler.js';
 import { serial, type SerialOptions } from '../sampler/serial.js';
 import { srds } from '../sampler/srds.js';
-import { simulate, simulatedSolver, simulatedSteps, type Forecast, type Hardware } from '../run/simulate.js';
+import { simulatedSolver, simulatedSteps, simulation, type Forecast, type Hardware } from '../run/simulate.js';
+import { finish, type Steps } from '../run/steps.js';
 import { expectedIterations, expectedPasses } from './convergence.js';
 import { latency, rowsNotWorthSplitting, type LatencyCurve } from './curve.js';
 
@@ -37,6 +38,11 @@ export interface StoppingRule {
 
 /** The serial sampler. A single image has one device to itself. */
 export function forecastSerial(size: TrajectorySize, machine: Machine): Forecast {
+  return finish(serialForecast(size, machine));
+}
+
+/** `forecastSerial` in steps. */
+export function serialForecast(size: TrajectorySize, machine: Machine): Steps<Forecast> {
   const { images = 1, devices, rowsPerEvaluation } = machine;
   const hardware = hardwareOf(machine);
   const alone = Math.min(...devices.map((curve) => curve.aloneSeconds ?? latency(curve, rowsPerEvaluation)));
@@ -52,14 +58,29 @@ export function forecastSrds(
   partition: Partition,
   evaluationsPerStep: number,
   machine: Machine,
+  stopping: StoppingRule = {},
+  sizes = batchSizes(machine),
+): SrdsForecast {
+  return finish(srdsForecast(partition, evaluationsPerStep, machine, stopping, sizes));
+}
+
+/** A forecast, with the rows of the largest batch that it is for. */
+export type SrdsForecast = Forecast & { readonly maxRows: number };
+
+/** `forecastSrds` in steps. */
+export function* srdsForecast(
+  partition: Partition,
+  evaluationsPerStep: number,
+  machine: Machine,
   { tolerance, maxIterations = Infinity }: StoppingRule = {},
   sizes = batchSizes(machine),
-): Forecast & { readonly maxRows: number } {
+): Steps<SrdsForecast> {
   const iterations = Math.min(maxIterations, expectedIterations(partition, tolerance));
-  const forecasts = sizes.map((maxRows) => ({
-    ...simulateSrds(partition, iterations, { ...machine, maxRows }, evaluationsPerStep),
-    maxRows,
-  }));
+  const forecasts: SrdsForecast[] = [];
+  for (const maxRows of sizes) {
+    const forecast = yield* srdsSimulation(partition, iterations, { ...machine, maxRows }, evaluationsPerStep);
+    forecasts.push({ ...forecast, maxRows });
+  }
   return forecasts.reduce((best, next) => (next.seconds < best.seconds ? next : best));
 }
 
@@ -70,6 +91,15 @@ export function simulateSrds(
   machine: Machine,
   evaluationsPerStep = 1,
 ): Forecast {
+  return finish(srdsSimulation(partition, iterations, machine, evaluationsPerStep));
+}
+
+function srdsSimulation(
+  partition: Partition,
+  iterations: number,
+  machine: Machine,
+  evaluationsPerStep: number,
+): Steps<Forecast> {
   const size = { steps: partition.reduce((sum, length) => sum + length, 0), evaluationsPerStep };
   const hardware = hardwareOf(machine);
   const start = (options: SerialOptions) => srds({ ...options, partition });
@@ -77,12 +107,17 @@ export function simulateSrds(
 }
 
 /** picard with its expected number of passes. */
-export function forecastPicard(
+export function forecastPicard(steps: number, window: number, machine: Machine, stopping: StoppingRule = {}): Forecast {
+  return finish(picardForecast(steps, window, machine, stopping));
+}
+
+/** `forecastPicard` in steps. */
+export function picardForecast(
   steps: number,
   window: number,
   machine: Machine,
-  { tolerance, maxIterations = Infinity }: StoppingRule = {},
-): Forecast {
+  { tolerance, maxIterations = Infinity }: StoppingRule,
+): Steps<Forecast> {
   const passes = Math.min(maxIterations, expectedPasses(steps, window, tolerance));
   const hardware = hardwareOf(machine);
   const start = (options: SerialOptions) => picard({ ...options, window });
@@ -101,9 +136,9 @@ function runOf(
   images = 1,
   iterations: number,
   hardware: Hardware,
-): Forecast {
+): Steps<Forecast> {
   const options = { x: Float32Array.of(0), steps: simulatedSteps(steps), solver: simulatedSolver(evaluationsPerStep) };
-  return simulate(
+  return simulation(
     Array.from({ length: images }, () => start(options)),
     iterations,
     hardware,
@@ -111,12 +146,12 @@ function runOf(
 }
 
 /** The forecast for a fractional number of iterations, on the line between the whole numbers around it. */
-function interpolated(iterations: number, forecast: (iterations: number) => Forecast): Forecast {
+function* interpolated(iterations: number, forecast: (iterations: number) => Steps<Forecast>): Steps<Forecast> {
   const low = Math.max(1, Math.floor(iterations));
   const share = iterations - low;
-  const few = forecast(low);
+  const few = yield* forecast(low);
   if (share <= 0) return few;
-  const more = forecast(low + 1);
+  const more = yield* forecast(low + 1);
   const mean = (of: (one: Forecast) => number) => (1 - share) * of(few) + share * of(more);
   return {
     seconds: mean(({ seconds }) => seconds),

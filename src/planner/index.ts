@@ -9,4 +9,14 @@ export {
   type StoppingRule,
   type TrajectorySize,
 } from './forecast.js';
-export { mayBeChosen, nameOf, plan, type Candidate, type Plan, type PlanRequest } from './plan.js';
+export { curveOf, measureCurve, withSerialTimes, type MeasureOptions, type Measurements } from './measure.js';
+export {
+  cannotGain,
+  mayBeChosen,
+  nameOf,
+  plan,
+  planning,
+  type Candidate,
+  type Plan,
+  type PlanRequest,
+} from './plan.js';

@@ -1,27 +1,54 @@
+import { z } from 'zod';
 import type { Batch, Engine, Evaluation } from '../engine/engine.js';
+import { nextTurn } from '../run/platform.js';
 import { weighted } from '../tensor/operations.js';
 import type { LatencyCurve } from './curve.js';
 
-/** Rounds over all sizes. A machine that was idle needs some time to reach its speed. */
-const ROUNDS = 3;
-/** Time limit in seconds and maximum runs for one batch size in one round. */
+/** Time limit in seconds and maximum runs for one batch size. */
 const MEASURE_SECONDS = 0.15;
 const MAX_RUNS = 12;
-/** Ratio of the last round to the first beyond which a measurement is not steady. */
+/** Measuring takes at most this share of the serial run that it serves. */
+const SHARE = 0.1;
+/** Ratio of two measurements of the same batch up to which they agree. */
 const STEADY = 1.3;
-/** Seconds from which on a batch is run only once. */
-const SLOW_SECONDS = 2;
 /** Further rows are proportional if each costs at least this share of the rows before. */
 const PROPORTIONAL = 0.6;
+/** Rows of a CPU's largest batch to measure, as a multiple of an evaluation's: it hides the cost of a call, no more. */
+const CPU_EVALUATIONS = 4;
 /** Host cost of an evaluation, in passes over a sample: its step, the correction, copies. */
 const HOST_PASSES = 4;
-const HOST_RUNS = 400;
+const HOST_RUNS = 100;
+/** Numbers to pass over before the event loop has a turn. */
+const HOST_NUMBERS = 1 << 20;
 
-/** A latency curve, and whether the machine was otherwise idle while it was measured. */
-export interface MeasuredCurve {
-  readonly curve: LatencyCurve;
-  /** Whether the first round and the last agree. */
-  readonly steady: boolean;
+const point = z.object({
+  rows: z.int().positive(),
+  seconds: z.number().positive(),
+  steady: z.boolean().default(true),
+});
+
+/** Schema of measurements in a file. */
+export const measurementsFile = z
+  .object({
+    points: z.array(point),
+    hostSeconds: z.number().nonnegative().default(0),
+    aloneSeconds: z.number().positive().optional(),
+    complete: z.boolean().default(true),
+  })
+  .refine(({ points, aloneSeconds }) => points.length > 0 || aloneSeconds !== undefined);
+
+/** Seconds of a batch by its rows, so far. */
+export interface Measurements {
+  /**
+   * Ascending in rows. A point is steady if two measurements agree: one alone may be of a machine that was busy with other work.
+   */
+  readonly points: readonly { readonly rows: number; readonly seconds: number; readonly steady: boolean }[];
+  /** Seconds on the host for each evaluation of a batch. */
+  readonly hostSeconds: number;
+  /** Seconds of the smallest batch while the other devices are idle. */
+  readonly aloneSeconds?: number | undefined;
+  /** Whether larger batches have nothing to add, or memory does not suffice for them. */
+  readonly complete: boolean;
 }
 
 /** What to measure. */
@@ -30,89 +57,237 @@ export interface MeasureOptions {
   readonly evaluation: Evaluation;
   /** Numbers in a sample, for the cost on the host. */
   readonly sampleSize: number;
+  /** Rows of the largest batch that memory suffices for. */
+  readonly maxRows?: number | undefined;
+  /**
+   * Batches of the serial run that measuring serves: it takes a tenth of their time. A GPU, which opens a bucket for each size,
+   * takes one size more than it knows in any case. Default: no limit.
+   */
+  readonly serialBatches?: number | undefined;
+  /** What is known from before, to be extended. */
+  readonly known?: Measurements | undefined;
   /** Stops measuring. */
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
  * Measures the seconds of batches by their rows on an engine: on all devices at once, as parallel samplers use them, and on one
- * device alone, as the serial sampler does. The slowest device counts.
+ * device alone, as the serial sampler does. The slowest device counts. With a time limit, an engine without buckets is measured only
+ * once the time of its smallest batch is known from a run (`withSerialTimes`).
  * @throws SrdsError ENGINE_FAILED if a device fails; the reason of an abort
  */
-export async function measureCurve(engine: Engine, options: MeasureOptions): Promise<MeasuredCurve> {
-  const { evaluation, sampleSize, signal } = options;
-  const each = evaluation.conditioning?.length ?? 1;
-  const buckets = engine.buckets.filter((bucket) => bucket >= each);
-  // An evaluation that fits no bucket runs all the same.
-  const sizes = engine.buckets.length === 0 ? [each, 2 * each, 4 * each] : buckets.length > 0 ? buckets : [each];
-  const timed: { readonly rows: number; readonly times: number[]; readonly batch: Batch }[] = [];
-  const once = async (batch: Batch, devices = engine.slots): Promise<number> => {
-    signal?.throwIfAborted();
-    const start = performance.now();
-    await Promise.all(Array.from({ length: devices }, () => engine.run(batch)));
-    return (performance.now() - start) / 1000;
-  };
-  const round = async (batch: Batch, devices = engine.slots): Promise<number[]> => {
-    const times = [await once(batch, devices)];
-    const runs = Math.min(MAX_RUNS, Math.ceil(MEASURE_SECONDS / times[0]));
-    while (times.length < runs) times.push(await once(batch, devices));
-    return times;
-  };
-  let proportional = 0;
-  for (const rows of sizes) {
-    const batch = Array.from({ length: Math.floor(rows / each) }, () => evaluation);
-    // The first run opens the bucket. Without buckets it counts if it is slow.
-    const first = await once(batch);
-    const slow = engine.buckets.length === 0 && first > SLOW_SECONDS;
-    const times = slow ? [first] : await round(batch);
-    // The engine may have given up the bucket for want of memory.
-    if (timed.length > 0 && engine.buckets.length > 0 && !engine.buckets.includes(rows)) break;
-    const before = timed.at(-1);
-    timed.push({ rows, times, batch });
-    // Larger buckets cost memory and add nothing once rows cost the same each; one outlier is allowed.
-    const isProportional =
-      before !== undefined &&
-      costsProportionally({ rows, seconds: typical(times) }, { ...before, seconds: typical(before.times) });
-    proportional = isProportional ? proportional + 1 : 0;
-    if (proportional === (engine.buckets.length > 0 ? 2 : 1)) break;
+export async function measureCurve(engine: Engine, options: MeasureOptions): Promise<Measurements> {
+  const start = performance.now();
+  const { sampleSize, serialBatches = Infinity, known } = options;
+  const hostSeconds = known?.hostSeconds ?? (await measureHost(sampleSize));
+  const measuring = new Measuring(engine, options, hostSeconds);
+  const smallest = known?.aloneSeconds ?? known?.points.at(0)?.seconds;
+  if (Number.isFinite(serialBatches) && engine.buckets.length === 0 && smallest === undefined)
+    return measuring.result();
+  const budget = () => SHARE * serialBatches * (smallest ?? measuring.smallest ?? Infinity);
+  const hasTime = (seconds: number) => (performance.now() - start) / 1000 + seconds <= budget();
+  await measuring.extend(hasTime);
+  await measuring.confirm(hasTime);
+  return measuring.result();
+}
+
+/** A curve for the planner; undefined before the first point. */
+export function curveOf(
+  { points, hostSeconds, aloneSeconds }: Measurements,
+  padded: boolean,
+): LatencyCurve | undefined {
+  if (points.length === 0) return undefined;
+  // A larger size bounds the time of a smaller one from above.
+  const bounded = points.map(({ rows }, k) => ({
+    rows,
+    seconds: Math.min(...points.slice(k).map((one) => one.seconds)),
+  }));
+  const alone = aloneSeconds && Math.min(aloneSeconds, bounded[0].seconds);
+  return { points: bounded, padded, hostSeconds, aloneSeconds: alone };
+}
+
+/**
+ * Adds the times of a serial run's batches, which cost nothing to measure.
+ * @param times seconds of each batch
+ * @param rows of each
+ * @param devices of the engine, of which the run had one
+ * @returns undefined if there are too few times, or other work on the machine made them differ
+ */
+export async function withSerialTimes(
+  known: Measurements | undefined,
+  {
+    times,
+    rows,
+    devices,
+    sampleSize,
+  }: {
+    readonly times: readonly number[];
+    readonly rows: number;
+    readonly devices: number;
+    readonly sampleSize: number;
+  },
+): Promise<Measurements | undefined> {
+  if (times.length < MIN_TIMES || !areSteady(times)) return undefined;
+  const { points, complete = false } = known ?? { points: [] };
+  const hostSeconds = known?.hostSeconds ?? (await measureHost(sampleSize));
+  const seconds = typical(times);
+  if (devices > 1) return { points, complete, hostSeconds, aloneSeconds: seconds };
+  const others = points.filter((one) => one.rows !== rows);
+  return { points: inOrder([...others, { rows, seconds, steady: true }]), complete, hostSeconds };
+}
+
+const MIN_TIMES = 3;
+
+class Measuring {
+  private points: Measurements['points'];
+  private sizes: readonly number[];
+  private readonly rowsEach: number;
+  private readonly padded: boolean;
+  /** Batches whose time was measured here, with all their times. */
+  private readonly timed = new Map<number, number[]>();
+  private alone: number | undefined;
+
+  constructor(
+    private readonly engine: Engine,
+    private readonly options: MeasureOptions,
+    private readonly hostSeconds: number,
+  ) {
+    const { evaluation, known, maxRows = Infinity } = options;
+    const each = (this.rowsEach = evaluation.conditioning?.length ?? 1);
+    this.padded = engine.buckets.length > 0;
+    const all = this.padded
+      ? engine.buckets.filter((bucket) => bucket >= each)
+      : [each, 2 * each, CPU_EVALUATIONS * each];
+    const fitting = all.filter((rows) => rows <= maxRows);
+    // An evaluation that fits no bucket runs all the same.
+    this.sizes = fitting.length > 0 ? fitting : [each];
+    this.points = known?.points ?? [];
+    this.alone = known?.aloneSeconds;
   }
-  const firsts = timed.map(({ times }) => typical(times));
-  let lasts = firsts;
-  for (let k = 1; k < ROUNDS; k++) {
-    lasts = [];
-    for (const { times, batch } of timed) {
-      const more = times[0] <= SLOW_SECONDS ? await round(batch) : times.slice();
-      lasts.push(typical(more));
-      times.push(...more);
+
+  get smallest(): number | undefined {
+    return this.points.at(0)?.seconds;
+  }
+
+  /** Measures larger and larger batches, until their rows cost the same each. */
+  async extend(hasTime: (seconds: number) => boolean): Promise<void> {
+    let free = this.padded ? (this.points.length === 0 ? 2 : 1) : 0;
+    for (;;) {
+      const rows = this.next();
+      if (rows === undefined) break;
+      const isNew = this.points.every((one) => one.rows !== rows);
+      if ((isNew || !this.padded) && free <= 0 && !hasTime(this.expected(rows))) return;
+      if (isNew) free--;
+      if (!(await this.measure(rows, hasTime))) break;
+    }
+    if (this.engine.slots > 1 && this.alone === undefined)
+      this.alone = typical(await this.round(this.sizes[0], () => true, 1));
+  }
+
+  /** Measures again what one measurement alone says. A machine that was idle needs some time to reach its speed. */
+  async confirm(hasTime: (seconds: number) => boolean): Promise<void> {
+    for (const { rows, steady, seconds } of this.points) {
+      // Once a bucket is open, a batch of it takes milliseconds.
+      if (!steady && this.timed.has(rows) && (this.padded || hasTime(seconds))) await this.measure(rows, hasTime);
     }
   }
-  const seconds = timed.map(({ times }) => typical(times));
-  // A larger size bounds the time of a smaller one from above.
-  const points = timed.map(({ rows }, k) => ({ rows, seconds: Math.min(...seconds.slice(k)) }));
-  const alone = engine.slots > 1 ? typical(await round(timed[0].batch, 1)) : undefined;
-  const aloneSeconds = alone && Math.min(alone, points[0].seconds);
-  const padded = engine.buckets.length > 0;
-  const curve = { points, padded, hostSeconds: hostSeconds(sampleSize), aloneSeconds };
-  const total = (times: readonly number[]) => times.reduce((sum, value) => sum + value, 0);
-  return { curve, steady: Math.abs(Math.log(total(lasts) / total(firsts))) < Math.log(STEADY) };
+
+  result(): Measurements {
+    const { points, hostSeconds, alone } = this;
+    const isLast = this.isProportional() || points.at(-1)?.rows === this.sizes.at(-1);
+    const complete = points.length > 0 && isLast && points.every(({ steady }) => steady);
+    return { points, hostSeconds, aloneSeconds: alone, complete };
+  }
+
+  /** Rows to measure next: those of a point that an earlier process left unconfirmed, or the next size. */
+  private next(): number | undefined {
+    const open = this.points.find(({ rows, steady }) => !steady && !this.timed.has(rows));
+    if (open) return open.rows;
+    return this.isProportional() ? undefined : this.sizes.find((rows) => rows > (this.points.at(-1)?.rows ?? 0));
+  }
+
+  /** Larger batches cost memory and add nothing once rows cost the same each. With buckets one outlier is allowed. */
+  private isProportional(): boolean {
+    const last = this.points.slice(this.padded ? -3 : -2);
+    if (last.length < (this.padded ? 3 : 2)) return false;
+    return last.slice(1).every((larger, k) => {
+      const smaller = last[k];
+      const further = (larger.seconds - smaller.seconds) / (larger.rows - smaller.rows);
+      return further > (PROPORTIONAL * smaller.seconds) / smaller.rows;
+    });
+  }
+
+  /** Seconds of a batch if its rows cost as much each as those of the largest one so far. */
+  private expected(rows: number): number {
+    const last = this.points.findLast((one) => one.rows <= rows);
+    return last ? (last.seconds * rows) / last.rows : (this.alone ?? 0) * this.engine.slots;
+  }
+
+  /** @returns whether the engine kept the bucket: it gives up those that memory does not suffice for */
+  private async measure(rows: number, hasTime: (seconds: number) => boolean): Promise<boolean> {
+    const isFirst = !this.timed.has(rows);
+    // The first run opens the bucket.
+    if (isFirst && this.padded) await this.run(rows);
+    if (this.padded && this.points.length > 0 && rows > this.engine.maxRows) {
+      this.sizes = this.sizes.filter((size) => size < rows);
+      return false;
+    }
+    const times = await this.round(rows, hasTime);
+    const before = this.timed.get(rows) ?? [];
+    const earlier = isFirst ? this.points.find((one) => one.rows === rows)?.seconds : typical(before);
+    const all = [...before, ...times];
+    this.timed.set(rows, all);
+    const steady = earlier !== undefined && agree(earlier, typical(times));
+    this.points = inOrder([...this.points.filter((one) => one.rows !== rows), { rows, seconds: typical(all), steady }]);
+    return true;
+  }
+
+  private async round(
+    rows: number,
+    hasTime: (seconds: number) => boolean,
+    devices = this.engine.slots,
+  ): Promise<number[]> {
+    const times = [await this.run(rows, devices)];
+    const runs = Math.min(MAX_RUNS, Math.ceil(MEASURE_SECONDS / times[0]));
+    while (times.length < runs && hasTime(times[0])) times.push(await this.run(rows, devices));
+    return times;
+  }
+
+  private async run(rows: number, devices = this.engine.slots): Promise<number> {
+    this.options.signal?.throwIfAborted();
+    const { evaluation } = this.options;
+    const batch: Batch = Array.from({ length: Math.max(1, Math.floor(rows / this.rowsEach)) }, () => evaluation);
+    const start = performance.now();
+    await Promise.all(Array.from({ length: devices }, () => this.engine.run(batch)));
+    return (performance.now() - start) / 1000;
+  }
 }
 
 /** Seconds for the passes over memory of a step, its correction and the test for convergence. */
-function hostSeconds(size: number): number {
+async function measureHost(size: number): Promise<number> {
   const x = new Float32Array(size).fill(1);
-  const times = Array.from({ length: HOST_RUNS }, () => {
+  const times: number[] = [];
+  while (times.length < HOST_RUNS) {
     const start = performance.now();
     weighted(0.5, x, 0.5, x);
-    return (performance.now() - start) / 1000;
-  });
+    times.push((performance.now() - start) / 1000);
+    if (times.length % Math.max(1, Math.floor(HOST_NUMBERS / size)) === 0) await nextTurn();
+  }
   // The first runs are not compiled yet, and other work on the machine slows some of the others.
   return HOST_PASSES * times.sort((a, b) => a - b)[Math.floor(HOST_RUNS / 20)];
 }
 
-/** Whether the additional rows of a larger batch cost nearly as much each as those of a smaller one. */
-function costsProportionally(larger: LatencyCurve['points'][number], smaller: LatencyCurve['points'][number]): boolean {
-  const further = (larger.seconds - smaller.seconds) / (larger.rows - smaller.rows);
-  return further > (PROPORTIONAL * smaller.seconds) / smaller.rows;
+function inOrder(points: Measurements['points']): Measurements['points'] {
+  return points.toSorted((a, b) => a.rows - b.rows);
+}
+
+function agree(a: number, b: number): boolean {
+  return Math.abs(Math.log(a / b)) < Math.log(STEADY);
+}
+
+/** Whether half of the times are about as short as a quarter of them. */
+function areSteady(times: readonly number[]): boolean {
+  return agree(typical(times), times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)]);
 }
 
 /** The first quartile: other work on the machine only adds time. */

@@ -1,15 +1,17 @@
-import { rowsThatPay } from './curve.js';
+import { latency, rowsThatPay } from './curve.js';
 import {
   batchSizes,
-  forecastPicard,
   forecastSerial,
-  forecastSrds,
+  picardForecast,
+  serialForecast,
+  srdsForecast,
   type Machine,
   type StoppingRule,
   type TrajectorySize,
 } from './forecast.js';
 import { defaultPartition, evenPartition, rampedPartition, type Partition } from '../sampler/partition.js';
 import type { Forecast } from '../run/simulate.js';
+import { finish, type Steps } from '../run/steps.js';
 
 /** A sampler with its parameters, and its forecast. */
 export type Candidate = Forecast & {
@@ -53,8 +55,13 @@ export const LEAST_FOR_PICARD = 50;
  * const { chosen, reason } = plan({ steps: 100 }, { devices: [curve], rowsPerEvaluation: 2, maxRows: 32 });
  */
 export function plan(request: PlanRequest, machine: Machine): Plan {
+  return finish(planning(request, machine));
+}
+
+/** `plan` in steps, for a caller with other work: of hundreds of steps and several images it takes a second. */
+export function* planning(request: PlanRequest, machine: Machine): Steps<Plan> {
   const { steps, evaluationsPerStep = 1 } = request;
-  const serial: Candidate = { sampler: 'serial', ...forecastSerial(request, machine), speedUp: 1 };
+  const serial: Candidate = { sampler: 'serial', ...(yield* serialForecast(request, machine)), speedUp: 1 };
   const faster = (seconds: number) => serial.seconds / seconds;
   const candidates: Candidate[] = [serial];
   const partitions = request.partition
@@ -62,20 +69,27 @@ export function plan(request: PlanRequest, machine: Machine): Plan {
     : counts(steps).map((blocks) => partitionOf(steps, blocks));
   if (steps > 1) {
     // The best batch size depends little on the blocks: it is found for the usual ones, and near it for the others.
-    const usual = forecastSrds(request.partition ?? defaultPartition(steps), evaluationsPerStep, machine, request);
+    const usual = yield* srdsForecast(
+      request.partition ?? defaultPartition(steps),
+      evaluationsPerStep,
+      machine,
+      request,
+    );
     const sizes = batchSizes(machine);
     const at = sizes.indexOf(usual.maxRows);
     const near = sizes.slice(Math.max(0, at - 1), at + 2);
     for (const partition of partitions) {
       const forecast =
-        partition === request.partition ? usual : forecastSrds(partition, evaluationsPerStep, machine, request, near);
+        partition === request.partition
+          ? usual
+          : yield* srdsForecast(partition, evaluationsPerStep, machine, request, near);
       candidates.push({ sampler: 'srds', partition, ...forecast, speedUp: faster(forecast.seconds) });
     }
   }
   if (evaluationsPerStep === 1 && steps > 1) {
     const asked = request.windows ?? (request.partition ? [] : windows(steps, machine));
     for (const window of asked) {
-      const forecast = forecastPicard(steps, window, machine, request);
+      const forecast = yield* picardForecast(steps, window, machine, request);
       candidates.push({ sampler: 'picard', window, ...forecast, speedUp: faster(forecast.seconds) });
     }
   }
@@ -84,6 +98,20 @@ export function plan(request: PlanRequest, machine: Machine): Plan {
   const best = bestOf(able, serial, steps);
   const chosen = best.seconds <= (1 - MARGIN) * serial.seconds ? best : serial;
   return { candidates, chosen, reason: reasonFor(chosen, best, machine) };
+}
+
+/**
+ * Whether no parallel sampler can be chosen, without simulating any: each evaluates every step at least once, so it takes as long as
+ * those evaluations in the cheapest batches.
+ */
+export function cannotGain(request: TrajectorySize, machine: Machine): boolean {
+  const { devices, rowsPerEvaluation, maxRows, images = 1 } = machine;
+  const { steps, evaluationsPerStep = 1 } = request;
+  const [curve] = devices;
+  const sizes = Array.from({ length: Math.max(1, Math.floor(maxRows / rowsPerEvaluation)) }, (_, k) => k + 1);
+  const each = Math.min(...sizes.map((count) => latency(curve, count * rowsPerEvaluation) / count));
+  const least = (steps * evaluationsPerStep * images * (each + (curve.hostSeconds ?? 0))) / devices.length;
+  return least > (1 - MARGIN) * forecastSerial(request, machine).seconds;
 }
 
 /** The fastest, or SRDS with its default blocks if it gains and no other is faster by more than forecasts are accurate. */

@@ -57,7 +57,7 @@ export function nextBatch<Item extends PendingEvaluation>(
   const queues = waiting.map((client) => ({
     client,
     leader: leader(client, contended),
-    alike: client.pending.filter(({ key }) => key === first.key),
+    alike: alikeIn(client.pending, first.key),
     served: client.servedRows,
     taken: 0,
   }));
@@ -73,7 +73,9 @@ export function nextBatch<Item extends PendingEvaluation>(
   for (const admitsRest of [false, true]) {
     const turns = queues.map((queue) => ({
       queue,
-      items: queue.alike.filter((item) => ((contended && !item.speculative) || item === queue.leader) !== admitsRest),
+      items: contended
+        ? queue.alike.filter((item) => (!item.speculative || item === queue.leader) !== admitsRest)
+        : leading(queue.alike, queue.leader, admitsRest),
       next: 0,
     }));
     for (;;) {
@@ -112,11 +114,26 @@ function leader<Item extends PendingEvaluation>(
   return pending.find(({ speculative }) => !speculative) ?? (running === 0 ? pending[0] : undefined);
 }
 
-function sorted<Item extends PendingEvaluation>(client: ClientQueue<Item>): ClientQueue<Item> {
-  return { ...client, pending: client.pending.toSorted(byPriority) };
+/** The evaluations with a key. */
+function alikeIn<Item extends PendingEvaluation>(pending: readonly Item[], wanted: string): readonly Item[] {
+  return pending.every(({ key }) => key === wanted) ? pending : pending.filter(({ key }) => key === wanted);
 }
 
-function byPriority({ priority: a }: PendingEvaluation, { priority: b }: PendingEvaluation): number {
-  for (let k = 0; k < Math.min(a.length, b.length); k++) if (a[k] !== b[k]) return a[k] - b[k];
+/** The leader if it is among the evaluations, of which it is the first then, or the others. */
+function leading<Item>(alike: readonly Item[], leader: Item | undefined, others: boolean): readonly Item[] {
+  const count = alike[0] === leader ? 1 : 0;
+  return others ? alike.slice(count) : alike.slice(0, count);
+}
+
+function sorted<Item extends PendingEvaluation>(client: ClientQueue<Item>): ClientQueue<Item> {
+  const { pending } = client;
+  const inOrder = pending.every((item, k) => k === 0 || byPriority(pending[k - 1], item) <= 0);
+  return inOrder ? client : { ...client, pending: pending.toSorted(byPriority) };
+}
+
+/** Orders pending evaluations of a client, the most urgent first. */
+export function byPriority({ priority: a }: PendingEvaluation, { priority: b }: PendingEvaluation): number {
+  const length = Math.min(a.length, b.length);
+  for (let k = 0; k < length; k++) if (a[k] !== b[k]) return a[k] - b[k];
   return a.length - b.length;
 }

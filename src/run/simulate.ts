@@ -4,7 +4,8 @@ import type { Partition } from '../sampler/partition.js';
 import type { NoiseLevel, SolverStep } from '../schedule/grid.js';
 import type { Prediction } from '../solver/prediction.js';
 import type { Solver } from '../solver/solver.js';
-import { nextBatch, type PendingEvaluation } from './nextBatch.js';
+import { byPriority, nextBatch, type PendingEvaluation } from './nextBatch.js';
+import { finish, type Steps } from './steps.js';
 
 /** Devices in virtual time. */
 export interface Hardware {
@@ -47,6 +48,16 @@ interface SimulatedTask extends PendingEvaluation {
  * const { seconds, batches } = simulate([sampler], Infinity, hardware);
  */
 export function simulate(samplers: readonly Sampler[], iterations: number, hardware: Hardware): Forecast {
+  return finish(simulation(samplers, iterations, hardware));
+}
+
+/** Work before a simulation yields, in evaluations of a batch to sort: a millisecond, or several before the code is compiled. */
+const WORK = 1000;
+/** Work of finishing an evaluation, and of a new one. */
+const FINISHING = 10;
+
+/** `simulate` in steps. */
+export function* simulation(samplers: readonly Sampler[], iterations: number, hardware: Hardware): Steps<Forecast> {
   const { devices, hostSeconds, rowsPerEvaluation, maxRows, minRows } = hardware;
   const free = devices.map((_, device) => device);
   const running: { readonly end: number; readonly device: number; readonly batch: readonly SimulatedTask[] }[] = [];
@@ -57,6 +68,7 @@ export function simulate(samplers: readonly Sampler[], iterations: number, hardw
   let critical = 0;
   let total = 0;
   let batches = 0;
+  let work = 0;
 
   /** Takes what a sampler has completed, and what has become ready. */
   const collect = (sampler: Sampler, image: number): void => {
@@ -78,11 +90,14 @@ export function simulate(samplers: readonly Sampler[], iterations: number, hardw
   };
   /** Fills the free devices. */
   const dispatch = (): void => {
+    // `nextBatch` sorts what is pending, which is quick if it is in order.
+    pending.sort(byPriority);
     while (free.length > 0 && pending.length > 0) {
+      work += pending.length;
       const client = { pending, servedRows: 0, running: 0, maxClientRows: Infinity };
       const batch = nextBatch([client], { maxRows, freeDevices: free.length, contended: false });
-      const chosen = new Set(batch);
-      pending = pending.filter((one) => !chosen.has(one));
+      // The most urgent ones, since all have the same key.
+      pending.splice(0, batch.length);
       const [device] = free.splice(0, 1);
       const seconds = devices[device](batch.length * rowsPerEvaluation) + batch.length * hostSeconds;
       running.push({ end: now + seconds, device, batch });
@@ -101,9 +116,15 @@ export function simulate(samplers: readonly Sampler[], iterations: number, hardw
       const [{ device, batch }] = running.splice(0, 1);
       free.push(device);
       for (const { sampler, task } of batch) {
+        if (work >= WORK) {
+          work = 0;
+          yield;
+        }
         if (!active.has(sampler)) continue;
+        const before = pending.length;
         sampler.finish(task, predict());
         collect(sampler, samplers.indexOf(sampler));
+        work += FINISHING * (1 + Math.max(0, pending.length - before));
       }
     }
   }

@@ -61,6 +61,7 @@ const report = z.strictObject({
   seconds: z.strictObject({
     load: z.number(),
     encode: z.number(),
+    plan: z.number(),
     sample: z.number(),
     decode: z.number(),
     total: z.number(),

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -73,7 +73,10 @@ test('plan forecasts a machine that a curve describes, as text and as JSON', asy
   writeFileSync(join(cwd, 'curve.json'), JSON.stringify({ padded: true, points }));
   const { code, stdout } = await srds('plan', '--curve', 'curve.json', '--devices', '4', '--steps', '25,100');
   assert.equal(code, 0);
-  assert.match(stdout, /^25 steps: [^\n]+ times faster than the serial sampler[^\n]+\n\n\| {2}\| sampler \|/);
+  assert.match(
+    stdout,
+    /^25 steps: srds with \d+ blocks, \d+ ms; [^\n]+ times faster than the serial sampler[^\n]+\n\n\| {2}\| sampler \|/,
+  );
   assert.match(stdout, /\n100 steps: /);
   const { stdout: json } = await printed('plan', '--curve', 'curve.json', '--steps', '100', '--json');
   const { plans } = JSON.parse(json) as { plans: { candidates: { sampler: string; seconds: number }[] }[] };
@@ -83,6 +86,8 @@ test('plan forecasts a machine that a curve describes, as text and as JSON', asy
   await refused(2, /bad\.json/, 'plan', '--curve', 'bad.json');
   await refused(2, /--devices with --curve/, 'plan', '--devices', '2');
   await refused(2, /number of devices/, 'plan', '--curve', 'curve.json', '--devices', '0');
+  await refused(2, /--size too/, 'plan', '--curve', 'curve.json', '--size', '64x64');
+  await refused(2, /a size such as 512x512 for --size, found "big"/, 'plan', '--size', 'big');
   await refused(2, /--fresh too/, 'plan', '--curve', 'curve.json', '--fresh');
   await refused(2, /--no-fused too/, 'plan', '--curve', 'curve.json', '--no-fused');
   const single = { rows: 2, seconds: 1 };
@@ -92,33 +97,42 @@ test('plan forecasts a machine that a curve describes, as text and as JSON', asy
   }
   writeFileSync(join(cwd, 'one.json'), `\uFEFF${JSON.stringify({ points: [single] })}`);
   const reasons = await printed('plan', '--curve', 'one.json', '--steps', '1,25');
-  assert.match(reasons.stdout, /^1 step: there is one step only\./);
+  assert.match(reasons.stdout, /^1 step: serial, 1000 ms; there is one step only\./);
   assert.match(
     reasons.stdout,
-    /\n25 steps: srds with \d+ blocks, the next best, would gain nothing: a large batch costs/,
+    /\n25 steps: serial, 25000 ms; srds with \d+ blocks, the next best, would gain nothing: a large batch costs/,
   );
   assert.match(reasons.stdout, /picard with 25 steps at a time \(not below 50 steps\)/);
 });
 
-test('auto measures once, keeps the curve, says why it chose, and generates what that sampler generates', async () => {
-  const args = ['generate', 'a red ball', ...TINY, '--steps', '4', '--out', 'auto.png', '--json'];
+test('auto learns from a serial run, measures in the next, keeps the curve, says why it chose, and generates what that sampler generates', async () => {
+  const args = ['generate', 'a red ball', ...TINY, '--steps', '60', '--out', 'auto.png', '--json'];
   const report = z.object({ sampler: z.string(), choice: z.object({ reason: z.string() }) });
-  const { sampler, choice } = report.parse(JSON.parse((await srds(...args)).stdout));
-  assert.ok(choice.reason.length > 10);
-  const curves = readdirSync(join(env.XDG_CACHE_HOME, 'srds/curves'));
+  const run = async (...more: string[]) => report.parse(JSON.parse((await srds(...args, ...more)).stdout));
+  const folder = join(env.XDG_CACHE_HOME, 'srds/curves');
+  // Other work on the machine may disturb a run, which keeps nothing then.
+  for (let tries = 0; !existsSync(folder); tries++) {
+    assert.ok(tries < 20);
+    const { sampler, choice } = await run();
+    assert.equal(sampler, 'serial');
+    assert.match(choice.reason, /not known yet/);
+  }
+  const curves = readdirSync(folder);
   assert.equal(curves.length, 1);
   // ONNX Runtime would keep an identifier there and report to its makers.
   assert.deepEqual(readdirSync(env.XDG_CACHE_HOME), ['srds']);
-  const curve = join(env.XDG_CACHE_HOME, 'srds/curves', curves[0]);
-  // One that other work disturbed is written down, and measured again.
-  const written = JSON.stringify({ ...(JSON.parse(readFileSync(curve, 'utf8')) as object), steady: true });
-  writeFileSync(curve, written);
-  assert.equal(report.parse(JSON.parse((await printed(...args)).stdout)).sampler, sampler);
-  assert.equal(readFileSync(curve, 'utf8'), written);
-  const disturbed = written.replace('"steady":true', '"steady":false');
-  writeFileSync(curve, disturbed);
-  await printed(...args);
-  assert.notEqual(readFileSync(curve, 'utf8'), disturbed);
+  const curve = join(folder, curves[0]);
+  const first = z.object({ complete: z.literal(false), points: z.tuple([z.object({ rows: z.literal(2) })]) });
+  first.parse(JSON.parse(readFileSync(curve, 'utf8')));
+  // A complete curve stays as it is; one that is not is extended, in a tenth of the serial run's time.
+  const complete = JSON.stringify({ points: [{ rows: 2, seconds: 0.01 }], complete: true });
+  writeFileSync(curve, complete);
+  assert.equal((await run()).sampler, 'serial');
+  assert.equal(readFileSync(curve, 'utf8'), complete);
+  writeFileSync(curve, complete.replace('true', 'false'));
+  await run();
+  const more = z.object({ points: z.array(z.object({ rows: z.number() })).min(2) });
+  more.parse(JSON.parse(readFileSync(curve, 'utf8')));
   const exact = JSON.parse((await printed(...args, '--sampler', 'auto', '--tolerance', '0')).stdout) as object;
   assert.equal(report.parse(exact).sampler, 'serial');
   // A machine on which batches cost nothing more.
@@ -126,18 +140,33 @@ test('auto measures once, keeps the curve, says why it chose, and generates what
   writeFileSync(curve, JSON.stringify({ points, hostSeconds: 0 }));
   assert.notEqual(report.parse(JSON.parse((await printed(...args, '--steps', '25')).stdout)).sampler, 'serial');
   const plain = [...args, '--guidance', '1'];
-  await printed(...plain);
-  for (const name of readdirSync(join(env.XDG_CACHE_HOME, 'srds/curves'))) {
+  for (let tries = 0; readdirSync(folder).length === 1; tries++) {
+    assert.ok(tries < 20);
+    await printed(...plain);
+  }
+  for (const name of readdirSync(folder)) {
     const free = [1, 8].map((rows) => ({ rows, seconds: 0.01 }));
-    if (name !== curves[0])
-      writeFileSync(join(env.XDG_CACHE_HOME, 'srds/curves', name), JSON.stringify({ points: free }));
+    if (name !== curves[0]) writeFileSync(join(folder, name), JSON.stringify({ points: free }));
   }
   assert.equal(report.parse(JSON.parse((await printed(...plain, '--steps', '120')).stdout)).sampler, 'picard');
   // A broken curve is ignored, and measured again when needed.
   writeFileSync(curve, '{"points": []}');
   await printed(...args, '--sampler', 'srds');
-  await printed(...args);
-  assert.match(readFileSync(curve, 'utf8'), /"rows"/);
+  for (let tries = 0; !readFileSync(curve, 'utf8').includes('"rows"'); tries++) {
+    assert.ok(tries < 20);
+    await printed(...args);
+  }
+});
+
+test('a size that memory does not suffice for is one line with one that fits, and exit code 2', async () => {
+  await refused(
+    2,
+    /^srds: expected about [\d.]+ [GT]B of free memory for 4096x4096 pixels on the CPU, found [^;]+; choose a size of at most \d+x\d+/,
+    'generate',
+    'a',
+    '--size',
+    '4096x4096',
+  );
 });
 
 test('a curve is measured again on request, also where no bucket holds an evaluation', async () => {

@@ -252,3 +252,11 @@ test('a client that sends headers too slowly is cut off with a 408', async () =>
   assert.match(await slow, /^HTTP\/1\.1 408 [^]*"code":"request_timeout"/);
   await works();
 });
+
+test('a request that memory does not suffice for is answered 400, with a size that fits', async () => {
+  const base = (await serve({ maxPixels: 2 ** 24 })).url;
+  const { status, body } = await post(base, GENERATE, { prompt: 'a', steps: 1, size: '4096x4096' });
+  assert.equal(status, 400, JSON.stringify(body));
+  assert.match(JSON.stringify(body), /free memory for 4096x4096 pixels on the CPU.*choose a size of at most/);
+  await works(base);
+});

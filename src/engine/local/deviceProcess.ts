@@ -6,8 +6,13 @@ import type { Notification, Numbered, ProcessSettings, Reply, Request, RunBatch,
 import { SharedChannel } from './sharedChannel.js';
 import { SpinPoller } from './spinPoller.js';
 
+/** What to do where memory is too small for a batch. */
+export const LESS_MEMORY = 'choose a smaller --size, free memory, or use another --device';
 /** What to do about a process that died. */
 export const RUN_AGAIN = 'run again, with a smaller --size, --n or --buckets if memory is short';
+
+/** Exit code of a process that a shell reports as ended by SIGKILL. */
+const KILLED = 137;
 
 /** How long to poll for a reply without sleeping, on GPUs, in milliseconds. A late wake matters little for longer batches. */
 const SPIN_MS = 50;
@@ -33,6 +38,7 @@ export class DeviceProcess {
   private closing = false;
   private error: SrdsError | undefined;
   private stderrTail = '';
+  private killed = false;
 
   constructor(settings: Omit<ProcessSettings, 'channel'>) {
     this.device = deviceName(settings.device);
@@ -65,9 +71,10 @@ export class DeviceProcess {
         resolve();
       };
       this.child.on('error', (error) => end(`failed (${error.message})`));
-      this.child.once('exit', (code, signal) =>
-        end(signal ? `was ended by ${signal}` : `ended with exit code ${code}`),
-      );
+      this.child.once('exit', (code, signal) => {
+        this.killed = signal === 'SIGKILL' || code === KILLED;
+        end(signal ? `was ended by ${signal}` : `ended with exit code ${code}`);
+      });
     });
   }
 
@@ -78,6 +85,11 @@ export class DeviceProcess {
   /** Why the process takes no more requests; undefined while it lives. */
   get failure(): SrdsError | undefined {
     return this.error;
+  }
+
+  /** Whether the process ended as the kernel ends one when memory is exhausted. It says no more than that. */
+  get wasKilled(): boolean {
+    return this.killed && !this.closing;
   }
 
   /** Sends a request. @throws SrdsError ENGINE_FAILED if the process ends before it replies */

@@ -5,13 +5,17 @@ import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { deviceName } from '../device.js';
 import { rowsOf, type Batch, type BatchResult, type ConditioningId } from '../engine.js';
-import { DeviceProcess, RUN_AGAIN } from './deviceProcess.js';
+import { joinedResult, partsOf } from './batchParts.js';
+import { DeviceProcess, LESS_MEMORY, RUN_AGAIN } from './deviceProcess.js';
 import type { ProcessSettings, Reply } from './protocol.js';
 import type { SharedChannel } from './sharedChannel.js';
 import { readOutputs, writeBatch } from './wireBatch.js';
 
 /** Successive processes that may die without having run a batch. */
 const MAX_DEATHS = 3;
+
+/** Rows of a batch that ran out of memory for each row of the next try: every try may cost a process. */
+const FEWER_ROWS = 4;
 
 /** Load of opening a bucket, in pending batches. */
 const OPENING_LOAD = 100;
@@ -24,7 +28,21 @@ export interface EngineState {
   readonly registered: ReadonlyMap<ConditioningId, Readonly<Record<string, Tensor>>>;
 }
 
-/** A device that outlives its process: a process that dies is replaced, and its batch runs again. */
+/** A batch for which memory was too small. Its cause says how that showed. */
+class OutOfMemory extends Error {
+  /** @param rows of the batch */
+  constructor(
+    readonly rows: number,
+    override readonly cause: SrdsError,
+  ) {
+    super(cause.message);
+  }
+}
+
+/**
+ * A device that outlives its process: a process that dies is replaced, and its batch runs again, in smaller ones if memory was too
+ * small for it.
+ */
 export class LocalDevice {
   readonly name: string;
   private process: DeviceProcess;
@@ -34,6 +52,8 @@ export class LocalDevice {
   private pending = 0;
   private openings = 0;
   private deaths = 0;
+  /** Rows that memory allows at a time, by shape, where it did not suffice for more. */
+  private readonly rowLimits = new Map<string, number>();
   /** Keys of the buckets that the process has opened or is about to open. */
   private readonly openBuckets = new Set<string>();
   private closed = false;
@@ -94,7 +114,7 @@ export class LocalDevice {
 
   /**
    * Runs a batch, again if the process dies meanwhile and the batch is still wanted.
-   * @throws SrdsError ENGINE_FAILED if the batch cannot run, or if process after process dies
+   * @throws SrdsError ENGINE_FAILED if the batch cannot run, memory is too small for it or process after process dies
    */
   run(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
     this.pending++;
@@ -136,27 +156,65 @@ export class LocalDevice {
   }
 
   private bucketKey(batch: Batch): string {
-    const [{ graph, output, inputs }] = batch;
-    const rows = batch.reduce((sum, evaluation) => sum + rowsOf(evaluation), 0);
-    const bucket = this.buckets.find((size) => size >= rows) ?? this.buckets.at(-1);
-    return JSON.stringify([graph, output, bucket, Object.values(inputs).map(({ dims }) => dims)]);
+    const rows = totalRows(batch);
+    return `${this.buckets.find((size) => size >= rows) ?? this.buckets.at(-1)} ${shapeKey(batch)}`;
   }
 
   private async attempt(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
+    const shape = shapeKey(batch);
     for (;;) {
       try {
-        await this.restartIfDead();
-        const { process } = this;
-        const { wire, end } = writeBatch(batch, process.channel);
-        const reply = await process.run(wire, end);
-        this.deaths = 0;
-        return this.resultOf(reply, batch, process.channel);
+        const results: BatchResult[] = [];
+        for (const part of partsOf(batch, this.rowLimits.get(shape))) results.push(await this.runPart(part, shape));
+        return joinedResult(batch, results);
       } catch (error) {
-        if (!this.process.failure || this.lost) throw error;
-        if (++this.deaths >= MAX_DEATHS) throw this.tooManyDeaths(this.process.failure);
-        if (!isWanted()) throw this.process.failure;
+        this.prepareRetry(error, shape);
+        if (this.process.failure && !isWanted()) throw this.process.failure;
       }
     }
+  }
+
+  /** Prepares the next try after a failure: with fewer rows if memory was too small. @throws SrdsError if there is no next try */
+  private prepareRetry(error: unknown, shape: string): void {
+    const { failure } = this.process;
+    if (this.lost) throw error;
+    const isLast = failure !== undefined && ++this.deaths >= MAX_DEATHS;
+    if (error instanceof OutOfMemory) {
+      const fewer = this.fewerRows(error.rows);
+      if (fewer === undefined || isLast) throw this.noMemory(error);
+      this.rowLimits.set(shape, fewer);
+      if (!failure)
+        this.onWarning(`${this.name} has no memory for a batch of ${error.rows} rows; ${inBatchesOf(fewer)}`);
+    } else {
+      if (!failure) throw error;
+      if (isLast) throw this.tooManyDeaths(failure);
+    }
+  }
+
+  /** @throws OutOfMemory; SrdsError ENGINE_FAILED */
+  private async runPart(batch: Batch, shape: string): Promise<BatchResult> {
+    await this.restartIfDead(shape);
+    const { process } = this;
+    const rows = totalRows(batch);
+    const { wire, end } = writeBatch(batch, process.channel);
+    const reply = await process.run(wire, end).catch((error: unknown) => {
+      throw process.wasKilled && process.failure ? new OutOfMemory(rows, process.failure) : error;
+    });
+    this.deaths = 0;
+    if (reply.kind === 'failed' && reply.outOfMemory) throw new OutOfMemory(rows, this.failed(reply, batch));
+    return this.resultOf(reply, batch, process.channel);
+  }
+
+  /** Rows to try after memory was too small for so many; undefined if there are no fewer. */
+  private fewerRows(rows: number): number | undefined {
+    if (this.buckets.length === 0) return rows > 1 ? Math.max(1, Math.floor(rows / FEWER_ROWS)) : undefined;
+    const bucket = this.buckets.find((size) => size >= rows) ?? this.buckets[this.buckets.length - 1];
+    return this.buckets.findLast((size) => size < bucket);
+  }
+
+  private noMemory({ rows, cause: { found } }: OutOfMemory): SrdsError {
+    const expected = `memory for a batch of ${rows} ${rows === 1 ? 'row' : 'rows'} on ${this.name}`;
+    return new SrdsError('ENGINE_FAILED', expected, found, LESS_MEMORY);
   }
 
   private tooManyDeaths({ found }: SrdsError): SrdsError {
@@ -165,12 +223,14 @@ export class LocalDevice {
     return new SrdsError('ENGINE_FAILED', `a process on ${this.name} that stays alive`, all, remedy);
   }
 
-  /** Replaces a dead process. */
-  private async restartIfDead(): Promise<void> {
+  /** Replaces a dead process. @param shape of the batch that runs next */
+  private async restartIfDead(shape?: string): Promise<void> {
     const { failure } = this.process;
     if (!failure) return;
     if (this.lost) throw failure;
-    this.onWarning(`the ${this.name} process failed, found ${failure.found}; another takes its place`);
+    const limit = shape === undefined ? undefined : this.rowLimits.get(shape);
+    const how = limit === undefined ? '' : `, perhaps for want of memory; ${inBatchesOf(limit)}`;
+    this.onWarning(`the ${this.name} process failed, found ${failure.found}${how}; another takes its place`);
     this.process = new DeviceProcess(this.settings);
     this.openBuckets.clear();
     await this.open([...this.state.loaded.keys()]);
@@ -183,14 +243,7 @@ export class LocalDevice {
   }
 
   private resultOf(reply: Reply, batch: Batch, channel: SharedChannel): BatchResult {
-    if (reply.kind !== 'done') {
-      throw new SrdsError(
-        'ENGINE_FAILED',
-        `graph ${batch[0].graph} to run on ${this.name}`,
-        reply.kind === 'failed' ? reply.message : reply.kind,
-        'if the size suits the model and its memory, report this as a defect',
-      );
-    }
+    if (reply.kind !== 'done') throw this.failed(reply, batch);
     if (reply.buckets) {
       this.buckets = reply.buckets;
       this.openBuckets.clear();
@@ -202,6 +255,28 @@ export class LocalDevice {
     const outputs = readOutputs(batch, reply.size, channel);
     return { outputs, seconds: reply.seconds, rows: reply.rows, device: this.name };
   }
+
+  private failed(reply: Reply, batch: Batch): SrdsError {
+    return new SrdsError(
+      'ENGINE_FAILED',
+      `graph ${batch[0].graph} to run on ${this.name}`,
+      reply.kind === 'failed' ? reply.message : reply.kind,
+      'if the size suits the model and its memory, report this as a defect',
+    );
+  }
+}
+
+/** What batches of the same shape, whatever their rows, have in common. */
+function shapeKey([{ graph, output, inputs }]: Batch): string {
+  return JSON.stringify([graph, output, Object.values(inputs).map(({ dims }) => dims)]);
+}
+
+function totalRows(batch: Batch): number {
+  return batch.reduce((sum, evaluation) => sum + rowsOf(evaluation), 0);
+}
+
+function inBatchesOf(rows: number): string {
+  return `it goes on with ${rows === 1 ? 'one row' : `at most ${rows} rows`} at a time`;
 }
 
 function loadedGraphs(reply: Reply, files: Readonly<Record<string, GraphFile>>): Readonly<Record<string, GraphInfo>> {

@@ -5,6 +5,7 @@ import type { Tensor } from '../../tensor/tensor.js';
 import { CPU, deviceName, type Device } from '../device.js';
 import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
 import type { Batch, BatchResult, ConditioningId, Engine } from '../engine.js';
+import { freeMemory } from '../freeMemory.js';
 import { LocalDevice, type EngineState } from './localDevice.js';
 
 /** A CPU computes the rows of a batch one after the other: a few hide the cost of a call, more only delay urgent ones. */
@@ -117,6 +118,10 @@ export class LocalEngine implements Engine {
 
   get buckets(): readonly number[] {
     return this.alive.map(({ batchSizes }) => batchSizes).find(({ length }) => length > 0) ?? [];
+  }
+
+  freeMemory(): number | undefined {
+    return this.device.split(',').every((name) => name === deviceName(CPU)) ? freeMemory() : undefined;
   }
 
   /** Ids of the device processes, for monitoring. */

@@ -72,7 +72,12 @@ export type Reply =
       /** The remaining buckets, if memory was too small for one. */
       readonly buckets?: readonly number[] | undefined;
     }
-  | { readonly kind: 'failed'; readonly message: string };
+  | {
+      readonly kind: 'failed';
+      readonly message: string;
+      /** Whether memory was too small for the batch. */
+      readonly outOfMemory?: boolean;
+    };
 
 /** Wakes a side that sleeps: a message is in the channel. */
 export interface Wake {

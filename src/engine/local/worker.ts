@@ -8,6 +8,7 @@ import type { Tensor } from '../../tensor/tensor.js';
 import type { GraphInfo } from '../../onnx/graphInfo.js';
 import type { ConditioningId } from '../engine.js';
 import { GraphSessions } from './graphSessions.js';
+import { isOutOfMemory } from './session.js';
 import { CONTENT_START, SharedChannel } from './sharedChannel.js';
 import { SpinPoller } from './spinPoller.js';
 import { tryProviders } from './providers.js';
@@ -70,7 +71,7 @@ async function run({ batch, number }: Numbered<RunBatch>): Promise<void> {
     const { end, ...done } = await graph.run(batch, registered, channel);
     send({ kind: 'done', ...done }, end);
   } catch (error) {
-    send({ kind: 'failed', message: messageOf(error) }, CONTENT_START);
+    send({ kind: 'failed', message: messageOf(error), outOfMemory: isOutOfMemory(error) }, CONTENT_START);
   }
   if (settings.device.kind !== 'cpu') poller.spin(SPIN_MS);
 }

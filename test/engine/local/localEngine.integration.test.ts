@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import type { SrdsError } from 'srds';
 import { LocalEngine, type Evaluation } from 'srds/engine';
@@ -92,7 +94,7 @@ test('a process that is killed is replaced, with its registered inputs, and its 
       assert.deepEqual((await Promise.all([engine.run(batch), engine.run(batch)])).at(1)?.outputs, expected.outputs);
       assert.equal(engine.pids.filter((pid) => !before.includes(pid)).length, 1);
       assert.equal(warnings.length, 1);
-      assert.match(warnings[0], /SIGKILL/);
+      assert.match(warnings[0], /SIGKILL.*memory.* at most 2 rows/);
       // A batch that is no longer wanted is not run again.
       const unwanted = engine.run(batch, () => false);
       await nextTurn();
@@ -102,6 +104,54 @@ test('a process that is killed is replaced, with its registered inputs, and its 
     } finally {
       await engine.close();
     }
+  }
+});
+
+test('a process that is killed while it runs one row is an error that names memory; the next batch has a process again', async () => {
+  const engine = await LocalEngine.open(UNET);
+  try {
+    const batch = [zeros(zeroText(engine))];
+    const { outputs } = await engine.run(batch);
+    const [pid] = engine.pids;
+    const running = engine.run(batch);
+    await nextTurn();
+    process.kill(pid, 'SIGKILL');
+    await assert.rejects(running, { code: 'ENGINE_FAILED', message: /memory for a batch of 1 row on cpu.*SIGKILL/ });
+    assert.deepEqual((await engine.run(batch)).outputs, outputs);
+  } finally {
+    await engine.close();
+  }
+});
+
+test('a batch that memory is too small for runs in smaller ones, in the same process, and so do the next', async () => {
+  const warnings: string[] = [];
+  const engine = await LocalEngine.open(UNET, { threads: 1, onWarning: (message) => warnings.push(message) });
+  try {
+    const [id] = zeroText(engine);
+    // One row takes 36 MB at this size.
+    const evaluation = (side: number) => zeros([id, id], { side });
+    const small = await engine.run([evaluation(8)]);
+    const [pid] = engine.pids;
+    const kibibytes = Number(/VmData:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))![1]);
+    execFileSync('prlimit', ['--pid', String(pid), `--data=${(kibibytes + 110 * 1024) * 1024}`]);
+    for (let run = 0; run < 2; run++) {
+      const { outputs, rows } = await engine.run(Array<Evaluation>(4).fill(evaluation(64)));
+      assert.equal(rows, 8);
+      const [[first]] = outputs;
+      assert.deepEqual([outputs.length, first.length], [4, 4 * 64 * 64]);
+      assert.ok(outputs.every((pair) => pair.length === 2 && pair.every((row) => row[99] === first[99])));
+    }
+    assert.equal(warnings.length, 1);
+    assert.match(warnings[0], /cpu has no memory for a batch of 8 rows; it goes on with at most 2 rows at a time/);
+    // Other shapes are not limited.
+    assert.deepEqual((await engine.run([evaluation(8)])).outputs, small.outputs);
+    await assert.rejects(engine.run([evaluation(128)]), {
+      code: 'ENGINE_FAILED',
+      message: /memory for a batch of 1 row on cpu/,
+    });
+    assert.deepEqual(engine.pids, [pid]);
+  } finally {
+    await engine.close();
   }
 });
 

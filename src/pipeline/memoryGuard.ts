@@ -1,0 +1,121 @@
+import type { Engine } from '../engine/engine.js';
+import { SrdsError } from '../errors.js';
+import { activationMemory, type ActivationMemory } from '../model/activationMemory.js';
+import type { ImageSize } from '../model/family.js';
+import type { ModelFolder } from '../model/modelFolder.js';
+import { ModelMemory } from '../model/modelMemory.js';
+import { weightBytes } from '../model/weightBytes.js';
+import { bytes } from './bytes.js';
+import type { Settings } from './options.js';
+
+/** What a larger batch may take in addition to what the serial run needs: a share of it, or a few hundred megabytes if that is more. */
+const MORE_SHARE = 0.1;
+const MORE_BYTES = 256e6;
+/** A device process without a model. */
+const PROCESS_BYTES = 100e6;
+
+/** What decides how many rows memory suffices for. */
+export interface MemoryNeed extends ActivationMemory {
+  /** Bytes that batches may take. */
+  readonly free: number;
+  /** Bytes of the model's weights, and of the device process. */
+  readonly base: number;
+  /** Rows of an evaluation. */
+  readonly rowsPerEvaluation: number;
+  /** Device processes that take batches at the same time. */
+  readonly processes: number;
+}
+
+/**
+ * Rows of the largest batch: as many as are free, unless that takes much more memory than the serial sampler does.
+ * @returns 0 if memory does not suffice for one row; less than `rowsPerEvaluation` if it does not for an evaluation at once
+ */
+export function rowsInMemory({ free, base, unetRow, vaeRow, rowsPerEvaluation, processes }: MemoryNeed): number {
+  const fitting = (count: number) => Math.floor((free - vaeRow) / (unetRow * count));
+  if (fitting(1) < 1) return 0;
+  const serial = base + rowsPerEvaluation * unetRow + vaeRow;
+  const more = Math.max(MORE_BYTES, MORE_SHARE * serial);
+  const usual = rowsPerEvaluation + Math.floor(more / (unetRow * processes));
+  return Math.max(1, Math.min(usual, fitting(processes)));
+}
+
+/** Keeps the batches of a CPU within its memory. A GPU finds out by itself, and gives up the buckets that do not fit. */
+export class MemoryGuard {
+  /** Bytes of activations that earlier runs took. ONNX Runtime keeps them for later ones. */
+  private kept = 0;
+
+  constructor(
+    private readonly model: ModelFolder,
+    private readonly engine: Engine,
+  ) {}
+
+  /** @throws SrdsError INVALID_OPTION if the weights of graphs take more than is free */
+  static async checkWeights(model: ModelFolder, processes: number, free: number): Promise<void> {
+    const needed = processes * (await weightBytes(model, ModelMemory.atOnce(model)));
+    if (needed <= free) return;
+    throw new SrdsError(
+      'INVALID_OPTION',
+      `${bytes(needed)} of free memory for the weights of ${model.name}`,
+      bytes(free),
+      'free memory, use --low-memory or fewer --workers, or choose a smaller model',
+    );
+  }
+
+  /**
+   * Rows of the largest batch for a run.
+   * @returns Infinity where memory needs no watching
+   * @throws SrdsError INVALID_OPTION if memory does not suffice, with what would fit
+   */
+  async rowsFor(settings: Settings): Promise<number> {
+    const { model, engine } = this;
+    const free = engine.freeMemory?.();
+    if (free === undefined) return Infinity;
+    const rowsPerEvaluation = settings.guidance > 1 ? 2 : 1;
+    const loading = (['unet', 'vae_decoder'] as const).filter((name) => !engine.graphs.has(name));
+    const [weights, missing] = await Promise.all([
+      weightBytes(model, ModelMemory.atOnce(model)),
+      weightBytes(model, loading),
+    ]);
+    const left = free - missing + this.kept;
+    const rowsAt = (size: ImageSize) =>
+      rowsInMemory({
+        ...activationMemory(model, size),
+        free: left,
+        base: PROCESS_BYTES + weights,
+        rowsPerEvaluation,
+        processes: engine.slots,
+      });
+    const rows = rowsAt(settings);
+    if (rows > 0) return rows;
+    const { unetRow, vaeRow } = activationMemory(model, settings);
+    const fitting = largestSize(settings, model.sizeStep, (size) => rowsAt(size) > 0);
+    throw new SrdsError(
+      'INVALID_OPTION',
+      `about ${bytes(unetRow + vaeRow + missing)} of free memory for ${settings.width}x${settings.height} pixels on the CPU`,
+      bytes(free + this.kept),
+      fitting ? `choose a size of at most ${fitting.width}x${fitting.height}, or free memory` : 'free memory',
+    );
+  }
+
+  /** Notes what a run that has ended took. @param rows of its largest batch */
+  keep(settings: Settings, rows: number): void {
+    const { unetRow, vaeRow } = activationMemory(this.model, settings);
+    if (Number.isFinite(rows))
+      this.kept = Math.max(this.kept, unetRow * Math.min(rows, settings.guidance > 1 ? 2 : 1) + vaeRow);
+  }
+}
+
+/** The largest size of the same proportions, in whole steps, that fits; undefined if none does. */
+function largestSize(
+  { width, height }: ImageSize,
+  step: number,
+  fits: (size: ImageSize) => boolean,
+): ImageSize | undefined {
+  const larger = Math.max(width, height);
+  for (let side = larger - step; side >= step; side -= step) {
+    const scaled = (length: number) => Math.max(step, Math.round((length * side) / larger / step) * step);
+    const size = { width: scaled(width), height: scaled(height) };
+    if (fits(size)) return size;
+  }
+  return undefined;
+}

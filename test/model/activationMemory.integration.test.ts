@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { LocalEngine, type Evaluation } from 'srds/engine';
+import { activationMemory, BUNDLED_MODEL, readModelFolder } from 'srds/model';
+import { float32 } from 'srds/tensor';
+import { ROOT } from '../support/fixtures.js';
+
+const MIB = 2 ** 20;
+
+/** Bytes in a field of a process's status. */
+function statusOf(pid: number, field: string): number {
+  const [, kibibytes] = new RegExp(`${field}:\\s+(\\d+)`).exec(readFileSync(`/proc/${pid}/status`, 'utf8'))!;
+  return 1024 * Number(kibibytes);
+}
+
+/** Bytes by which two runs of a graph of the bundled model raise the peak memory of a process. */
+async function growth(graph: 'unet' | 'vae_decoder', pixels: number, rows: number): Promise<number> {
+  const path = `${ROOT}models/scenes-128/${graph}/model.onnx`;
+  const file = graph === 'unet' ? { path, perRow: 'timestep' } : { path };
+  const engine = await LocalEngine.open({ [graph]: file });
+  try {
+    const [pid] = engine.pids;
+    const before = statusOf(pid, 'VmRSS');
+    const side = pixels / 4;
+    const { inputs, outputs } = engine.graphs.get(graph)!;
+    const sample = float32(new Float32Array(4 * side * side).fill(0.1), [4, side, side]);
+    const text = float32(new Float32Array(32 * 128), [32, 128]);
+    const evaluation: Evaluation =
+      graph === 'unet'
+        ? {
+            graph,
+            output: outputs[0].name,
+            inputs: { sample, timestep: float32(Float32Array.of(500), []) },
+            conditioning: [engine.register({ encoder_hidden_states: text })],
+          }
+        : { graph, output: outputs[0].name, inputs: { [inputs[0].name]: sample } };
+    for (let run = 0; run < 2; run++) await engine.run(Array<Evaluation>(rows).fill(evaluation));
+    return statusOf(pid, 'VmHWM') - before;
+  } finally {
+    await engine.close();
+  }
+}
+
+test('the estimate is near what a process takes', { skip: process.platform !== 'linux' }, async () => {
+  const model = await readModelFolder(BUNDLED_MODEL);
+  // Memory that loading has freed holds part of a small run.
+  for (const [graph, pixels, rows, error] of [
+    ['unet', 256, 2, 0.25],
+    ['unet', 512, 1, 0.1],
+    ['vae_decoder', 256, 1, 0.25],
+    ['vae_decoder', 512, 1, 0.1],
+  ] as const) {
+    const { unetRow, vaeRow } = activationMemory(model, { width: pixels, height: pixels });
+    const estimate = graph === 'unet' ? rows * unetRow : vaeRow;
+    const peak = await growth(graph, pixels, rows);
+    const what = `${graph} at ${pixels}: ${Math.round(estimate / MIB)} MiB estimated, ${Math.round(peak / MIB)} measured`;
+    assert.ok(Math.abs(estimate / peak - 1) < error, what);
+  }
+});
+
+test('it grows with the square of the positions that the largest attention has', async () => {
+  const model = await readModelFolder(BUNDLED_MODEL);
+  const at = (width: number, height = width) => activationMemory(model, { width, height });
+  assert.ok(at(1024).unetRow / at(512).unetRow > 15 && at(1024).vaeRow / at(512).vaeRow > 15);
+  assert.deepEqual(at(1024, 256), at(512));
+  const without = {
+    ...model,
+    vaeAttention: false,
+    unetLevels: model.unetLevels.map((level) => ({ ...level, heads: 0 })),
+  };
+  const plain = (width: number) => activationMemory(without, { width, height: width });
+  assert.deepEqual([plain(1024).unetRow / plain(512).unetRow, plain(1024).vaeRow / plain(512).vaeRow], [4, 4]);
+});

@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { Pipeline, type GenerateEvent } from 'srds';
+import { LocalEngine, type Engine } from 'srds/engine';
+import { activationMemory, BUNDLED_MODEL, readModelFolder } from 'srds/model';
+import { rowsInMemory } from 'srds/pipeline';
+
+// Nothing is known of the devices.
+const cache = mkdtempSync(join(tmpdir(), 'srds-cache-'));
+before(() => {
+  process.env.XDG_CACHE_HOME = cache;
+});
+after(() => {
+  delete process.env.XDG_CACHE_HOME;
+  rmSync(cache, { recursive: true });
+});
+
+test('rows are those that are free, and not many more than the serial sampler takes', () => {
+  const need = { unetRow: 1e9, vaeRow: 2e9, base: 4e9, rowsPerEvaluation: 2, processes: 1 };
+  assert.equal(rowsInMemory({ ...need, free: 2.9e9 }), 0);
+  assert.equal(rowsInMemory({ ...need, free: 3.5e9 }), 1);
+  assert.equal(rowsInMemory({ ...need, free: 4.5e9 }), 2);
+  // A tenth of 8 GB is less than another row.
+  assert.equal(rowsInMemory({ ...need, free: 100e9 }), 2);
+  assert.equal(rowsInMemory({ ...need, base: 14e9, free: 100e9 }), 3);
+  // Small rows may take a few hundred megabytes, in all processes together.
+  assert.equal(rowsInMemory({ ...need, unetRow: 50e6, vaeRow: 1e8, base: 1e8, free: 100e9 }), 2 + 5);
+  assert.equal(rowsInMemory({ ...need, unetRow: 50e6, vaeRow: 1e8, base: 1e8, free: 100e9, processes: 2 }), 2 + 2);
+  assert.equal(rowsInMemory({ ...need, unetRow: 50e6, vaeRow: 1e8, base: 1e8, free: 275e6, processes: 2 }), 1);
+});
+
+const SIZE = { width: 256, height: 256 };
+
+/** Generates with so many bytes free. @returns what happened, and the rows of the batches */
+async function generateWith(free: (engine: Engine) => number, sampler: 'serial' | 'srds' | 'auto' = 'srds') {
+  const model = await readModelFolder(BUNDLED_MODEL);
+  const files = Object.entries(model.graphs).map(([name, path]) => [name, { path, perRow: 'timestep' }] as const);
+  const engine = await LocalEngine.open(Object.fromEntries(files));
+  const bounded = Object.create(engine, { freeMemory: { value: () => free(engine) } }) as Engine;
+  const pipeline = new Pipeline(model, bounded);
+  try {
+    const rows = new Set<number>();
+    const events: GenerateEvent[] = [];
+    const run = pipeline.generate({ prompt: 'a', ...SIZE, sampler, steps: 9, tolerance: 0, previews: false });
+    for await (const event of run) {
+      events.push(event);
+      if (event.type === 'batch') rows.add(event.rows);
+    }
+    const { images } = await run.result;
+    return { rows: [...rows], events, latents: images[0].latents };
+  } finally {
+    await pipeline.close();
+  }
+}
+
+test('a run that memory does not suffice for is refused with a size that fits; one row at a time is a warning', async () => {
+  const { unetRow, vaeRow } = activationMemory(await readModelFolder(BUNDLED_MODEL), SIZE);
+  await assert.rejects(
+    generateWith(() => vaeRow + 0.5 * unetRow),
+    {
+      code: 'INVALID_OPTION',
+      message:
+        /^expected about .* MB of free memory for 256x256 pixels on the CPU, found .*; choose a size of at most 240x240/,
+    },
+  );
+  const one = await generateWith(() => vaeRow + 1.5 * unetRow);
+  assert.deepEqual(one.rows, [1]);
+  assert.ok(one.events.some((event) => event.type === 'warning' && /one row/.test(event.message)));
+  const three = await generateWith(() => vaeRow + 3.5 * unetRow);
+  assert.deepEqual(three.rows, [2]);
+  const many = await generateWith(() => 1e12);
+  assert.ok(Math.max(...many.rows) > 2);
+  assert.deepEqual(one.latents, many.latents);
+});
+
+test('where memory has no room for larger batches, auto is serial and measures nothing', async () => {
+  const { unetRow, vaeRow } = activationMemory(await readModelFolder(BUNDLED_MODEL), SIZE);
+  const { events, rows } = await generateWith(() => vaeRow + 3 * unetRow, 'auto');
+  assert.deepEqual(rows, [2]);
+  assert.deepEqual(
+    events.flatMap((event) => (event.type === 'phase' ? [event.phase] : [])),
+    ['preparing', 'sampling'],
+  );
+});

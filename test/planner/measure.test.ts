@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Batch, BatchResult, Engine } from 'srds/engine';
+import { curveOf, measureCurve, withSerialTimes, type Measurements } from 'srds/planner';
+import { float32 } from 'srds/tensor';
+
+const EVALUATION = {
+  graph: 'unet',
+  output: 'out',
+  inputs: { sample: float32(Float32Array.of(0), [1]) },
+  conditioning: ['a', 'b'],
+};
+
+/** An engine whose batches take a given time. */
+class TimedEngine implements Engine {
+  readonly device = 'timed';
+  readonly graphs = new Map();
+  /** Rows of the batches that ran. */
+  readonly ran: number[] = [];
+
+  constructor(
+    private readonly secondsOf: (rows: number, run: number) => number,
+    readonly buckets: readonly number[] = [],
+    readonly slots = 1,
+  ) {}
+
+  get maxRows(): number {
+    return this.buckets.at(-1) ?? 8;
+  }
+
+  async run(batch: Batch): Promise<BatchResult> {
+    const rows = 2 * batch.length;
+    this.ran.push(rows);
+    const until = performance.now() + 1000 * this.secondsOf(rows, this.ran.length);
+    while (performance.now() < until) await new Promise((resolve) => setImmediate(resolve));
+    return { outputs: [], seconds: 0, rows, device: this.device };
+  }
+
+  async load(): Promise<void> {}
+  async unload(): Promise<void> {}
+  register(): string {
+    return 'a';
+  }
+  release(): void {}
+  async close(): Promise<void> {}
+}
+
+const steady = (...pairs: [number, number][]): Measurements => ({
+  points: pairs.map(([rows, seconds]) => ({ rows, seconds, steady: true })),
+  hostSeconds: 0,
+  complete: false,
+});
+const measure = (engine: Engine, known?: Measurements, serialBatches?: number, maxRows?: number) =>
+  measureCurve(engine, { evaluation: EVALUATION, sampleSize: 1, known, serialBatches, maxRows });
+const rowsOf = ({ points }: Measurements) => points.map(({ rows }) => rows);
+
+test('a run on a CPU measures nothing before its own batches have shown what one takes', async () => {
+  const engine = new TimedEngine(() => 0.01);
+  const { points, complete } = await measure(engine, undefined, 25);
+  assert.deepEqual([points, complete], [[], false]);
+  assert.deepEqual(engine.ran, []);
+  const of = { rows: 2, devices: 1, sampleSize: 1 };
+  const known = await withSerialTimes(undefined, { ...of, times: [0.5, 0.02, 0.02, 0.021, 0.02] });
+  assert.deepEqual(known?.points, [{ rows: 2, seconds: 0.02, steady: true }]);
+  // A busy machine, and too few times.
+  assert.equal(await withSerialTimes(undefined, { ...of, times: [0.02, 0.05, 0.03, 0.02, 0.06] }), undefined);
+  assert.equal(await withSerialTimes(undefined, { ...of, times: [0.02, 0.02] }), undefined);
+  // One of several devices was alone.
+  const several = await withSerialTimes(undefined, { ...of, devices: 2, times: [0.02, 0.02, 0.02] });
+  assert.deepEqual([several?.points, several?.aloneSeconds], [[], 0.02]);
+});
+
+test('measuring takes at most a tenth of the serial run that it serves', async () => {
+  for (const serialBatches of [2, 10, 30, 100]) {
+    const engine = new TimedEngine((rows) => 0.01 * rows);
+    const start = performance.now();
+    await measure(engine, steady([2, 0.02]), serialBatches);
+    const seconds = (performance.now() - start) / 1000;
+    // A batch that was expected to fit may end a little later.
+    assert.ok(seconds <= 0.1 * serialBatches * 0.02 + 0.02, `${serialBatches} batches: ${seconds} s`);
+    assert.equal(engine.ran.length > 0, serialBatches >= 30);
+  }
+});
+
+test('where two rows take twice as long as one, measuring ends after the first doubling', async () => {
+  const engine = new TimedEngine((rows) => 0.01 * rows);
+  const measured = await measure(engine, steady([2, 0.02]), 1000);
+  assert.deepEqual([rowsOf(measured), measured.complete], [[2, 4], true]);
+  assert.ok(!engine.ran.includes(8));
+});
+
+test('a batch that ran once is not steady; a later run confirms or corrects it, and then goes on', async () => {
+  const slow = new TimedEngine((rows) => (rows === 2 ? 0.2 : 0.3));
+  const once = await measure(slow, steady([2, 0.2]), 21);
+  assert.deepEqual([once.points.map((one) => one.steady), once.complete], [[true, false], false]);
+  assert.equal(slow.ran.length, 1);
+  const twice = await measure(slow, once, 21);
+  assert.deepEqual(
+    twice.points.map((one) => one.steady),
+    [true, true],
+  );
+  const larger = await measure(slow, twice, 41);
+  assert.deepEqual(rowsOf(larger), [2, 4, 8]);
+  // It was busy, and now it is not.
+  const busy = { ...once, points: [once.points[0], { rows: 4, seconds: 0.5, steady: false }] };
+  const corrected = await measure(slow, busy, 28);
+  assert.ok(corrected.points[1].seconds < 0.35 && !corrected.points[1].steady);
+});
+
+test('sizes that memory does not suffice for are not tried', async () => {
+  const engine = new TimedEngine(() => 0.01);
+  const measured = await measure(engine, steady([2, 0.01]), 1000, 5);
+  assert.deepEqual([rowsOf(measured), measured.complete], [[2, 4], true]);
+  assert.ok(engine.ran.every((rows) => rows <= 4));
+});
+
+test('a GPU opens one bucket a run beyond the first, and has the whole curve after several', async () => {
+  const buckets = [2, 8, 16, 32];
+  // The first batch of a size opens its bucket.
+  const seen = new Set<number>();
+  const engine = new TimedEngine((rows) => (seen.has(rows) ? 0.004 : (seen.add(rows), 0.05)), buckets);
+  let known: Measurements | undefined;
+  for (const expected of [[2, 8], [2, 8, 16], buckets]) {
+    known = await measure(engine, known, 2);
+    assert.deepEqual(rowsOf(known), expected);
+  }
+  const whole = await measure(new TimedEngine(() => 0.004, buckets));
+  assert.deepEqual([rowsOf(whole), whole.complete], [buckets, true]);
+  const curve = curveOf(whole, true);
+  assert.ok(curve?.padded && curve.points.every(({ seconds }) => seconds >= 0.004 && seconds < 0.01));
+});

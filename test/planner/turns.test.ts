@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { test } from 'node:test';
+import { cannotGain, plan, planning, type Machine } from 'srds/planner';
+import { finishInTurns, simulation } from 'srds/run';
+import { serial, type Sampler } from 'srds/sampler';
+import { smoothGrid } from 'srds/conformance';
+import { ddim } from 'srds/solver';
+
+const points = [2, 8, 16, 32, 64, 128].map((rows) => ({ rows, seconds: 0.006 + rows / 12800 }));
+const machine = (images: number): Machine => ({
+  devices: [{ padded: true, points }],
+  rowsPerEvaluation: 2,
+  maxRows: 128,
+  images,
+});
+
+test('between two yields a simulation finishes a bounded number of evaluations', () => {
+  let finished = 0;
+  const counted = (): Sampler => {
+    const sampler = serial({ x: Float32Array.of(0), steps: smoothGrid(1000), solver: ddim });
+    return {
+      hasBarriers: sampler.hasBarriers,
+      sample: sampler.sample,
+      ready: () => sampler.ready(),
+      completed: () => sampler.completed(),
+      finish: (task, prediction) => {
+        finished++;
+        sampler.finish(task, prediction);
+      },
+    };
+  };
+  const hardware = { devices: [() => 1], hostSeconds: 0, rowsPerEvaluation: 2, maxRows: 32, minRows: 0 };
+  const steps = simulation([counted(), counted(), counted()], Infinity, hardware);
+  let most = 0;
+  for (let before = 0; !steps.next().done; before = finished) most = Math.max(most, finished - before);
+  assert.equal(finished, 3000);
+  assert.ok(most > 0 && most <= 200, String(most));
+});
+
+test('a plan in turns is the plan, and leaves the event loop to others', async () => {
+  for (const [steps, images] of [
+    [100, 1],
+    [100, 10],
+  ]) {
+    const delay = monitorEventLoopDelay({ resolution: 1 });
+    delay.enable();
+    const inTurns = await finishInTurns(planning({ steps }, machine(images)));
+    delay.disable();
+    assert.deepEqual(inTurns, plan({ steps }, machine(images)));
+    // Other work on the machine of a test delays the loop too.
+    assert.ok(delay.percentile(90) / 1e6 < 40, `${delay.percentile(90) / 1e6} ms`);
+  }
+});
+
+test('a plan that is no longer wanted ends', async () => {
+  const controller = new AbortController();
+  const planned = finishInTurns(planning({ steps: 250 }, machine(10)), controller.signal);
+  setImmediate(() => controller.abort(new Error('gone')));
+  await assert.rejects(planned, /gone/);
+});
+
+test('where rows take turns no plan is made, and it would be the serial sampler', () => {
+  const linear = (rows: number[]) => ({
+    padded: false,
+    points: rows.map((count) => ({ rows: count, seconds: 0.01 * count })),
+  });
+  for (const images of [1, 4]) {
+    const slow = { ...machine(images), devices: [linear([2, 4])], maxRows: 4 };
+    assert.ok(cannotGain({ steps: 25 }, slow));
+    assert.equal(plan({ steps: 25 }, slow).chosen.sampler, 'serial');
+    assert.ok(!cannotGain({ steps: 25 }, machine(images)));
+  }
+  assert.ok(!cannotGain({ steps: 25 }, { ...machine(1), devices: [linear([2, 4]), linear([2, 4])], maxRows: 4 }));
+});
