@@ -5,11 +5,19 @@ export {
   forecastSerial,
   forecastSrds,
   simulateSrds,
+  type SrdsForecast,
   type Machine,
   type StoppingRule,
   type TrajectorySize,
 } from './forecast.js';
-export { curveOf, measureCurve, withSerialTimes, type MeasureOptions, type Measurements } from './measure.js';
+export {
+  curveOf,
+  measureCurve,
+  withSerialTimes,
+  type MeasureOptions,
+  type Measurements,
+  type SerialTimes,
+} from './measure.js';
 export {
   cannotGain,
   mayBeChosen,

@@ -106,26 +106,25 @@ export function curveOf(
   return { points: bounded, padded, hostSeconds, aloneSeconds: alone };
 }
 
+/** Batches of a serial run. */
+export interface SerialTimes {
+  /** Seconds of each batch. */
+  readonly times: readonly number[];
+  /** Rows of each. */
+  readonly rows: number;
+  /** Devices of the engine, of which the run had one. */
+  readonly devices: number;
+  /** Numbers in a sample, for the cost on the host. */
+  readonly sampleSize: number;
+}
+
 /**
  * Adds the times of a serial run's batches, which cost nothing to measure.
- * @param times seconds of each batch
- * @param rows of each
- * @param devices of the engine, of which the run had one
  * @returns undefined if there are too few times, or other work on the machine made them differ
  */
 export async function withSerialTimes(
   known: Measurements | undefined,
-  {
-    times,
-    rows,
-    devices,
-    sampleSize,
-  }: {
-    readonly times: readonly number[];
-    readonly rows: number;
-    readonly devices: number;
-    readonly sampleSize: number;
-  },
+  { times, rows, devices, sampleSize }: SerialTimes,
 ): Promise<Measurements | undefined> {
   if (times.length < MIN_TIMES || !areSteady(times)) return undefined;
   const { points, complete = false } = known ?? { points: [] };
