@@ -16,6 +16,7 @@ import { sizeOf } from '../tensor/tensor.js';
 import { BatchEvents } from './batchEvents.js';
 import { Calibration, type CalibrationTarget } from './calibration.js';
 import { abortedImage, compareWithSerial, generateImage, type ImageContext, type TimedImage } from './generateImage.js';
+import { LearnedConvergence } from './learnedConvergence.js';
 import { MemoryGuard } from './memoryGuard.js';
 import { settingsOf, type GenerateOptions, type Settings } from './options.js';
 import { prepareRun, type PreparedRun } from './prepareRun.js';
@@ -61,6 +62,7 @@ export class Pipeline {
   private readonly networks: Networks;
   private readonly memory: ModelMemory;
   private readonly calibration: Calibration;
+  private readonly convergence: LearnedConvergence;
   private readonly guard: MemoryGuard;
   private readonly selector = new SamplerSelector();
   private readonly loadSeconds: number;
@@ -86,6 +88,7 @@ export class Pipeline {
     this.networks.check();
     this.memory = new ModelMemory(model, engine, this.networks, lowMemory);
     this.guard = new MemoryGuard(model, engine);
+    this.convergence = new LearnedConvergence(model);
     this.calibration = new Calibration(model, engine, this.networks, variant);
   }
 
@@ -147,7 +150,8 @@ export class Pipeline {
         };
         const known =
           fresh || (await this.calibration.isOpen(target)) ? undefined : await this.calibration.known(target);
-        return known ?? (await this.devices.write(() => this.calibration.measure(target, signal)));
+        const machine = known ?? (await this.devices.write(() => this.calibration.measure(target, signal)));
+        return await this.withConvergence(machine, settings);
       } finally {
         prepared.release();
       }
@@ -193,6 +197,8 @@ export class Pipeline {
       this.guard.keep(settings, maxRows);
       const others = Math.max(othersBefore, this.batches.runs - 1);
       if (others === 0 && isOneSerial(result.settings)) await this.calibration.learn(target, times);
+      // With other clients a run may take its serial course.
+      if (others === 0) await this.convergence.learn(result.settings, result.images);
       return result;
     } finally {
       this.batches.remove(client);
@@ -249,7 +255,11 @@ export class Pipeline {
       // A curve that is not complete says nothing of batches larger than its own.
       const known = (await calibration.isOpen(target)) ? undefined : await calibration.known(target);
       const machine = known ?? calibration.prior(target);
-      return { settings, limits: machine && (await this.selector.limitsFor(settings, machine)) };
+      if (!machine) return { settings };
+      return {
+        settings,
+        limits: await this.selector.limitsFor(settings, await this.withConvergence(machine, settings)),
+      };
     }
     const busy = this.batcher.full || this.networks.timestepBatching.kind === 'shared';
     return this.selector.select(settings, busy, async () => {
@@ -260,8 +270,13 @@ export class Pipeline {
         await this.devices.write(() => calibration.extend(target, signal, serialBatches));
       }
       enter('planning');
-      return (await calibration.known(target)) ?? UNKNOWN_DEVICES;
+      const machine = await calibration.known(target);
+      return machine ? this.withConvergence(machine, settings) : UNKNOWN_DEVICES;
     });
+  }
+
+  private async withConvergence(machine: Machine, settings: Settings): Promise<Machine> {
+    return { ...machine, convergence: await this.convergence.known(settings) };
   }
 
   private abortedResult(settings: Settings): GenerateResult {

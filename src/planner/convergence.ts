@@ -1,26 +1,128 @@
+import { z } from 'zod';
 import type { Partition } from '../sampler/partition.js';
 
+const record = z.object({
+  sampler: z.enum(['srds', 'picard']),
+  steps: z.int().positive(),
+  /** Blocks of srds, window of picard. */
+  parts: z.int().positive(),
+  /** Grey levels. */
+  tolerance: z.number().positive(),
+  /** Guidance scale. */
+  guidance: z.number(),
+  /** Number of images. */
+  runs: z.number().positive(),
+  /** Mean number of their iterations. */
+  iterations: z.number().nonnegative(),
+  /** What the bundled model takes for the same. */
+  expected: z.number().positive(),
+});
+/** Iterations that a model took. */
+export type ConvergenceRecord = z.output<typeof record>;
+
+export const convergenceFile = z.object({ records: z.array(record) });
+
+/** How many iterations a model takes: what its runs showed, and what to expect before that. */
+export interface Convergence {
+  /** Factor to the bundled model's iterations beyond the first, for a model of which nothing is known. */
+  readonly prior: number;
+  readonly records: readonly ConvergenceRecord[];
+}
+
+/** The bundled model, whose figures the formulas are. */
+export const BUNDLED_CONVERGENCE: Convergence = { prior: 1, records: [] };
+/** A model that no run has shown. A network with random weights takes three times as many iterations beyond the first. */
+export const UNKNOWN_CONVERGENCE: Convergence = { prior: 3, records: [] };
+
+/** Weight of what is expected beforehand, in runs. */
+const PRIOR_RUNS = 0.25;
+
 /**
- * Mean number of iterations after which SRDS stops on the bundled model. It falls with the number of blocks and with the length of the
- * first block relative to the longest, and hardly depends on the number of steps. Source: `srds bench` and
- * `npm run bench:convergence`, 25 to 961 steps.
+ * Mean number of iterations after which SRDS stops: on the bundled model it falls with the number of blocks and with the length of the
+ * first block relative to the longest, and hardly depends on the number of steps. What runs on another model showed scales it, and
+ * the mean of runs with the same settings counts most. Source: `srds bench` and `npm run bench:convergence`, 25 to 961 steps.
  * @param tolerance in grey levels
  */
-export function expectedIterations(partition: Partition, tolerance = USUAL_TOLERANCE): number {
+export function expectedIterations(
+  partition: Partition,
+  tolerance = USUAL_TOLERANCE,
+  { prior, records }: Convergence = BUNDLED_CONVERGENCE,
+): number {
   const blocks = partition.length;
+  const steps = partition.reduce((sum, length) => sum + length, 0);
   const first = partition[0] / Math.max(...partition);
-  const further = (EXCESS * first ** 0.45) / blocks ** 0.58;
-  return Math.max(1, Math.min(blocks, 1 + further * (USUAL_TOLERANCE / tolerance) ** TOLERANCE_EXPONENT));
+  const further = ((EXCESS * first ** 0.45) / blocks ** 0.58) * (USUAL_TOLERANCE / tolerance) ** TOLERANCE_EXPONENT;
+  const own = records.filter(({ sampler }) => sampler === 'srds');
+  const factor = ratio(
+    own,
+    prior,
+    ({ iterations }) => iterations - 1,
+    ({ expected }) => expected - 1,
+  );
+  const mean = blended(1 + further * factor, own.find(isLike({ steps, parts: blocks, tolerance })));
+  return Math.max(1, Math.min(blocks, mean));
 }
 
 /**
- * Mean number of passes after which picard stops on the bundled model: some for the sample to settle, and those that the window
- * needs to reach the end. Source: as above.
+ * Mean number of passes after which picard stops: some for the sample to settle, and those that the window needs to reach the
+ * end. Source: as above.
  */
-export function expectedPasses(steps: number, window: number, tolerance = USUAL_TOLERANCE): number {
+export function expectedPasses(
+  steps: number,
+  window: number,
+  tolerance = USUAL_TOLERANCE,
+  { prior, records }: Convergence = BUNDLED_CONVERGENCE,
+): number {
   const usual = SETTLE + (Math.max(0, steps - window) / window) * PER_WINDOW;
   const further = Math.log(tolerance / USUAL_TOLERANCE) / Math.log(PER_PASS);
-  return Math.max(1, Math.min(steps - 1, usual + further));
+  const own = records.filter(({ sampler }) => sampler === 'picard');
+  const factor = ratio(
+    own,
+    Math.sqrt(prior),
+    ({ iterations }) => iterations,
+    ({ expected }) => expected,
+  );
+  const mean = blended((usual + further) * factor, own.find(isLike({ steps, parts: window, tolerance })));
+  return Math.max(1, Math.min(steps - 1, mean));
+}
+
+/** Ratio of what was measured to what was expected over all records. */
+function ratio(
+  records: readonly ConvergenceRecord[],
+  prior: number,
+  measured: (one: ConvergenceRecord) => number,
+  expected: (one: ConvergenceRecord) => number,
+): number {
+  const sum = (of: (one: ConvergenceRecord) => number) => records.reduce((total, one) => total + one.runs * of(one), 0);
+  return (PRIOR_RUNS * prior + sum(measured)) / (PRIOR_RUNS + sum(expected));
+}
+
+function blended(expected: number, known: ConvergenceRecord | undefined): number {
+  if (!known) return expected;
+  return (PRIOR_RUNS * expected + known.runs * known.iterations) / (PRIOR_RUNS + known.runs);
+}
+
+function isLike(wanted: Pick<ConvergenceRecord, 'steps' | 'parts' | 'tolerance'>) {
+  return ({ steps, parts, tolerance }: ConvergenceRecord) =>
+    steps === wanted.steps && parts === wanted.parts && tolerance === wanted.tolerance;
+}
+
+/** Runs beyond these replace older ones. */
+const MAX_RUNS = 50;
+
+/** The records after further runs with the same settings. @param runs iterations of each, and what the bundled model takes */
+export function withRuns(
+  records: readonly ConvergenceRecord[],
+  settings: Omit<ConvergenceRecord, 'runs' | 'iterations'>,
+  iterations: readonly number[],
+): ConvergenceRecord[] {
+  const isSame = (one: ConvergenceRecord) =>
+    isLike(settings)(one) && one.sampler === settings.sampler && one.guidance === settings.guidance;
+  const known = records.find(isSame);
+  const before = Math.min(known?.runs ?? 0, MAX_RUNS - 1);
+  const runs = before + iterations.length;
+  const sum = before * (known?.iterations ?? 0) + iterations.reduce((total, one) => total + one, 0);
+  return [...records.filter((one) => !isSame(one)), { ...settings, runs, iterations: sum / runs }];
 }
 
 const USUAL_TOLERANCE = 0.1;

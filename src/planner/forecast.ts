@@ -5,7 +5,7 @@ import { serial, type SerialOptions } from '../sampler/serial.js';
 import { srds } from '../sampler/srds.js';
 import { simulatedSolver, simulatedSteps, simulation, type Forecast, type Hardware } from '../run/simulate.js';
 import { finish, type Steps } from '../run/steps.js';
-import { expectedIterations, expectedPasses } from './convergence.js';
+import { expectedIterations, expectedPasses, type Convergence } from './convergence.js';
 import { latency, rowsNotWorthSplitting, type LatencyCurve } from './curve.js';
 
 /** Devices that generate images, as the planner knows them. */
@@ -18,6 +18,8 @@ export interface Machine {
   readonly images?: number | undefined;
   /** Rows of the largest batch. */
   readonly maxRows: number;
+  /** Iterations that the model takes; default: those of the bundled one. */
+  readonly convergence?: Convergence | undefined;
 }
 
 /** The trajectory to forecast. */
@@ -30,7 +32,7 @@ export interface TrajectorySize {
 
 /** When iterations stop. */
 export interface StoppingRule {
-  /** Grey levels at which iterations stop; default 0.5. */
+  /** Grey levels at which iterations stop; default 0.1. */
   readonly tolerance?: number | undefined;
   /** Last iteration in any case. */
   readonly maxIterations?: number | undefined;
@@ -75,7 +77,7 @@ export function* srdsForecast(
   { tolerance, maxIterations = Infinity }: StoppingRule = {},
   sizes = batchSizes(machine),
 ): Steps<SrdsForecast> {
-  const iterations = Math.min(maxIterations, expectedIterations(partition, tolerance));
+  const iterations = Math.min(maxIterations, expectedIterations(partition, tolerance, machine.convergence));
   const forecasts: SrdsForecast[] = [];
   for (const maxRows of sizes) {
     const forecast = yield* srdsSimulation(partition, iterations, { ...machine, maxRows }, evaluationsPerStep);
@@ -118,7 +120,7 @@ export function picardForecast(
   machine: Machine,
   { tolerance, maxIterations = Infinity }: StoppingRule,
 ): Steps<Forecast> {
-  const passes = Math.min(maxIterations, expectedPasses(steps, window, tolerance));
+  const passes = Math.min(maxIterations, expectedPasses(steps, window, tolerance, machine.convergence));
   const hardware = hardwareOf(machine);
   const start = (options: SerialOptions) => picard({ ...options, window });
   return interpolated(passes, (count) => runOf(start, { steps }, machine.images, count, hardware));

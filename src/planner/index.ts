@@ -1,5 +1,13 @@
 export { latency, parseCurve, rowsNotWorthSplitting, rowsThatPay, type LatencyCurve } from './curve.js';
-export { expectedIterations, expectedPasses } from './convergence.js';
+export {
+  expectedIterations,
+  expectedPasses,
+  withRuns,
+  BUNDLED_CONVERGENCE,
+  UNKNOWN_CONVERGENCE,
+  type Convergence,
+  type ConvergenceRecord,
+} from './convergence.js';
 export {
   forecastPicard,
   forecastSerial,

@@ -36,7 +36,7 @@ export interface Plan {
 export interface PlanRequest extends TrajectorySize, StoppingRule {
   /** The only partition to consider for SRDS; default: several. */
   readonly partition?: Partition | undefined;
-  /** The only windows to consider for picard; default: several. */
+  /** The windows to consider for picard; default: all steps. A smaller one moves past states that still change (docs/benchmarks.md). */
   readonly windows?: readonly number[] | undefined;
 }
 
@@ -87,7 +87,7 @@ export function* planning(request: PlanRequest, machine: Machine): Steps<Plan> {
     }
   }
   if (evaluationsPerStep === 1 && steps > 1) {
-    const asked = request.windows ?? (request.partition ? [] : windows(steps, machine));
+    const asked = request.windows ?? (request.partition ? [] : [steps]);
     for (const window of asked) {
       const forecast = yield* picardForecast(steps, window, machine, request);
       candidates.push({ sampler: 'picard', window, ...forecast, speedUp: faster(forecast.seconds) });
@@ -149,12 +149,6 @@ function counts(steps: number): number[] {
  */
 function partitionOf(steps: number, blocks: number): Partition {
   return blocks < defaultPartition(steps).length ? evenPartition(steps, blocks) : rampedPartition(steps, blocks);
-}
-
-/** Windows that fill a bucket on all devices together, and one of all steps. */
-function windows(steps: number, { devices, rowsPerEvaluation }: Machine): number[] {
-  const buckets = devices[0].points.map(({ rows }) => Math.floor((rows * devices.length) / rowsPerEvaluation));
-  return [...new Set([...buckets.filter((count) => count >= 4 && count < steps), steps])];
 }
 
 /** @param best of the parallel samplers */

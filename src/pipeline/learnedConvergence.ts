@@ -1,0 +1,85 @@
+import { stat } from 'node:fs/promises';
+import { BUNDLED_MODEL, type ModelFolder } from '../model/modelFolder.js';
+import { readCache, writeCache } from '../planner/cacheFile.js';
+import {
+  BUNDLED_CONVERGENCE,
+  convergenceFile,
+  expectedIterations,
+  expectedPasses,
+  UNKNOWN_CONVERGENCE,
+  withRuns,
+  type Convergence,
+  type ConvergenceRecord,
+} from '../planner/convergence.js';
+import type { Settings } from './options.js';
+import type { GeneratedImage } from './result.js';
+
+/** More runs change a plan no more. */
+const RUNS_THAT_COUNT = 8;
+
+/** How many iterations a model takes, learned from its runs and kept in the user's cache. */
+export class LearnedConvergence {
+  private records: Promise<readonly ConvergenceRecord[]> | undefined;
+  private readonly prior: number;
+
+  constructor(private readonly model: ModelFolder) {
+    this.prior = (model.path === BUNDLED_MODEL ? BUNDLED_CONVERGENCE : UNKNOWN_CONVERGENCE).prior;
+  }
+
+  /** What is known for a guidance scale. Means are rounded, so that plans do not change with every run. */
+  async known({ guidance }: Pick<Settings, 'guidance'>): Promise<Convergence> {
+    const records = (await this.load())
+      .filter((one) => one.guidance === guidance)
+      .map((one) => ({
+        ...one,
+        runs: Math.min(RUNS_THAT_COUNT, one.runs),
+        iterations: Math.round(10 * one.iterations) / 10,
+      }));
+    return { prior: this.prior, records };
+  }
+
+  /** Learns from a run that had the devices to itself. */
+  async learn(settings: Settings, images: readonly GeneratedImage[]): Promise<void> {
+    const key = keyOf(settings);
+    const ended = images.filter(({ status }) => status === 'converged' || status === 'exact');
+    if (!key || ended.length === 0) return;
+    const iterations = ended.map((image) => image.iterations);
+    const records = withRuns(await this.load(), key, iterations);
+    this.records = Promise.resolve(records);
+    const name = await this.nameOf();
+    if (name) await writeCache('convergence', name, { model: this.model.name, records });
+  }
+
+  private load(): Promise<readonly ConvergenceRecord[]> {
+    this.records ??= this.read();
+    return this.records;
+  }
+
+  private async read(): Promise<readonly ConvergenceRecord[]> {
+    const name = await this.nameOf();
+    return (name && convergenceFile.safeParse(await readCache('convergence', name)).data?.records) ?? [];
+  }
+
+  /** What convergence depends on; undefined for a network without a file here, of which nothing is kept. */
+  private async nameOf(): Promise<readonly unknown[] | undefined> {
+    const unet = this.model.graphs.unet ?? '';
+    const stats = await stat(unet).catch(() => undefined);
+    return stats && [unet, stats.size, stats.mtimeMs];
+  }
+}
+
+/** The settings that iterations depend on; undefined where forecasts are not made. */
+function keyOf(settings: Settings): Omit<ConvergenceRecord, 'runs' | 'iterations'> | undefined {
+  const { sampler, grid, partition, window, guidance, tolerance, stopping, correction, pipelined, maxIterations } =
+    settings;
+  if (tolerance === 0 || stopping !== 'look-ahead' || maxIterations !== undefined) return undefined;
+  const common = { steps: grid.length, tolerance, guidance };
+  if (sampler === 'srds' && correction === 'secant' && pipelined) {
+    return { ...common, sampler, parts: partition.length, expected: expectedIterations(partition, tolerance) };
+  }
+  if (sampler === 'picard') {
+    const parts = Math.min(window ?? grid.length, grid.length);
+    return { ...common, sampler, parts, expected: expectedPasses(grid.length, parts, tolerance) };
+  }
+  return undefined;
+}
