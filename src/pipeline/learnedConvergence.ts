@@ -14,8 +14,9 @@ import {
 import type { Settings } from './options.js';
 import type { GeneratedImage } from './result.js';
 
-/** More runs change a plan no more. */
-const RUNS_THAT_COUNT = 8;
+/** Numbers of runs and shares of an iteration at which what is known changes. A plan takes as long as some batches. */
+const RUN_LEVELS = [8, 3, 1];
+const ITERATION_LEVELS = 4;
 
 /** How many iterations a model takes, learned from its runs and kept in the user's cache. */
 export class LearnedConvergence {
@@ -26,14 +27,14 @@ export class LearnedConvergence {
     this.prior = (model.path === BUNDLED_MODEL ? BUNDLED_CONVERGENCE : UNKNOWN_CONVERGENCE).prior;
   }
 
-  /** What is known for a guidance scale. Means are rounded, so that plans do not change with every run. */
+  /** What is known for a guidance scale, rounded, so that not every run needs a new plan. */
   async known({ guidance }: Pick<Settings, 'guidance'>): Promise<Convergence> {
     const records = (await this.load())
       .filter((one) => one.guidance === guidance)
       .map((one) => ({
         ...one,
-        runs: Math.min(RUNS_THAT_COUNT, one.runs),
-        iterations: Math.round(10 * one.iterations) / 10,
+        runs: RUN_LEVELS.find((runs) => runs <= one.runs) ?? 1,
+        iterations: Math.round(ITERATION_LEVELS * one.iterations) / ITERATION_LEVELS,
       }));
     return { prior: this.prior, records };
   }

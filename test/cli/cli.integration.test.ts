@@ -92,7 +92,7 @@ test('a run writes a PNG named after the prompt, with its parameters, and says h
     text,
     /^A red ball, on the beach!\nSteps: 9, Sampler: DDIM, CFG scale: 5, Seed: 0, Size: 128x128, Model: scenes-128,/,
   );
-  assert.match(text, /SRDS correction: secant, SRDS pipelined: true, SRDS blocks: 1 1 2 3 2, SRDS tolerance: 0\.5/);
+  assert.match(text, /SRDS correction: secant, SRDS pipelined: true, SRDS blocks: 1 1 2 3 2, SRDS tolerance: 0\.1/);
 });
 
 test('--json prints one object of the documented form, and nothing else', async () => {
@@ -119,7 +119,7 @@ test('--json prints one object of the documented form, and nothing else', async 
   );
   assert.deepEqual(
     [rest.model, rest.steps, rest.blocks, rest.tolerance, rest.negativePrompt],
-    ['sd21v', 25, 11, 0.5, 'blue'],
+    ['sd21v', 25, 11, 0.1, 'blue'],
   );
   for (const { error, residuals, iterations, evaluations } of images) {
     assert.ok(error && error.mean < 5);

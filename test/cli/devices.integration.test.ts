@@ -136,8 +136,8 @@ test('auto learns from a serial run, measures in the next, keeps the curve, says
   const exact = JSON.parse((await printed(...args, '--sampler', 'auto', '--tolerance', '0')).stdout) as object;
   assert.equal(report.parse(exact).sampler, 'serial');
   // A machine on which batches cost nothing more.
-  const points = [2, 4, 8].map((rows) => ({ rows, seconds: 0.01 }));
-  writeFileSync(curve, JSON.stringify({ points, hostSeconds: 0 }));
+  const points = [2, 8, 64].map((rows) => ({ rows, seconds: 0.01, steady: true }));
+  writeFileSync(curve, JSON.stringify({ points, hostSeconds: 0, complete: true }));
   assert.notEqual(report.parse(JSON.parse((await printed(...args, '--steps', '25')).stdout)).sampler, 'serial');
   const plain = [...args, '--guidance', '1'];
   for (let tries = 0; readdirSync(folder).length === 1; tries++) {
@@ -145,10 +145,10 @@ test('auto learns from a serial run, measures in the next, keeps the curve, says
     await printed(...plain);
   }
   for (const name of readdirSync(folder)) {
-    const free = [1, 8].map((rows) => ({ rows, seconds: 0.01 }));
-    if (name !== curves[0]) writeFileSync(join(folder, name), JSON.stringify({ points: free }));
+    const free = [1, 64].map((rows) => ({ rows, seconds: 0.01, steady: true }));
+    if (name !== curves[0]) writeFileSync(join(folder, name), JSON.stringify({ points: free, complete: true }));
   }
-  assert.equal(report.parse(JSON.parse((await printed(...plain, '--steps', '120')).stdout)).sampler, 'picard');
+  assert.equal(report.parse(JSON.parse((await printed(...plain, '--steps', '60')).stdout)).sampler, 'picard');
   // A broken curve is ignored, and measured again when needed.
   writeFileSync(curve, '{"points": []}');
   await printed(...args, '--sampler', 'srds');
@@ -161,7 +161,7 @@ test('auto learns from a serial run, measures in the next, keeps the curve, says
 test('a size that memory does not suffice for is one line with one that fits, and exit code 2', async () => {
   await refused(
     2,
-    /^srds: expected about [\d.]+ [GT]B of free memory for 4096x4096 pixels on the CPU, found [^;]+; choose a size of at most \d+x\d+/,
+    /^expected about [\d.]+ [GT]B of free memory for 4096x4096 pixels on the CPU, found [^;]+; choose a size of at most \d+x\d+/,
     'generate',
     'a',
     '--size',

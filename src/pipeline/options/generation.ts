@@ -20,7 +20,7 @@ export const DEFAULT_STRENGTH = 0.8;
 export const DEFAULT_TOLERANCE = 0.1;
 
 /** What a sampler compares with its tolerance after an iteration. */
-export const STOPPING_RULES = ['look-ahead', 'change'] as const;
+const STOPPING_RULES = ['look-ahead', 'change'] as const;
 export type Stopping = (typeof STOPPING_RULES)[number];
 /** paradigms compares states, not images: a share of the noise's standard deviation. */
 export const PARADIGMS_TOLERANCE = 0.05;
