@@ -32,7 +32,7 @@ for (const layer of order) {
   else fail(`${layer} layer: ${missing}`);
 }
 if (runnable.length > 0) {
-  const options = ['--test', '--test-concurrency=2', '--test-timeout=180000'];
+  const options = ['--test', '--test-concurrency=2', '--test-timeout=600000'];
   const { status } = spawnSync(process.execPath, [...options, ...runnable], { stdio: 'inherit' });
   if (status !== 0) process.exitCode = status ?? 1;
 }

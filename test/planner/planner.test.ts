@@ -165,7 +165,9 @@ test('where rows take turns the serial sampler is chosen, where they are free an
   assert.equal(plan({ steps: 25 }, machineOf(LINEAR, 1, 8)).chosen.sampler, 'serial');
   assert.notEqual(plan({ steps: 25 }, machineOf(FLAT)).chosen.sampler, 'serial');
   assert.equal(plan({ steps: 25 }, machineOf(STEPPED)).chosen.sampler, 'srds');
-  assert.equal(plan({ steps: 100 }, machineOf(STEPPED)).chosen.sampler, 'picard');
+  assert.equal(plan({ steps: 100 }, machineOf(FLAT)).chosen.sampler, 'picard');
+  // All steps in the window fill more than a batch.
+  assert.equal(plan({ steps: 100 }, machineOf(STEPPED)).chosen.sampler, 'srds');
   assert.equal(plan({ steps: 100, partition: evenPartition(100, 17) }, machineOf(STEPPED)).chosen.sampler, 'srds');
   assert.equal(plan({ steps: 100, evaluationsPerStep: 2 }, machineOf(STEPPED)).chosen.sampler, 'srds');
 });
