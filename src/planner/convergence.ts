@@ -1,24 +1,34 @@
 import { z } from 'zod';
 import type { Partition } from '../sampler/partition.js';
 
-const record = z.object({
+/** Iterations that a model took. */
+export interface ConvergenceRecord {
+  readonly sampler: 'srds' | 'picard';
+  readonly steps: number;
+  /** Blocks of srds, window of picard. */
+  readonly parts: number;
+  /** Grey levels. */
+  readonly tolerance: number;
+  /** Guidance scale. */
+  readonly guidance: number;
+  /** Number of images. */
+  readonly runs: number;
+  /** Mean number of their iterations. */
+  readonly iterations: number;
+  /** What the bundled model takes for the same. */
+  readonly expected: number;
+}
+
+const record: z.ZodType<ConvergenceRecord> = z.object({
   sampler: z.enum(['srds', 'picard']),
   steps: z.int().positive(),
-  /** Blocks of srds, window of picard. */
   parts: z.int().positive(),
-  /** Grey levels. */
   tolerance: z.number().positive(),
-  /** Guidance scale. */
   guidance: z.number(),
-  /** Number of images. */
   runs: z.number().positive(),
-  /** Mean number of their iterations. */
   iterations: z.number().nonnegative(),
-  /** What the bundled model takes for the same. */
   expected: z.number().positive(),
 });
-/** Iterations that a model took. */
-export type ConvergenceRecord = z.output<typeof record>;
 
 export const convergenceFile = z.object({ records: z.array(record) });
 

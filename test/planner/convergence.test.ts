@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BUNDLED_CONVERGENCE, UNKNOWN_CONVERGENCE, expectedIterations, expectedPasses, withRuns } from 'srds/planner';
+import {
+  BUNDLED_CONVERGENCE,
+  UNKNOWN_CONVERGENCE,
+  expectedIterations,
+  expectedPasses,
+  withRuns,
+  type ConvergenceRecord,
+} from 'srds/planner';
 import { defaultPartition, type Partition } from 'srds/sampler';
 
 const keyOf = (partition: Partition) => ({
@@ -43,7 +50,7 @@ test('a record keeps the mean of its runs, and forgets the oldest', () => {
   assert.deepEqual(few, [{ ...key, runs: 2, iterations: 2 }]);
   const other = { ...key, guidance: 9 };
   assert.equal(withRuns(few, other, [4]).length, 2);
-  let many = few;
+  let many: readonly ConvergenceRecord[] = few;
   for (let k = 0; k < 300; k++) many = withRuns(many, key, [4]);
   assert.equal(many[0].runs, 50);
   assert.ok(Math.abs(many[0].iterations - 4) < 0.01);
