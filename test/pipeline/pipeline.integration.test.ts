@@ -254,9 +254,9 @@ test('images of one call share batches, stop one by one and are those of calls o
   }
 });
 
-test('events carry the image of every iteration, residuals are its changes, and compare measures the error', async () => {
+test('events carry the image of every iteration, residuals are its changes by that rule, and compare measures the error', async () => {
   const pipeline = await sharedPipeline(fixture('models/sd21v'));
-  const run = pipeline.generate({ prompt: 'a red ball', steps: 25, guidance: 7.5, compare: true });
+  const run = pipeline.generate({ prompt: 'a red ball', steps: 25, guidance: 7.5, compare: true, stopping: 'change' });
   const previews: Uint8Array[] = [];
   const residuals: number[] = [];
   for await (const event of run) {
