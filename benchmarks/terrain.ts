@@ -12,7 +12,7 @@ import { availableParallelism, cpus, homedir } from 'node:os';
 import { basename, join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import pLimit from 'p-limit';
-import { tailStatistics } from 'srds/benchmark';
+import { markdown, tailStatistics } from 'srds/benchmark';
 import { Batcher, LocalEngine, parseDevices } from 'srds/engine';
 import { Generator } from 'srds/random';
 import { drive, type Denoiser, type SampleResult } from 'srds/run';
@@ -134,12 +134,12 @@ try {
   for (const steps of counts) {
     const runs = await measure(steps);
     rows.push(...names.map((name) => rowOf(steps, name, runs)));
-    progress(tableOf(rows));
+    progress(markdown([HEAD, ...rows]));
     if (steps === counts[0]) notes.push(await edmDifference(steps, runs[0].serial.x));
     if (onCpu && exact > 0) notes.push(await exactness(steps, runs));
   }
   console.log(`${cpus()[0].model}, ${cpus().length} processors, Node ${process.version}, ${engine.device}\n`);
-  console.log(`${tableOf(rows)}\n\n${notes.join('\n')}`);
+  console.log(`${markdown([HEAD, ...rows])}\n\n${notes.join('\n')}`);
 } finally {
   await engine.close();
 }
@@ -268,10 +268,6 @@ function rowOf(steps: number, name: string, runs: readonly Runs[]): string[] {
     `${aboveHalf} of ${number}`,
     String(aboveOne),
   ];
-}
-
-function tableOf(rows: readonly string[][]): string {
-  return [HEAD, HEAD.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n');
 }
 
 function mean(numbers: readonly number[]): number {

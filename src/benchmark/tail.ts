@@ -1,29 +1,24 @@
 import pLimit from 'p-limit';
 import type { RgbImage } from '../image/image.js';
-import type { GenerateOptions } from '../pipeline/options.js';
+import { settingsOf, type GenerateOptions } from '../pipeline/options.js';
 import type { Stopping } from '../pipeline/options/generation.js';
 import type { Pipeline } from '../pipeline/pipeline.js';
 import { serialEvaluations } from '../solver/solver.js';
 import { meanAbsoluteDifference } from '../tensor/operations.js';
+import type { BenchmarkOptions } from './benchmark.js';
 import { BENCHMARK_CASES, type BenchmarkCase } from './cases.js';
 import { worstPatch } from './difference.js';
 import { promptOf } from './prompts.js';
 
-/** What to measure. */
-export interface TailOptions {
+/** What to measure. The cases are samplers that iterate. */
+export interface TailOptions extends Omit<BenchmarkOptions, 'steps' | 'onProgress'> {
   readonly steps: number;
-  /** Samplers that iterate. */
-  readonly cases: readonly BenchmarkCase[];
-  /** Number of prompts. Prompt k has seed k. */
-  readonly prompts: number;
   /** Tolerances in grey levels. */
   readonly tolerances: readonly number[];
   /** Number of prompts whose serial images are also generated one at a time, for the noise floor. */
   readonly floor: number;
   /** Prompts at a time; they share batches. Default: one, or eight on devices with batch buckets. */
   readonly concurrency?: number | undefined;
-  readonly guidance?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
   /** Called after each prompt. */
   readonly onProgress?: (finished: number) => void;
 }
@@ -129,14 +124,15 @@ interface FixedCase {
   readonly serial: number;
 }
 
-/** The settings with which a case runs. `auto` chooses by the default tolerance. */
+/** The settings with which a case runs. `auto` chooses by the default tolerance, in a run of its own. */
 async function fixedCase(
   pipeline: Pipeline,
   caseName: BenchmarkCase,
   common: Partial<GenerateOptions> & { readonly steps: number },
 ): Promise<FixedCase> {
-  const given = BENCHMARK_CASES[caseName](common.steps, common.steps);
-  const { settings } = await pipeline.generate({ ...common, prompt: promptOf(0), ...given }).result;
+  const given = { ...common, prompt: promptOf(0), ...BENCHMARK_CASES[caseName](common.steps, common.steps) };
+  const settings =
+    given.sampler === 'auto' ? (await pipeline.generate(given).result).settings : settingsOf(given, pipeline.model);
   const { sampler, partition, correction, pipelined, window, method, grid } = settings;
   const options = sampler === 'srds' ? { sampler, blocks: partition, correction, pipelined } : { sampler, window };
   return { caseName, options, sampler, serial: serialEvaluations(method, grid) };

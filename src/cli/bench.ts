@@ -6,10 +6,11 @@ import { BENCHMARK_CASES, type BenchmarkCase } from '../benchmark/cases.js';
 import { noiseFloor, type NoiseFloor } from '../benchmark/noiseFloor.js';
 import { promptOf } from '../benchmark/prompts.js';
 import { Pipeline } from '../pipeline/pipeline.js';
-import { markdown, summarize, summaryTable } from '../benchmark/benchmarkSummary.js';
+import { summarize, summaryTable } from '../benchmark/benchmarkSummary.js';
 import { TraceRecorder, type BatchReport, type Trace } from '../pipeline/trace.js';
 import { version } from '../version.js';
 import { wholeNumber } from '../errors.js';
+import { resultsText, writeResults } from './benchResults.js';
 import { benchTails } from './benchTails.js';
 import { describeMachine } from './describeMachine.js';
 import { DEVICE_OPTIONS, type DeviceValues } from '../pipeline/options/devices.js';
@@ -98,9 +99,12 @@ export function benchCommand(signal: AbortSignal): Command {
         rows = summaryTable(summaries, floors);
         const head = { version: version(), model: model.name, machine: where, curves: machine };
         // Earlier results are kept if a later number of steps fails.
-        if (out !== undefined) await writeResults(out, { ...head, measurements, floors, summaries }, rows);
+        if (out !== undefined) {
+          const json = JSON.stringify({ ...head, measurements, floors, summaries }, undefined, 1);
+          await writeResults(out, json, resultsText(where, rows));
+        }
       }
-      process.stdout.write(`${where}\n\n${markdown(rows)}\n`);
+      process.stdout.write(resultsText(where, rows));
       if (out === undefined) return;
       onProgress('tracing one run');
       const trace = await traceOf(pipeline, (started) => (recorder = started), options.steps[0], signal);
@@ -113,17 +117,6 @@ export function benchCommand(signal: AbortSignal): Command {
       await Promise.all([pipeline.close(), other?.close()]);
     }
   });
-}
-
-async function writeResults(
-  out: string,
-  results: { readonly machine: string; readonly [what: string]: unknown },
-  rows: readonly (readonly string[])[],
-): Promise<void> {
-  await writeFiles([
-    { path: join(out, 'results.json'), bytes: Buffer.from(`${JSON.stringify(results, undefined, 1)}\n`) },
-    { path: join(out, 'table.md'), bytes: Buffer.from(`${results.machine}\n\n${markdown(rows)}\n`) },
-  ]);
 }
 
 /** The same model with one other batch size, for the noise floor; undefined on a CPU, whose results do not depend on it. */

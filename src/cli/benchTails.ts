@@ -1,24 +1,16 @@
-import { join } from 'node:path';
-import { markdown } from '../benchmark/benchmarkSummary.js';
 import type { BenchmarkCase } from '../benchmark/cases.js';
-import { tail, type TailResult } from '../benchmark/tail.js';
+import { tail, type TailOptions, type TailResult } from '../benchmark/tail.js';
 import { tailStatistics, tailTable } from '../benchmark/tailSummary.js';
 import type { Pipeline } from '../pipeline/pipeline.js';
 import { version } from '../version.js';
+import { resultsText, writeResults } from './benchResults.js';
 import { describeMachine } from './describeMachine.js';
-import { writeFiles } from './output.js';
 import type { Progress } from './progress.js';
 
 /** Flags of `srds bench` with tolerances. */
-export interface TailFlags {
+export interface TailFlags extends Omit<TailOptions, 'steps' | 'cases' | 'onProgress'> {
   readonly steps: readonly number[];
   readonly samplers: readonly BenchmarkCase[];
-  readonly prompts: number;
-  readonly floor: number;
-  readonly tolerances: readonly number[];
-  readonly concurrency?: number | undefined;
-  readonly guidance?: number | undefined;
-  readonly signal: AbortSignal;
 }
 
 /** Lines of progress where there is no terminal. */
@@ -34,7 +26,7 @@ export async function benchTails(
   const where = await describeMachine(pipeline);
   const cases = samplers.filter((name) => name !== 'serial');
   const results: TailResult[] = [];
-  const table = () => `${where}\n\n${markdown(tailTable(results))}\n`;
+  const text = () => resultsText(where, tailTable(results));
   for (const count of new Set(steps)) {
     const onProgress = (finished: number) => {
       const what = `${count} steps, ${finished} of ${request.prompts} prompts`;
@@ -51,12 +43,9 @@ export async function benchTails(
       guidance,
       results: results.map(({ runs, floor }) => ({ runs: runs.map(withStatistics), floor })),
     };
-    await writeFiles([
-      { path: join(out, 'results.json'), bytes: Buffer.from(`${JSON.stringify(content, rounded)}\n`) },
-      { path: join(out, 'table.md'), bytes: Buffer.from(table()) },
-    ]);
+    await writeResults(out, JSON.stringify(content, rounded), text());
   }
-  process.stdout.write(table());
+  process.stdout.write(text());
 }
 
 function withStatistics(run: TailResult['runs'][number]) {

@@ -1,4 +1,3 @@
-import { stat } from 'node:fs/promises';
 import type { ConditioningId, Engine, Evaluation } from '../engine/engine.js';
 import { latentDims, type ModelFolder } from '../model/modelFolder.js';
 import type { Networks } from '../model/networks.js';
@@ -8,6 +7,7 @@ import type { Machine } from '../planner/forecast.js';
 import { curveOf, measureCurve, withSerialTimes, type MeasureOptions, type Measurements } from '../planner/measure.js';
 import { float32, sizeOf } from '../tensor/tensor.js';
 import { version } from '../version.js';
+import { networkIdentity } from './networkIdentity.js';
 import type { Settings } from './options.js';
 
 /** The evaluations whose latency matters to a run. */
@@ -136,12 +136,10 @@ export class Calibration {
   /** What a curve depends on; undefined for a network without a file here, of which nothing is kept. */
   private async keyOf({ settings, conditioning }: CalibrationTarget): Promise<readonly unknown[] | undefined> {
     const { model, engine, variant } = this;
-    const unet = model.graphs.unet ?? '';
-    const stats = await stat(unet).catch(() => undefined);
-    if (!stats) return undefined;
+    const network = await networkIdentity(model);
+    if (!network) return undefined;
     const { buckets, slots, device } = engine;
     const { width, height } = settings;
-    const { size, mtimeMs } = stats;
-    return [version(), unet, size, mtimeMs, device, buckets, slots, variant, width, height, conditioning.length];
+    return [version(), ...network, device, buckets, slots, variant, width, height, conditioning.length];
   }
 }

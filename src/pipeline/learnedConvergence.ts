@@ -1,4 +1,3 @@
-import { stat } from 'node:fs/promises';
 import { BUNDLED_MODEL, type ModelFolder } from '../model/modelFolder.js';
 import { readCache, writeCache } from '../planner/cacheFile.js';
 import {
@@ -11,6 +10,7 @@ import {
   type Convergence,
   type ConvergenceRecord,
 } from '../planner/convergence.js';
+import { networkIdentity } from './networkIdentity.js';
 import type { Settings } from './options.js';
 import type { GeneratedImage } from './result.js';
 
@@ -47,7 +47,7 @@ export class LearnedConvergence {
     const iterations = ended.map((image) => image.iterations);
     const records = withRuns(await this.load(), key, iterations);
     this.records = Promise.resolve(records);
-    const name = await this.nameOf();
+    const name = await networkIdentity(this.model);
     if (name) await writeCache('convergence', name, { model: this.model.name, records });
   }
 
@@ -57,15 +57,8 @@ export class LearnedConvergence {
   }
 
   private async read(): Promise<readonly ConvergenceRecord[]> {
-    const name = await this.nameOf();
+    const name = await networkIdentity(this.model);
     return (name && convergenceFile.safeParse(await readCache('convergence', name)).data?.records) ?? [];
-  }
-
-  /** What convergence depends on; undefined for a network without a file here, of which nothing is kept. */
-  private async nameOf(): Promise<readonly unknown[] | undefined> {
-    const unet = this.model.graphs.unet ?? '';
-    const stats = await stat(unet).catch(() => undefined);
-    return stats && [unet, stats.size, stats.mtimeMs];
   }
 }
 

@@ -43,6 +43,8 @@ export function rowsInMemory({ free, base, unetRow, vaeRow, rowsPerEvaluation, p
 export class MemoryGuard {
   /** Bytes of activations that earlier runs took. ONNX Runtime keeps them for later ones. */
   private kept = 0;
+  /** Bytes of the weights of all graphs. */
+  private weights: Promise<number> | undefined;
 
   constructor(
     private readonly model: ModelFolder,
@@ -72,10 +74,8 @@ export class MemoryGuard {
     if (free === undefined) return Infinity;
     const rowsPerEvaluation = settings.guidance > 1 ? 2 : 1;
     const loading = (['unet', 'vae_decoder'] as const).filter((name) => !engine.graphs.has(name));
-    const [weights, missing] = await Promise.all([
-      weightBytes(model, ModelMemory.atOnce(model)),
-      weightBytes(model, loading),
-    ]);
+    this.weights ??= weightBytes(model, ModelMemory.atOnce(model));
+    const [weights, missing] = await Promise.all([this.weights, weightBytes(model, loading)]);
     const left = free - missing + this.kept;
     const rowsAt = (size: ImageSize) =>
       rowsInMemory({

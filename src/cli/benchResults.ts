@@ -1,0 +1,16 @@
+import { join } from 'node:path';
+import { markdown } from '../benchmark/benchmarkSummary.js';
+import { writeFiles } from './output.js';
+
+/** The machine and a table of results, as text. The first row is the table's header. */
+export function resultsText(machine: string, rows: readonly (readonly string[])[]): string {
+  return `${machine}\n\n${markdown(rows)}\n`;
+}
+
+/** Writes results.json and table.md. @param json content of the first @param text content of the second */
+export function writeResults(out: string, json: string, text: string): Promise<void> {
+  return writeFiles([
+    { path: join(out, 'results.json'), bytes: Buffer.from(`${json}\n`) },
+    { path: join(out, 'table.md'), bytes: Buffer.from(text) },
+  ]);
+}
