@@ -46,9 +46,9 @@ export class BlockSolves {
     });
   }
 
-  /** Computes F of a state too, once. @param minDepth depth before which it must not start */
+  /** Computes F of a state too, once; nothing at the end of the trajectory. @param minDepth depth before which it must not start */
   solveFine(i: number, state: State, minDepth = 0): void {
-    if (this.blocks[i].isOneStep || state.minDepth !== undefined) return;
+    if (i === this.blocks.length || this.blocks[i].isOneStep || state.minDepth !== undefined) return;
     state.minDepth = minDepth;
     this.startFine(i, state);
   }

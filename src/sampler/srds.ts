@@ -2,7 +2,8 @@ import { wholeNumber } from '../errors.js';
 import type { Prediction } from '../solver/prediction.js';
 import { oneStepSolver } from '../solver/solver.js';
 import { blocksOf, type Block } from './block.js';
-import { BlockSolves, type State } from './blockSolves.js';
+import { BlockSolves } from './blockSolves.js';
+import { Completion } from './completion.js';
 import { correct, type Correction } from './corrections.js';
 import { LookAhead } from './lookAhead.js';
 import { checkPartition, defaultPartition, iterationsToExact, type Partition } from './partition.js';
@@ -51,7 +52,7 @@ class Srds implements Sampler {
   private readonly toExact: number;
   private readonly last: number;
   private readonly trajectories: Trajectories;
-  private readonly lookAhead: LookAhead;
+  private readonly completion: Completion;
   /** Next iteration to complete. */
   private next = 0;
   private ended = false;
@@ -68,7 +69,8 @@ class Srds implements Sampler {
     this.toExact = iterationsToExact(partition);
     this.last = Math.min(maxIterations ?? this.toExact, this.toExact);
     this.trajectories = new Trajectories(x, this.blocks, this.solves);
-    this.lookAhead = new LookAhead(this.blocks, this.trajectories);
+    const lookAhead = new LookAhead(this.blocks, this.trajectories);
+    this.completion = new Completion(this.trajectories, lookAhead, this.toExact, this.last, this.hasBarriers);
     if (pipelined) this.solves.solveFine(0, this.trajectories.exact[0].state);
     this.advance();
   }
@@ -129,54 +131,27 @@ class Srds implements Sampler {
       const end = this.recurrence(p, row.length - 1);
       if (!end) break;
       row.push(end);
-      if (!this.hasBarriers && p < this.last) this.solveFine(row.length - 1, end.state);
+      if (!this.hasBarriers && p < this.last) this.solves.solveFine(row.length - 1, end.state);
     }
     // The next iteration has something to do once this one has found its first new state.
     const opensNext = !this.hasBarriers && p === rows.length - 1 && p < this.last && row.length > p;
     if (opensNext) this.trajectories.open();
   }
 
-  private solveFine(i: number, state: State, minDepth = 0): void {
-    if (i < this.blocks.length) this.solves.solveFine(i, state, minDepth);
-  }
-
-  /**
-   * Reports the next iterate, if its row or the serial trajectory is complete, and what predicts the next change is known.
-   * @returns whether it was
-   */
+  /** Reports the next iterate, if it is complete. @returns whether it was */
   private complete(): boolean {
-    if (this.ended) return false;
     const p = this.next;
-    const end = this.blocks.length;
-    const { rows, exact } = this.trajectories;
-    const candidates = [rows.at(p), this.hasBarriers ? undefined : exact];
-    const row = candidates.find((one) => one?.length === end + 1);
-    if (!row) return false;
-    const isUnchanged = p > 0 && row.every(({ state }, i) => state === rows[p - 1][i].state);
-    const isExact = row === exact || isUnchanged || (p > 0 && p === this.toExact);
-    const final = isExact ? 'exact' : p === this.last ? 'maxIterations' : undefined;
-    const ahead = final || p === 0 || this.hasBarriers ? [] : this.lookAhead.boundaries(p);
-    if (!ahead) return false;
-    const states = row.map(({ state }) => state.x);
-    const depth = Math.max(...[...row, ...ahead].map((one) => one.depth));
-    const change = p === 0 ? undefined : isExact ? 0 : this.lookAhead.predictedChange(p, ahead.length);
-    this.sample = states[end];
-    this.tasks.report({
-      iteration: p,
-      states,
-      x: this.sample,
-      depth,
-      predictedChange: change,
-      reachesEnd: true,
-      final,
-    });
-    this.ended = final !== undefined;
+    const iterate = this.ended ? undefined : this.completion.iterate(p);
+    if (!iterate) return false;
+    const { trajectories } = this;
+    this.tasks.report(iterate);
+    this.sample = iterate.x;
+    this.ended = iterate.final !== undefined;
     this.next++;
-    // No later iteration refers to the states two iterations back.
-    if (p >= 2) rows[p - 2] = [];
+    trajectories.forget(p - 2);
     if (this.hasBarriers && !this.ended) {
-      this.trajectories.open();
-      row.forEach(({ state }, i) => this.solveFine(i, state, depth));
+      trajectories.open();
+      trajectories.rows[p].forEach(({ state }, i) => this.solves.solveFine(i, state, iterate.depth));
     }
     return true;
   }

@@ -36,6 +36,16 @@ export class Trajectories {
     this.rows.push([this.exact[0]]);
   }
 
+  /** Number of boundaries of a whole trajectory, its start included. */
+  get length(): number {
+    return this.blocks.length + 1;
+  }
+
+  /** Frees the states of iteration p, which no later one refers to. */
+  forget(p: number): void {
+    if (p >= 0) this.rows[p] = [];
+  }
+
   /** The state that iteration p finds at boundary i: an earlier one if that is `===`, otherwise a new one, which is evaluated. */
   find(p: number, i: number, { x, depth }: Solve, exact = false): BoundaryState {
     const known = [p > 0 ? this.rows.at(p - 1)?.at(i)?.state : undefined, this.exact.at(i)?.state, this.latest.at(i)];
