@@ -47,7 +47,7 @@ const directions = LAYERS.flatMap((layer, i) =>
         'no-restricted-syntax': [
           'error',
           {
-            selector: String.raw`ImportExpression:not([source.value=/^(\.\.\/chart\/.*|\.\.\/server\/server\.js|\.\/modelFromHub\.js|sharp)$/])`,
+            selector: String.raw`ImportExpression:not([source.value=/^(\.\.\/chart\/.*|\.\.\/server\/server\.js|\.\/modelFromHub\.js|sharp|koffi)$/])`,
             message: 'Import statically.',
           },
         ],

@@ -6,10 +6,13 @@ import type { OpenOptions } from '../pipeline/pipeline.js';
 export function splitDeviceFlags<Flags extends DeviceValues>(
   flags: Flags,
 ): {
-  readonly open: Pick<OpenOptions, 'devices' | 'precision' | 'buckets' | 'fused' | 'threads' | 'workers'>;
+  readonly open: Pick<
+    OpenOptions,
+    'devices' | 'precision' | 'buckets' | 'fused' | 'cudaGraphs' | 'threads' | 'workers'
+  >;
   readonly others: Omit<Flags, keyof DeviceValues>;
 } {
-  const { device, precision, buckets, fused, threads, workers, ...others } = flags;
+  const { device, precision, buckets, fused, cudaGraphs, threads, workers, ...others } = flags;
   const devices = device === undefined ? undefined : parseDevices(device);
-  return { open: { devices, precision, buckets, fused, threads, workers }, others };
+  return { open: { devices, precision, buckets, fused, cudaGraphs, threads, workers }, others };
 }

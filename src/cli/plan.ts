@@ -59,7 +59,8 @@ export function planCommand(signal: AbortSignal): Command {
 
 async function described({ devices = 1, guidance, ...others }: Flags, file: string): Promise<Machine> {
   const { model, size, fresh, device, precision, buckets, threads, workers } = others;
-  const switches = { 'no-fused': others.fused === false || undefined };
+  const off = (value: boolean | undefined) => value === false || undefined;
+  const switches = { 'no-fused': off(others.fused), 'no-cuda-graphs': off(others.cudaGraphs) };
   const given = Object.entries({ model, size, fresh, device, precision, buckets, threads, workers, ...switches });
   const [unused] = given.find(([, value]) => value !== undefined) ?? [];
   if (unused !== undefined) {

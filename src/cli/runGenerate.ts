@@ -17,7 +17,10 @@ import type { ReportContext } from './report.js';
 export interface RunGenerateOptions {
   readonly model?: string | undefined;
   /** Devices and how to use them. */
-  readonly open: Pick<OpenOptions, 'devices' | 'precision' | 'buckets' | 'fused' | 'threads' | 'workers'>;
+  readonly open: Pick<
+    OpenOptions,
+    'devices' | 'precision' | 'buckets' | 'fused' | 'cudaGraphs' | 'threads' | 'workers'
+  >;
   readonly lowMemory?: boolean | undefined;
   /** Path of the initial noise, an .npy file. */
   readonly noise?: string | undefined;

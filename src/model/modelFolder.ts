@@ -198,11 +198,14 @@ export function graphFiles(model: ModelFolder, precision: Precision | 'auto' = '
   const entries = Object.entries(model.graphs) as [GraphName, string][];
   const unet = {
     perRow: 'timestep',
+    replayed: true,
     evenRows: model.evenRows,
     half: model.unetHalf,
     ...(precision !== 'float32' && { precision }),
   };
-  return Object.fromEntries(entries.map(([name, path]) => [name, name === 'unet' ? { path, ...unet } : { path }]));
+  const decoder = { replayed: true };
+  const settings: Partial<Record<GraphName, Omit<GraphFile, 'path'>>> = { unet, vae_decoder: decoder };
+  return Object.fromEntries(entries.map(([name, path]) => [name, { path, ...settings[name] }]));
 }
 
 /** Shape of an image's latents, [channels, height / factor, width / factor]. */

@@ -25,6 +25,8 @@ export interface GraphFile {
    * Precision of the arithmetic; default: that of the file. `auto`: half precision on GPUs if most weights are stored in it.
    */
   readonly precision?: Precision | 'auto' | undefined;
+  /** Whether it runs so often that on CUDA its batches are captured as CUDA graphs; default: no. */
+  readonly replayed?: boolean;
   /** A file of the same graph in half precision, which is used if half precision is wanted. */
   readonly half?: string | undefined;
 }

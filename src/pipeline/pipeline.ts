@@ -108,8 +108,8 @@ export class Pipeline {
     const files = graphFiles(model, options.precision ?? 'auto');
     const engine = await LocalEngine.open(files, { ...options, devices, graphs });
     try {
-      const { threads, workers, precision, fused = true } = options;
-      const variant = JSON.stringify([threads, workers, precision, fused]);
+      const { threads, workers, precision, fused = true, cudaGraphs = true } = options;
+      const variant = JSON.stringify([threads, workers, precision, fused, cudaGraphs]);
       return new Pipeline(model, engine, { ...options, variant, loadSeconds: (performance.now() - start) / 1000 });
     } catch (error) {
       await engine.close();

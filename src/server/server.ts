@@ -74,6 +74,7 @@ export async function startServer(config: ServerConfig, { log, signal }: StartOp
       devices,
       precision: config.precision,
       fused: config.fused,
+      cudaGraphs: config.cudaGraphs,
       ...(config.buckets.length > 0 && { buckets: config.buckets }),
       threads: config.threads,
       workers: config.workers,

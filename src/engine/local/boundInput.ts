@@ -1,22 +1,13 @@
-import type { Tensor as OrtTensor } from 'onnxruntime-node';
 import { isShared, type TensorInfo } from '../../onnx/graphInfo.js';
 import { sizeOf } from '../../tensor/tensor.js';
 import type { ConditioningId } from '../engine.js';
-import {
-  allocateData,
-  allocateInput,
-  copyConverted,
-  copyRegistered,
-  type InputData,
-  type Registered,
-  type Row,
-} from './inputData.js';
+import { elementBytes, inputData, type BucketSession, type InputData } from '../bucketSession.js';
+import { copyConverted, copyRegistered, type Registered, type Row } from './inputData.js';
 import type { WireInput } from './protocol.js';
 import type { SharedChannel } from './sharedChannel.js';
 
 /** One input of a bucket for all its rows. Its memory is reused for every batch. */
 export class BoundInput {
-  readonly tensor: OrtTensor;
   private readonly data: InputData;
   /** Elements of a row. */
   private readonly size: number;
@@ -28,14 +19,13 @@ export class BoundInput {
    * @param rows of the bucket
    */
   constructor(
+    session: BucketSession,
     readonly info: TensorInfo,
     dims: readonly number[],
     rows: number,
   ) {
     const shape = isShared(info) ? info.dims.map(() => 1) : [rows, ...dims];
-    const { data, tensor } = allocateInput(info.name, info.type, shape);
-    this.data = data;
-    this.tensor = tensor;
+    this.data = session.allocate(info.name, info.type, shape);
     this.size = sizeOf(dims);
   }
 
@@ -47,7 +37,9 @@ export class BoundInput {
     const { info, data, size } = this;
     const rows = isShared(info) ? batchRows.slice(0, 1) : batchRows;
     const sameType = sent.type === info.type;
-    const staged = sameType ? data : allocateData(info.name, sent.type, data.length);
+    const staged = sameType
+      ? data
+      : inputData(info.name, sent.type, new ArrayBuffer(data.length * elementBytes(sent.type)));
     const repeats = rows.map(({ evaluation }, row) => row > 0 && rows[row - 1].evaluation === evaluation);
     const pieces = repeats.flatMap((isRepeat, row) =>
       isRepeat ? [] : [staged.subarray(row * size, (row + 1) * size)],
@@ -59,12 +51,14 @@ export class BoundInput {
     if (!sameType) copyConverted(data, 0, staged);
   }
 
-  /** Copies the registered input of each row, unless the row holds it already. */
-  bind(rows: readonly Row[], registered: Registered): void {
-    rows.forEach(({ id }, row) => {
-      if (id !== undefined && this.bound[row] === id) return;
+  /** Copies the registered input of each row, unless the row holds it already. @returns whether anything was copied */
+  bind(rows: readonly Row[], registered: Registered): boolean {
+    const changed = rows.flatMap(({ id }, row) => (id !== undefined && this.bound[row] === id ? [] : [row]));
+    for (const row of changed) {
+      const { id } = rows[row];
       copyRegistered(this.info.name, id, registered, this.data, row, this.size);
       this.bound[row] = id;
-    });
+    }
+    return changed.length > 0;
   }
 }

@@ -1,6 +1,6 @@
-import type { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
 import type { TensorInfo } from '../../onnx/graphInfo.js';
 import type { BucketShape } from '../../onnx/prepare.js';
+import type { BucketSession } from '../bucketSession.js';
 import { BoundInput } from './boundInput.js';
 import { IndexedInputs } from './indexedInputs.js';
 import { rowDims, type Registered, type Row } from './inputData.js';
@@ -15,22 +15,22 @@ export class Bucket {
   readonly rows: number;
   private bound: readonly BoundInput[] | undefined;
   private readonly indexed: IndexedInputs | undefined;
-  private output: OrtTensor | undefined;
 
   /** @param shape that the session was opened for, or that batches are padded to */
   constructor(
-    private readonly session: InferenceSession,
+    private readonly session: BucketSession,
     private readonly inputs: readonly TensorInfo[],
-    { rows, indexed }: BucketShape,
+    readonly shape: BucketShape,
   ) {
+    const { rows, indexed } = shape;
     this.rows = rows;
     if (indexed.length === 0) return;
     const infos = inputs.filter(({ name }) => indexed.includes(name));
-    this.indexed = new IndexedInputs(infos, rows);
+    this.indexed = new IndexedInputs(session, infos, rows);
   }
 
   close(): Promise<void> {
-    return this.session.release();
+    return this.session.close();
   }
 
   /**
@@ -50,38 +50,32 @@ export class Bucket {
     const rows = batch.conditioning
       .slice(from, to)
       .flatMap((ids, evaluation): Row[] => (ids ?? [undefined]).map((id) => ({ evaluation, id })));
-    const feeds = this.feeds(batch, from, rows, registered, channel);
-
+    const written = this.load(batch, from, rows, registered, channel);
     const start = performance.now();
-    const results = this.output
-      ? await this.session.run(feeds, { [batch.output]: this.output })
-      : await this.session.run(feeds, [batch.output]);
+    const output = await this.session.run(batch.output, written);
     const seconds = (performance.now() - start) / 1000;
-
-    const { data, type } = (this.output = results[batch.output]);
-    if (!(data instanceof Float32Array)) throw new Error(`output ${batch.output} is ${type}, not float32`);
-    const size = data.length / this.rows;
-    return { size, seconds, end: channel.write([data.subarray(0, rows.length * size)], position) };
+    const size = output.length / this.rows;
+    return { size, seconds, end: channel.write([output.subarray(0, rows.length * size)], position) };
   }
 
-  private feeds(
+  /** Writes the inputs. @returns the names of those that changed */
+  private load(
     batch: WireBatch,
     from: number,
     rows: readonly Row[],
     registered: Registered,
     channel: SharedChannel,
-  ): Readonly<Record<string, OrtTensor>> {
+  ): ReadonlySet<string> {
     this.bound ??= this.inputs
       .filter(({ name }) => !this.indexed?.names.includes(name))
-      .map((info) => new BoundInput(info, rowDims(info.name, batch, registered), this.rows));
+      .map((info) => new BoundInput(this.session, info, rowDims(info.name, batch, registered), this.rows));
+    const written = new Set(this.indexed?.load(rows, registered));
     for (const input of this.bound) {
-      const sent = batch.inputs.find(({ name }) => name === input.info.name);
+      const { name } = input.info;
+      const sent = batch.inputs.find((one) => one.name === name);
       if (sent) input.load(sent, from, rows, channel);
-      else input.bind(rows, registered);
+      if (sent || input.bind(rows, registered)) written.add(name);
     }
-    return {
-      ...Object.fromEntries(this.bound.map(({ info, tensor }) => [info.name, tensor])),
-      ...this.indexed?.feeds(rows, registered),
-    };
+    return written;
   }
 }

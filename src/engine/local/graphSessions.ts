@@ -2,8 +2,11 @@ import type { InferenceSession } from 'onnxruntime-node';
 import { isShared, type GraphFile, type GraphInfo, type TensorInfo } from '../../onnx/graphInfo.js';
 import { prepareModel, type BucketShape, type PreparedModel } from '../../onnx/prepare.js';
 import { sizeOf } from '../../tensor/tensor.js';
+import type { OrtApi } from '../cuda/ortApi.js';
 import { Bucket } from './bucket.js';
+import { CApiFailure, CApiSessions } from './cApiSessions.js';
 import { rowDims, type Registered } from './inputData.js';
+import { PlainSession } from './plainSession.js';
 import type { ProcessSettings, Reply, WireBatch } from './protocol.js';
 import { fileFor, isOutOfMemory, openSession, valuesOf } from './session.js';
 import { CONTENT_START, type SharedChannel } from './sharedChannel.js';
@@ -21,7 +24,7 @@ const MAX_BUCKETS = 24;
 export class GraphSessions {
   readonly info: GraphInfo;
   /** By key, least recently used first. */
-  private readonly open = new Map<string, Promise<Bucket>>();
+  private open = new Map<string, Promise<Bucket>>();
   private buckets: readonly number[];
 
   private constructor(
@@ -33,6 +36,8 @@ export class GraphSessions {
     /** Whether the file is the variant in half precision. */
     isHalfFile: boolean,
     values: Pick<GraphInfo, 'inputs' | 'outputs'>,
+    /** Opens buckets over the C API; undefined for plain sessions. */
+    private cApi?: CApiSessions,
   ) {
     this.buckets = settings.buckets;
     const { rewrite, fused } = prepared;
@@ -40,13 +45,20 @@ export class GraphSessions {
     this.info = { inputs: values.inputs, outputs: values.outputs, rewrite, precision, fused };
   }
 
-  /** Opens an .onnx file. With buckets, sessions are opened for the first batch of each size. @throws Error */
-  static async open(given: GraphFile, settings: ProcessSettings): Promise<GraphSessions> {
+  /**
+   * Opens an .onnx file. With buckets, sessions are opened for the first batch of each size.
+   * @param api for sessions over the C API
+   * @throws Error whatever ONNX Runtime reports
+   */
+  static async open(given: GraphFile, settings: ProcessSettings, api?: OrtApi): Promise<GraphSessions> {
     const file = fileFor(given, settings);
     const isHalfFile = file.path === given.half;
     if (settings.buckets.length > 0) {
       const prepared = await prepareModel(file, settings.fused ? { fusedFor: settings.device.kind } : 'inMemory');
-      if (prepared.values) return new GraphSessions(prepared, settings, false, undefined, isHalfFile, prepared.values);
+      if (prepared.values) {
+        const cApi = api && file.replayed ? new CApiSessions(api, prepared, settings) : undefined;
+        return new GraphSessions(prepared, settings, false, undefined, isHalfFile, prepared.values, cApi);
+      }
     }
     let prepared = await prepareModel(file, 'given');
     let session = await openSession(prepared, settings);
@@ -64,16 +76,27 @@ export class GraphSessions {
   async close(): Promise<void> {
     const buckets = [...this.open.values()];
     this.open.clear();
-    for (const bucket of buckets) await this.closeBucket(await bucket.catch(() => undefined));
+    for (const bucket of buckets) await (await bucket.catch(() => undefined))?.close();
+    this.cApi?.close();
     await this.common?.release();
   }
 
   /**
    * Runs a batch in the smallest bucket that holds it, or in parts if none does, and writes the output to the start of the
-   * channel's content. If memory is too small for a bucket, that one and larger ones are dropped for good.
+   * channel's content. If memory is too small for a bucket, that one and larger ones are dropped for good. If the C API fails, plain
+   * sessions take its place.
    * @throws Error whatever ONNX Runtime reports
    */
   async run(batch: WireBatch, registered: Registered, channel: SharedChannel): Promise<BatchOutput> {
+    try {
+      return await this.runParts(batch, registered, channel);
+    } catch (error) {
+      if (!(error instanceof CApiFailure)) throw error;
+      return { ...(await this.runPlain(batch, registered, channel)), plain: error.message };
+    }
+  }
+
+  private async runParts(batch: WireBatch, registered: Registered, channel: SharedChannel): Promise<BatchOutput> {
     const rowsOf = batch.conditioning.map((ids) => ids?.length ?? 1);
     const parts = this.split(rowsOf);
     // The output replaces the inputs in the channel, unless later parts still need them.
@@ -82,7 +105,7 @@ export class GraphSessions {
     for (const part of parts) {
       const bucket = await this.bucketFor(sum(rowsOf.slice(...part)), batch, registered);
       try {
-        const { size, seconds, end } = await bucket.run(batch, part, registered, channel, output.end);
+        const { size, seconds, end } = await this.runIn(bucket, batch, part, registered, channel, output.end);
         output = { size, seconds: output.seconds + seconds, rows: output.rows + bucket.rows, end };
       } catch (error) {
         if (!(await this.dropBuckets(bucket.rows, error))) throw error;
@@ -90,6 +113,47 @@ export class GraphSessions {
       }
     }
     return start === CONTENT_START ? output : { ...output, end: moveToStart(channel, start, output.end) };
+  }
+
+  /** Runs a batch in a bucket. The first result of the C API is compared with that of a plain session. */
+  private async runIn(
+    bucket: Bucket,
+    batch: WireBatch,
+    part: readonly [from: number, to: number],
+    registered: Registered,
+    channel: SharedChannel,
+    position: number,
+  ): ReturnType<Bucket['run']> {
+    const { cApi } = this;
+    if (!cApi || cApi.isChecked) return bucket.run(batch, part, registered, channel, position);
+    const plain = await this.openPlainBucket(bucket.shape);
+    try {
+      const behind = Math.max(position, endOf(batch));
+      const expected = readOutput(channel, behind, await plain.run(batch, part, registered, channel, behind));
+      const result = await bucket.run(batch, part, registered, channel, position);
+      cApi.check(readOutput(channel, position, result), expected);
+      return result;
+    } finally {
+      await plain.close();
+    }
+  }
+
+  /** Runs a batch in plain sessions, which replace those of the C API unless they fail too. */
+  private async runPlain(batch: WireBatch, registered: Registered, channel: SharedChannel): Promise<BatchOutput> {
+    const { cApi, open } = this;
+    this.cApi = undefined;
+    this.open = new Map();
+    try {
+      const output = await this.runParts(batch, registered, channel);
+      for (const bucket of open.values()) await (await bucket.catch(() => undefined))?.close();
+      cApi?.close();
+      return output;
+    } catch (error) {
+      await this.close();
+      this.cApi = cApi;
+      this.open = open;
+      throw error;
+    }
   }
 
   /** Splits the evaluations of a batch into ranges [from, to) that the largest bucket holds. @param rowsOf each evaluation */
@@ -140,19 +204,19 @@ export class GraphSessions {
   }
 
   private async openBucket(shape: BucketShape): Promise<Bucket> {
-    const session = this.common ?? (await openSession(this.prepared, this.settings, shape));
-    return new Bucket(session, this.info.inputs, shape);
+    return this.cApi ? new Bucket(this.cApi.open(shape), this.info.inputs, shape) : this.openPlainBucket(shape);
   }
 
-  private async closeBucket(bucket: Bucket | undefined): Promise<void> {
-    if (!this.common) await bucket?.close();
+  private async openPlainBucket(shape: BucketShape): Promise<Bucket> {
+    const session = this.common ?? (await openSession(this.prepared, this.settings, shape));
+    return new Bucket(new PlainSession(session, session !== this.common), this.info.inputs, shape);
   }
 
   private async closeOldest(): Promise<void> {
     const [oldest] = this.open;
     if (this.open.size <= MAX_BUCKETS) return;
     this.open.delete(oldest[0]);
-    await this.closeBucket(await oldest[1].catch(() => undefined));
+    await (await oldest[1].catch(() => undefined))?.close();
   }
 
   /**
@@ -167,7 +231,7 @@ export class GraphSessions {
       const opened = await bucket.catch(() => undefined);
       if (opened && opened.rows < rows) continue;
       this.open.delete(key);
-      await this.closeBucket(opened);
+      await opened?.close();
     }
     return true;
   }
@@ -184,6 +248,13 @@ function moveToStart(channel: SharedChannel, from: number, to: number): number {
   const data = new Uint8Array(to - from);
   channel.read([data], from);
   return channel.write([data], CONTENT_START);
+}
+
+/** The output of a bucket that it wrote to the channel at a position. */
+function readOutput(channel: SharedChannel, position: number, { end }: { readonly end: number }): Float32Array {
+  const output = new Float32Array((end - position) / Float32Array.BYTES_PER_ELEMENT);
+  channel.read([output], position);
+  return output;
 }
 
 function sum(values: readonly number[]): number {

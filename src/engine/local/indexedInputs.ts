@@ -1,50 +1,62 @@
-import { Tensor as OrtTensor } from 'onnxruntime-node';
 import type { TensorInfo } from '../../onnx/graphInfo.js';
 import { ROW_INPUT } from '../../onnx/indexedConditioning.js';
 import { sizeOf } from '../../tensor/tensor.js';
+import type { BucketSession, InputData } from '../bucketSession.js';
 import type { ConditioningId } from '../engine.js';
-import { allocateInput, copyRegistered, registeredInput, type Registered, type Row } from './inputData.js';
+import { copyRegistered, registeredInput, type Registered, type Row } from './inputData.js';
+
+/** Entries of the smallest table: the two rows of a guided evaluation. */
+const LEAST_ENTRIES = 2;
 
 /**
- * The registered inputs of a batch, each stored once, and an index that selects one for every row. The rows of a batch
- * usually share one or two, so this sends far less to the device than one copy a row.
+ * The registered inputs of a batch in tables with an entry for each that is in use, and an index that selects one for every row. The
+ * rows of a batch usually share one or two, so this sends far less to the device than one copy a row.
  */
 export class IndexedInputs {
   readonly names: readonly string[];
-  private ids: readonly (ConditioningId | undefined)[] = [];
-  private tensors: Readonly<Record<string, OrtTensor>> = {};
+  /** Entries of the tables. */
+  private readonly ids: (ConditioningId | undefined)[] = [];
+  private tables = new Map<string, InputData>();
+  private capacity = 0;
   private readonly indices: Int32Array;
-  private readonly index: OrtTensor;
 
   /** @param rows of the bucket */
   constructor(
+    private readonly session: BucketSession,
     private readonly inputs: readonly TensorInfo[],
     rows: number,
   ) {
     this.names = inputs.map(({ name }) => name);
-    this.indices = new Int32Array(rows);
-    this.index = new OrtTensor('int32', this.indices, [rows]);
+    this.indices = session.allocate(ROW_INPUT, 'int32', [rows]) as Int32Array;
   }
 
-  /** The feeds of a batch. @throws Error if an input is not registered, or rows differ in shape */
-  feeds(rows: readonly Row[], registered: Registered): Readonly<Record<string, OrtTensor>> {
+  /** Writes the inputs of a batch. @returns the names of those that changed @throws Error if an input is not registered, or rows differ in shape */
+  load(rows: readonly Row[], registered: Registered): readonly string[] {
     const ids = [...new Set(rows.map(({ id }) => id))];
-    if (ids.length !== this.ids.length || ids.some((id) => !this.ids.includes(id))) this.fill(ids, registered);
+    const changed = ids.every((id) => this.ids.includes(id)) ? [] : this.fill(ids, registered);
     // Padding rows take the first.
     this.indices.fill(0);
     rows.forEach(({ id }, row) => (this.indices[row] = this.ids.indexOf(id)));
-    return { ...this.tensors, [ROW_INPUT]: this.index };
+    return [...changed, ROW_INPUT];
   }
 
-  private fill(ids: readonly (ConditioningId | undefined)[], registered: Registered): void {
-    this.tensors = Object.fromEntries(
-      this.inputs.map(({ name, type }) => {
-        const { dims } = registeredInput(name, ids[0], registered);
-        const { data, tensor } = allocateInput(name, type, [ids.length, ...dims]);
-        ids.forEach((id, k) => copyRegistered(name, id, registered, data, k, sizeOf(dims)));
-        return [name, tensor];
-      }),
-    );
-    this.ids = ids;
+  private fill(ids: readonly (ConditioningId | undefined)[], registered: Registered): readonly string[] {
+    if (ids.length > this.capacity) this.grow(ids, registered);
+    for (const { name } of this.inputs) {
+      const { dims } = registeredInput(name, ids[0], registered);
+      const table = this.tables.get(name);
+      if (table) ids.forEach((id, k) => copyRegistered(name, id, registered, table, k, sizeOf(dims)));
+    }
+    this.ids.splice(0, Infinity, ...ids);
+    return this.names;
+  }
+
+  /** Allocates larger tables: powers of two, since a captured graph is for tables of one size. */
+  private grow(ids: readonly (ConditioningId | undefined)[], registered: Registered): void {
+    this.capacity = Math.max(LEAST_ENTRIES, 2 ** Math.ceil(Math.log2(ids.length)));
+    for (const { name, type } of this.inputs) {
+      const { dims } = registeredInput(name, ids[0], registered);
+      this.tables.set(name, this.session.allocate(name, type, [this.capacity, ...dims]));
+    }
   }
 }

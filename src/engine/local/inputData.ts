@@ -1,47 +1,15 @@
-import { Tensor as OrtTensor } from 'onnxruntime-node';
-import { sizeOf, type ElementType, type Tensor } from '../../tensor/tensor.js';
+import { sizeOf, type Tensor } from '../../tensor/tensor.js';
+import type { InputData } from '../bucketSession.js';
 import type { ConditioningId } from '../engine.js';
 import type { WireBatch } from './protocol.js';
 
 /** The registered inputs, by id. */
 export type Registered = ReadonlyMap<ConditioningId, Readonly<Record<string, Tensor>>>;
 
-/** The elements of an input that a session accepts. */
-export type InputData = Float32Array | BigInt64Array | Int32Array;
-
-/** An input tensor of a session, and the memory that backs it. */
-export interface InputTensor {
-  readonly data: InputData;
-  readonly tensor: OrtTensor;
-}
-
 /** One row of a batch: the evaluation it belongs to, counted from the first that the bucket runs, and its registered inputs. */
 export interface Row {
   readonly evaluation: number;
   readonly id: ConditioningId | undefined;
-}
-
-/**
- * Allocates an input tensor, filled with zeros.
- * @throws Error if its type cannot be given
- */
-export function allocateInput(name: string, type: string, shape: readonly number[]): InputTensor {
-  const data = allocateData(name, type, sizeOf(shape));
-  return { data, tensor: new OrtTensor(type as 'float32', data as Float32Array, shape) };
-}
-
-/** @throws Error if elements of this type cannot be given */
-export function allocateData(name: string, type: string, length: number): InputData {
-  switch (type as ElementType | 'int32') {
-    case 'float32':
-      return new Float32Array(length);
-    case 'int64':
-      return new BigInt64Array(length);
-    case 'int32':
-      return new Int32Array(length);
-    default:
-      throw new Error(`input ${name} is ${type}; only float32, float16, int32 and int64 inputs can be given`);
-  }
 }
 
 /** Copies values, converted to the type of the target: a graph may want integer timesteps, for instance. */

@@ -1,5 +1,5 @@
 import { Mutex } from 'async-mutex';
-import { SrdsError } from '../../errors.js';
+import { oneLine, SrdsError } from '../../errors.js';
 import { brokenGraph } from '../../onnx/brokenGraph.js';
 import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
 import type { Tensor } from '../../tensor/tensor.js';
@@ -57,6 +57,7 @@ export class LocalDevice {
   /** Keys of the buckets that the process has opened or is about to open. */
   private readonly openBuckets = new Set<string>();
   private closed = false;
+  private warned = false;
 
   constructor(
     private readonly settings: Omit<ProcessSettings, 'channel'>,
@@ -239,7 +240,9 @@ export class LocalDevice {
 
   private async open(names: readonly string[]): Promise<Readonly<Record<string, GraphInfo>>> {
     const graphs = Object.fromEntries(names.map((name) => [name, this.state.files[name]]));
-    return loadedGraphs(await this.process.request({ kind: 'load', graphs }), graphs);
+    const reply = await this.process.request({ kind: 'load', graphs });
+    if (reply.kind === 'loaded') this.warnOfPlain(reply.plain);
+    return loadedGraphs(reply, graphs);
   }
 
   private resultOf(reply: Reply, batch: Batch, channel: SharedChannel): BatchResult {
@@ -252,8 +255,16 @@ export class LocalDevice {
         `${this.name} has no memory for batches of more than ${largest} rows; it goes on with smaller ones`,
       );
     }
+    this.warnOfPlain(reply.plain);
     const outputs = readOutputs(batch, reply.size, channel);
     return { outputs, seconds: reply.seconds, rows: reply.rows, device: this.name };
+  }
+
+  /** Warns, once, that batches are not captured as CUDA graphs. @param why undefined if they are */
+  private warnOfPlain(why: string | undefined): void {
+    if (why === undefined || this.warned) return;
+    this.warned = true;
+    this.onWarning(`${this.name} runs without CUDA graphs, up to twice as long: ${oneLine(why)}`);
   }
 
   private failed(reply: Reply, batch: Batch): SrdsError {

@@ -32,6 +32,8 @@ export interface LocalEngineOptions {
   readonly buckets?: readonly number[] | undefined;
   /** Whether graphs with buckets are rewritten into faster operators (default), or run as exported. */
   readonly fused?: boolean | undefined;
+  /** Whether CUDA devices capture batches as CUDA graphs (default), where the optional package koffi is installed. */
+  readonly cudaGraphs?: boolean | undefined;
   /** Graphs to load when the engine opens; default: all. */
   readonly graphs?: readonly string[] | undefined;
   /** Called when a process is replaced or a device continues with smaller batches. */
@@ -60,7 +62,7 @@ export class LocalEngine implements Engine {
   private readonly changes = new Mutex();
 
   private constructor(files: Readonly<Record<string, GraphFile>>, options: LocalEngineOptions) {
-    const { devices = [CPU], fused = true, onWarning = () => undefined } = options;
+    const { devices = [CPU], fused = true, cudaGraphs = true, onWarning = () => undefined } = options;
     const workers = wholeNumber('a number of workers', options.workers ?? 1, 1, MAX_WORKERS);
     const shared = Math.max(1, Math.floor(availableParallelism() / workers));
     const threads = wholeNumber('a number of threads', options.threads ?? shared, 1, MAX_THREADS);
@@ -68,14 +70,19 @@ export class LocalEngine implements Engine {
     if (devices.length === 0)
       throw new SrdsError('INVALID_OPTION', 'a device', 'none', 'give cpu if there is no other');
     const state: EngineState = { files, loaded: this.loaded, registered: this.registered };
+    const gpuSettings = (device: Device) => {
+      const cApi = cudaGraphs && device.kind === 'cuda';
+      return { device, threads: 1, buckets: buckets ?? DEFAULT_BUCKETS, fused, cApi };
+    };
     this.device = devices.map(deviceName).join(',');
     this.devices = devices.flatMap((device) =>
       device.kind === 'cpu'
         ? Array.from({ length: workers }, (_, k) => {
             const name = workers === 1 ? undefined : `${deviceName(device)} ${k + 1}`;
-            return new LocalDevice({ device, threads, buckets: buckets ?? [], fused }, state, onWarning, name);
+            const settings = { device, threads, buckets: buckets ?? [], fused, cApi: false };
+            return new LocalDevice(settings, state, onWarning, name);
           })
-        : [new LocalDevice({ device, threads: 1, buckets: buckets ?? DEFAULT_BUCKETS, fused }, state, onWarning)],
+        : [new LocalDevice(gpuSettings(device), state, onWarning)],
     );
   }
 

@@ -22,7 +22,7 @@ export async function probe(device: Device): Promise<Probe> {
     const why = 'ONNX Runtime for Node offers one WebGPU adapter';
     return { device, problem: { why, remedy: 'use webgpu, and choose its adapter in the Vulkan loader' } };
   }
-  const process = new DeviceProcess({ device, threads: 1, buckets: [], fused: false });
+  const process = new DeviceProcess({ device, threads: 1, buckets: [], fused: false, cApi: false });
   try {
     const reply = await process.request({ kind: 'probe' });
     if (reply.kind === 'works') return { device };

@@ -12,6 +12,8 @@ export interface ProcessSettings {
   readonly buckets: readonly number[];
   /** Whether graphs with buckets are rewritten into the operators that are fastest on a GPU. */
   readonly fused: boolean;
+  /** Whether graphs that run often are opened over ONNX Runtime's C API: on CUDA, their batches are CUDA graphs. */
+  readonly cApi: boolean;
   /** Path of the shared channel. */
   readonly channel: string;
 }
@@ -54,9 +56,13 @@ export type Notification =
   | { readonly kind: 'register'; readonly id: ConditioningId; readonly inputs: Readonly<Record<string, Tensor>> }
   | { readonly kind: 'release'; readonly id: ConditioningId };
 
-/** Device process to engine. */
+/** Device process to engine. `plain` says why sessions are not opened over the C API. */
 export type Reply =
-  | { readonly kind: 'loaded'; readonly graphs: Readonly<Record<string, GraphInfo>> }
+  | {
+      readonly kind: 'loaded';
+      readonly graphs: Readonly<Record<string, GraphInfo>>;
+      readonly plain?: string | undefined;
+    }
   | { readonly kind: 'unloaded' }
   | { readonly kind: 'works' }
   | { readonly kind: 'unloadable'; readonly graph: string; readonly message: string }
@@ -71,6 +77,8 @@ export type Reply =
       readonly rows: number;
       /** The remaining buckets, if memory was too small for one. */
       readonly buckets?: readonly number[] | undefined;
+      /** Why the C API was given up in this batch. */
+      readonly plain?: string | undefined;
     }
   | {
       readonly kind: 'failed';

@@ -1,6 +1,7 @@
 import {
   closeSync,
   existsSync,
+  fstatSync,
   mkdtempSync,
   openSync,
   readSync,
@@ -11,13 +12,14 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { MemoryMap } from './memoryMap.js';
 
 /** A folder whose files are in memory, where the system has one. */
 const SHARED_MEMORY = '/dev/shm';
 
 /**
  * Each side has a header at the start of the file, with these fields at these offsets, in bytes: the number of its last
- * message, the position and length of that message, and whether the side sleeps.
+ * message, int32; the position and length of that message, float64; and whether the side sleeps, int32.
  */
 const HEADER = { number: 0, location: 8, asleep: 24, bytes: 64 };
 /** Where the content begins, in bytes. */
@@ -30,12 +32,19 @@ const MAX_BUFFERS = 1024;
  * A file that two processes exchange tensors and messages through. Node's messages between processes copy tensors several
  * times, in small pieces, and create garbage. Each side has at most one unread message. Tensors that a message refers to stay valid
  * until the reply. A side that sleeps must be woken by other means.
+ *
+ * Where the file is mapped into memory, a transfer is a copy; otherwise it is a system call.
  */
 export class SharedChannel {
   private sent = 0;
   private received = 0;
-  private readonly word = new Float64Array(1);
+  private readonly word = new Int32Array(1);
   private readonly location = new Float64Array(2);
+
+  private map: MemoryMap | undefined;
+  /** The file as far as it is mapped. */
+  private mapped = new Uint8Array(0);
+  private headers = new Int32Array(0);
 
   private constructor(
     readonly path: string,
@@ -58,14 +67,39 @@ export class SharedChannel {
     return new SharedChannel(path, openSync(path, 'r+'), HEADER.bytes, 0);
   }
 
+  /** Maps the file into memory from now on. */
+  mapWith(map: MemoryMap): void {
+    this.map = map;
+    this.extendMapping();
+  }
+
   /** Writes buffers one after the other. @returns the position after them, in bytes */
   write(buffers: readonly ArrayBufferView[], position: number): number {
-    return this.transfer(writevSync, writeSync, buffers, position);
+    const end = position + totalBytes(buffers);
+    if (end <= this.mapped.byteLength) {
+      for (const buffer of buffers) {
+        this.mapped.set(bytesOf(buffer), position);
+        position += buffer.byteLength;
+      }
+      return end;
+    }
+    // Extends the file, with an error where memory is exhausted: writing beyond it in memory would end the process.
+    this.transfer(writevSync, writeSync, buffers, position);
+    this.extendMapping();
+    return end;
   }
 
   /** Fills buffers one after the other. @throws Error if the file ends before */
   read(buffers: readonly ArrayBufferView[], position: number): void {
-    this.transfer(readvSync, readSync, buffers, position);
+    const end = position + totalBytes(buffers);
+    if (end > this.mapped.byteLength) {
+      this.transfer(readvSync, readSync, buffers, position);
+      return this.extendMapping();
+    }
+    for (const buffer of buffers) {
+      bytesOf(buffer).set(this.mapped.subarray(position, position + buffer.byteLength));
+      position += buffer.byteLength;
+    }
   }
 
   /**
@@ -109,13 +143,27 @@ export class SharedChannel {
     closeSync(this.fd);
   }
 
+  /** Maps the file as far as it reaches now. An earlier mapping stays, since views of it may be in use. */
+  private extendMapping(): void {
+    if (!this.map) return;
+    const { size } = fstatSync(this.fd);
+    if (size <= this.mapped.byteLength) return;
+    const content = this.map(this.fd, size);
+    this.mapped = new Uint8Array(content);
+    this.headers = new Int32Array(content, 0, CONTENT_START / Int32Array.BYTES_PER_ELEMENT);
+  }
+
   private putNumber(value: number, position: number): void {
+    const at = position / Int32Array.BYTES_PER_ELEMENT;
+    if (at < this.headers.length) return void Atomics.store(this.headers, at, value);
     this.word[0] = value;
-    writeSync(this.fd, this.word, 0, 8, position);
+    writeSync(this.fd, this.word, 0, this.word.byteLength, position);
   }
 
   private getNumber(position: number): number {
-    readSync(this.fd, this.word, 0, 8, position);
+    const at = position / Int32Array.BYTES_PER_ELEMENT;
+    if (at < this.headers.length) return Atomics.load(this.headers, at);
+    readSync(this.fd, this.word, 0, this.word.byteLength, position);
     return this.word[0];
   }
 
@@ -142,4 +190,12 @@ export class SharedChannel {
     }
     return position;
   }
+}
+
+function totalBytes(buffers: readonly ArrayBufferView[]): number {
+  return buffers.reduce((sum, { byteLength }) => sum + byteLength, 0);
+}
+
+function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength);
 }

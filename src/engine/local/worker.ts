@@ -7,7 +7,9 @@ import { messageOf } from '../../errors.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import type { GraphInfo } from '../../onnx/graphInfo.js';
 import type { ConditioningId } from '../engine.js';
+import { OrtApi } from '../cuda/ortApi.js';
 import { GraphSessions } from './graphSessions.js';
+import { loadMemoryMap } from './memoryMap.js';
 import { isOutOfMemory } from './session.js';
 import { CONTENT_START, SharedChannel } from './sharedChannel.js';
 import { SpinPoller } from './spinPoller.js';
@@ -20,6 +22,10 @@ setFlagsFromString('--heap-growing-percent=400');
 const settings = JSON.parse(process.argv[2]) as ProcessSettings;
 const channel = SharedChannel.open(settings.channel);
 channel.remove();
+if (settings.cApi) {
+  const map = await loadMemoryMap();
+  if (map) channel.mapWith(map);
+}
 
 /** How long to poll for the next batch without sleeping, on GPUs, in milliseconds. */
 const SPIN_MS = 10;
@@ -36,11 +42,18 @@ let notifications = 0;
 /** A batch that arrived before the notifications that precede it. */
 let deferred: Numbered<RunBatch> | undefined;
 
+/** ONNX Runtime's C API, or why it is not used. */
+const cApi = settings.cApi
+  ? OrtApi.load().catch((error: unknown) => messageOf(error))
+  : Promise.resolve('not asked for');
+
 async function load(request: Extract<Request, { kind: 'load' }>): Promise<Reply> {
   const loaded: Record<string, GraphInfo> = {};
+  const found = await cApi;
+  const [api, plain] = typeof found === 'string' ? [undefined, found] : [found, undefined];
   for (const [name, file] of Object.entries(request.graphs)) {
     try {
-      const graph = await GraphSessions.open(file, settings);
+      const graph = await GraphSessions.open(file, settings, api);
       graphs.set(name, graph);
       loaded[name] = graph.info;
     } catch (error) {
@@ -49,7 +62,7 @@ async function load(request: Extract<Request, { kind: 'load' }>): Promise<Reply>
       return { kind: 'unloadable', graph: name, message: messageOf(error) };
     }
   }
-  return { kind: 'loaded', graphs: loaded };
+  return { kind: 'loaded', graphs: loaded, plain: settings.cApi ? plain : undefined };
 }
 
 async function unload(names: readonly string[]): Promise<Reply> {

@@ -3,13 +3,14 @@ import { derived, integer, node, real } from '../nodes.js';
 import { integerOf, permutation } from './attributes.js';
 import { GraphView } from './graphView.js';
 import { CONTRIB, replaceNodes } from './operators.js';
+import { singleNumber } from './singleNumber.js';
 
 /**
  * Fuses attention into one operator, which never stores the matrix of scores (Dao et al. 2022):
  *
  *     Softmax((s q) (s' k)^T) v  with q, k, v split into heads by Reshape and Transpose
  *
- * becomes MultiHeadAttention of s s' q, k and v. The splitting nodes stay if other nodes use their shapes.
+ * becomes MultiHeadAttention of q, k and v with scale s s', or of s s' q if s or s' is not known. The splitting nodes stay if other nodes use their shapes.
  * @returns the number of fused attentions
  */
 export function attendAtOnce(graph: GraphProto): number {
@@ -20,7 +21,11 @@ export function attendAtOnce(graph: GraphProto): number {
     if (!found) continue;
     const { q, k, v, merged } = found;
     const name = (part: string) => derived(softmax.output[0], part);
-    const scales = [q.scale, k.scale].filter((scale) => scale !== undefined);
+    const all = [q.scale, k.scale].filter((scale) => scale !== undefined);
+    const numbers = all.map((scale) => singleNumber(scale, view) ?? NaN);
+    const product = numbers.reduce((a, b) => a * b, 1);
+    // A scale that is not known is multiplied at run time.
+    const scales = Number.isFinite(product) ? [] : all;
     const scale = scales.length === 2 ? name('scale') : scales.at(0);
     const query = scale === undefined ? q.whole : name('query');
     replaced.set(merged.made, [
@@ -28,7 +33,7 @@ export function attendAtOnce(graph: GraphProto): number {
       ...(scale === undefined ? [] : [node('Mul', [q.whole, scale], query)]),
       node('MultiHeadAttention', [query, k.whole, v.whole], merged.keeps ? merged.made.output[0] : name('attended'), {
         domain: CONTRIB,
-        attribute: [integer('num_heads', q.heads), real('scale', 1)],
+        attribute: [integer('num_heads', q.heads), real('scale', scales.length > 0 ? 1 : product)],
       }),
       ...(merged.keeps ? [] : [merged.made]),
     ]);

@@ -1,4 +1,4 @@
-import { integerOf } from './attributes.js';
+import { integerOf, permutation } from './attributes.js';
 import { axisOf } from './rank.js';
 import { shapeEntries } from './shapeEntries.js';
 import type { ShapeFacts } from './shapeFacts.js';
@@ -26,6 +26,11 @@ export function findWidth(name: string, view: ShapeFacts): number | undefined {
       // The other operand is as wide, or a single number.
       const widths = [view.width(first), view.width(second)].filter((width) => width !== undefined && width > 1);
       return widths[0];
+    }
+    case 'Transpose': {
+      const order = permutation(made)?.split(',').map(Number);
+      const keepsLast = order !== undefined && order.at(-1) === order.length - 1;
+      return keepsLast ? view.width(first) : undefined;
     }
     case 'MatMul':
       return view.width(second);

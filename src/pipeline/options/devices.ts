@@ -23,6 +23,11 @@ export const DEVICE_OPTIONS = {
     offDescription: 'run the graphs of buckets with the operators that they were exported with, which is slower',
     default: true,
   }),
+  cudaGraphs: option(z.boolean(), {
+    description: 'replay batches as CUDA graphs, which is faster',
+    offDescription: 'launch the kernels of each batch one by one, which is slower',
+    default: true,
+  }),
   threads: option(z.int().positive(), {
     description: 'threads of each process on the CPU',
     defaultText: 'all processors',

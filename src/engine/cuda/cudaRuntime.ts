@@ -1,0 +1,98 @@
+import type * as Koffi from 'koffi';
+import type { Pointer } from './ortApi.js';
+
+/** Names of the CUDA runtime library. The CUDA provider has loaded the one that it was built for. */
+const LIBRARIES = ['libcudart.so.13', 'libcudart.so.12'];
+const TO_DEVICE = 1;
+const TO_HOST = 2;
+
+/** Memory that is reachable from this process and, without a copy in between, from a GPU. */
+export interface PinnedMemory {
+  readonly pointer: Pointer;
+  readonly data: ArrayBuffer;
+}
+
+/** The functions of the CUDA runtime that move tensors between this process and a GPU. */
+export class CudaRuntime {
+  private constructor(
+    private readonly koffi: typeof Koffi,
+    /** Kept, since a library is unloaded when its handle is collected. */
+    readonly library: Koffi.LibraryHandle,
+    private readonly functions: Readonly<Record<'malloc' | 'hostAlloc' | 'free' | 'freeHost' | 'memcpy', Function_>>,
+    private readonly errorString: Function_,
+  ) {}
+
+  /** @param device index of the GPU whose memory is allocated @throws Error if there is no CUDA runtime */
+  static load(koffi: typeof Koffi, device: number): CudaRuntime {
+    const library = firstOf(LIBRARIES, (name) => koffi.load(name));
+    const out = koffi.out(koffi.pointer('void *'));
+    const runtime = new CudaRuntime(
+      koffi,
+      library,
+      {
+        malloc: library.func('cudaMalloc', 'int', [out, 'size_t']),
+        hostAlloc: library.func('cudaHostAlloc', 'int', [out, 'size_t', 'uint']),
+        free: library.func('cudaFree', 'int', ['void *']),
+        freeHost: library.func('cudaFreeHost', 'int', ['void *']),
+        memcpy: library.func('cudaMemcpy', 'int', ['void *', 'void *', 'size_t', 'int']),
+      },
+      library.func('cudaGetErrorString', 'str', ['int']),
+    );
+    runtime.check(library.func('cudaSetDevice', 'int', ['int'])(device));
+    return runtime;
+  }
+
+  /** Allocates memory of the GPU. @throws Error if there is too little */
+  allocate(bytes: number): Pointer {
+    return this.allocated(this.functions.malloc, bytes);
+  }
+
+  /** Allocates memory of this process that the GPU reads and writes by itself, filled with zeros. */
+  allocatePinned(bytes: number): PinnedMemory {
+    const pointer = this.allocated(this.functions.hostAlloc, bytes, 0);
+    const data = this.koffi.view(pointer, bytes);
+    new Uint8Array(data).fill(0);
+    return { pointer, data };
+  }
+
+  free(device: Pointer): void {
+    this.check(this.functions.free(device));
+  }
+
+  freePinned({ pointer }: PinnedMemory): void {
+    this.check(this.functions.freeHost(pointer));
+  }
+
+  /** Copies to the GPU, and returns when the copy is complete. */
+  upload(device: Pointer, { pointer, data }: PinnedMemory): void {
+    this.check(this.functions.memcpy(device, pointer, data.byteLength, TO_DEVICE));
+  }
+
+  /** Copies from the GPU, and returns when the copy is complete. */
+  download({ pointer, data }: PinnedMemory, device: Pointer): void {
+    this.check(this.functions.memcpy(pointer, device, data.byteLength, TO_HOST));
+  }
+
+  private allocated(allocate: Function_, bytes: number, ...flags: readonly number[]): Pointer {
+    const result: [Pointer | null] = [null];
+    this.check(allocate(result, bytes, ...flags));
+    return result[0] ?? 0n;
+  }
+
+  private check(error: unknown): void {
+    if (error !== 0) throw new Error(`CUDA: ${String(this.errorString(error))}`);
+  }
+}
+
+type Function_ = (...args: unknown[]) => unknown;
+
+function firstOf<T>(names: readonly string[], open: (name: string) => T): T {
+  for (const name of names) {
+    try {
+      return open(name);
+    } catch {
+      // Another version may be installed.
+    }
+  }
+  throw new Error(`none of the libraries ${names.join(', ')} can be loaded`);
+}

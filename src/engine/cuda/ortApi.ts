@@ -1,0 +1,164 @@
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { arch, platform } from 'node:os';
+import { join } from 'node:path';
+import type * as Koffi from 'koffi';
+import { messageOf } from '../../errors.js';
+
+/** An address in the memory of this process or of a device. */
+export type Pointer = bigint;
+
+/** Version of the C API that this code is written for. Later libraries offer it too, with the same functions at the same places. */
+const API_VERSION = 27;
+
+/** A parameter that the function returns a pointer in. */
+const OUT = 'out';
+const POINTER = 'void *';
+
+/**
+ * The functions that are called: their positions in the struct OrtApi, and the types of their parameters. Each returns a status.
+ * Source: onnxruntime_c_api.h of ONNX Runtime 1.27.
+ */
+const FUNCTIONS = {
+  CreateEnv: [3, ['int', 'str', OUT]],
+  CreateSessionFromArray: [8, [POINTER, POINTER, 'size_t', POINTER, OUT]],
+  CreateSessionOptions: [10, [OUT]],
+  SetSessionLogSeverityLevel: [22, [POINTER, 'int']],
+  SetIntraOpNumThreads: [24, [POINTER, 'int']],
+  SetInterOpNumThreads: [25, [POINTER, 'int']],
+  CreateRunOptions: [39, [OUT]],
+  CreateTensorWithDataAsOrtValue: [49, [POINTER, POINTER, 'size_t', 'int64_t *', 'size_t', 'int', OUT]],
+  GetDimensionsCount: [61, [POINTER, 'size_t *']],
+  GetDimensions: [62, [POINTER, 'int64_t *', 'size_t']],
+  GetTensorTypeAndShape: [65, [POINTER, OUT]],
+  CreateMemoryInfo: [68, ['str', 'int', 'int', 'int', OUT]],
+  AllocatorFree: [76, [POINTER, POINTER]],
+  GetAllocatorWithDefaultOptions: [78, [OUT]],
+  AddSessionConfigEntry: [130, [POINTER, 'str', 'str']],
+  RunWithBinding: [133, [POINTER, POINTER, POINTER]],
+  CreateIoBinding: [134, [POINTER, OUT]],
+  BindInput: [136, [POINTER, 'str', POINTER]],
+  BindOutput: [137, [POINTER, 'str', POINTER]],
+  BindOutputToDevice: [138, [POINTER, 'str', POINTER]],
+  GetBoundOutputValues: [140, [POINTER, POINTER, OUT, 'size_t *']],
+  AddRunConfigEntry: [165, [POINTER, 'str', 'str']],
+  SessionOptionsAppendExecutionProvider_CUDA_V2: [204, [POINTER, POINTER]],
+  CreateCUDAProviderOptions: [205, [OUT]],
+  UpdateCUDAProviderOptions: [206, [POINTER, 'const char **', 'const char **', 'size_t']],
+  SessionReleaseCapturedGraph: [421, [POINTER, 'int']],
+} as const satisfies Record<string, readonly [number, readonly string[]]>;
+
+/** Functions that free an object: their positions. */
+const RELEASES = {
+  Session: 95,
+  Value: 96,
+  RunOptions: 97,
+  TensorTypeAndShapeInfo: 99,
+  SessionOptions: 100,
+  IoBinding: 135,
+  CUDAProviderOptions: 208,
+} as const;
+
+const GET_ERROR_MESSAGE = 2;
+const RELEASE_STATUS = 93;
+const TABLE_LENGTH = 1 + Math.max(...Object.values(FUNCTIONS).map(([at]) => at), ...Object.values(RELEASES));
+
+type FunctionName = keyof typeof FUNCTIONS;
+type Argument = Pointer | number | string | null | ArrayBufferView | readonly string[] | [null];
+
+/**
+ * The C API of the ONNX Runtime library that onnxruntime-node ships. Unlike that package, it takes all options of the CUDA
+ * provider, CUDA graphs among them, and tensors in a device's memory.
+ */
+export class OrtApi {
+  readonly env: Pointer;
+  private readonly types = new Map<FunctionName, Koffi.TypeObject>();
+  private readonly release: Koffi.TypeObject;
+  private readonly message: Koffi.TypeObject;
+
+  /** Addresses of the functions. */
+  private readonly table: readonly Pointer[];
+
+  /** @param library kept, since a library is unloaded when its handle is collected */
+  private constructor(
+    readonly koffi: typeof Koffi,
+    readonly library: Koffi.LibraryHandle,
+  ) {
+    const [getApi, getVersion] = koffi.decode(
+      library.func('OrtGetApiBase', POINTER, [])(),
+      koffi.array(POINTER, 2),
+    ) as Pointer[];
+    const found = koffi.call(getApi, koffi.proto(POINTER, ['uint32_t']), API_VERSION) as Pointer | null;
+    if (!found) {
+      const version = String(koffi.call(getVersion, koffi.proto('str', [])));
+      throw new Error(`ONNX Runtime ${version} does not offer version ${API_VERSION} of its C API`);
+    }
+    this.release = koffi.proto('void', [POINTER]);
+    this.message = koffi.proto('str', [POINTER]);
+    this.table = koffi.decode(found, koffi.array(POINTER, TABLE_LENGTH)) as Pointer[];
+    this.env = this.create('CreateEnv', LOG_FATAL, 'srds');
+  }
+
+  /** @throws Error that says why the API cannot be used on this machine */
+  static async load(): Promise<OrtApi> {
+    const path = libraryPath();
+    if (path === undefined) throw new Error(`the C API is not used on ${platform()} ${arch()}`);
+    const koffi = await import('koffi').then(
+      (module) => module.default as unknown as typeof Koffi,
+      (error: unknown) => {
+        throw new Error(`the optional package koffi cannot be used (${messageOf(error)})`);
+      },
+    );
+    return new OrtApi(koffi, koffi.load(path));
+  }
+
+  /** Calls a function. @throws Error with the message of its status */
+  call(name: FunctionName, ...args: readonly Argument[]): void {
+    const status = this.koffi.call(this.table[FUNCTIONS[name][0]], this.typeOf(name), ...args) as Pointer | null;
+    if (!status) return;
+    const message = String(this.koffi.call(this.table[GET_ERROR_MESSAGE], this.message, status));
+    this.koffi.call(this.table[RELEASE_STATUS], this.release, status);
+    throw new Error(message);
+  }
+
+  /** Calls a function that returns a pointer in one of its parameters. @param args the others @returns that pointer */
+  create(name: FunctionName, ...args: readonly Argument[]): Pointer {
+    const result: [Pointer | null] = [null];
+    const parameters: readonly string[] = FUNCTIONS[name][1];
+    this.call(name, ...args.toSpliced(parameters.indexOf(OUT), 0, result as [null]));
+    const [pointer] = result;
+    if (pointer === null) throw new Error(`${name} returned no object`);
+    return pointer;
+  }
+
+  /** Frees an object. */
+  free(kind: keyof typeof RELEASES, object: Pointer): void {
+    this.koffi.call(this.table[RELEASES[kind]], this.release, object);
+  }
+
+  /** The pointer at an address. */
+  pointerAt(address: Pointer): Pointer {
+    return this.koffi.decode(address, POINTER) as Pointer;
+  }
+
+  private typeOf(name: FunctionName): Koffi.TypeObject {
+    const known = this.types.get(name);
+    if (known) return known;
+    const { koffi } = this;
+    const parameters = FUNCTIONS[name][1].map((type) => (type === OUT ? koffi.out(koffi.pointer(POINTER)) : type));
+    const type = koffi.proto(POINTER, parameters);
+    this.types.set(name, type);
+    return type;
+  }
+}
+
+/** ORT_LOGGING_LEVEL_FATAL: errors are reported by status. */
+export const LOG_FATAL = 4;
+
+/** Path of the library that onnxruntime-node has loaded; undefined where the C API has not been tried. */
+function libraryPath(): string | undefined {
+  if (platform() !== 'linux') return undefined;
+  const folder = join(createRequire(import.meta.url).resolve('onnxruntime-node/package.json'), '..');
+  const path = join(folder, 'bin', 'napi-v6', platform(), arch(), 'libonnxruntime.so.1');
+  return existsSync(path) ? path : undefined;
+}

@@ -1,0 +1,96 @@
+import { messageOf } from '../../errors.js';
+import type { BucketShape, PreparedModel } from '../../onnx/prepare.js';
+import type { BucketSession } from '../bucketSession.js';
+import type { OrtApi } from '../cuda/ortApi.js';
+import { OrtSession } from '../cuda/ortSession.js';
+import type { ProcessSettings } from './protocol.js';
+import { isOutOfMemory } from './session.js';
+
+/** Largest difference from the plain session's output, relative to its root mean square. Other kernels in float16 stay far below. */
+const MAX_DIFFERENCE = 0.05;
+
+/** The reason why a graph's buckets have plain sessions from now on. */
+export class CApiFailure extends Error {}
+
+/** Opens the sessions of a graph's buckets over ONNX Runtime's C API. */
+export class CApiSessions {
+  /** By the names of the inputs that are indexed. */
+  private readonly sessions = new Map<string, OrtSession>();
+  private checked = false;
+
+  constructor(
+    private readonly api: OrtApi,
+    private readonly prepared: PreparedModel,
+    private readonly settings: ProcessSettings,
+  ) {}
+
+  /** Whether an output has been compared with that of a plain session. */
+  get isChecked(): boolean {
+    return this.checked;
+  }
+
+  /** @throws CApiFailure unless memory is short; then whatever ONNX Runtime reports */
+  open(shape: BucketShape): BucketSession {
+    const { indexed } = shape;
+    const fixed = process.env['SRDS_FIXED'] !== undefined;
+    const key = fixed ? JSON.stringify([...shape.shapes, indexed, shape.rows]) : indexed.join();
+    const known = this.sessions.get(key);
+    if (known) return new Guarded(known.bind());
+    const { source, weights } = this.prepared;
+    const graph = source(fixed ? shape : { indexed });
+    if (typeof graph === 'string') throw new CApiFailure('the graph cannot be changed in memory');
+    const session = guarded(() => OrtSession.open(this.api, graph, { ...this.settings, weights }));
+    this.sessions.set(key, session);
+    return new Guarded(session.bind());
+  }
+
+  /** Compares an output with that of a plain session. @throws CApiFailure if they differ by more than rounding */
+  check(output: Float32Array, plain: Float32Array): void {
+    let [squares, differences] = [0, 0];
+    plain.forEach((value, k) => {
+      squares += value ** 2;
+      differences += (value - output[k]) ** 2;
+    });
+    const difference = Math.sqrt(differences / squares);
+    // Also false for NaN.
+    if (!(difference <= MAX_DIFFERENCE) && differences !== 0) {
+      throw new CApiFailure(`its output differs by ${difference.toPrecision(2)} of the values' root mean square`);
+    }
+    this.checked = true;
+  }
+
+  /** Frees the sessions; their buckets must be closed. */
+  close(): void {
+    for (const session of this.sessions.values()) session.close();
+    this.sessions.clear();
+  }
+}
+
+/** A session whose failures, but for want of memory, are those of the C API. */
+class Guarded implements BucketSession {
+  constructor(private readonly session: BucketSession) {}
+
+  allocate(...args: Parameters<BucketSession['allocate']>): ReturnType<BucketSession['allocate']> {
+    return guarded(() => this.session.allocate(...args));
+  }
+
+  async run(...args: Parameters<BucketSession['run']>): Promise<Float32Array> {
+    return this.session.run(...args).catch((error: unknown) => guarded(() => raise(error)));
+  }
+
+  close(): Promise<void> {
+    return this.session.close();
+  }
+}
+
+function guarded<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw isOutOfMemory(error) ? error : new CApiFailure(messageOf(error));
+  }
+}
+
+function raise(error: unknown): never {
+  throw error;
+}
