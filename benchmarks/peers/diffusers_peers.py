@@ -1,7 +1,7 @@
-"""Times of diffusers on one GPU: its serial pipeline, and ParaDiGMS if this version of diffusers has it.
+"""Times of PyTorch on one GPU: diffusers' serial pipeline, the same with CUDA graphs, and ParaDiGMS if this version of diffusers has it.
 
 Usage: python diffusers_peers.py FOLDER [--steps 25,100] [--prompts 3] [--out FILE]
-FOLDER is a diffusers folder with safetensors. Prints a Markdown table; eager float16, guidance 5, from prompt to image.
+FOLDER is a diffusers folder with safetensors. Prints a Markdown table; float16, guidance 5, from prompt to image.
 """
 
 import argparse
@@ -24,6 +24,81 @@ PROMPTS = [
     "a green cone on grass under a clear sky",
     "a yellow torus on a checkered floor at sunset",
 ]
+
+
+class CudaGraphSerial:
+    """The serial sampler at PyTorch's limit: one CUDA graph holds the guided evaluation and the DDIM step, another the VAE."""
+
+    def __init__(self, pipeline, guidance=5.0):
+        self.pipeline, self.guidance = pipeline, guidance
+        pipeline.unet.to(memory_format=torch.channels_last)
+        pipeline.vae.to(memory_format=torch.channels_last)
+        side, channels = pipeline.unet.config.sample_size, pipeline.unet.config.in_channels
+        like = dict(device="cuda", dtype=torch.float16)
+        self.x = torch.zeros(1, channels, side, side, **like).to(memory_format=torch.channels_last)
+        self.text = self.encode("")
+        # Of the current step: timestep, and the weights of x and of the predicted noise.
+        self.t = torch.zeros((), device="cuda")
+        self.weights = torch.zeros(2, device="cuda")
+        self.image = torch.zeros(1)
+        self.step_graph, self.decode_graph = self.capture(self.step), self.capture(self.decode)
+
+    @torch.inference_mode()
+    def encode(self, prompt):
+        both = self.pipeline.encode_prompt(prompt, "cuda", 1, True)
+        return torch.cat([both[1], both[0]])
+
+    @torch.inference_mode()
+    def step(self):
+        pair = self.x.expand(2, -1, -1, -1).to(memory_format=torch.channels_last)
+        without, given = self.pipeline.unet(pair, self.t, encoder_hidden_states=self.text, return_dict=False)[0].chunk(2)
+        output = without + self.guidance * (given - without)
+        self.x.copy_(self.weights[0] * self.x + self.weights[1] * output)
+
+    @torch.inference_mode()
+    def decode(self):
+        vae = self.pipeline.vae
+        image = vae.decode(self.x / vae.config.scaling_factor, return_dict=False)[0]
+        self.image = ((image / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+
+    @staticmethod
+    def capture(run):
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                run()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            run()
+        return graph
+
+    @torch.inference_mode()
+    def __call__(self, prompt, num_inference_steps, generator, **_):
+        scheduler = self.pipeline.scheduler
+        scheduler.set_timesteps(num_inference_steps)
+        self.text.copy_(self.encode(prompt))
+        self.x.copy_(torch.randn(self.x.shape, generator=generator))
+        alphas = scheduler.alphas_cumprod
+        timesteps = [int(t) for t in scheduler.timesteps]
+        stride = scheduler.config.num_train_timesteps // num_inference_steps
+        now = alphas[timesteps]
+        then = torch.stack([alphas[t - stride] if t >= stride else scheduler.final_alpha_cumprod for t in timesteps])
+        if scheduler.config.prediction_type == "v_prediction":
+            of_x = (then * now).sqrt() + ((1 - then) * (1 - now)).sqrt()
+            of_output = ((1 - then) * now).sqrt() - (then * (1 - now)).sqrt()
+        else:
+            of_x = (then / now).sqrt()
+            of_output = (1 - then).sqrt() - of_x * (1 - now).sqrt()
+        weights = torch.stack([of_x, of_output], 1).float().cuda()
+        times = torch.tensor(timesteps, dtype=torch.float32, device="cuda")
+        for i in range(len(timesteps)):
+            self.t.copy_(times[i])
+            self.weights.copy_(weights[i])
+            self.step_graph.replay()
+        self.decode_graph.replay()
+        return self.image.cpu()
 
 
 def timed(generate):
@@ -49,6 +124,9 @@ def main():
     serial = StableDiffusionPipeline.from_pretrained(options.folder, **load).to("cuda")
     serial.scheduler = DDIMScheduler.from_config(serial.scheduler.config)
     pipelines = {"diffusers serial": (serial, {})}
+    graphed = StableDiffusionPipeline.from_pretrained(options.folder, **load).to("cuda")
+    graphed.scheduler = DDIMScheduler.from_config(graphed.scheduler.config)
+    pipelines["PyTorch CUDA graph, serial"] = (CudaGraphSerial(graphed), {})
     if StableDiffusionParadigmsPipeline is not None:
         parts = {k: v for k, v in serial.components.items() if k not in ("scheduler", "image_encoder")}
         scheduler = DDIMParallelScheduler.from_config(serial.scheduler.config)
@@ -56,7 +134,8 @@ def main():
         parallel.wrapped_unet = parallel.unet
         pipelines["diffusers ParaDiGMS"] = (parallel, dict(tolerance=options.tolerance))
     for pipeline, _ in pipelines.values():
-        pipeline.set_progress_bar_config(disable=True)
+        if not isinstance(pipeline, CudaGraphSerial):
+            pipeline.set_progress_bar_config(disable=True)
 
     results = []
     for steps in counts:

@@ -3,7 +3,10 @@ import { Command } from 'commander';
 import { CPU, deviceName, type Device } from '../engine/device.js';
 import { gpuNames } from '../engine/local/gpuNames.js';
 import { probe, type Probe } from '../engine/local/probe.js';
+import { oneLine } from '../errors.js';
 import { version } from '../version.js';
+
+const WITHOUT_GRAPHS = ', without CUDA graphs: a batch takes up to twice as long';
 
 /** `srds doctor`. */
 export function doctorCommand(): Command {
@@ -19,21 +22,27 @@ export function doctorCommand(): Command {
       const nameOf = ({ kind, index }: Device) =>
         kind === 'cpu' ? processor : kind === 'cuda' ? gpus[index] : undefined;
       if (json) {
-        const devices = probes.map(({ device, problem }) => ({
+        const devices = probes.map(({ device, problem, withoutGraphs }) => ({
           device: deviceName(device),
           name: nameOf(device) ?? null,
           works: problem === undefined,
+          cudaGraphs: device.kind === 'cuda' && !problem ? withoutGraphs === undefined : null,
+          withoutCudaGraphs: withoutGraphs ?? null,
           problem: problem?.why ?? null,
           remedy: problem?.remedy ?? null,
         }));
         return void process.stdout.write(`${JSON.stringify({ version: version(), node: process.version, devices })}\n`);
       }
       process.stdout.write(`srds ${version()}, Node ${process.version}\n`);
-      for (const { device, problem } of probes) {
+      for (const { device, problem, withoutGraphs } of probes) {
         const known = nameOf(device);
         const name = known === undefined ? deviceName(device) : `${deviceName(device)} (${known})`;
+        const graphs =
+          device.kind !== 'cuda' ? '' : withoutGraphs === undefined ? ', with CUDA graphs' : WITHOUT_GRAPHS;
         process.stdout.write(
-          problem ? `${name}: does not work\n  ${problem.why}\n  -> ${problem.remedy}\n` : `${name}: works\n`,
+          problem
+            ? `${name}: does not work\n  ${problem.why}\n  -> ${problem.remedy}\n`
+            : `${name}: works${graphs}\n${withoutGraphs === undefined ? '' : `  ${oneLine(withoutGraphs)}\n`}`,
         );
       }
     });

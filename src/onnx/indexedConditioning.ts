@@ -14,10 +14,10 @@ export const ROW_INPUT = 'srds/row';
 /**
  * Turns inputs into tables: each row of a batch gathers the entry that `ROW_INPUT` selects. So conditioning that the rows of
  * a batch share is sent to the device once.
- * @param rows of a batch; undefined for batches of any size
+ * @param rows of a batch
  * @throws Error if an input has no shape
  */
-export function indexConditioning(graph: GraphProto, names: readonly string[], rows: number | undefined): void {
+export function indexConditioning(graph: GraphProto, names: readonly string[], rows: number): void {
   if (names.length === 0) return;
   for (const name of names) {
     const type = graph.input.find((input) => input.name === name)?.type?.value;
@@ -27,10 +27,7 @@ export function indexConditioning(graph: GraphProto, names: readonly string[], r
     for (const one of graph.node) one.input = one.input.map((input) => (input === name ? taken : input));
     graph.node.unshift(node('Gather', [name, ROW_INPUT], taken));
   }
-  const count = rows === undefined ? undefined : BigInt(rows);
-  const shape = {
-    dim: [axis(count === undefined ? { case: 'dimParam', value: 'rows' } : { case: 'dimValue', value: count })],
-  };
+  const shape = { dim: [axis({ case: 'dimValue', value: BigInt(rows) })] };
   const type = { value: { case: 'tensorType' as const, value: { elemType: TensorProto_DataType.INT32, shape } } };
   graph.input.push(create(ValueInfoProtoSchema, { name: ROW_INPUT, type }));
 }

@@ -16,9 +16,9 @@ import { externalizeWeights } from './weights.js';
 export interface PreparedModel {
   /**
    * Returns what a session opens: the path of the file, or a graph in memory whose weights stay in their files.
-   * @param bucket for a session that takes batches of one size only, or whose inputs are indexed; ignored without a graph in memory
+   * @param bucket for a session that takes batches of one size only; ignored without a graph in memory
    */
-  readonly source: (bucket?: BucketShape | Pick<BucketShape, 'indexed'>) => string | Uint8Array;
+  readonly source: (bucket?: BucketShape) => string | Uint8Array;
   /** Folder of the weights, for a graph in memory. */
   readonly weights?: string;
   readonly rewrite?: Rewrite | undefined;
@@ -76,7 +76,7 @@ export async function prepareModel(
   const light = fromBinary(ModelProtoSchema, toBinary(ModelProtoSchema, model));
   await freeBuffer(bytes);
   const source: PreparedModel['source'] = (bucket) =>
-    toBinary(ModelProtoSchema, bucket ? forBucket(clone(ModelProtoSchema, light), bucket) : light);
+    toBinary(ModelProtoSchema, bucket ? withFixedShapes(clone(ModelProtoSchema, light), bucket) : light);
   // Inputs that are initializers too have a value already.
   const known = new Set(graph.initializer.map(({ name }) => name));
   const inputs = graph.input.filter(({ name }) => !known.has(name)).map(describeValue);
@@ -92,19 +92,16 @@ export async function prepareModel(
   };
 }
 
-/**
- * Indexes a model's inputs and fixes their shapes, if they are given. ONNX Runtime then computes what depends on them once, when a
- * session opens.
- */
-function forBucket(model: ModelProto, { rows, shapes, indexed }: Partial<BucketShape>): ModelProto {
+/** Fixes the shapes of a model's inputs. ONNX Runtime then computes what depends on them once, when a session opens. */
+function withFixedShapes(model: ModelProto, { rows, shapes, indexed }: BucketShape): ModelProto {
   for (const { name, type } of model.graph?.input ?? []) {
-    const dims = shapes?.get(name);
+    const dims = shapes.get(name);
     if (!dims || type?.value.case !== 'tensorType' || !type.value.value.shape) continue;
     type.value.value.shape.dim = dims.map((dim) =>
       create(TensorShapeProto_DimensionSchema, { value: { case: 'dimValue', value: BigInt(dim) } }),
     );
   }
-  if (model.graph && indexed) indexConditioning(model.graph, indexed, rows);
+  if (model.graph) indexConditioning(model.graph, indexed, rows);
   return model;
 }
 

@@ -34,6 +34,7 @@ export async function freeBuffer({ buffer }: Buffer<ArrayBuffer>): Promise<void>
   // The buffer is transferred with a message that nothing receives.
   const { port1, port2 } = new MessageChannel();
   const closed = once(port1, 'close');
+  port1.ref();
   port1.postMessage(undefined, [buffer]);
   port2.close();
   await closed;

@@ -12,10 +12,11 @@ const MAX_DIFFERENCE = 0.05;
 /** The reason why a graph's buckets have plain sessions from now on. */
 export class CApiFailure extends Error {}
 
-/** Opens the sessions of a graph's buckets over ONNX Runtime's C API. */
+/**
+ * Opens the sessions of a graph's buckets over ONNX Runtime's C API. Each has its own weights: a session for all batch sizes cannot
+ * be captured as CUDA graphs, since ONNX Runtime then computes shapes in between and copies them to the GPU.
+ */
 export class CApiSessions {
-  /** By the names of the inputs that are indexed. */
-  private readonly sessions = new Map<string, OrtSession>();
   private checked = false;
 
   constructor(
@@ -31,17 +32,10 @@ export class CApiSessions {
 
   /** @throws CApiFailure unless memory is short; then whatever ONNX Runtime reports */
   open(shape: BucketShape): BucketSession {
-    const { indexed } = shape;
-    const fixed = process.env['SRDS_FIXED'] !== undefined;
-    const key = fixed ? JSON.stringify([...shape.shapes, indexed, shape.rows]) : indexed.join();
-    const known = this.sessions.get(key);
-    if (known) return new Guarded(known.bind());
     const { source, weights } = this.prepared;
-    const graph = source(fixed ? shape : { indexed });
+    const graph = source(shape);
     if (typeof graph === 'string') throw new CApiFailure('the graph cannot be changed in memory');
-    const session = guarded(() => OrtSession.open(this.api, graph, { ...this.settings, weights }));
-    this.sessions.set(key, session);
-    return new Guarded(session.bind());
+    return new Guarded(guarded(() => OrtSession.open(this.api, graph, { ...this.settings, weights })));
   }
 
   /** Compares an output with that of a plain session. @throws CApiFailure if they differ by more than rounding */
@@ -57,12 +51,6 @@ export class CApiSessions {
       throw new CApiFailure(`its output differs by ${difference.toPrecision(2)} of the values' root mean square`);
     }
     this.checked = true;
-  }
-
-  /** Frees the sessions; their buckets must be closed. */
-  close(): void {
-    for (const session of this.sessions.values()) session.close();
-    this.sessions.clear();
   }
 }
 

@@ -77,7 +77,6 @@ export class GraphSessions {
     const buckets = [...this.open.values()];
     this.open.clear();
     for (const bucket of buckets) await (await bucket.catch(() => undefined))?.close();
-    this.cApi?.close();
     await this.common?.release();
   }
 
@@ -146,7 +145,6 @@ export class GraphSessions {
     try {
       const output = await this.runParts(batch, registered, channel);
       for (const bucket of open.values()) await (await bucket.catch(() => undefined))?.close();
-      cApi?.close();
       return output;
     } catch (error) {
       await this.close();

@@ -8,6 +8,8 @@ export interface Probe {
   readonly device: Device;
   /** Why the device does not work, and the remedy; undefined if it works. */
   readonly problem?: Problem;
+  /** Of a CUDA device that works: why its batches are not replayed as CUDA graphs; undefined if they are. */
+  readonly withoutGraphs?: string | undefined;
 }
 
 /** Devices that `auto` probes before it uses the CPU, fastest first. */
@@ -22,10 +24,10 @@ export async function probe(device: Device): Promise<Probe> {
     const why = 'ONNX Runtime for Node offers one WebGPU adapter';
     return { device, problem: { why, remedy: 'use webgpu, and choose its adapter in the Vulkan loader' } };
   }
-  const process = new DeviceProcess({ device, threads: 1, buckets: [], fused: false, cApi: false });
+  const process = new DeviceProcess({ device, threads: 1, buckets: [], fused: false, cApi: device.kind === 'cuda' });
   try {
     const reply = await process.request({ kind: 'probe' });
-    if (reply.kind === 'works') return { device };
+    if (reply.kind === 'works') return { device, withoutGraphs: reply.plain };
     return { device, problem: await explain(device, reply.kind === 'failed' ? reply.message : reply.kind) };
   } catch (error) {
     return { device, problem: await explain(device, messageOf(error)) };

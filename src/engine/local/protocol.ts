@@ -64,7 +64,7 @@ export type Reply =
       readonly plain?: string | undefined;
     }
   | { readonly kind: 'unloaded' }
-  | { readonly kind: 'works' }
+  | { readonly kind: 'works'; readonly plain?: string | undefined }
   | { readonly kind: 'unloadable'; readonly graph: string; readonly message: string }
   /** The output rows, float32, are at the start of the channel's content. */
   | {

@@ -28,7 +28,8 @@ export async function tryProviders(device: Device): Promise<void> {
   if (y.data[1] !== 4) throw new Error(`2 + 2 gave ${String(y.data[1])}`);
 }
 
-function addition(): Uint8Array {
+/** A graph of one addition: y = x + x, [2]. */
+export function addition(): Uint8Array {
   const value = (name: string) =>
     create(ValueInfoProtoSchema, {
       name,

@@ -8,12 +8,13 @@ import type { Tensor } from '../../tensor/tensor.js';
 import type { GraphInfo } from '../../onnx/graphInfo.js';
 import type { ConditioningId } from '../engine.js';
 import { OrtApi } from '../cuda/ortApi.js';
+import { OrtSession } from '../cuda/ortSession.js';
 import { GraphSessions } from './graphSessions.js';
 import { loadMemoryMap } from './memoryMap.js';
 import { isOutOfMemory } from './session.js';
 import { CONTENT_START, SharedChannel } from './sharedChannel.js';
 import { SpinPoller } from './spinPoller.js';
-import { tryProviders } from './providers.js';
+import { addition, tryProviders } from './providers.js';
 import type { Wake, Notification, Numbered, RunBatch, ProcessSettings, Request, Reply } from './protocol.js';
 
 // Collects garbage less often: the parent waits meanwhile, and large data is outside V8's heap.
@@ -105,9 +106,28 @@ function countNotification(): void {
 async function probe(): Promise<Reply> {
   try {
     await tryProviders(settings.device);
-    return { kind: 'works' };
+    return { kind: 'works', plain: settings.cApi ? await tryCApi() : undefined };
   } catch (error) {
     return { kind: 'failed', message: messageOf(error) };
+  }
+}
+
+/** Runs a graph over the C API, twice, so that on CUDA the second run replays the first. @returns why that does not work */
+async function tryCApi(): Promise<string | undefined> {
+  const api = await cApi;
+  if (typeof api === 'string') return api;
+  try {
+    const session = OrtSession.open(api, addition(), { ...settings, weights: undefined });
+    const x = session.allocate('x', 'float32', [2]) as Float32Array;
+    for (const value of [2, 3]) {
+      x.fill(value);
+      const [sum] = await session.run('y', new Set(['x']));
+      if (sum !== 2 * value) return `${value} + ${value} gave ${sum}`;
+    }
+    await session.close();
+    return undefined;
+  } catch (error) {
+    return messageOf(error);
   }
 }
 

@@ -3,8 +3,15 @@ import { test } from 'node:test';
 import type { Evaluation } from 'srds/engine';
 import { Generator } from 'srds/random';
 import { float32, type Tensor } from 'srds/tensor';
+import { OrtApi } from '../../../src/engine/cuda/ortApi.js';
+import { CApiSessions } from '../../../src/engine/local/cApiSessions.js';
+import { GraphSessions } from '../../../src/engine/local/graphSessions.js';
 import { LocalDevice } from '../../../src/engine/local/localDevice.js';
+import type { ProcessSettings } from '../../../src/engine/local/protocol.js';
+import { SharedChannel } from '../../../src/engine/local/sharedChannel.js';
+import { readOutputs, writeBatch } from '../../../src/engine/local/wireBatch.js';
 import type { GraphFile } from '../../../src/onnx/graphInfo.js';
+import type { PreparedModel } from '../../../src/onnx/prepare.js';
 import { ROOT } from '../../support/fixtures.js';
 
 const random = new Generator(3);
@@ -18,10 +25,17 @@ function evaluation(k: number, conditioning: readonly string[], side = 32): Eval
   return { graph: 'unet', output: 'out_sample', inputs, conditioning };
 }
 
-/** A CPU with buckets and sessions over the C API, as GPUs have them, or with one plain session. */
+const SETTINGS = {
+  device: { kind: 'cpu', index: 0 },
+  threads: 1,
+  buckets: [1, 2, 4],
+  fused: false,
+  cApi: true,
+} as const;
+
+/** A CPU with buckets, as GPUs have them, with sessions over the C API or plain ones. */
 async function openDevice(cApi: boolean, file: GraphFile, warnings: string[] = []): Promise<LocalDevice> {
-  const buckets = cApi ? [1, 2, 4] : [];
-  const settings = { device: { kind: 'cpu', index: 0 }, threads: 1, buckets, fused: false, cApi } as const;
+  const settings = { ...SETTINGS, cApi };
   const registered = new Map<string, Readonly<Record<string, Tensor>>>(Object.entries(TEXTS));
   const state = { files: { unet: file }, loaded: new Map(), registered };
   const device = new LocalDevice(settings, state, (warning) => warnings.push(warning));
@@ -32,7 +46,7 @@ async function openDevice(cApi: boolean, file: GraphFile, warnings: string[] = [
 
 const UNET = { path: `${ROOT}models/scenes-128/unet/model.onnx`, perRow: 'timestep', replayed: true };
 
-test('over the C API a batch is === that of a plain session: padded, in parts, of another size, with more conditioning', async () => {
+test('over the C API a batch is === that of plain sessions: padded, in parts, of another size, with more conditioning', async () => {
   const batches = [
     [evaluation(0, ['a', 'b'])],
     [evaluation(1, ['a', 'b'])],
@@ -53,4 +67,62 @@ test('over the C API a batch is === that of a plain session: padded, in parts, o
   } finally {
     await Promise.all(devices.map((device) => device.close()));
   }
+});
+
+/** Runs a batch of one evaluation in sessions of this process, with an API that may fail. */
+async function runWith(api: OrtApi): Promise<{ rows: Float32Array; plain: string | undefined; buckets: unknown }> {
+  const channel = SharedChannel.create();
+  const graph = await GraphSessions.open(UNET, { ...SETTINGS, channel: channel.path }, api);
+  try {
+    const registered = new Map(Object.entries(TEXTS));
+    const { wire } = writeBatch([BATCH], channel);
+    const { size, plain, buckets } = await graph.run(wire, registered, channel);
+    return { rows: readOutputs([BATCH], size, channel).flat()[1], plain, buckets };
+  } finally {
+    await graph.close();
+    channel.remove();
+    channel.close();
+  }
+}
+
+const BATCH = evaluation(0, ['a', 'b']);
+
+/** An API whose calls go through `change`, which may throw. */
+function changed(api: OrtApi, change: (name: string) => void): OrtApi {
+  const create: OrtApi['create'] = (name, ...args) => {
+    change(name);
+    return api.create(name, ...args);
+  };
+  return Object.create(api, { create: { value: create } }) as OrtApi;
+}
+
+test('where the C API fails plain sessions serve, and say why; a run that fails in them too leaves the C API in use', async () => {
+  const api = await OrtApi.load();
+  const right = await runWith(api);
+  assert.equal(right.plain, undefined);
+  const failing = changed(api, (name) => {
+    if (name === 'CreateIoBinding') throw new Error('no kernel');
+  });
+  const fallback = await runWith(failing);
+  assert.deepEqual(fallback.rows, right.rows);
+  assert.equal(fallback.plain, 'no kernel');
+});
+
+test('a bucket that memory is too small for over the C API is dropped, and a smaller one serves', async () => {
+  let opened = 0;
+  const short = changed(await OrtApi.load(), (name) => {
+    if (name === 'CreateSessionFromArray' && opened++ === 0) throw new Error('CUDA failure 2: out of memory');
+  });
+  const { plain, buckets, rows } = await runWith(short);
+  assert.deepEqual({ plain, buckets }, { plain: undefined, buckets: [1] });
+  assert.equal(rows.length, 4096);
+});
+
+test('an output that differs from that of a plain session is a failure, rounding is not', () => {
+  const plain = random.randn(4096);
+  const check = (output: Float32Array) => () =>
+    new CApiSessions({} as OrtApi, {} as PreparedModel, {} as ProcessSettings).check(output, plain);
+  assert.throws(check(plain.map((value, k) => (k % 8 === 0 ? 0 : value))), /differs/);
+  assert.throws(check(plain.map((value, k) => (k === 5 ? NaN : value))), /differs/);
+  assert.doesNotThrow(check(plain.map((value) => value * 1.01)));
 });
