@@ -1,15 +1,20 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { startNode } from './support/cli.js';
 import { ROOT } from './support/fixtures.js';
 
-test('the pipeline example generates an image and follows its iterations', async () => {
-  const cwd = mkdtempSync(join(tmpdir(), 'srds-'));
+test('the pipeline example, with fewer steps, generates an image and follows its iterations', async () => {
+  // In the folder of the examples, which find the package by its name.
+  const cwd = mkdtempSync(`${ROOT}build/examples/fewer-`);
   try {
-    const { code, stdout, stderr } = await startNode([`${ROOT}build/examples/generate.js`], { cwd }).ended;
+    const file = join(cwd, 'generate.js');
+    const whole = readFileSync(`${ROOT}build/examples/generate.js`, 'utf8');
+    const fewer = whole.replace('steps: 50', 'steps: 12');
+    assert.notEqual(fewer, whole);
+    writeFileSync(file, fewer);
+    const { code, stdout, stderr } = await startNode([file], { cwd }).ended;
     assert.deepEqual([code, stderr], [0, '']);
     assert.match(
       stdout,

@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { after, afterEach, beforeEach, test } from 'node:test';
 import sharp from 'sharp';
 import { decodeNpy, encodeNpy } from 'srds/tensor';
-import { srdsCli } from '../support/cli.js';
 import { failureIn, outputOf } from '../support/program.js';
 import { assertSameImage, fixture, reference, relativeError } from '../support/fixtures.js';
 
@@ -76,8 +75,7 @@ test('the PNG carries the solver in the names of web UIs', async () => {
 });
 
 test('inspect shows what a folder holds and how it will be run', async () => {
-  const { code, stdout } = await srdsCli(['inspect', fixture('models/sdxl'), '--json'], { cwd });
-  assert.equal(code, 0);
+  const { stdout } = await outputOf({ cwd }, 'inspect', fixture('models/sdxl'), '--json');
   const report = JSON.parse(stdout) as {
     kind: string;
     timesteps: { kind: string };

@@ -14,7 +14,7 @@ test('a device process that is killed during a generation is replaced, and the i
   const { child } = start(['serve', '--port', '0', '--model', SD15, '--threads', '1']);
   const base = await addressOf(child);
   await ready(base);
-  const options = { prompt: 'a red ball', seed: 3, steps: 200, sampler: 'serial' };
+  const options = { prompt: 'a red ball', seed: 3, steps: 80, sampler: 'serial' };
   const imageOf = ({ body }: { body: unknown }) => (body as { data: { b64_json: string }[] }).data[0].b64_json;
   const expected = imageOf(await post(base, GENERATE, options));
   const again = post(base, GENERATE, options);
@@ -39,7 +39,7 @@ test('SIGTERM lets running and queued requests finish, refuses others, and leave
   });
   const base = await addressOf(child);
   await ready(base);
-  const ask = () => post(base, GENERATE, { prompt: 'a', steps: 100, sampler: 'serial' });
+  const ask = () => post(base, GENERATE, { prompt: 'a', steps: 60, sampler: 'serial' });
   const two = [ask(), ask()];
   await until(async () => (await metric(base, 'srds_queue_length')) === 1);
   const pids = await childrenOf(child.pid!);
@@ -61,10 +61,10 @@ test('SIGTERM lets running and queued requests finish, refuses others, and leave
 });
 
 test('an answer that is being read slowly is sent whole before the server ends', async () => {
-  const { child, ended } = start(['serve', '--port', '0', '--model', SD15, '--threads', '1', '--max-pixels', '300000']);
+  const { child, ended } = start(['serve', '--port', '0', '--model', SD15, '--threads', '1', '--max-pixels', '150000']);
   const base = await addressOf(child);
   await ready(base);
-  const options = { prompt: 'a', steps: 1, n: 6, size: '512x512', sampler: 'serial', guidance: 1 };
+  const options = { prompt: 'a', steps: 1, n: 10, size: '384x384', sampler: 'serial', guidance: 1 };
   const response = await fetch(base + GENERATE, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
@@ -74,7 +74,7 @@ test('an answer that is being read slowly is sent whole before the server ends',
   // The server drains: it takes no further request.
   await until(async () => (await fetch(`${base}/healthz/ready`).catch(() => undefined))?.status !== 200);
   const { data } = (await response.json()) as { data: unknown[] };
-  assert.equal(data.length, 6);
+  assert.equal(data.length, 10);
   assert.equal((await ended).code, 0);
 });
 

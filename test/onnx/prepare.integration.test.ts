@@ -15,7 +15,7 @@ import {
   type GraphProto,
 } from 'onnx-buf';
 import { engineConformance } from 'srds/conformance';
-import { LocalEngine, describeGraph, type Evaluation, type GraphFile, type GraphInfo } from 'srds/engine';
+import { LocalEngine, describeGraph, type Engine, type Evaluation, type GraphFile, type GraphInfo } from 'srds/engine';
 import { Generator } from 'srds/random';
 import { float32 } from 'srds/tensor';
 import { fixture } from '../support/fixtures.js';
@@ -250,14 +250,21 @@ test('if one graph fails to load, none is loaded', async () => {
 });
 
 for (const workers of [1, 2]) {
-  for (const { name, run } of engineConformance({
-    name: `cpu, ${workers} workers`,
-    open: () => LocalEngine.open({ unet: { path: STOCK, perRow: 'timestep' } }, { workers, threads: 1 }),
-    evaluations: EVALUATIONS,
-    conditioning: CONDITIONING,
-  })) {
-    test(name, run);
-  }
+  let shared: Promise<LocalEngine> | undefined;
+  const own = () => LocalEngine.open({ unet: { path: STOCK, perRow: 'timestep' } }, { workers, threads: 1 });
+  /** The engine of all checks, which closes after them. */
+  const common = async () => {
+    const engine = await (shared ??= own());
+    return Object.create(engine, { close: { value: () => Promise.resolve() } }) as Engine;
+  };
+  after(async () => (await shared)?.close());
+  const given = { name: `cpu, ${workers} workers`, evaluations: EVALUATIONS, conditioning: CONDITIONING };
+  const closing = (name: string) => name.includes('closed');
+  const checks = [
+    ...engineConformance({ ...given, open: common }).filter(({ name }) => !closing(name)),
+    ...engineConformance({ ...given, open: own }).filter(({ name }) => closing(name)),
+  ];
+  for (const { name, run } of checks) test(name, run);
 }
 
 test('graphs can be freed and loaded again', async () => {

@@ -32,7 +32,7 @@ test('rows are those that are free, and not many more than the serial sampler ta
   assert.equal(rowsInMemory({ ...need, unetRow: 50e6, vaeRow: 1e8, base: 1e8, free: 275e6, processes: 2 }), 1);
 });
 
-const SIZE = { width: 128, height: 128 };
+const SIZE = { width: 64, height: 64 };
 
 /** Generates with so many bytes free. @returns what happened, and the rows of the batches */
 async function generateWith(free: (engine: Engine) => number, sampler: 'serial' | 'srds' | 'auto' = 'srds') {
@@ -63,7 +63,7 @@ test('a run that memory does not suffice for is refused with a size that fits; o
     {
       code: 'INVALID_OPTION',
       message:
-        /^expected about .* MB of free memory for 128x128 pixels on the CPU, found .*; choose a size of at most 112x112/,
+        /^expected about .* MB of free memory for 64x64 pixels on the CPU, found .*; choose a size of at most 48x48/,
     },
   );
   const one = await generateWith(() => vaeRow + 1.5 * unetRow);

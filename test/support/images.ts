@@ -1,6 +1,7 @@
 import sharp from 'sharp';
-import { Pipeline } from 'srds';
+import type { Pipeline } from 'srds';
 import type { RgbImage } from 'srds/image';
+import { sharedPipeline } from './pipelines.js';
 import { SD15 } from './server.js';
 
 /** The pixels and the format of an image file. @param file base64 or bytes */
@@ -17,10 +18,6 @@ export async function pixelsOf(file: string | Uint8Array): Promise<RgbImage & { 
 
 /** The image that the library generates with the tiny model. */
 export async function libraryImage(options: Parameters<Pipeline['generate']>[0]): Promise<RgbImage> {
-  const pipeline = await Pipeline.open(SD15, { threads: 1 });
-  try {
-    return (await pipeline.generate(options).result).images[0].rgb!;
-  } finally {
-    await pipeline.close();
-  }
+  const pipeline = await sharedPipeline(SD15);
+  return (await pipeline.generate(options).result).images[0].rgb!;
 }

@@ -12,7 +12,7 @@ import { Pipeline } from 'srds';
 import type { RunningServer } from 'srds/server';
 import { launchBrowser } from '../support/browser.js';
 import { ROOT } from '../support/fixtures.js';
-import { SD15, startTiny } from '../support/server.js';
+import { SD15, startTiny, until } from '../support/server.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'srds-'));
 const browser = await launchBrowser();
@@ -135,7 +135,7 @@ test('cancel, and two tabs at once', async () => {
     await page.keyboard.press('Escape');
     await page.getByText('cancelled').waitFor();
     const idle = async () => (await (await fetch(`${server.url}/metrics`)).text()).includes('srds_running 0');
-    while (!(await idle()));
+    await until(idle);
     const other = await openPage(server);
     for (const [tab, seed] of [
       [page, '1'],
