@@ -102,12 +102,13 @@ export class GraphSessions {
     const start = parts.length === 1 ? CONTENT_START : endOf(batch);
     let output: BatchOutput = { size: 0, seconds: 0, rows: 0, end: start };
     for (const part of parts) {
-      const bucket = await this.bucketFor(sum(rowsOf.slice(...part)), batch, registered);
+      const rows = this.bucketRows(sum(rowsOf.slice(...part)));
       try {
+        const bucket = await this.bucketFor(rows, batch, registered);
         const { size, seconds, end } = await this.runIn(bucket, batch, part, registered, channel, output.end);
-        output = { size, seconds: output.seconds + seconds, rows: output.rows + bucket.rows, end };
+        output = { size, seconds: output.seconds + seconds, rows: output.rows + rows, end };
       } catch (error) {
-        if (!(await this.dropBuckets(bucket.rows, error))) throw error;
+        if (!(await this.dropBuckets(rows, error))) throw error;
         return { ...(await this.run(batch, registered, channel)), buckets: this.buckets };
       }
     }
@@ -170,8 +171,12 @@ export class GraphSessions {
     return [...parts, [from, rowsOf.length]];
   }
 
+  /** Rows of the bucket of a batch. */
+  private bucketRows(rows: number): number {
+    return this.buckets.find((bucket) => bucket >= rows) ?? (this.evenRows ? rows + (rows % 2) : rows);
+  }
+
   private async bucketFor(rows: number, batch: WireBatch, registered: Registered): Promise<Bucket> {
-    const size = this.buckets.find((bucket) => bucket >= rows) ?? (this.evenRows ? rows + (rows % 2) : rows);
     const dims = this.info.inputs.map((info) =>
       isShared(info) ? info.dims.map(() => 1) : rowDims(info.name, batch, registered),
     );
@@ -179,18 +184,17 @@ export class GraphSessions {
     const isRegistered = (info: TensorInfo) => !isShared(info) && !batch.inputs.some(({ name }) => name === info.name);
     const canIndex = !this.common && this.prepared.canIndex;
     const indexed = canIndex ? this.info.inputs.filter(isRegistered).map(({ name }) => name) : [];
-    const key = `${batch.output} ${size} ${dims.join(' ')} ${indexed.join(' ')}`;
+    const key = `${batch.output} ${rows} ${dims.join(' ')} ${indexed.join(' ')}`;
     const known = this.open.get(key);
     this.open.delete(key);
-    const bucket = known ?? this.openBucket({ rows: size, shapes: this.shapesOf(size, dims), indexed });
+    const bucket = known ?? this.openBucket({ rows, shapes: this.shapesOf(rows, dims), indexed });
     this.open.set(key, bucket);
     if (!known) await this.closeOldest();
     try {
       return await bucket;
     } catch (error) {
       this.open.delete(key);
-      if (!(await this.dropBuckets(size, error))) throw error;
-      return this.bucketFor(Math.min(rows, this.buckets.at(-1) ?? rows), batch, registered);
+      throw error;
     }
   }
 
