@@ -11,6 +11,7 @@ import type { Tensor } from '../tensor/tensor.js';
 import { ignoredOptions, requestsRefinement } from './options/effects.js';
 import {
   DEFAULT_STRENGTH,
+  CHANGE_TOLERANCE,
   DEFAULT_TOLERANCE,
   GENERATION_OPTIONS,
   PARADIGMS_TOLERANCE,
@@ -129,8 +130,8 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
     partitionGiven: blocks !== undefined,
     srdsGiven: SRDS_OPTIONS.some((name) => options[name] !== undefined),
     ignoredOptions: ignoredOptions(options, sampler),
-    tolerance: options.tolerance ?? (sampler === 'paradigms' ? PARADIGMS_TOLERANCE : DEFAULT_TOLERANCE),
-    stopping: options.stopping ?? GENERATION_OPTIONS.stopping.default,
+    tolerance: options.tolerance ?? defaultTolerance(sampler, stopping),
+    stopping,
     window: options.window,
     history: options.history,
     order: options.order,
@@ -138,6 +139,11 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
     compare: options.compare ?? GENERATION_OPTIONS.compare.default,
     previews: options.previews ?? GENERATION_OPTIONS.previews.default,
   };
+}
+
+function defaultTolerance(sampler: Settings['sampler'], stopping: Stopping): number {
+  if (sampler === 'paradigms') return PARADIGMS_TOLERANCE;
+  return stopping === 'change' ? CHANGE_TOLERANCE : DEFAULT_TOLERANCE;
 }
 
 /** The planner keeps to SRDS where one of these is given: picard has none of them, or counts its iterations differently. */
