@@ -44,6 +44,22 @@ export const BUNDLED_CONVERGENCE: Convergence = { prior: 1, records: [] };
 /** A model that no run has shown. A network with random weights takes three times as many iterations beyond the first. */
 export const UNKNOWN_CONVERGENCE: Convergence = { prior: 3, records: [] };
 
+/** What forecasts rest on, in words: recorded runs, or the prior. */
+export function basisOf({ prior, records }: Convergence = BUNDLED_CONVERGENCE): string {
+  const images = (sampler: ConvergenceRecord['sampler']) =>
+    records.filter((one) => one.sampler === sampler).reduce((sum, { runs }) => sum + runs, 0);
+  const [srds, picard] = [images('srds'), images('picard')];
+  if (srds + picard > 0) {
+    return `records of this model: ${counted(srds)} with srds, ${counted(picard)} with picard`;
+  }
+  const figures = "the bundled model's figures";
+  return `the prior only: ${prior === 1 ? figures : `${prior} times ${figures}`}, as no run of this model is recorded`;
+}
+
+function counted(images: number): string {
+  return images === 0 ? 'none' : `${images} ${images === 1 ? 'image' : 'images'}`;
+}
+
 /** Weight of what is expected beforehand, in runs. */
 const PRIOR_RUNS = 0.25;
 
@@ -115,6 +131,20 @@ function blended(expected: number, known: ConvergenceRecord | undefined): number
 function isLike(wanted: Pick<ConvergenceRecord, 'steps' | 'parts' | 'tolerance'>) {
   return ({ steps, parts, tolerance }: ConvergenceRecord) =>
     steps === wanted.steps && parts === wanted.parts && tolerance === wanted.tolerance;
+}
+
+/** Numbers of runs and shares of an iteration at which plans change. */
+const RUN_LEVELS = [8, 3, 1];
+const ITERATION_LEVELS = 4;
+
+/** What is known, rounded, so that not every run needs a new plan: that takes as long as some batches. */
+export function rounded({ prior, records }: Convergence): Convergence {
+  const round = (one: ConvergenceRecord): ConvergenceRecord => ({
+    ...one,
+    runs: RUN_LEVELS.find((runs) => runs <= one.runs) ?? 1,
+    iterations: Math.round(ITERATION_LEVELS * one.iterations) / ITERATION_LEVELS,
+  });
+  return { prior, records: records.map(round) };
 }
 
 /** Runs beyond these replace older ones. */

@@ -1,3 +1,4 @@
+import { basisOf } from './convergence.js';
 import { latency, rowsThatPay } from './curve.js';
 import {
   batchSizes,
@@ -30,6 +31,8 @@ export interface Plan {
   readonly chosen: Candidate;
   /** The reason, in words. */
   readonly reason: string;
+  /** What the forecasts rest on, in words. */
+  readonly basis: string;
 }
 
 /** What to plan for. */
@@ -94,10 +97,11 @@ export function* planning(request: PlanRequest, machine: Machine): Steps<Plan> {
     }
   }
   const able = candidates.slice(1).filter((candidate) => mayBeChosen(candidate, steps));
-  if (able.length === 0) return { candidates, chosen: serial, reason: 'there is one step only' };
+  const basis = basisOf(machine.convergence);
+  if (able.length === 0) return { candidates, chosen: serial, reason: 'there is one step only', basis };
   const best = bestOf(able, serial, steps);
   const chosen = best.seconds <= (1 - MARGIN) * serial.seconds ? best : serial;
-  return { candidates, chosen, reason: reasonFor(chosen, best, machine) };
+  return { candidates, chosen, reason: reasonFor(chosen, best, machine), basis };
 }
 
 /**

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import {
+  basisOf,
   BUNDLED_CONVERGENCE,
   UNKNOWN_CONVERGENCE,
   expectedIterations,
@@ -54,4 +55,12 @@ test('a record keeps the mean of its runs, and forgets the oldest', () => {
   for (let k = 0; k < 300; k++) many = withRuns(many, key, [4]);
   assert.equal(many[0].runs, 50);
   assert.ok(Math.abs(many[0].iterations - 4) < 0.01);
+});
+
+test('forecasts say what they rest on: the images that are recorded, or the prior', () => {
+  assert.match(basisOf(), /^the prior only: the bundled model's figures/);
+  assert.match(basisOf(UNKNOWN_CONVERGENCE), /^the prior only: 3 times/);
+  const records = withRuns(withRuns([], keyOf(PARTITION), [2, 2]), keyOf(defaultPartition(25)), [2]);
+  const basis = basisOf({ ...UNKNOWN_CONVERGENCE, records });
+  assert.equal(basis, 'records of this model: 3 images with srds, none with picard');
 });
