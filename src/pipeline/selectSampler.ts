@@ -101,6 +101,8 @@ function planRequest(settings: Settings): PlanRequest {
   };
 }
 
+/** Why `auto` is serial on a busy engine. */
+export const NO_ROOM = 'the devices have no room for more than the serial sampler needs';
 const NO_GAIN = 'a large batch costs here as much as its rows one by one';
 
 /** Why `auto` is the serial sampler without comparing; undefined if it has to compare. */
@@ -110,7 +112,7 @@ function reasonForSerial({ method, tolerance, grid }: Settings, busy: boolean): 
     return 'with tolerance 0 the result is the serial sample, which the serial sampler finds with the least work';
   }
   if (grid.length === 1) return 'there is one step only';
-  return busy ? 'the devices have no room for more than the serial sampler needs' : undefined;
+  return busy ? NO_ROOM : undefined;
 }
 
 function serialFor(reason: string, settings: Settings): SelectedSampler {
