@@ -17,16 +17,16 @@ import type { GeneratedImage } from './result.js';
 /** How many iterations a model takes, learned from its runs and kept in the user's cache. */
 export class LearnedConvergence {
   private records: Promise<readonly ConvergenceRecord[]> | undefined;
-  private readonly prior: number;
+  private readonly prior: Convergence;
 
   constructor(private readonly model: ModelFolder) {
-    this.prior = (model.path === BUNDLED_MODEL ? BUNDLED_CONVERGENCE : UNKNOWN_CONVERGENCE).prior;
+    this.prior = model.path === BUNDLED_MODEL ? BUNDLED_CONVERGENCE : UNKNOWN_CONVERGENCE;
   }
 
   /** What is known for a guidance scale. */
   async known({ guidance }: Pick<Settings, 'guidance'>): Promise<Convergence> {
     const records = (await this.load()).filter((one) => one.guidance === guidance);
-    return { prior: this.prior, records };
+    return { ...this.prior, records };
   }
 
   /** Learns from a run that had the devices to itself. */

@@ -36,13 +36,15 @@ export const convergenceFile = z.object({ records: z.array(record) });
 export interface Convergence {
   /** Factor to the bundled model's iterations beyond the first, for a model of which nothing is known. */
   readonly prior: number;
+  /** Weight of the prior, in runs. */
+  readonly priorRuns: number;
   readonly records: readonly ConvergenceRecord[];
 }
 
-/** The bundled model, whose figures the formulas are. */
-export const BUNDLED_CONVERGENCE: Convergence = { prior: 1, records: [] };
+/** The bundled model, whose figures the formulas are: means over many prompts, where single ones take from one to four iterations. */
+export const BUNDLED_CONVERGENCE: Convergence = { prior: 1, priorRuns: 12, records: [] };
 /** A model that no run has shown. A network with random weights takes three times as many iterations beyond the first. */
-export const UNKNOWN_CONVERGENCE: Convergence = { prior: 3, records: [] };
+export const UNKNOWN_CONVERGENCE: Convergence = { prior: 3, priorRuns: 0.25, records: [] };
 
 /** What forecasts rest on, in words: recorded runs, or the prior. */
 export function basisOf({ prior, records }: Convergence = BUNDLED_CONVERGENCE): string {
@@ -60,9 +62,6 @@ function counted(images: number): string {
   return images === 0 ? 'none' : `${images} ${images === 1 ? 'image' : 'images'}`;
 }
 
-/** Weight of what is expected beforehand, in runs. */
-const PRIOR_RUNS = 0.25;
-
 /**
  * Mean number of iterations after which SRDS stops: on the bundled model it falls with the number of blocks and with the length of the
  * first block relative to the longest, and hardly depends on the number of steps. What runs on another model showed scales it, and
@@ -72,7 +71,7 @@ const PRIOR_RUNS = 0.25;
 export function expectedIterations(
   partition: Partition,
   tolerance = USUAL_TOLERANCE,
-  { prior, records }: Convergence = BUNDLED_CONVERGENCE,
+  { prior, priorRuns, records }: Convergence = BUNDLED_CONVERGENCE,
 ): number {
   const blocks = partition.length;
   const steps = partition.reduce((sum, length) => sum + length, 0);
@@ -81,11 +80,11 @@ export function expectedIterations(
   const own = records.filter(({ sampler }) => sampler === 'srds');
   const factor = ratio(
     own,
-    prior,
+    { prior, priorRuns },
     ({ iterations }) => iterations - 1,
     ({ expected }) => expected - 1,
   );
-  const mean = blended(1 + further * factor, own.find(isLike({ steps, parts: blocks, tolerance })));
+  const mean = blended(1 + further * factor, priorRuns, own.find(isLike({ steps, parts: blocks, tolerance })));
   return Math.max(1, Math.min(blocks, mean));
 }
 
@@ -97,35 +96,35 @@ export function expectedPasses(
   steps: number,
   window: number,
   tolerance = USUAL_TOLERANCE,
-  { prior, records }: Convergence = BUNDLED_CONVERGENCE,
+  { prior, priorRuns, records }: Convergence = BUNDLED_CONVERGENCE,
 ): number {
   const usual = SETTLE + (Math.max(0, steps - window) / window) * PER_WINDOW;
   const further = Math.log(tolerance / USUAL_TOLERANCE) / Math.log(PER_PASS);
   const own = records.filter(({ sampler }) => sampler === 'picard');
   const factor = ratio(
     own,
-    Math.sqrt(prior),
+    { prior: Math.sqrt(prior), priorRuns },
     ({ iterations }) => iterations,
     ({ expected }) => expected,
   );
-  const mean = blended((usual + further) * factor, own.find(isLike({ steps, parts: window, tolerance })));
+  const mean = blended((usual + further) * factor, priorRuns, own.find(isLike({ steps, parts: window, tolerance })));
   return Math.max(1, Math.min(steps - 1, mean));
 }
 
 /** Ratio of what was measured to what was expected over all records. */
 function ratio(
   records: readonly ConvergenceRecord[],
-  prior: number,
+  { prior, priorRuns }: Pick<Convergence, 'prior' | 'priorRuns'>,
   measured: (one: ConvergenceRecord) => number,
   expected: (one: ConvergenceRecord) => number,
 ): number {
   const sum = (of: (one: ConvergenceRecord) => number) => records.reduce((total, one) => total + one.runs * of(one), 0);
-  return (PRIOR_RUNS * prior + sum(measured)) / (PRIOR_RUNS + sum(expected));
+  return (priorRuns * prior + sum(measured)) / (priorRuns + sum(expected));
 }
 
-function blended(expected: number, known: ConvergenceRecord | undefined): number {
+function blended(expected: number, priorRuns: number, known: ConvergenceRecord | undefined): number {
   if (!known) return expected;
-  return (PRIOR_RUNS * expected + known.runs * known.iterations) / (PRIOR_RUNS + known.runs);
+  return (priorRuns * expected + known.runs * known.iterations) / (priorRuns + known.runs);
 }
 
 function isLike(wanted: Pick<ConvergenceRecord, 'steps' | 'parts' | 'tolerance'>) {
@@ -138,13 +137,13 @@ const RUN_LEVELS = [8, 3, 1];
 const ITERATION_LEVELS = 4;
 
 /** What is known, rounded, so that not every run needs a new plan: that takes as long as some batches. */
-export function rounded({ prior, records }: Convergence): Convergence {
+export function rounded({ records, ...prior }: Convergence): Convergence {
   const round = (one: ConvergenceRecord): ConvergenceRecord => ({
     ...one,
     runs: RUN_LEVELS.find((runs) => runs <= one.runs) ?? 1,
     iterations: Math.round(ITERATION_LEVELS * one.iterations) / ITERATION_LEVELS,
   });
-  return { prior, records: records.map(round) };
+  return { ...prior, records: records.map(round) };
 }
 
 /** Runs beyond these replace older ones. */

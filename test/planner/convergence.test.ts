@@ -41,8 +41,18 @@ test('after three runs the forecast is within a fifth of what they took, whateve
 test('runs with other settings scale what is expected', () => {
   const others = defaultPartition(100);
   const records = withRuns([], keyOf(PARTITION), [5, 5, 5, 5]);
-  const forecast = expectedIterations(others, 0.1, { ...BUNDLED_CONVERGENCE, records });
+  const forecast = expectedIterations(others, 0.1, { ...UNKNOWN_CONVERGENCE, records });
   assert.ok(forecast > expectedIterations(others) + 1);
+});
+
+test('a few runs of the bundled model, whose figures are known, change its forecast little; many change it', () => {
+  const usual = expectedIterations(PARTITION);
+  const after = (runs: number) => {
+    const records = withRuns([], keyOf(PARTITION), Array<number>(runs).fill(4));
+    return expectedIterations(PARTITION, 0.1, { ...BUNDLED_CONVERGENCE, records });
+  };
+  assert.ok(after(1) > usual && after(1) < usual + 0.5, String(after(1)));
+  assert.ok(after(50) > 3.5, String(after(50)));
 });
 
 test('a record keeps the mean of its runs, and forgets the oldest', () => {
