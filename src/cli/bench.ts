@@ -8,6 +8,7 @@ import { promptOf } from '../benchmark/prompts.js';
 import { Pipeline } from '../pipeline/pipeline.js';
 import { summarize, summaryTable } from '../benchmark/benchmarkSummary.js';
 import { TraceRecorder, type BatchReport, type Trace } from '../pipeline/trace.js';
+import { basisOf } from '../planner/convergence.js';
 import { version } from '../version.js';
 import { wholeNumber } from '../errors.js';
 import { resultsText, writeResults } from './benchResults.js';
@@ -88,6 +89,8 @@ export function benchCommand(signal: AbortSignal): Command {
       onProgress('measuring the devices');
       const machine = await pipeline.machine({ prompt: promptOf(0), guidance: flags.guidance });
       const where = await describeMachine(pipeline);
+      const basis = basisOf(machine.convergence);
+      const about = `${where}\nForecasts rest on ${basis}.`;
       const measurements: Measurement[] = [];
       const floors: NoiseFloor[] = [];
       let rows: string[][] = [];
@@ -97,14 +100,14 @@ export function benchCommand(signal: AbortSignal): Command {
         if (other) floors.push(...(await noiseFloor(pipeline, other, part, floor)));
         const summaries = summarize(measurements);
         rows = summaryTable(summaries, floors);
-        const head = { version: version(), model: model.name, machine: where, curves: machine };
+        const head = { version: version(), model: model.name, machine: where, curves: machine, basis };
         // Earlier results are kept if a later number of steps fails.
         if (out !== undefined) {
           const json = JSON.stringify({ ...head, measurements, floors, summaries }, undefined, 1);
-          await writeResults(out, json, resultsText(where, rows));
+          await writeResults(out, json, resultsText(about, rows));
         }
       }
-      process.stdout.write(resultsText(where, rows));
+      process.stdout.write(resultsText(about, rows));
       if (out === undefined) return;
       onProgress('tracing one run');
       const trace = await traceOf(pipeline, (started) => (recorder = started), options.steps[0], signal);

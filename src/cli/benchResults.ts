@@ -2,9 +2,9 @@ import { join } from 'node:path';
 import { markdown } from '../benchmark/benchmarkSummary.js';
 import { writeFiles } from './output.js';
 
-/** The machine and a table of results, as text. The first row is the table's header. */
-export function resultsText(machine: string, rows: readonly (readonly string[])[]): string {
-  return `${machine}\n\n${markdown(rows)}\n`;
+/** What was run on and a table of results, as text. The first row is the table's header. */
+export function resultsText(about: string, rows: readonly (readonly string[])[]): string {
+  return `${about}\n\n${markdown(rows)}\n`;
 }
 
 /** Writes results.json and table.md. @param json content of the first @param text content of the second */

@@ -13,7 +13,7 @@ import { usualSampler } from '../pipeline/options.js';
 import { SERVER_OPTIONS } from '../server/config.js';
 import { splitDeviceFlags } from './devices.js';
 import { addFlags, valuesFromFlags } from './optionFlags.js';
-import { differenceToSerial, jsonReport, summary } from './report.js';
+import { choiceText, differenceToSerial, jsonReport, summary } from './report.js';
 import { runGenerate } from './runGenerate.js';
 
 /** The options that flags, the environment and a file may set. */
@@ -92,7 +92,7 @@ export function generateCommand(signal: AbortSignal): Command {
       const difference = image.error ? `; ${differenceToSerial(image.error)}` : '';
       process.stdout.write(`${context.files[i] ?? 'no file'}: ${summary(image)}${difference}\n`);
     });
-    if (result.choice) process.stdout.write(`${result.settings.sampler} was chosen: ${result.choice.reason}\n`);
+    if (result.choice) process.stdout.write(`${choiceText(result.settings.sampler, result.choice)}\n`);
   });
 }
 

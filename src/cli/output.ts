@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Stats } from 'node:fs';
-import { access, constants, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
+import { access, constants, mkdtemp, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
 import { dirname, extname, join, resolve } from 'node:path';
 import { messageOf, SrdsError, systemCode } from '../errors.js';
 import { makeFolder } from '../hub/makeFolder.js';
@@ -95,7 +95,8 @@ async function checkFolder(folder: string): Promise<void> {
   const stats = await statIfThere(folder);
   if (stats === undefined) return checkFolder(dirname(folder));
   if (!stats.isDirectory()) throw new Error(`${folder} is not a folder`);
-  await access(folder, constants.W_OK | constants.X_OK);
+  // Some folders, such as those below /proc, only claim to be writable.
+  await rmdir(await mkdtemp(join(folder, '.srds-')));
 }
 
 /**

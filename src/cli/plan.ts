@@ -99,7 +99,7 @@ async function measured(flags: Flags, signal: AbortSignal): Promise<Machine> {
 }
 
 /** The decision, its reason and the table of all candidates. */
-function text(steps: number, { candidates, chosen, reason }: Plan, table: typeof markdown): string {
+function text(steps: number, { candidates, chosen, reason, basis }: Plan, table: typeof markdown): string {
   const head = ['', 'sampler', 'time, ms', 'against serial', 'critical evaluations', 'total'];
   const rows = candidates.map((candidate) => [
     candidate === chosen ? '->' : '',
@@ -110,5 +110,5 @@ function text(steps: number, { candidates, chosen, reason }: Plan, table: typeof
     candidate.total.toFixed(0),
   ]);
   const decision = `${steps} ${steps === 1 ? 'step' : 'steps'}: ${nameOf(chosen)}, ${(1000 * chosen.seconds).toFixed(0)} ms`;
-  return `${decision}; ${reason}.\n\n${table([head, ...rows])}\n`;
+  return `${decision}; ${reason}.\nForecasts rest on ${basis}.\n\n${table([head, ...rows])}\n`;
 }

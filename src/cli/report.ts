@@ -49,9 +49,14 @@ export function jsonReport(result: GenerateResult, context: ReportContext): obje
   };
 }
 
-function choiceReport({ reason, chosen }: Choice): object {
+function choiceReport({ reason, basis, chosen }: Choice): object {
   if (!chosen) return { reason };
-  return { reason, predictedSeconds: chosen.seconds, predictedSpeedUp: chosen.speedUp };
+  return { reason, basis, predictedSeconds: chosen.seconds, predictedSpeedUp: chosen.speedUp };
+}
+
+/** The planner's choice, in words. */
+export function choiceText(sampler: string, { reason, basis }: Choice): string {
+  return `${sampler} was chosen: ${reason}${basis === undefined ? '' : `; the forecast rests on ${basis}`}`;
 }
 
 /** Settings that appear in a report only if they are in use. */

@@ -67,6 +67,7 @@ export class Batcher {
   private readonly queues = new Map<Client, Queue>();
   /** Pending evaluations by their signal: one listener for all, since each costs as much as a small batch of work. */
   private readonly bySignal = new WeakMap<AbortSignal, Set<Pending>>();
+  private readonly delayed = new WeakSet<Client>();
   private running = 0;
   private scheduled = false;
 
@@ -111,6 +112,11 @@ export class Batcher {
       .filter(({ options }) => !options.signal?.aborted);
     const most = Math.min(this.engine.maxRows, ...latest.map(({ maxRows }) => maxRows));
     return totalRows(latest) >= most * this.engine.slots;
+  }
+
+  /** Whether speculative evaluations of a client have waited because other clients fill the engine. */
+  delaysSpeculation(client: Client): boolean {
+    return this.delayed.has(client);
   }
 
   private listen(signal: AbortSignal): Set<Pending> {
@@ -169,9 +175,14 @@ export class Batcher {
     const queues = [...this.queues.values()];
     const contended = queues.filter(({ pending }) => pending.length > 0).length > 1 && this.full;
     const batch = nextBatch(queues, { maxRows: this.engine.maxRows, freeDevices, contended });
+    const isAlike = ({ evaluation }: Pending) => evaluation.graph === batch[0].evaluation.graph;
+    const shared = contended && queues.filter(({ pending }) => pending.some(isAlike)).length > 1;
     const chosen = new Set(batch);
     for (const queue of queues) {
       const left = queue.pending.filter((entry) => !chosen.has(entry));
+      if (shared && left.some((entry) => entry.speculative && isAlike(entry))) {
+        this.delayed.add(queue.latest.options.client);
+      }
       queue.running += queue.pending.length - left.length;
       queue.pending.splice(0, queue.pending.length, ...left);
     }

@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import { messageOf, SrdsError } from '../errors.js';
 import { codec } from './codec.js';
 
@@ -53,6 +54,7 @@ const MAX_PIXELS = 0x3fff ** 2;
 export async function readImage(source: string | Uint8Array, maxPixels = MAX_PIXELS): Promise<RgbImage> {
   const sharp = await codec();
   try {
+    if (typeof source === 'string' && (await stat(source)).isDirectory()) throw new Error('a folder');
     const { data, info } = await sharp(source, { limitInputPixels: maxPixels })
       .rotate()
       .removeAlpha()

@@ -1,8 +1,9 @@
 import { stat } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { SrdsError } from '../errors.js';
 import { parseRepository } from '../hub/name.js';
 import type { HubProgress } from '../hub/snapshot.js';
-import { readModelFolder, type ModelFolder } from './modelFolder.js';
+import { BUNDLED_MODEL, readModelFolder, type ModelFolder } from './modelFolder.js';
 
 /** How to report the download of a model, and how to abort it. */
 export interface OpenModelOptions {
@@ -16,13 +17,16 @@ export interface OpenModelOptions {
 /**
  * Opens a model folder or downloads a model of the Hugging Face hub. Only the files that are needed are downloaded, into the
  * cache that all Hugging Face tools share.
- * @param model path of a folder, or `owner/name` or `owner/name@revision` on the hub; an existing path takes precedence
+ * @param model path of a folder, the name of the bundled model, or `owner/name` or `owner/name@revision` on the hub; an existing path
+ *   takes precedence
  * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID, DOWNLOAD_FAILED
  * @example
  * const model = await openModel('owner/name', { onProgress: ({ received, total }) => console.log(received / total) });
  */
 export async function openModel(model: string, options: OpenModelOptions = {}): Promise<ModelFolder> {
-  const repository = (await exists(model)) ? undefined : parseRepository(model);
+  const isPath = await exists(model);
+  if (!isPath && model === basename(BUNDLED_MODEL)) return readModelFolder(BUNDLED_MODEL);
+  const repository = isPath ? undefined : parseRepository(model);
   if (!repository) return readModelFolder(model);
   const noFolder = (error: unknown): never => {
     if (!(error instanceof SrdsError) || error.code !== 'MODEL_NOT_FOUND') throw error;

@@ -19,7 +19,10 @@ export interface GraphFile {
   readonly path: string;
   /** An input that needs one value a row; the graph is rewritten if the file has one value for the whole batch. */
   readonly perRow?: string;
-  /** Whether batches are padded to an even number of rows on a CPU, so that a row's result does not depend on its batch. */
+  /**
+   * Whether batches are padded to an even number of rows on a CPU. A row's result then does not depend on its batch in UNets with
+   * layers of other than multiples of 32 channels (measured); in other graphs it may.
+   */
   readonly evenRows?: boolean;
   /**
    * Precision of the arithmetic; default: that of the file. `auto`: half precision on GPUs if most weights are stored in it.

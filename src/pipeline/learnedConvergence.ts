@@ -14,29 +14,19 @@ import { networkIdentity } from './networkIdentity.js';
 import type { Settings } from './options.js';
 import type { GeneratedImage } from './result.js';
 
-/** Numbers of runs and shares of an iteration at which what is known changes. A plan takes as long as some batches. */
-const RUN_LEVELS = [8, 3, 1];
-const ITERATION_LEVELS = 4;
-
 /** How many iterations a model takes, learned from its runs and kept in the user's cache. */
 export class LearnedConvergence {
   private records: Promise<readonly ConvergenceRecord[]> | undefined;
-  private readonly prior: number;
+  private readonly prior: Convergence;
 
   constructor(private readonly model: ModelFolder) {
-    this.prior = (model.path === BUNDLED_MODEL ? BUNDLED_CONVERGENCE : UNKNOWN_CONVERGENCE).prior;
+    this.prior = model.path === BUNDLED_MODEL ? BUNDLED_CONVERGENCE : UNKNOWN_CONVERGENCE;
   }
 
-  /** What is known for a guidance scale, rounded, so that not every run needs a new plan. */
+  /** What is known for a guidance scale. */
   async known({ guidance }: Pick<Settings, 'guidance'>): Promise<Convergence> {
-    const records = (await this.load())
-      .filter((one) => one.guidance === guidance)
-      .map((one) => ({
-        ...one,
-        runs: RUN_LEVELS.find((runs) => runs <= one.runs) ?? 1,
-        iterations: Math.round(ITERATION_LEVELS * one.iterations) / ITERATION_LEVELS,
-      }));
-    return { prior: this.prior, records };
+    const records = (await this.load()).filter((one) => one.guidance === guidance);
+    return { ...this.prior, records };
   }
 
   /** Learns from a run that had the devices to itself. */

@@ -104,6 +104,7 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
   if (sampler === 'picard' || sampler === 'paradigms' || sampler === 'parataa') oneEvaluationSolver(method);
 
   const size = sizeOf(options, model);
+  const stopping = options.stopping ?? GENERATION_OPTIONS.stopping.default;
   const n = options.n ?? nOption.default;
   const first = BigInt(options.seed ?? GENERATION_OPTIONS.seed.default);
   return {

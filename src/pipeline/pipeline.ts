@@ -22,7 +22,7 @@ import { settingsOf, type GenerateOptions, type Settings } from './options.js';
 import { prepareRun, type PreparedRun } from './prepareRun.js';
 import type { GenerateEvent, GenerateResult, Phase } from './result.js';
 import { RWLock } from './rwLock.js';
-import { SamplerSelector, withinMemory, type SelectedSampler } from './selectSampler.js';
+import { NO_ROOM, SamplerSelector, withinMemory, type SelectedSampler } from './selectSampler.js';
 import { all, unlessAborted, untilAborted } from '../waiting.js';
 
 /** How to open a pipeline on the devices of this machine. */
@@ -182,6 +182,7 @@ export class Pipeline {
     const times: number[] = [];
     try {
       const begin = performance.now();
+      const isFull = this.batcher.full;
       const selecting = this.select(settings, target, (phase) => emit({ type: 'phase', phase }), signal);
       const selected = (await untilAborted(selecting, signal)) ?? { settings: withoutAuto(settings) };
       const plan = (performance.now() - begin) / 1000;
@@ -195,6 +196,8 @@ export class Pipeline {
       });
       const result = await this.generateAll({ ...selected, limits, prepared, client, emit, signal, plan });
       this.guard.keep(settings, maxRows);
+      if (isFull && selected.choice?.reason === NO_ROOM) emit({ type: 'warning', message: SERIAL_UNDER_LOAD });
+      if (this.batcher.delaysSpeculation(client)) emit({ type: 'warning', message: SRDS_UNDER_LOAD });
       const others = Math.max(othersBefore, this.batches.runs - 1);
       if (others === 0 && isOneSerial(result.settings)) await this.calibration.learn(target, times);
       // With other clients a run may take its serial course.
@@ -289,6 +292,9 @@ export class Pipeline {
 
 const ONE_ROW =
   'memory suffices for one row of the network at a time at this size; the two of a guided evaluation take turns';
+const MAY_DIFFER = 'alone, the same seed may give an image that differs within the tolerance';
+const SERIAL_UNDER_LOAD = `other runs filled the devices, so auto took the serial sampler; ${MAY_DIFFER}`;
+const SRDS_UNDER_LOAD = `other runs filled the devices, so speculative evaluations waited; ${MAY_DIFFER}`;
 const NO_LARGER_BATCHES = 'larger batches than those of the serial sampler would take much more memory at this size';
 const UNKNOWN_DEVICES =
   'how long batches take here is not known yet; this run shows it for those of the serial sampler, and later runs measure larger ones';

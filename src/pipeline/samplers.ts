@@ -9,7 +9,7 @@ import type { Settings } from './options.js';
 /** Tolerance of the window of picard and parataa if it does not hold all steps. */
 const WINDOW_TOLERANCE = 0.005;
 /** A pass of picard or parataa moves the sample by less than its distance to the fixed point, so they stop at a smaller change. */
-const SHARE_OF_TOLERANCE = 5 / 8;
+const SHARE_OF_TOLERANCE = 0.3;
 
 /** The residual, in grey levels, below which a sampler stops; 0 for paradigms, which stops by its window. */
 export function residualTolerance({ sampler, tolerance }: Settings): number {

@@ -1,4 +1,5 @@
 import { LRUCache } from 'lru-cache';
+import { basisOf, rounded } from '../planner/convergence.js';
 import { rowsNotWorthSplitting } from '../planner/curve.js';
 import { srdsForecast, type Machine } from '../planner/forecast.js';
 import { cannotGain, planning, type Candidate, type Plan, type PlanRequest } from '../planner/plan.js';
@@ -11,6 +12,8 @@ import type { Settings } from './options.js';
 export interface Choice {
   /** In words. */
   readonly reason: string;
+  /** What the forecasts rest on, in words; undefined if nothing had to be compared. */
+  readonly basis?: string;
   /** Undefined if nothing had to be compared. */
   readonly chosen?: Candidate;
 }
@@ -60,8 +63,9 @@ export class SamplerSelector {
     if (typeof machine === 'string') return serialFor(machine, settings);
     const request = planRequest(settings);
     if (cannotGain(request, machine)) return { ...serialFor(NO_GAIN, settings), limits: limitsOn(machine) };
-    const plan = await cached(this.plans, [request, machine], () => planning(request, machine));
-    return selected(plan, settings, machine);
+    const roughly = withRounded(machine);
+    const plan = await cached(this.plans, [request, roughly], () => planning(request, roughly));
+    return selected({ ...plan, basis: basisOf(machine.convergence) }, settings, machine);
   }
 
   /** Batch sizes for settings with a given sampler. */
@@ -71,11 +75,12 @@ export class SamplerSelector {
     if (sampler !== 'srds' || !pipelined || isMultistep(method)) return limits;
     const { evaluationsPerStep } = method;
     const stopping = { tolerance, maxIterations };
+    const roughly = withRounded(machine);
     const maxClientRows = await cached(
       this.clientRows,
-      [partition, evaluationsPerStep, stopping, machine],
+      [partition, evaluationsPerStep, stopping, roughly],
       function* () {
-        return (yield* srdsForecast(partition, evaluationsPerStep, machine, stopping)).maxRows;
+        return (yield* srdsForecast(partition, evaluationsPerStep, roughly, stopping)).maxRows;
       },
     );
     return { ...limits, maxClientRows };
@@ -96,6 +101,8 @@ function planRequest(settings: Settings): PlanRequest {
   };
 }
 
+/** Why `auto` is serial on a busy engine. */
+export const NO_ROOM = 'the devices have no room for more than the serial sampler needs';
 const NO_GAIN = 'a large batch costs here as much as its rows one by one';
 
 /** Why `auto` is the serial sampler without comparing; undefined if it has to compare. */
@@ -105,7 +112,7 @@ function reasonForSerial({ method, tolerance, grid }: Settings, busy: boolean): 
     return 'with tolerance 0 the result is the serial sample, which the serial sampler finds with the least work';
   }
   if (grid.length === 1) return 'there is one step only';
-  return busy ? 'the devices have no room for more than the serial sampler needs' : undefined;
+  return busy ? NO_ROOM : undefined;
 }
 
 function serialFor(reason: string, settings: Settings): SelectedSampler {
@@ -132,12 +139,16 @@ export function withinMemory(limits: BatchLimits | undefined, maxRows: number): 
   return { ...limits, maxRows: Math.min(limits?.maxRows ?? Infinity, maxRows), minRows: limits?.minRows ?? 0 };
 }
 
+function withRounded(machine: Machine): Machine {
+  return { ...machine, convergence: machine.convergence && rounded(machine.convergence) };
+}
+
 function limitsOn({ maxRows, devices }: Machine): BatchLimits {
   return { maxRows, minRows: rowsNotWorthSplitting(devices[0]) };
 }
 
-function selected({ chosen, reason }: Plan, settings: Settings, machine: Machine): SelectedSampler {
-  const choice = { reason, chosen };
+function selected({ chosen, reason, basis }: Plan, settings: Settings, machine: Machine): SelectedSampler {
+  const choice = { reason, basis, chosen };
   const limits = limitsOn(machine);
   switch (chosen.sampler) {
     case 'serial':

@@ -36,16 +36,31 @@ export const convergenceFile = z.object({ records: z.array(record) });
 export interface Convergence {
   /** Factor to the bundled model's iterations beyond the first, for a model of which nothing is known. */
   readonly prior: number;
+  /** Weight of the prior, in runs. */
+  readonly priorRuns: number;
   readonly records: readonly ConvergenceRecord[];
 }
 
-/** The bundled model, whose figures the formulas are. */
-export const BUNDLED_CONVERGENCE: Convergence = { prior: 1, records: [] };
+/** The bundled model, whose figures the formulas are: means over many prompts, where single ones take from one to four iterations. */
+export const BUNDLED_CONVERGENCE: Convergence = { prior: 1, priorRuns: 12, records: [] };
 /** A model that no run has shown. A network with random weights takes three times as many iterations beyond the first. */
-export const UNKNOWN_CONVERGENCE: Convergence = { prior: 3, records: [] };
+export const UNKNOWN_CONVERGENCE: Convergence = { prior: 3, priorRuns: 0.25, records: [] };
 
-/** Weight of what is expected beforehand, in runs. */
-const PRIOR_RUNS = 0.25;
+/** What forecasts rest on, in words: recorded runs, or the prior. */
+export function basisOf({ prior, records }: Convergence = BUNDLED_CONVERGENCE): string {
+  const images = (sampler: ConvergenceRecord['sampler']) =>
+    records.filter((one) => one.sampler === sampler).reduce((sum, { runs }) => sum + runs, 0);
+  const [srds, picard] = [images('srds'), images('picard')];
+  if (srds + picard > 0) {
+    return `records of this model: ${counted(srds)} with srds, ${counted(picard)} with picard`;
+  }
+  const figures = "the bundled model's figures";
+  return `the prior only: ${prior === 1 ? figures : `${prior} times ${figures}`}, as no run of this model is recorded`;
+}
+
+function counted(images: number): string {
+  return images === 0 ? 'none' : `${images} ${images === 1 ? 'image' : 'images'}`;
+}
 
 /**
  * Mean number of iterations after which SRDS stops: on the bundled model it falls with the number of blocks and with the length of the
@@ -56,20 +71,20 @@ const PRIOR_RUNS = 0.25;
 export function expectedIterations(
   partition: Partition,
   tolerance = USUAL_TOLERANCE,
-  { prior, records }: Convergence = BUNDLED_CONVERGENCE,
+  { prior, priorRuns, records }: Convergence = BUNDLED_CONVERGENCE,
 ): number {
   const blocks = partition.length;
   const steps = partition.reduce((sum, length) => sum + length, 0);
   const first = partition[0] / Math.max(...partition);
-  const further = ((EXCESS * first ** 0.45) / blocks ** 0.58) * (USUAL_TOLERANCE / tolerance) ** TOLERANCE_EXPONENT;
+  const further = ((EXCESS * first ** 0.45) / blocks ** 0.58) * growth(tolerance);
   const own = records.filter(({ sampler }) => sampler === 'srds');
   const factor = ratio(
     own,
-    prior,
+    { prior, priorRuns },
     ({ iterations }) => iterations - 1,
     ({ expected }) => expected - 1,
   );
-  const mean = blended(1 + further * factor, own.find(isLike({ steps, parts: blocks, tolerance })));
+  const mean = blended(1 + further * factor, priorRuns, own.find(isLike({ steps, parts: blocks, tolerance })));
   return Math.max(1, Math.min(blocks, mean));
 }
 
@@ -81,40 +96,62 @@ export function expectedPasses(
   steps: number,
   window: number,
   tolerance = USUAL_TOLERANCE,
-  { prior, records }: Convergence = BUNDLED_CONVERGENCE,
+  { prior, priorRuns, records }: Convergence = BUNDLED_CONVERGENCE,
 ): number {
   const usual = SETTLE + (Math.max(0, steps - window) / window) * PER_WINDOW;
-  const further = Math.log(tolerance / USUAL_TOLERANCE) / Math.log(PER_PASS);
+  const further = Math.log(tolerance / SETTLED_TOLERANCE) / Math.log(PER_PASS);
   const own = records.filter(({ sampler }) => sampler === 'picard');
   const factor = ratio(
     own,
-    Math.sqrt(prior),
+    { prior: Math.sqrt(prior), priorRuns },
     ({ iterations }) => iterations,
     ({ expected }) => expected,
   );
-  const mean = blended((usual + further) * factor, own.find(isLike({ steps, parts: window, tolerance })));
+  const mean = blended((usual + further) * factor, priorRuns, own.find(isLike({ steps, parts: window, tolerance })));
   return Math.max(1, Math.min(steps - 1, mean));
+}
+
+/**
+ * Iterations after the first, relative to those at 0.1 grey levels. Below, predictions approach the rounding errors of half precision
+ * and fall more slowly.
+ */
+function growth(tolerance: number): number {
+  return (0.1 / tolerance) ** (tolerance < 0.1 ? 2 : 0.9);
 }
 
 /** Ratio of what was measured to what was expected over all records. */
 function ratio(
   records: readonly ConvergenceRecord[],
-  prior: number,
+  { prior, priorRuns }: Pick<Convergence, 'prior' | 'priorRuns'>,
   measured: (one: ConvergenceRecord) => number,
   expected: (one: ConvergenceRecord) => number,
 ): number {
   const sum = (of: (one: ConvergenceRecord) => number) => records.reduce((total, one) => total + one.runs * of(one), 0);
-  return (PRIOR_RUNS * prior + sum(measured)) / (PRIOR_RUNS + sum(expected));
+  return (priorRuns * prior + sum(measured)) / (priorRuns + sum(expected));
 }
 
-function blended(expected: number, known: ConvergenceRecord | undefined): number {
+function blended(expected: number, priorRuns: number, known: ConvergenceRecord | undefined): number {
   if (!known) return expected;
-  return (PRIOR_RUNS * expected + known.runs * known.iterations) / (PRIOR_RUNS + known.runs);
+  return (priorRuns * expected + known.runs * known.iterations) / (priorRuns + known.runs);
 }
 
 function isLike(wanted: Pick<ConvergenceRecord, 'steps' | 'parts' | 'tolerance'>) {
   return ({ steps, parts, tolerance }: ConvergenceRecord) =>
     steps === wanted.steps && parts === wanted.parts && tolerance === wanted.tolerance;
+}
+
+/** Numbers of runs and shares of an iteration at which plans change. */
+const RUN_LEVELS = [8, 3, 1];
+const ITERATION_LEVELS = 4;
+
+/** What is known, rounded, so that not every run needs a new plan: that takes as long as some batches. */
+export function rounded({ records, ...prior }: Convergence): Convergence {
+  const round = (one: ConvergenceRecord): ConvergenceRecord => ({
+    ...one,
+    runs: RUN_LEVELS.find((runs) => runs <= one.runs) ?? 1,
+    iterations: Math.round(ITERATION_LEVELS * one.iterations) / ITERATION_LEVELS,
+  });
+  return { ...prior, records: records.map(round) };
 }
 
 /** Runs beyond these replace older ones. */
@@ -135,11 +172,12 @@ export function withRuns(
   return [...records.filter((one) => !isSame(one)), { ...settings, runs, iterations: sum / runs }];
 }
 
-const USUAL_TOLERANCE = 0.1;
-/** Iterations after the first fall with about this power of the tolerance. */
-const TOLERANCE_EXPONENT = 0.9;
-const EXCESS = 6.3;
+/** The default of the pipeline. */
+const USUAL_TOLERANCE = 0.08;
+const EXCESS = 7;
 /** Each pass leaves about this share of a change. */
 const PER_PASS = 0.5;
+/** Passes that a sample takes to settle, at the tolerance after it. */
 const SETTLE = 11;
+const SETTLED_TOLERANCE = 1 / 6;
 const PER_WINDOW = 1.2;

@@ -32,7 +32,7 @@ export interface TrajectorySize {
 
 /** When iterations stop. */
 export interface StoppingRule {
-  /** Grey levels at which iterations stop; default 0.1. */
+  /** Grey levels at which iterations stop; default 0.08. */
   readonly tolerance?: number | undefined;
   /** Last iteration in any case. */
   readonly maxIterations?: number | undefined;
@@ -80,7 +80,8 @@ export function* srdsForecast(
   const iterations = Math.min(maxIterations, expectedIterations(partition, tolerance, machine.convergence));
   const forecasts: SrdsForecast[] = [];
   for (const maxRows of sizes) {
-    const forecast = yield* srdsSimulation(partition, iterations, { ...machine, maxRows }, evaluationsPerStep);
+    const limit = Math.min(...forecasts.map(({ seconds }) => seconds));
+    const forecast = yield* srdsSimulation(partition, iterations, { ...machine, maxRows }, evaluationsPerStep, limit);
     forecasts.push({ ...forecast, maxRows });
   }
   return forecasts.reduce((best, next) => (next.seconds < best.seconds ? next : best));
@@ -101,11 +102,12 @@ function srdsSimulation(
   iterations: number,
   machine: Machine,
   evaluationsPerStep: number,
+  limit = Infinity,
 ): Steps<Forecast> {
   const size = { steps: partition.reduce((sum, length) => sum + length, 0), evaluationsPerStep };
   const hardware = hardwareOf(machine);
   const start = (options: SerialOptions) => srds({ ...options, partition });
-  return interpolated(iterations, (count) => runOf(start, size, machine.images, count, hardware));
+  return interpolated(iterations, (count, most) => runOf(start, size, machine.images, count, hardware, most), limit);
 }
 
 /** picard with its expected number of passes. */
@@ -132,28 +134,62 @@ export function batchSizes({ devices: [{ points }], maxRows, rowsPerEvaluation }
   return [maxRows, ...smaller.reverse()];
 }
 
-function runOf(
+/**
+ * Seconds that the evaluations of picard with all steps in its window take at least: pass p evaluates all states but the first p, in
+ * batches that cost least.
+ */
+export function leastPicardSeconds(
+  steps: number,
+  machine: Machine,
+  { tolerance, maxIterations }: StoppingRule,
+): number {
+  const passes = Math.floor(
+    Math.min(maxIterations ?? Infinity, expectedPasses(steps, steps, tolerance, machine.convergence)),
+  );
+  return leastSeconds(passes * steps - (passes * (passes + 1)) / 2, machine);
+}
+
+/** Seconds that so many evaluations of each image take at least. */
+export function leastSeconds(evaluations: number, machine: Machine): number {
+  const { devices, rowsPerEvaluation, maxRows, images = 1 } = machine;
+  const [curve] = devices;
+  const sizes = Array.from({ length: Math.max(1, Math.floor(maxRows / rowsPerEvaluation)) }, (_, k) => k + 1);
+  const each = Math.min(...sizes.map((count) => latency(curve, count * rowsPerEvaluation) / count));
+  return (evaluations * images * (each + (curve.hostSeconds ?? 0))) / devices.length;
+}
+
+function* runOf(
   start: (options: SerialOptions) => Sampler,
   { steps, evaluationsPerStep = 1 }: TrajectorySize,
   images = 1,
   iterations: number,
   hardware: Hardware,
+  limit = Infinity,
 ): Steps<Forecast> {
   const options = { x: Float32Array.of(0), steps: simulatedSteps(steps), solver: simulatedSolver(evaluationsPerStep) };
-  return simulation(
-    Array.from({ length: images }, () => start(options)),
-    iterations,
-    hardware,
-  );
+  const samplers: Sampler[] = [];
+  for (let image = 0; image < images; image++) {
+    samplers.push(start(options));
+    yield;
+  }
+  return yield* simulation(samplers, iterations, hardware, limit);
 }
 
-/** The forecast for a fractional number of iterations, on the line between the whole numbers around it. */
-function* interpolated(iterations: number, forecast: (iterations: number) => Steps<Forecast>): Steps<Forecast> {
+/**
+ * The forecast for a fractional number of iterations, on the line between the whole numbers around it.
+ * @param limit seconds beyond which a forecast need not be exact
+ */
+function* interpolated(
+  iterations: number,
+  forecast: (iterations: number, limit: number) => Steps<Forecast>,
+  limit = Infinity,
+): Steps<Forecast> {
   const low = Math.max(1, Math.floor(iterations));
   const share = iterations - low;
-  const few = yield* forecast(low);
-  if (share <= 0) return few;
-  const more = yield* forecast(low + 1);
+  const few = yield* forecast(low, limit);
+  // More iterations take no less.
+  if (share <= 0 || few.seconds >= limit) return few;
+  const more = yield* forecast(low + 1, (limit - (1 - share) * few.seconds) / share);
   const mean = (of: (one: Forecast) => number) => (1 - share) * of(few) + share * of(more);
   return {
     seconds: mean(({ seconds }) => seconds),

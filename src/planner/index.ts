@@ -1,5 +1,6 @@
 export { latency, parseCurve, rowsNotWorthSplitting, rowsThatPay, type LatencyCurve } from './curve.js';
 export {
+  basisOf,
   expectedIterations,
   expectedPasses,
   withRuns,

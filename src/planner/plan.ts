@@ -1,7 +1,10 @@
-import { latency, rowsThatPay } from './curve.js';
+import { basisOf } from './convergence.js';
+import { rowsThatPay } from './curve.js';
 import {
   batchSizes,
   forecastSerial,
+  leastPicardSeconds,
+  leastSeconds,
   picardForecast,
   serialForecast,
   srdsForecast,
@@ -30,6 +33,8 @@ export interface Plan {
   readonly chosen: Candidate;
   /** The reason, in words. */
   readonly reason: string;
+  /** What the forecasts rest on, in words. */
+  readonly basis: string;
 }
 
 /** What to plan for. */
@@ -61,6 +66,7 @@ export function plan(request: PlanRequest, machine: Machine): Plan {
 /** `plan` in steps, for a caller with other work: of hundreds of steps and several images it takes a second. */
 export function* planning(request: PlanRequest, machine: Machine): Steps<Plan> {
   const { steps, evaluationsPerStep = 1 } = request;
+  const { images = 1 } = machine;
   const serial: Candidate = { sampler: 'serial', ...(yield* serialForecast(request, machine)), speedUp: 1 };
   const faster = (seconds: number) => serial.seconds / seconds;
   const candidates: Candidate[] = [serial];
@@ -89,15 +95,19 @@ export function* planning(request: PlanRequest, machine: Machine): Steps<Plan> {
   if (evaluationsPerStep === 1 && steps > 1) {
     const asked = request.windows ?? (request.partition ? [] : [steps]);
     for (const window of asked) {
+      // With several images a simulation takes long.
+      const isHopeless = window >= steps && leastPicardSeconds(steps, machine, request) > serial.seconds;
+      if (isHopeless && images > 1) continue;
       const forecast = yield* picardForecast(steps, window, machine, request);
       candidates.push({ sampler: 'picard', window, ...forecast, speedUp: faster(forecast.seconds) });
     }
   }
   const able = candidates.slice(1).filter((candidate) => mayBeChosen(candidate, steps));
-  if (able.length === 0) return { candidates, chosen: serial, reason: 'there is one step only' };
+  const basis = basisOf(machine.convergence);
+  if (able.length === 0) return { candidates, chosen: serial, reason: 'there is one step only', basis };
   const best = bestOf(able, serial, steps);
   const chosen = best.seconds <= (1 - MARGIN) * serial.seconds ? best : serial;
-  return { candidates, chosen, reason: reasonFor(chosen, best, machine) };
+  return { candidates, chosen, reason: reasonFor(chosen, best, machine), basis };
 }
 
 /**
@@ -105,12 +115,8 @@ export function* planning(request: PlanRequest, machine: Machine): Steps<Plan> {
  * those evaluations in the cheapest batches.
  */
 export function cannotGain(request: TrajectorySize, machine: Machine): boolean {
-  const { devices, rowsPerEvaluation, maxRows, images = 1 } = machine;
   const { steps, evaluationsPerStep = 1 } = request;
-  const [curve] = devices;
-  const sizes = Array.from({ length: Math.max(1, Math.floor(maxRows / rowsPerEvaluation)) }, (_, k) => k + 1);
-  const each = Math.min(...sizes.map((count) => latency(curve, count * rowsPerEvaluation) / count));
-  const least = (steps * evaluationsPerStep * images * (each + (curve.hostSeconds ?? 0))) / devices.length;
+  const least = leastSeconds(steps * evaluationsPerStep, machine);
   return least > (1 - MARGIN) * forecastSerial(request, machine).seconds;
 }
 

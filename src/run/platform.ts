@@ -7,7 +7,7 @@ interface NodeGlobals {
 }
 const { process, setImmediate } = globalThis as NodeGlobals;
 
-/** Node warns of more than ten listeners on a signal; every running evaluation may add one. */
+/** Node warns of more than ten listeners on a signal; every running evaluation, or every run, may add one. */
 export function allowManyListeners(signal: AbortSignal): void {
   process?.getBuiltinModule?.('events').setMaxListeners(0, signal);
 }

@@ -27,7 +27,11 @@ export class Run<Event, Result> implements AsyncIterable<Event> {
     allowManyListeners(this.controller.signal);
     const forward = () => this.abort();
     if (signal?.aborted) forward();
-    else signal?.addEventListener('abort', forward, { once: true });
+    else if (signal) {
+      // Runs of a benchmark or a server share one.
+      allowManyListeners(signal);
+      signal.addEventListener('abort', forward, { once: true });
+    }
     const emit = (event: Event) => {
       if (this.ended || !this.read) return;
       this.events.push(event);

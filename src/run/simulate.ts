@@ -56,14 +56,22 @@ const WORK = 1000;
 /** Work of finishing an evaluation, and of a new one. */
 const FINISHING = 10;
 
-/** `simulate` in steps. */
-export function* simulation(samplers: readonly Sampler[], iterations: number, hardware: Hardware): Steps<Forecast> {
+/** `simulate` in steps. @param limit seconds after which the run is of no interest: its cost until then is returned */
+export function* simulation(
+  samplers: readonly Sampler[],
+  iterations: number,
+  hardware: Hardware,
+  limit = Infinity,
+): Steps<Forecast> {
   const { devices, hostSeconds, rowsPerEvaluation, maxRows, minRows } = hardware;
   const free = devices.map((_, device) => device);
   const running: { readonly end: number; readonly device: number; readonly batch: readonly SimulatedTask[] }[] = [];
   const active = new Set(samplers);
   const predict = randomPredictions();
+  // Enough for a full batch on each free device: what lies behind changes no batch.
+  const mostItems = Math.max(1, Math.ceil(maxRows / rowsPerEvaluation));
   let pending: SimulatedTask[] = [];
+  let isSorted = true;
   let now = 0;
   let critical = 0;
   let total = 0;
@@ -86,18 +94,23 @@ export function* simulation(samplers: readonly Sampler[], iterations: number, ha
       const priority = [iteration, block, step, stage, image];
       const { speculative } = task;
       pending.push({ task, sampler, rows: rowsPerEvaluation, priority, speculative, key: '', maxRows, minRows });
+      isSorted = false;
     }
   };
   /** Fills the free devices. */
   const dispatch = (): void => {
-    // `nextBatch` sorts what is pending, which is quick if it is in order.
-    pending.sort(byPriority);
-    while (free.length > 0 && pending.length > 0) {
+    if (!isSorted) {
+      pending.sort(byPriority);
       work += pending.length;
-      const client = { pending, servedRows: 0, running: 0, maxClientRows: Infinity };
+      isSorted = true;
+    }
+    while (free.length > 0 && pending.length > 0) {
+      const first = pending.slice(0, mostItems * free.length);
+      const client = { pending: first, servedRows: 0, running: 0, maxClientRows: Infinity };
       const batch = nextBatch([client], { maxRows, freeDevices: free.length, contended: false });
       // The most urgent ones, since all have the same key.
       pending.splice(0, batch.length);
+      work += first.length;
       const [device] = free.splice(0, 1);
       const seconds = devices[device](batch.length * rowsPerEvaluation) + batch.length * hostSeconds;
       running.push({ end: now + seconds, device, batch });
@@ -107,7 +120,7 @@ export function* simulation(samplers: readonly Sampler[], iterations: number, ha
   };
 
   samplers.forEach(collect);
-  while (active.size > 0) {
+  while (active.size > 0 && now < limit) {
     dispatch();
     if (running.length === 0) throw new Error('a sampler waits for nothing and does not end');
     running.sort((a, b) => a.end - b.end);

@@ -19,6 +19,8 @@ export class Trajectories {
   readonly exact: BoundaryState[];
   /** The latest state at each boundary. */
   private readonly latest: State[] = [];
+  /** Root mean squares of changes, [iteration][boundary], as far as they were asked for. */
+  private readonly rms: (number | undefined)[][] = [];
 
   constructor(
     x: Float32Array,
@@ -34,6 +36,7 @@ export class Trajectories {
   /** Opens the next iteration. All iterations start at the noise. */
   open(): void {
     this.rows.push([this.exact[0]]);
+    this.rms.push([]);
   }
 
   /** Number of boundaries of a whole trajectory, its start included. */
@@ -43,7 +46,9 @@ export class Trajectories {
 
   /** Frees the states of iteration p, which no later one refers to. */
   forget(p: number): void {
-    if (p >= 0) this.rows[p] = [];
+    if (p < 0) return;
+    this.rows[p] = [];
+    this.rms[p] = [];
   }
 
   /** The state that iteration p finds at boundary i: an earlier one if that is `===`, otherwise a new one, which is evaluated. */
@@ -59,8 +64,8 @@ export class Trajectories {
 
   /** Root mean square of the change of boundaries `from` to `to` in iteration p. */
   changes(p: number, from: number, to: number): number[] {
-    const now = this.rows[p].slice(from, to + 1);
-    return now.map(({ state }, k) => rmsDifference(state.x, this.rows[p - 1][from + k].state.x));
+    const [now, before, known] = [this.rows[p].slice(from, to + 1), this.rows[p - 1], this.rms[p]];
+    return now.map(({ state }, k) => (known[from + k] ??= rmsDifference(state.x, before[from + k].state.x)));
   }
 
   /** Extends the serial trajectory up to boundary `last`. @param solvesFine whether to start the fine solve of each state */

@@ -35,10 +35,23 @@ function checkedSettings(options: GenerateOptions, model: ModelFolder): Settings
   try {
     return settingsOf(options, model);
   } catch (error) {
+    if (!(error instanceof SrdsError)) throw error;
+    if (isOfSize(error, options, model)) throw new ApiError(400, 'invalid_size', error.message, 'size');
     const { solver } = options;
-    if (solver === undefined || !(error instanceof SrdsError) || error.code !== 'MODEL_INVALID') throw error;
+    if (solver === undefined || error.code !== 'MODEL_INVALID') throw error;
     const message = `expected a solver that ${model.name} supports, found ${solver}; omit it or name another`;
     throw new ApiError(400, 'invalid_parameter', message, 'solver');
+  }
+}
+
+/** Whether options are refused because of their size: without it there is no error, or another one. */
+function isOfSize(error: SrdsError, options: GenerateOptions, model: ModelFolder): boolean {
+  if (options.width === undefined && options.height === undefined) return false;
+  try {
+    settingsOf({ ...options, width: undefined, height: undefined }, model);
+    return true;
+  } catch (other) {
+    return !(other instanceof SrdsError) || other.message !== error.message;
   }
 }
 

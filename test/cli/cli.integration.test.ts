@@ -256,6 +256,14 @@ test('an output that cannot take the data is an error and leaves no part of it',
   const { code, stderr } = await tiny('--steps', '1', '--out', '/dev/full');
   assert.equal(code, 5);
   assert.match(stderr, /^srds: expected to write \/dev\/full, found ENOSPC[^\n]+\n$/);
+  // The kernel lists /proc as writable, and makes nothing there. The model is missing too: outputs are checked first.
+  if (existsSync('/proc/self')) {
+    for (const out of ['/proc/images/a.png', '/proc/self/a.png']) {
+      const { code, message } = await failureIn({ cwd }, 'generate', 'a', '--model', 'none', '--out', out);
+      assert.equal(code, 5, message);
+      assert.match(message, /^expected to write [^\n]+, found ENOENT[^\n]+; choose another path/);
+    }
+  }
   await tinyHere('--steps', '1', '--out', '/dev/null');
   const args = ['--steps', '1', '--latents', '/dev/full', '--out', 'new/a.png'];
   assert.equal((await failureIn({ cwd }, ...tinyArgs(args))).code, 5);

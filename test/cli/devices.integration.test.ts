@@ -71,12 +71,15 @@ test('plan forecasts a machine that a curve describes, as text and as JSON', asy
   const { stdout } = await printed('plan', '--curve', 'curve.json', '--devices', '4', '--steps', '25,100');
   assert.match(
     stdout,
-    /^25 steps: srds with \d+ blocks, \d+ ms; [^\n]+ times faster than the serial sampler[^\n]+\n\n\| {2}\| sampler \|/,
+    /^25 steps: srds with \d+ blocks, \d+ ms; [^\n]+ times faster than the serial sampler[^\n]+\nForecasts rest on the prior only: the bundled model's figures[^\n]+\n\n\| {2}\| sampler \|/,
   );
   assert.match(stdout, /\n100 steps: /);
   const { stdout: json } = await printed('plan', '--curve', 'curve.json', '--steps', '100', '--json');
-  const { plans } = JSON.parse(json) as { plans: { candidates: { sampler: string; seconds: number }[] }[] };
+  const { plans } = JSON.parse(json) as {
+    plans: { basis: string; candidates: { sampler: string; seconds: number }[] }[];
+  };
   assert.ok(Math.abs(plans[0].candidates[0].seconds - 0.6) < 1e-9);
+  assert.match(plans[0].basis, /^the prior only/);
   await refused(2, /latency curve at nothing\.json/, 'plan', '--curve', 'nothing.json');
   writeFileSync(join(cwd, 'bad.json'), '{"points": 3}');
   await refused(2, /bad\.json/, 'plan', '--curve', 'bad.json');
@@ -103,7 +106,8 @@ test('plan forecasts a machine that a curve describes, as text and as JSON', asy
 
 test('auto learns from a serial run, measures in the next, keeps the curve, says why it chose, and generates what that sampler generates', async () => {
   const args = ['generate', 'a red ball', ...TINY, '--steps', '60', '--out', 'auto.png', '--json'];
-  const report = z.object({ sampler: z.string(), choice: z.object({ reason: z.string() }) });
+  const choice = z.object({ reason: z.string(), basis: z.string().optional() });
+  const report = z.object({ sampler: z.string(), choice });
   const run = async (...more: string[]) => report.parse(JSON.parse((await printed(...args, ...more)).stdout));
   const folder = join(env.XDG_CACHE_HOME, 'srds/curves');
   // Other work on the machine may disturb a run, which keeps nothing then.
@@ -133,7 +137,9 @@ test('auto learns from a serial run, measures in the next, keeps the curve, says
   // A machine on which batches cost nothing more.
   const points = [2, 8, 64].map((rows) => ({ rows, seconds: 0.01, steady: true }));
   writeFileSync(curve, JSON.stringify({ points, hostSeconds: 0, complete: true }));
-  assert.notEqual((await run()).sampler, 'serial');
+  const first100 = report.parse(JSON.parse((await printed(...args, '--steps', '100')).stdout));
+  assert.notEqual(first100.sampler, 'serial');
+  assert.match(first100.choice.basis ?? '', /^(the prior only: 3 times|records of this model: \d)/);
   for (let tries = 0; readdirSync(folder).length === 1; tries++) {
     assert.ok(tries < 20);
     await run('--guidance', '1');
@@ -233,7 +239,8 @@ test('bench writes its results as JSON, Markdown and a page, and says what diffe
   const { stdout } = await printed(...args);
   assert.deepEqual(readdirSync(join(cwd, 'bench')).sort(), ['report.html', 'results.json', 'table.md']);
   assert.equal(readFileSync(join(cwd, 'bench/table.md'), 'utf8'), stdout);
-  const { measurements } = JSON.parse(readFileSync(join(cwd, 'bench/results.json'), 'utf8')) as {
+  const { basis, measurements } = JSON.parse(readFileSync(join(cwd, 'bench/results.json'), 'utf8')) as {
+    basis: string;
     measurements: { caseName: string; seconds: number; critical: number; error: { mean: number } }[];
   };
   assert.deepEqual(
@@ -242,6 +249,7 @@ test('bench writes its results as JSON, Markdown and a page, and says what diffe
   );
   assert.ok(measurements.every(({ seconds, critical }) => seconds > 0 && critical >= 1));
   assert.equal(measurements[0].error.mean, 0);
+  assert.ok(stdout.includes(`\nForecasts rest on ${basis}.\n`));
   await refused(2, /names of serial/, 'bench', '--samplers', 'other');
   await refused(2, /number of prompts/, 'bench', '--prompts', '0');
 });

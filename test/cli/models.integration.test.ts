@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, afterEach, beforeEach, test } from 'node:test';
@@ -176,7 +176,8 @@ test('options that do not go together are one line that says what would', async 
     .toFile(join(cwd, 'ok.webp'));
   const cases: [string[], number, RegExp][] = [
     [['--init', 'text.png'], 2, /an image at text\.png, found .*give a PNG/],
-    [['--init', 'nowhere.png'], 2, /an image at nowhere\.png/],
+    [['--init', 'nowhere.png'], 2, /an image at nowhere\.png, found ENOENT/],
+    [['--init', '.'], 2, /an image at \., found a folder; give a PNG/],
     [['--strength', '0.5'], 2, /give one with --init/],
     [['--init', 'ok.webp', '--strength', '2'], 2, /from 0 to 1 for --strength/],
     [['--init', 'ok.webp', '--strength', '0.01'], 2, /at least one step, found 0\.01 of 5 steps/],
@@ -200,4 +201,14 @@ test('options that do not go together are one line that says what would', async 
   assert.match(none.message, /a VAE encoder .*no vae_encoder\/model\.onnx/);
   assert.equal(none.code, 3);
   assert.ok(existsSync(join(cwd, 'o.png')));
+});
+
+test('the name of the bundled model means it, unless a folder of that name exists', async () => {
+  const args = ['a', '--model', 'scenes-128', '--sampler', 'serial', '--steps', '1', '--out', 'a.png', '--json'];
+  const { stdout } = await generate(...args);
+  assert.equal((JSON.parse(stdout) as { model: string }).model, 'scenes-128');
+  mkdirSync(join(cwd, 'scenes-128'));
+  const { code, message } = await failureIn({ cwd }, 'generate', ...args);
+  assert.equal(code, 3);
+  assert.match(message, /model_index\.json/);
 });

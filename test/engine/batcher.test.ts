@@ -116,6 +116,25 @@ test('clients share batches fairly, whatever the priorities; when contended, spe
   }
 });
 
+test('the batcher tells whose speculation has waited for other clients; alone, or for another graph, none does', async () => {
+  const engine = new ManualEngine(['batch', 'other'], 1, 2);
+  const batcher = new Batcher(engine);
+  const ask = (t: number, client: object, speculative: boolean, graph = 'batch') =>
+    batcher.evaluate({ ...at(t), graph }, { priority: [t], client, speculative });
+  const [alone, decoder, a, b] = [{}, {}, {}, {}];
+  const first = [ask(1, alone, false), ask(2, alone, true), ask(3, alone, true), ask(4, decoder, false, 'other')];
+  for (let k = 0; k < 3; k++) await engine.answer();
+  await Promise.all(first);
+  assert.ok(!batcher.delaysSpeculation(alone));
+  const second = [ask(1, a, false), ask(2, a, true), ask(3, b, false)];
+  for (let k = 0; k < 2; k++) await engine.answer();
+  await Promise.all(second);
+  assert.deepEqual(
+    [a, b].map((client) => batcher.delaysSpeculation(client)),
+    [true, false],
+  );
+});
+
 test('in a full engine a certain evaluation goes before more urgent speculative ones', async () => {
   const engine = new ManualEngine(['batch'], 1, 2);
   const batcher = new Batcher(engine);

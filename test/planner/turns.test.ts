@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { test } from 'node:test';
 import { cannotGain, plan, planning, type Machine } from 'srds/planner';
-import { finishInTurns, simulation } from 'srds/run';
+import { finish, finishInTurns, simulation } from 'srds/run';
 import { serial, type Sampler } from 'srds/sampler';
 import { smoothGrid } from 'srds/conformance';
 import { ddim } from 'srds/solver';
@@ -72,4 +72,22 @@ test('where rows take turns no plan is made, and it would be the serial sampler'
     assert.ok(!cannotGain({ steps: 25 }, machine(images)));
   }
   assert.ok(!cannotGain({ steps: 25 }, { ...machine(1), devices: [linear([2, 4]), linear([2, 4])], maxRows: 4 }));
+});
+
+test('a simulation ends once it takes longer than is of interest', () => {
+  const hardware = { devices: [() => 1], hostSeconds: 0, rowsPerEvaluation: 2, maxRows: 32, minRows: 0 };
+  const start = () => [serial({ x: Float32Array.of(0), steps: smoothGrid(100), solver: ddim })];
+  assert.equal(finish(simulation(start(), Infinity, hardware)).seconds, 100);
+  assert.equal(finish(simulation(start(), Infinity, hardware, 10)).seconds, 10);
+  assert.deepEqual(
+    finish(simulation(start(), Infinity, hardware, 101)),
+    finish(simulation(start(), Infinity, hardware)),
+  );
+});
+
+test('of several images picard is not simulated where its evaluations alone take longer than the serial sampler', () => {
+  const samplers = (images: number) => plan({ steps: 100 }, machine(images)).candidates.map(({ sampler }) => sampler);
+  assert.ok(samplers(1).includes('picard'));
+  assert.ok(!samplers(10).includes('picard'));
+  assert.ok(samplers(10).includes('srds'));
 });

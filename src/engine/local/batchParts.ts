@@ -7,17 +7,22 @@ import { rowsOf, type Batch, type BatchResult, type Evaluation } from '../engine
  */
 export function partsOf(batch: Batch, maxRows = Infinity): Batch[] {
   const pieces = batch.flatMap((evaluation) => piecesOf(evaluation, maxRows));
-  const parts: Evaluation[][] = [];
-  let rows = 0;
-  for (const piece of pieces) {
-    rows += rowsOf(piece);
-    if (parts.length > 0 && rows <= maxRows) parts[parts.length - 1].push(piece);
-    else {
-      parts.push([piece]);
-      rows = rowsOf(piece);
+  return rangesWithin(maxRows, pieces.map(rowsOf)).map((range) => pieces.slice(...range));
+}
+
+/** Ranges [from, to) of evaluations of at most so many rows. An evaluation with more is a range of its own. @param rows of each */
+export function rangesWithin(maxRows: number, rows: readonly number[]): [from: number, to: number][] {
+  const ranges: [number, number][] = [];
+  let from = 0;
+  let taken = 0;
+  rows.forEach((count, k) => {
+    if (k > from && taken + count > maxRows) {
+      ranges.push([from, k]);
+      [from, taken] = [k, 0];
     }
-  }
-  return parts;
+    taken += count;
+  });
+  return [...ranges, [from, rows.length]];
 }
 
 /** The result of a batch from those of its parts. */

@@ -40,17 +40,22 @@ export class CApiSessions {
 
   /** Compares an output with that of a plain session. @throws CApiFailure if they differ by more than rounding */
   check(output: Float32Array, plain: Float32Array): void {
-    let [squares, differences] = [0, 0];
-    plain.forEach((value, k) => {
-      squares += value ** 2;
-      differences += (value - output[k]) ** 2;
-    });
-    const difference = Math.sqrt(differences / squares);
-    // Also false for NaN.
-    if (!(difference <= MAX_DIFFERENCE) && differences !== 0) {
-      throw new CApiFailure(`its output differs by ${difference.toPrecision(2)} of the values' root mean square`);
-    }
+    checkOutput(output, plain);
     this.checked = true;
+  }
+}
+
+/** @throws CApiFailure if two outputs differ by more than rounding */
+export function checkOutput(output: Float32Array, expected: Float32Array): void {
+  let [squares, differences] = [0, 0];
+  expected.forEach((value, k) => {
+    squares += value ** 2;
+    differences += (value - output[k]) ** 2;
+  });
+  const difference = Math.sqrt(differences / squares);
+  // Also false for NaN.
+  if (!(difference <= MAX_DIFFERENCE) && differences !== 0) {
+    throw new CApiFailure(`an output differs by ${difference.toPrecision(2)} of the values' root mean square`);
   }
 }
 

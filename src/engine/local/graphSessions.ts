@@ -3,6 +3,7 @@ import { isShared, type GraphFile, type GraphInfo, type TensorInfo } from '../..
 import { prepareModel, type BucketShape, type PreparedModel } from '../../onnx/prepare.js';
 import { sizeOf } from '../../tensor/tensor.js';
 import type { OrtApi } from '../cuda/ortApi.js';
+import { rangesWithin } from './batchParts.js';
 import { Bucket } from './bucket.js';
 import { CApiFailure, CApiSessions } from './cApiSessions.js';
 import { rowDims, type Registered } from './inputData.js';
@@ -97,7 +98,7 @@ export class GraphSessions {
 
   private async runParts(batch: WireBatch, registered: Registered, channel: SharedChannel): Promise<BatchOutput> {
     const rowsOf = batch.conditioning.map((ids) => ids?.length ?? 1);
-    const parts = this.split(rowsOf);
+    const parts = rangesWithin(this.buckets.at(-1) ?? Infinity, rowsOf);
     // The output replaces the inputs in the channel, unless later parts still need them.
     const start = parts.length === 1 ? CONTENT_START : endOf(batch);
     let output: BatchOutput = { size: 0, seconds: 0, rows: 0, end: start };
@@ -153,22 +154,6 @@ export class GraphSessions {
       this.open = open;
       throw error;
     }
-  }
-
-  /** Splits the evaluations of a batch into ranges [from, to) that the largest bucket holds. @param rowsOf each evaluation */
-  private split(rowsOf: readonly number[]): [from: number, to: number][] {
-    const largest = this.buckets.at(-1) ?? Infinity;
-    const parts: [number, number][] = [];
-    let from = 0;
-    let rows = 0;
-    rowsOf.forEach((count, k) => {
-      if (k > from && rows + count > largest) {
-        parts.push([from, k]);
-        [from, rows] = [k, 0];
-      }
-      rows += count;
-    });
-    return [...parts, [from, rowsOf.length]];
   }
 
   /** Rows of the bucket of a batch. */

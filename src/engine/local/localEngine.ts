@@ -43,8 +43,9 @@ export interface LocalEngineOptions {
 }
 
 /**
- * ONNX Runtime on the devices of this machine, each in a process of its own. On the CPU a row of a batch is bitwise equal to
- * the same row alone; on GPUs this holds within one batch size.
+ * ONNX Runtime on the devices of this machine, each in a process of its own. A row of a batch is bitwise equal to the same row
+ * alone where ONNX Runtime's kernels make it so: on the CPU for a graph whose layers have multiples of 32 channels, and for narrower
+ * UNets with `evenRows`, as tests check; on GPUs within one batch size. Rows of other graphs may differ by rounding.
  * @example
  * const engine = await LocalEngine.open({ unet: { path: 'unet/model.onnx', perRow: 'timestep' } });
  * const { outputs } = await engine.run([{ graph: 'unet', output: 'out_sample', inputs }]);

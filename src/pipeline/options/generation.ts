@@ -208,7 +208,7 @@ export const GENERATION_OPTIONS = {
   }),
   tolerance: option(z.number().min(0), {
     description:
-      'change of the image in grey levels below which to stop, five eighths of it for picard and parataa; 0: run until exact; of paradigms: the change of a state, in deviations of the noise, below which the window moves on',
+      'change of the image in grey levels below which to stop, 0.3 of it for picard and parataa; 0: run until exact; of paradigms: the change of a state, in deviations of the noise, below which the window moves on',
     defaultText: `${DEFAULT_TOLERANCE}; ${CHANGE_TOLERANCE} with --stopping change; ${PARADIGMS_TOLERANCE} for paradigms`,
     placeholder: '<t>',
     samplers: ITERATIVE,

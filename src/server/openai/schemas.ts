@@ -109,7 +109,10 @@ const usage = z.object({
 export type Usage = z.output<typeof usage>;
 
 /** Absent if there are none. */
-const warnings = z.array(z.string()).optional().describe('warnings, such as options that had no effect');
+const warnings = z
+  .array(z.string())
+  .optional()
+  .describe('warnings, such as options that had no effect, or load that may have changed the image');
 
 const about = {
   background: z.literal('opaque'),

@@ -4,14 +4,13 @@ import type { Evaluation } from 'srds/engine';
 import { Generator } from 'srds/random';
 import { float32, type Tensor } from 'srds/tensor';
 import { OrtApi } from '../../../src/engine/cuda/ortApi.js';
-import { CApiSessions } from '../../../src/engine/local/cApiSessions.js';
+import { checkOutput } from '../../../src/engine/local/cApiSessions.js';
 import { GraphSessions } from '../../../src/engine/local/graphSessions.js';
 import { LocalDevice } from '../../../src/engine/local/localDevice.js';
-import type { ProcessSettings } from '../../../src/engine/local/protocol.js';
 import { SharedChannel } from '../../../src/engine/local/sharedChannel.js';
 import { readOutputs, writeBatch } from '../../../src/engine/local/wireBatch.js';
 import type { GraphFile } from '../../../src/onnx/graphInfo.js';
-import type { PreparedModel } from '../../../src/onnx/prepare.js';
+import { nextTurn } from '../../support/async.js';
 import { ROOT } from '../../support/fixtures.js';
 
 const random = new Generator(3);
@@ -120,9 +119,24 @@ test('a bucket that memory is too small for over the C API is dropped, and a sma
 
 test('an output that differs from that of a plain session is a failure, rounding is not', () => {
   const plain = random.randn(4096);
-  const check = (output: Float32Array) => () =>
-    new CApiSessions({} as OrtApi, {} as PreparedModel, {} as ProcessSettings).check(output, plain);
+  const check = (output: Float32Array) => () => checkOutput(output, plain);
   assert.throws(check(plain.map((value, k) => (k % 8 === 0 ? 0 : value))), /differs/);
   assert.throws(check(plain.map((value, k) => (k === 5 ? NaN : value))), /differs/);
   assert.doesNotThrow(check(plain.map((value) => value * 1.01)));
+});
+
+test('a process that is killed in the middle of a batch is replaced, and the batch is ===', async () => {
+  const warnings: string[] = [];
+  const device = await openDevice(true, UNET, warnings);
+  try {
+    const batch = [evaluation(1, ['a', 'b'])];
+    const { outputs } = await device.run(batch, () => true);
+    const again = device.run(batch, () => true);
+    await nextTurn();
+    process.kill(device.pid!, 'SIGKILL');
+    assert.deepEqual((await again).outputs, outputs);
+    assert.match(warnings.join(), /another takes its place/);
+  } finally {
+    await device.close();
+  }
 });

@@ -4,8 +4,10 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import type { SrdsError } from 'srds';
 import { LocalEngine, type Evaluation } from 'srds/engine';
+import { readModelFolder } from 'srds/model';
 import { Generator } from 'srds/random';
 import { float32 } from 'srds/tensor';
+import { graphFiles } from '../../../src/model/modelFolder.js';
 import { nextTurn } from '../../support/async.js';
 import { fixture, reference, ROOT } from '../../support/fixtures.js';
 
@@ -50,6 +52,35 @@ test('on the CPU every row of a batch is === the row alone, over threads and pro
     }
   }
   for (const other of outputs.slice(1)) assert.deepEqual(other, outputs[0]);
+});
+
+test('on the CPU every row of a batch of a narrow UNet is === the row alone, in batches padded to even numbers of rows', async () => {
+  for (const model of ['sd15', 'sd21v']) {
+    const probe = reference(`refs/${model}/probe`);
+    const dims = probe.shape('sample').slice(1);
+    const text = float32(probe.floats('encoder_hidden_states'), probe.shape('encoder_hidden_states').slice(1));
+    const { unet } = graphFiles(await readModelFolder(fixture(`models/${model}`)), 'auto');
+    const engine = await LocalEngine.open({ unet }, { threads: 2 });
+    try {
+      const conditioning = [engine.register({ encoder_hidden_states: text })];
+      const random = new Generator(1);
+      const rows = Array.from({ length: 9 }, (_, k): Evaluation => {
+        const sample = float32(random.randn(dims.reduce((a, b) => a * b)), dims);
+        const inputs = { sample, timestep: float32(Float32Array.of(900 - 90 * k), []) };
+        return { graph: 'unet', output: 'out_sample', inputs, conditioning };
+      });
+      const alone = await Promise.all(rows.map((row) => engine.run([row])));
+      for (let count = 2; count <= rows.length; count++) {
+        const { outputs } = await engine.run(rows.slice(0, count));
+        assert.deepEqual(
+          outputs,
+          alone.slice(0, count).flatMap((one) => one.outputs),
+        );
+      }
+    } finally {
+      await engine.close();
+    }
+  }
 });
 
 test('one evaluation of a network equals torch', async () => {

@@ -22,7 +22,9 @@ test("models, and errors in the form of OpenAI's API", async () => {
     param: 'n',
     type: 'invalid_request_error',
   });
-  await assert.rejects(client.images.generate({ prompt: 'a', size: '1024x1536' }), { status: 400, param: 'size' });
+  for (const size of ['1024x1536', '100x64', '64x0'] as const) {
+    await assert.rejects(client.images.generate({ prompt: 'a', size }), { status: 400, param: 'size' });
+  }
   await assert.rejects(client.images.generate({ prompt: 'a', ...{ solver: 'dpm2m', sampler: 'srds' } }), {
     status: 400,
   });
