@@ -95,7 +95,7 @@ test('a run writes a PNG named after the prompt, with its parameters, and says h
     text,
     /^A red ball, on the beach!\nSteps: 4, Sampler: DDIM, CFG scale: 5, Seed: 0, Size: 128x128, Model: scenes-128,/,
   );
-  assert.match(text, /SRDS correction: secant, SRDS pipelined: true, SRDS blocks: 1 3, SRDS tolerance: 0\.1/);
+  assert.match(text, /SRDS correction: secant, SRDS pipelined: true, SRDS blocks: 1 3, SRDS tolerance: 0\.08/);
 });
 
 test('--json prints one object of the documented form, and nothing else', async () => {
@@ -122,7 +122,7 @@ test('--json prints one object of the documented form, and nothing else', async 
   );
   assert.deepEqual(
     [rest.model, rest.steps, rest.blocks, rest.tolerance, rest.negativePrompt],
-    ['sd21v', 25, 11, 0.1, 'blue'],
+    ['sd21v', 25, 11, 0.08, 'blue'],
   );
   for (const { error, residuals, iterations, evaluations } of images) {
     assert.ok(error && error.mean < 5);

@@ -105,7 +105,7 @@ test('plan forecasts a machine that a curve describes, as text and as JSON', asy
 });
 
 test('auto learns from a serial run, measures in the next, keeps the curve, says why it chose, and generates what that sampler generates', async () => {
-  const args = ['generate', 'a red ball', ...TINY, '--steps', '60', '--out', 'auto.png', '--json'];
+  const args = ['generate', 'a red ball', ...TINY, '--steps', '60', '--tolerance', '0.5', '--out', 'auto.png', '--json'];
   const choice = z.object({ reason: z.string(), basis: z.string().optional() });
   const report = z.object({ sampler: z.string(), choice });
   const run = async (...more: string[]) => report.parse(JSON.parse((await printed(...args, ...more)).stdout));
