@@ -1,8 +1,9 @@
 import { LRUCache } from 'lru-cache';
-import { basisOf, rounded } from '../planner/convergence.js';
+import { basisOf } from '../planner/convergence.js';
 import { rowsNotWorthSplitting } from '../planner/curve.js';
 import { srdsForecast, type Machine } from '../planner/forecast.js';
 import { cannotGain, planning, type Candidate, type Plan, type PlanRequest } from '../planner/plan.js';
+import { planKey } from '../planner/planKey.js';
 import { finishInTurns, type Steps } from '../run/steps.js';
 import { addsNoise } from '../solver/registry.js';
 import { isMultistep } from '../solver/solver.js';
@@ -63,26 +64,23 @@ export class SamplerSelector {
     if (typeof machine === 'string') return serialFor(machine, settings);
     const request = planRequest(settings);
     if (cannotGain(request, machine)) return { ...serialFor(NO_GAIN, settings), limits: limitsOn(machine) };
-    const roughly = withRounded(machine);
-    const plan = await cached(this.plans, [request, roughly], () => planning(request, roughly));
+    const key = JSON.stringify([request, planKey(machine, request)]);
+    const plan = await cached(this.plans, key, () => planning(request, machine));
     return selected({ ...plan, basis: basisOf(machine.convergence) }, settings, machine);
   }
 
   /** Batch sizes for settings with a given sampler. */
   async limitsFor(settings: Settings, machine: Machine): Promise<BatchLimits> {
-    const { sampler, pipelined, partition, method, tolerance, maxIterations } = settings;
+    const { sampler, grid, pipelined, partition, method, tolerance, maxIterations } = settings;
     const limits = limitsOn(machine);
     if (sampler !== 'srds' || !pipelined || isMultistep(method)) return limits;
     const { evaluationsPerStep } = method;
     const stopping = { tolerance, maxIterations };
-    const roughly = withRounded(machine);
-    const maxClientRows = await cached(
-      this.clientRows,
-      [partition, evaluationsPerStep, stopping, roughly],
-      function* () {
-        return (yield* srdsForecast(partition, evaluationsPerStep, roughly, stopping)).maxRows;
-      },
-    );
+    const trajectory = { steps: grid.length, partition, ...stopping };
+    const key = JSON.stringify([evaluationsPerStep, trajectory, planKey(machine, trajectory)]);
+    const maxClientRows = await cached(this.clientRows, key, function* () {
+      return (yield* srdsForecast(partition, evaluationsPerStep, machine, stopping)).maxRows;
+    });
     return { ...limits, maxClientRows };
   }
 }
@@ -122,10 +120,9 @@ function serialFor(reason: string, settings: Settings): SelectedSampler {
 /** Calls that wait for the same value share its computation. */
 function cached<Value>(
   cache: LRUCache<string, Promise<Value>>,
-  input: unknown,
+  key: string,
   compute: () => Steps<Value>,
 ): Promise<Value> {
-  const key = JSON.stringify(input);
   const known = cache.get(key);
   if (known !== undefined) return known;
   const value = finishInTurns(compute());
@@ -137,10 +134,6 @@ function cached<Value>(
 export function withinMemory(limits: BatchLimits | undefined, maxRows: number): BatchLimits | undefined {
   if (!Number.isFinite(maxRows)) return limits;
   return { ...limits, maxRows: Math.min(limits?.maxRows ?? Infinity, maxRows), minRows: limits?.minRows ?? 0 };
-}
-
-function withRounded(machine: Machine): Machine {
-  return { ...machine, convergence: machine.convergence && rounded(machine.convergence) };
 }
 
 function limitsOn({ maxRows, devices }: Machine): BatchLimits {

@@ -140,20 +140,6 @@ function isLike(wanted: Pick<ConvergenceRecord, 'steps' | 'parts' | 'tolerance'>
     steps === wanted.steps && parts === wanted.parts && tolerance === wanted.tolerance;
 }
 
-/** Numbers of runs and shares of an iteration at which plans change. */
-const RUN_LEVELS = [8, 3, 1];
-const ITERATION_LEVELS = 4;
-
-/** What is known, rounded, so that not every run needs a new plan: that takes as long as some batches. */
-export function rounded({ records, ...prior }: Convergence): Convergence {
-  const round = (one: ConvergenceRecord): ConvergenceRecord => ({
-    ...one,
-    runs: RUN_LEVELS.find((runs) => runs <= one.runs) ?? 1,
-    iterations: Math.round(ITERATION_LEVELS * one.iterations) / ITERATION_LEVELS,
-  });
-  return { ...prior, records: records.map(round) };
-}
-
 /** Runs beyond these replace older ones. */
 const MAX_RUNS = 50;
 
