@@ -1,7 +1,7 @@
 import type * as Koffi from 'koffi';
 import type { Pointer } from './ortApi.js';
 
-/** Names of the CUDA runtime library. The CUDA provider has loaded the one that it was built for. */
+/** Names of the CUDA runtime library. One that the driver is too old for cannot select a device. */
 const LIBRARIES = ['libcudart.so.13', 'libcudart.so.12'];
 const TO_DEVICE = 1;
 const TO_HOST = 2;
@@ -20,13 +20,18 @@ export class CudaRuntime {
     readonly library: Koffi.LibraryHandle,
     private readonly functions: Readonly<Record<'malloc' | 'hostAlloc' | 'free' | 'freeHost' | 'memcpy', Function_>>,
     private readonly errorString: Function_,
+    private readonly clearError: Function_,
   ) {}
 
   /** @param device index of the GPU whose memory is allocated @throws Error if there is no CUDA runtime */
   static load(koffi: typeof Koffi, device: number): CudaRuntime {
-    const library = firstOf(LIBRARIES, (name) => koffi.load(name));
+    const library = firstOf(LIBRARIES, (name) => {
+      const found = koffi.load(name);
+      if (found.func('cudaSetDevice', 'int', ['int'])(device) !== 0) throw new Error(`${name} cannot use the device`);
+      return found;
+    });
     const out = koffi.out(koffi.pointer('void *'));
-    const runtime = new CudaRuntime(
+    return new CudaRuntime(
       koffi,
       library,
       {
@@ -37,9 +42,8 @@ export class CudaRuntime {
         memcpy: library.func('cudaMemcpy', 'int', ['void *', 'void *', 'size_t', 'int']),
       },
       library.func('cudaGetErrorString', 'str', ['int']),
+      library.func('cudaGetLastError', 'int', []),
     );
-    runtime.check(library.func('cudaSetDevice', 'int', ['int'])(device));
-    return runtime;
   }
 
   /** Allocates memory of the GPU. @throws Error if there is too little */
@@ -80,7 +84,10 @@ export class CudaRuntime {
   }
 
   private check(error: unknown): void {
-    if (error !== 0) throw new Error(`CUDA: ${String(this.errorString(error))}`);
+    if (error === 0) return;
+    // ONNX Runtime would take it for an error of its own.
+    this.clearError();
+    throw new Error(`CUDA: ${String(this.errorString(error))}`);
   }
 }
 

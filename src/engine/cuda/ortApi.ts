@@ -50,6 +50,7 @@ const FUNCTIONS = {
 
 /** Functions that free an object: their positions. */
 const RELEASES = {
+  MemoryInfo: 94,
   Session: 95,
   Value: 96,
   RunOptions: 97,
@@ -119,6 +120,15 @@ export class OrtApi {
     const message = String(this.koffi.call(this.table[GET_ERROR_MESSAGE], this.message, status));
     this.koffi.call(this.table[RELEASE_STATUS], this.release, status);
     throw new Error(message);
+  }
+
+  /** Calls a function whose failure does not matter. */
+  try(name: FunctionName, ...args: readonly Argument[]): void {
+    try {
+      this.call(name, ...args);
+    } catch {
+      // Its message would say nothing that a caller could act on.
+    }
   }
 
   /** Calls a function that returns a pointer in one of its parameters. @param args the others @returns that pointer */

@@ -55,20 +55,24 @@ export class OrtSession implements BucketSession {
       if (weights !== undefined) configure('session.model_external_initializers_file_folder_path', weights);
       if (device.kind === 'cuda') appendCuda(api, options, device.index);
       const session = api.create('CreateSessionFromArray', api.env, model, model.byteLength, options);
-      return new OrtSession(api, session, memoryOf(api, device), device.kind === 'cuda');
+      try {
+        return new OrtSession(api, session, memoryOf(api, device), device.kind === 'cuda');
+      } catch (error) {
+        api.free('Session', session);
+        throw error;
+      }
     } finally {
       api.free('SessionOptions', options);
     }
   }
 
   allocate(name: string, type: string, shape: readonly number[]): InputData {
-    this.inputs.get(name)?.free();
-    this.inputs.delete(name);
-    this.forgetGraph();
     const memory = this.memory.allocate(type, shape);
+    this.api.call('BindInput', this.binding, name, memory.value);
+    this.forgetGraph();
+    this.inputs.get(name)?.free();
     this.inputs.set(name, memory);
     this.allocated.add(name);
-    this.api.call('BindInput', this.binding, name, memory.value);
     return inputData(name, type, memory.data);
   }
 
@@ -77,7 +81,13 @@ export class OrtSession implements BucketSession {
     this.allocated.clear();
     const { memory } = this.output?.name === output ? this.output : this.bindOutput(output);
     this.options ??= this.runOptions(++this.graph);
-    this.api.call('RunWithBinding', this.session, this.options, this.binding);
+    try {
+      this.api.call('RunWithBinding', this.session, this.options, this.binding);
+    } catch (error) {
+      // What was captured of a run that failed must not be replayed.
+      this.forgetGraph();
+      throw error;
+    }
     memory.download();
     return new Float32Array(memory.data);
   }
@@ -97,10 +107,15 @@ export class OrtSession implements BucketSession {
     this.forgetGraph();
     this.output?.memory.free();
     this.output = undefined;
-    api.call('BindOutputToDevice', this.binding, name, cpuMemoryInfo(api));
+    const cpu = cpuMemoryInfo(api);
     const options = this.runOptions(NO_GRAPH);
-    api.call('RunWithBinding', session, options, this.binding);
-    api.free('RunOptions', options);
+    try {
+      api.call('BindOutputToDevice', this.binding, name, cpu);
+      api.call('RunWithBinding', session, options, this.binding);
+    } finally {
+      api.free('RunOptions', options);
+      api.free('MemoryInfo', cpu);
+    }
     const memory = this.memory.allocate('float32', this.outputShape());
     api.call('BindOutput', this.binding, name, memory.value);
     return (this.output = { name, memory });
@@ -133,9 +148,10 @@ export class OrtSession implements BucketSession {
   private forgetGraph(): void {
     const { api, options } = this;
     if (options === undefined) return;
-    if (this.isCuda) api.call('SessionReleaseCapturedGraph', this.session, this.graph);
-    api.free('RunOptions', options);
     this.options = undefined;
+    api.free('RunOptions', options);
+    // Numbers are not used again, so a graph that stays does no harm.
+    if (this.isCuda) api.try('SessionReleaseCapturedGraph', this.session, this.graph);
   }
 }
 

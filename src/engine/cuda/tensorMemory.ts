@@ -1,7 +1,7 @@
 import type { Device } from '../device.js';
 import { elementBytes } from '../bucketSession.js';
 import { sizeOf } from '../../tensor/tensor.js';
-import { CudaRuntime } from './cudaRuntime.js';
+import { CudaRuntime, type PinnedMemory } from './cudaRuntime.js';
 import type { OrtApi, Pointer } from './ortApi.js';
 
 /** ONNXTensorElementDataType, by name. */
@@ -64,11 +64,23 @@ class CudaMemory implements Memory {
   }
 
   allocate(type: string, dims: readonly number[]): TensorMemory {
-    const { api, runtime } = this;
+    const { runtime } = this;
     const bytes = bytesOf(type, dims);
     // Not from the session's arena: a captured graph keeps writing to what the arena takes for free.
     const device = runtime.allocate(bytes);
-    const pinned = runtime.allocatePinned(bytes);
+    let pinned: PinnedMemory | undefined;
+    try {
+      pinned = runtime.allocatePinned(bytes);
+      return this.tensorIn(device, pinned, type, dims);
+    } catch (error) {
+      if (pinned) runtime.freePinned(pinned);
+      runtime.free(device);
+      throw error;
+    }
+  }
+
+  private tensorIn(device: Pointer, pinned: PinnedMemory, type: string, dims: readonly number[]): TensorMemory {
+    const { api, runtime } = this;
     const value = createTensor(api, this.info, device, type, dims);
     return {
       value,

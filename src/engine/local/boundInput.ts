@@ -51,14 +51,17 @@ export class BoundInput {
     if (!sameType) copyConverted(data, 0, staged);
   }
 
-  /** Copies the registered input of each row, unless the row holds it already. @returns whether anything was copied */
-  bind(rows: readonly Row[], registered: Registered): boolean {
-    const changed = rows.flatMap(({ id }, row) => (id !== undefined && this.bound[row] === id ? [] : [row]));
-    for (const row of changed) {
-      const { id } = rows[row];
+  /** Whether each row holds its registered input. */
+  holds(rows: readonly Row[]): boolean {
+    return rows.every(({ id }, row) => id !== undefined && this.bound[row] === id);
+  }
+
+  /** Copies the registered input of each row, unless the row holds it already. */
+  bind(rows: readonly Row[], registered: Registered): void {
+    rows.forEach(({ id }, row) => {
+      if (id !== undefined && this.bound[row] === id) return;
       copyRegistered(this.info.name, id, registered, this.data, row, this.size);
       this.bound[row] = id;
-    }
-    return changed.length > 0;
+    });
   }
 }

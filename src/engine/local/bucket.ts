@@ -14,6 +14,8 @@ import type { SharedChannel } from './sharedChannel.js';
 export class Bucket {
   readonly rows: number;
   private bound: readonly BoundInput[] | undefined;
+  /** Inputs that were written since the last run that succeeded. */
+  private readonly written = new Set<string>();
   private readonly indexed: IndexedInputs | undefined;
 
   /** @param shape that the session was opened for, or that batches are padded to */
@@ -50,32 +52,33 @@ export class Bucket {
     const rows = batch.conditioning
       .slice(from, to)
       .flatMap((ids, evaluation): Row[] => (ids ?? [undefined]).map((id) => ({ evaluation, id })));
-    const written = this.load(batch, from, rows, registered, channel);
+    this.load(batch, from, rows, registered, channel);
     const start = performance.now();
-    const output = await this.session.run(batch.output, written);
+    const output = await this.session.run(batch.output, this.written);
+    this.written.clear();
     const seconds = (performance.now() - start) / 1000;
     const size = output.length / this.rows;
     return { size, seconds, end: channel.write([output.subarray(0, rows.length * size)], position) };
   }
 
-  /** Writes the inputs. @returns the names of those that changed */
+  /** Writes the inputs. */
   private load(
     batch: WireBatch,
     from: number,
     rows: readonly Row[],
     registered: Registered,
     channel: SharedChannel,
-  ): ReadonlySet<string> {
+  ): void {
     this.bound ??= this.inputs
       .filter(({ name }) => !this.indexed?.names.includes(name))
       .map((info) => new BoundInput(this.session, info, rowDims(info.name, batch, registered), this.rows));
-    const written = new Set(this.indexed?.load(rows, registered));
+    this.indexed?.load(rows, registered, this.written);
     for (const input of this.bound) {
       const { name } = input.info;
       const sent = batch.inputs.find((one) => one.name === name);
+      if (sent || !input.holds(rows)) this.written.add(name);
       if (sent) input.load(sent, from, rows, channel);
-      if (sent || input.bind(rows, registered)) written.add(name);
+      else input.bind(rows, registered);
     }
-    return written;
   }
 }

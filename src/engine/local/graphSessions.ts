@@ -25,7 +25,7 @@ const MAX_BUCKETS = 24;
 export class GraphSessions {
   readonly info: GraphInfo;
   /** By key, least recently used first. */
-  private open = new Map<string, Promise<Bucket>>();
+  private readonly open = new Map<string, Promise<Bucket>>();
   private buckets: readonly number[];
 
   private constructor(
@@ -127,31 +127,46 @@ export class GraphSessions {
   ): ReturnType<Bucket['run']> {
     const { cApi } = this;
     if (!cApi || cApi.isChecked) return bucket.run(batch, part, registered, channel, position);
-    const plain = await this.openPlainBucket(bucket.shape);
+    // Behind the inputs: plain sessions need them if the check fails.
+    const behind = Math.max(position, endOf(batch));
+    const runBehind = async (one: Bucket) => {
+      const result = await one.run(batch, part, registered, channel, behind);
+      return { result, output: readOutput(channel, behind, result) };
+    };
+    const { result, output } = await runBehind(bucket);
+    const plain = await this.plainOutput(bucket.shape, runBehind);
+    if (plain) cApi.check(output, plain);
+    return { ...result, end: channel.write([output], position) };
+  }
+
+  /** The output of a plain session; undefined if memory is too small for a second session. */
+  private async plainOutput(
+    shape: BucketShape,
+    run: (bucket: Bucket) => Promise<{ readonly output: Float32Array }>,
+  ): Promise<Float32Array | undefined> {
+    let plain: Bucket | undefined;
     try {
-      const behind = Math.max(position, endOf(batch));
-      const expected = readOutput(channel, behind, await plain.run(batch, part, registered, channel, behind));
-      const result = await bucket.run(batch, part, registered, channel, position);
-      cApi.check(readOutput(channel, position, result), expected);
-      return result;
+      plain = await this.openPlainBucket(shape);
+      return (await run(plain)).output;
+    } catch (error) {
+      if (isOutOfMemory(error)) return undefined;
+      throw error;
     } finally {
-      await plain.close();
+      await plain?.close();
     }
   }
 
   /** Runs a batch in plain sessions, which replace those of the C API unless they fail too. */
   private async runPlain(batch: WireBatch, registered: Registered, channel: SharedChannel): Promise<BatchOutput> {
-    const { cApi, open } = this;
+    const { cApi, buckets } = this;
+    await this.close();
     this.cApi = undefined;
-    this.open = new Map();
     try {
-      const output = await this.runParts(batch, registered, channel);
-      for (const bucket of open.values()) await (await bucket.catch(() => undefined))?.close();
-      return output;
+      return await this.runParts(batch, registered, channel);
     } catch (error) {
       await this.close();
       this.cApi = cApi;
-      this.open = open;
+      this.buckets = buckets;
       throw error;
     }
   }
@@ -191,7 +206,14 @@ export class GraphSessions {
   }
 
   private async openBucket(shape: BucketShape): Promise<Bucket> {
-    return this.cApi ? new Bucket(this.cApi.open(shape), this.info.inputs, shape) : this.openPlainBucket(shape);
+    if (!this.cApi) return this.openPlainBucket(shape);
+    const session = this.cApi.open(shape);
+    try {
+      return new Bucket(session, this.info.inputs, shape);
+    } catch (error) {
+      await session.close();
+      throw error;
+    }
   }
 
   private async openPlainBucket(shape: BucketShape): Promise<Bucket> {

@@ -16,7 +16,7 @@ export class IndexedInputs {
   readonly names: readonly string[];
   /** Entries of the tables. */
   private readonly ids: (ConditioningId | undefined)[] = [];
-  private tables = new Map<string, InputData>();
+  private readonly tables = new Map<string, InputData>();
   private capacity = 0;
   private readonly indices: Int32Array;
 
@@ -30,33 +30,43 @@ export class IndexedInputs {
     this.indices = session.allocate(ROW_INPUT, 'int32', [rows]) as Int32Array;
   }
 
-  /** Writes the inputs of a batch. @returns the names of those that changed @throws Error if an input is not registered, or rows differ in shape */
-  load(rows: readonly Row[], registered: Registered): readonly string[] {
+  /**
+   * Writes the inputs of a batch.
+   * @param written receives the names of those that changed
+   * @throws Error if an input is not registered, or rows differ in shape
+   */
+  load(rows: readonly Row[], registered: Registered, written: Set<string>): void {
     const ids = [...new Set(rows.map(({ id }) => id))];
-    const changed = ids.every((id) => this.ids.includes(id)) ? [] : this.fill(ids, registered);
+    if (!ids.every((id) => this.ids.includes(id))) {
+      for (const name of this.names) written.add(name);
+      this.fill(ids, registered);
+    }
+    written.add(ROW_INPUT);
     // Padding rows take the first.
     this.indices.fill(0);
     rows.forEach(({ id }, row) => (this.indices[row] = this.ids.indexOf(id)));
-    return [...changed, ROW_INPUT];
   }
 
-  private fill(ids: readonly (ConditioningId | undefined)[], registered: Registered): readonly string[] {
+  private fill(ids: readonly (ConditioningId | undefined)[], registered: Registered): void {
+    // Whatever fails here, the next batch fills the tables anew.
+    this.ids.length = 0;
     if (ids.length > this.capacity) this.grow(ids, registered);
-    for (const { name } of this.inputs) {
+    for (const [name, table] of this.tables) {
       const { dims } = registeredInput(name, ids[0], registered);
-      const table = this.tables.get(name);
-      if (table) ids.forEach((id, k) => copyRegistered(name, id, registered, table, k, sizeOf(dims)));
+      ids.forEach((id, k) => copyRegistered(name, id, registered, table, k, sizeOf(dims)));
     }
-    this.ids.splice(0, Infinity, ...ids);
-    return this.names;
+    this.ids.push(...ids);
   }
 
   /** Allocates larger tables: powers of two, since a captured graph is for tables of one size. */
   private grow(ids: readonly (ConditioningId | undefined)[], registered: Registered): void {
-    this.capacity = Math.max(LEAST_ENTRIES, 2 ** Math.ceil(Math.log2(ids.length)));
+    this.capacity = 0;
+    this.tables.clear();
+    const capacity = Math.max(LEAST_ENTRIES, 2 ** Math.ceil(Math.log2(ids.length)));
     for (const { name, type } of this.inputs) {
       const { dims } = registeredInput(name, ids[0], registered);
-      this.tables.set(name, this.session.allocate(name, type, [this.capacity, ...dims]));
+      this.tables.set(name, this.session.allocate(name, type, [capacity, ...dims]));
     }
+    this.capacity = capacity;
   }
 }

@@ -72,7 +72,7 @@ export class LocalEngine implements Engine {
       throw new SrdsError('INVALID_OPTION', 'a device', 'none', 'give cpu if there is no other');
     const state: EngineState = { files, loaded: this.loaded, registered: this.registered };
     const gpuSettings = (device: Device) => {
-      const cApi = cudaGraphs && device.kind === 'cuda';
+      const cApi = cudaGraphs && device.kind === 'cuda' && process.platform === 'linux';
       return { device, threads: 1, buckets: buckets ?? DEFAULT_BUCKETS, fused, cApi };
     };
     this.device = devices.map(deviceName).join(',');

@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { MemoryMap } from './memoryMap.js';
+import type { Mapping, MemoryMap } from './memoryMap.js';
 
 /** A folder whose files are in memory, where the system has one. */
 const SHARED_MEMORY = '/dev/shm';
@@ -24,6 +24,9 @@ const SHARED_MEMORY = '/dev/shm';
 const HEADER = { number: 0, location: 8, asleep: 24, bytes: 64 };
 /** Where the content begins, in bytes. */
 export const CONTENT_START = 2 * HEADER.bytes;
+
+/** Bytes that are mapped at first. */
+const LEAST_MAPPED = 1 << 20;
 
 /** The maximum number of buffers in one system call. */
 const MAX_BUFFERS = 1024;
@@ -42,6 +45,7 @@ export class SharedChannel {
   private readonly location = new Float64Array(2);
 
   private map: MemoryMap | undefined;
+  private mapping: Mapping | undefined;
   /** The file as far as it is mapped. */
   private mapped = new Uint8Array(0);
   private headers = new Int32Array(0);
@@ -140,17 +144,33 @@ export class SharedChannel {
   }
 
   close(): void {
+    this.map = undefined;
+    this.replaceMapping(undefined);
     closeSync(this.fd);
   }
 
-  /** Maps the file as far as it reaches now. An earlier mapping stays, since views of it may be in use. */
+  /** Maps the file as far as it reaches now, and from then on in larger steps. Where that fails, system calls serve. */
   private extendMapping(): void {
     if (!this.map) return;
-    const { size } = fstatSync(this.fd);
-    if (size <= this.mapped.byteLength) return;
-    const content = this.map(this.fd, size);
+    try {
+      const { size } = fstatSync(this.fd);
+      if (size <= this.mapped.byteLength) return;
+      const whole = Math.max(LEAST_MAPPED, 2 ** Math.ceil(Math.log2(size)));
+      // Written, not only reserved: to touch memory that the system cannot provide would end the process.
+      this.transfer(writevSync, writeSync, [new Uint8Array(whole - size)], size);
+      this.replaceMapping(this.map(this.fd, whole));
+    } catch {
+      this.map = undefined;
+    }
+  }
+
+  private replaceMapping(mapping: Mapping | undefined): void {
+    const before = this.mapping;
+    const content = mapping?.data ?? new ArrayBuffer(0);
+    this.mapping = mapping;
     this.mapped = new Uint8Array(content);
-    this.headers = new Int32Array(content, 0, CONTENT_START / Int32Array.BYTES_PER_ELEMENT);
+    this.headers = new Int32Array(content, 0, mapping ? CONTENT_START / Int32Array.BYTES_PER_ELEMENT : 0);
+    before?.unmap();
   }
 
   private putNumber(value: number, position: number): void {

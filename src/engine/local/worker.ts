@@ -63,7 +63,8 @@ async function load(request: Extract<Request, { kind: 'load' }>): Promise<Reply>
       return { kind: 'unloadable', graph: name, message: messageOf(error) };
     }
   }
-  return { kind: 'loaded', graphs: loaded, plain: settings.cApi ? plain : undefined };
+  const isReplayed = Object.values(request.graphs).some(({ replayed = false }) => replayed);
+  return { kind: 'loaded', graphs: loaded, plain: settings.cApi && isReplayed ? plain : undefined };
 }
 
 async function unload(names: readonly string[]): Promise<Reply> {

@@ -96,7 +96,7 @@ function changed(api: OrtApi, change: (name: string) => void): OrtApi {
   return Object.create(api, { create: { value: create } }) as OrtApi;
 }
 
-test('where the C API fails plain sessions serve, and say why; a run that fails in them too leaves the C API in use', async () => {
+test('where the C API fails, or gives another output, plain sessions serve and say why', async () => {
   const api = await OrtApi.load();
   const right = await runWith(api);
   assert.equal(right.plain, undefined);
@@ -106,6 +106,32 @@ test('where the C API fails plain sessions serve, and say why; a run that fails 
   const fallback = await runWith(failing);
   assert.deepEqual(fallback.rows, right.rows);
   assert.equal(fallback.plain, 'no kernel');
+  // The run that learns the output's shape is the only one that happens.
+  let runs = 0;
+  const call: OrtApi['call'] = (name, ...args) => {
+    if (name !== 'RunWithBinding' || runs++ === 0) api.call(name, ...args);
+  };
+  const wrong = await runWith(Object.create(api, { call: { value: call } }) as OrtApi);
+  assert.deepEqual(wrong.rows, right.rows);
+  assert.match(wrong.plain ?? '', /differs/);
+});
+
+test('a batch that fails leaves the next ones as they should be', async () => {
+  const devices = [await openDevice(true, UNET), await openDevice(false, UNET)];
+  try {
+    const good = [evaluation(1, ['a', 'b'])];
+    for (const device of devices) {
+      const { outputs } = await device.run(good, () => true);
+      device.register('short', { encoder_hidden_states: float32(random.randn(32), [1, 32]) });
+      await assert.rejects(
+        device.run([evaluation(1, ['c', 'short'])], () => true),
+        /differ in shape/,
+      );
+      assert.deepEqual((await device.run(good, () => true)).outputs, outputs);
+    }
+  } finally {
+    await Promise.all(devices.map((device) => device.close()));
+  }
 });
 
 test('a bucket that memory is too small for over the C API is dropped, and a smaller one serves', async () => {

@@ -2,18 +2,28 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { test } from 'node:test';
+import { loadMemoryMap, type MemoryMap } from '../../../src/engine/local/memoryMap.js';
 import { CONTENT_START, SharedChannel } from '../../../src/engine/local/sharedChannel.js';
 
-/** Both sides of a channel, in one process. */
+const map = await loadMemoryMap();
+const refused: MemoryMap = () => {
+  throw new Error('no mappings');
+};
+
+/** Both sides of a channel, in one process: with system calls, and with one or both sides or none mapped into memory. */
 function withChannel(use: (near: SharedChannel, far: SharedChannel) => void): void {
-  const near = SharedChannel.create();
-  try {
-    const far = SharedChannel.open(near.path);
-    use(near, far);
-    far.close();
-  } finally {
-    near.remove();
-    near.close();
+  for (const [ofNear, ofFar] of [[], [map], [undefined, map], [map, map], [refused, refused]]) {
+    const near = SharedChannel.create();
+    try {
+      const far = SharedChannel.open(near.path);
+      if (ofNear) near.mapWith(ofNear);
+      if (ofFar) far.mapWith(ofFar);
+      use(near, far);
+      far.close();
+    } finally {
+      near.remove();
+      near.close();
+    }
   }
 }
 
@@ -44,8 +54,25 @@ test('more buffers than one system call takes are transferred in order', () => {
 
 test('reading beyond the end is an error', () => {
   withChannel((near, far) => {
-    const end = near.write([new Uint8Array(8)], CONTENT_START);
-    assert.throws(() => far.read([new Uint8Array(9)], end - 8));
+    assert.throws(() => far.read([new Uint8Array(9)], 2 ** 30));
+    near.write([new Uint8Array(8)], CONTENT_START);
+    assert.throws(() => far.read([new Uint8Array(9)], 2 ** 30));
+  });
+});
+
+test('a channel grows from either side', () => {
+  withChannel((near, far) => {
+    for (const [k, [from, to]] of [
+      [near, far],
+      [far, near],
+      [near, far],
+    ].entries()) {
+      const sent = new Uint8Array(3_000_000 * (k + 1)).fill(k + 1);
+      from.write([sent], CONTENT_START);
+      const received = new Uint8Array(sent.length);
+      to.read([received], CONTENT_START);
+      assert.deepEqual(received, sent);
+    }
   });
 });
 
