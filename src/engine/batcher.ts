@@ -106,8 +106,9 @@ export class Batcher {
 
   /** Whether the current clients fill the engine, so that a further client should not speculate. */
   get full(): boolean {
-    // A client whose run has ended takes no slots, even while its last evaluations run.
+    // A client whose run has ended takes no slots, even while its last evaluations run; nor does one that was answered.
     const latest = [...this.queues.values()]
+      .filter(({ pending, running }) => pending.length > 0 || running > 0)
       .map((queue) => queue.latest)
       .filter(({ options }) => !options.signal?.aborted);
     const most = Math.min(this.engine.maxRows, ...latest.map(({ maxRows }) => maxRows));

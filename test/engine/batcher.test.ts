@@ -169,6 +169,16 @@ test('a batch is no larger than its clients allow, and then the engine is full',
   await Promise.all(results);
 });
 
+test('a client that was answered and asks no more takes no slots', async () => {
+  const engine = new ManualEngine(['batch'], 1, 1);
+  const batcher = new Batcher(engine);
+  const answered = batcher.evaluate(at(1), { priority: [0], client: ME }).then(() => batcher.full);
+  await turn();
+  assert.equal(batcher.full, true);
+  await engine.answer();
+  assert.equal(await answered, false);
+});
+
 test('a client whose run has ended takes no slots, even while its evaluations run', async () => {
   const engine = new ManualEngine(['batch'], 1, 1);
   const batcher = new Batcher(engine);
