@@ -2,14 +2,17 @@ import { parseDevices } from '../engine/device.js';
 import type { DeviceValues } from '../pipeline/options/devices.js';
 import type { OpenOptions } from '../pipeline/pipeline.js';
 
+/** Devices that a model opens on, and how it uses them. */
+export type OpenOnDevices = Pick<
+  OpenOptions,
+  'devices' | 'precision' | 'buckets' | 'fused' | 'cudaGraphs' | 'threads' | 'workers'
+>;
+
 /** The options of opening a pipeline, and the other flags. @throws SrdsError INVALID_OPTION for an unknown device */
 export function splitDeviceFlags<Flags extends DeviceValues>(
   flags: Flags,
 ): {
-  readonly open: Pick<
-    OpenOptions,
-    'devices' | 'precision' | 'buckets' | 'fused' | 'cudaGraphs' | 'threads' | 'workers'
-  >;
+  readonly open: OpenOnDevices;
   readonly others: Omit<Flags, keyof DeviceValues>;
 } {
   const { device, precision, buckets, fused, cudaGraphs, threads, workers, ...others } = flags;

@@ -6,8 +6,6 @@ import { probe, type Probe } from '../engine/local/probe.js';
 import { oneLine } from '../errors.js';
 import { version } from '../version.js';
 
-const WITHOUT_GRAPHS = ', without CUDA graphs: a batch takes up to twice as long';
-
 /** `srds doctor`. */
 export function doctorCommand(): Command {
   return new Command('doctor')
@@ -34,16 +32,19 @@ export function doctorCommand(): Command {
         return void process.stdout.write(`${JSON.stringify({ version: version(), node: process.version, devices })}\n`);
       }
       process.stdout.write(`srds ${version()}, Node ${process.version}\n`);
-      for (const { device, problem, withoutGraphs } of probes) {
+      for (const probed of probes) {
+        const { device } = probed;
         const known = nameOf(device);
         const name = known === undefined ? deviceName(device) : `${deviceName(device)} (${known})`;
-        const graphs =
-          device.kind !== 'cuda' ? '' : withoutGraphs === undefined ? ', with CUDA graphs' : WITHOUT_GRAPHS;
-        process.stdout.write(
-          problem
-            ? `${name}: does not work\n  ${problem.why}\n  -> ${problem.remedy}\n`
-            : `${name}: works${graphs}\n${withoutGraphs === undefined ? '' : `  ${oneLine(withoutGraphs)}\n`}`,
-        );
+        process.stdout.write(`${name}: ${stateOf(probed).join('\n  ')}\n`);
       }
     });
+}
+
+/** Whether a device works, and the lines that explain it. */
+function stateOf({ device, problem, withoutGraphs }: Probe): string[] {
+  if (problem) return ['does not work', problem.why, `-> ${problem.remedy}`];
+  if (device.kind !== 'cuda') return ['works'];
+  if (withoutGraphs === undefined) return ['works, with CUDA graphs'];
+  return ['works, without CUDA graphs: a batch takes up to twice as long', oneLine(withoutGraphs)];
 }

@@ -2,7 +2,8 @@ import { join } from 'node:path';
 import { SrdsError } from '../errors.js';
 import { latentsFile, readNoise } from '../pipeline/latents.js';
 import { settingsOf, type GenerateOptions } from '../pipeline/options.js';
-import { Pipeline, type OpenOptions } from '../pipeline/pipeline.js';
+import { Pipeline } from '../pipeline/pipeline.js';
+import type { OpenOnDevices } from './devices.js';
 import type { GenerateEvent, GenerateResult } from '../pipeline/result.js';
 import { readImage, type RgbImage } from '../image/image.js';
 import { encodePng } from '../image/png.js';
@@ -16,11 +17,7 @@ import type { ReportContext } from './report.js';
 /** What to generate, with which model, and which files to write. */
 export interface RunGenerateOptions {
   readonly model?: string | undefined;
-  /** Devices and how to use them. */
-  readonly open: Pick<
-    OpenOptions,
-    'devices' | 'precision' | 'buckets' | 'fused' | 'cudaGraphs' | 'threads' | 'workers'
-  >;
+  readonly open: OpenOnDevices;
   readonly lowMemory?: boolean | undefined;
   /** Path of the initial noise, an .npy file. */
   readonly noise?: string | undefined;

@@ -13,7 +13,7 @@ export interface BucketSession {
   allocate(name: string, type: string, shape: readonly number[]): InputData;
   /**
    * Runs the network.
-   * @param written names of the inputs that were written since the last run
+   * @param written names of the inputs that were allocated or written since the last run
    * @returns the output for all rows, valid until the next run
    * @throws Error whatever ONNX Runtime or CUDA reports
    */

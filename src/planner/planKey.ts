@@ -1,7 +1,8 @@
-import { defaultPartition, type Partition } from '../sampler/partition.js';
+import { defaultPartition } from '../sampler/partition.js';
 import { expectedIterations, expectedPasses } from './convergence.js';
 import type { LatencyCurve } from './curve.js';
-import type { Machine, StoppingRule } from './forecast.js';
+import type { Machine } from './forecast.js';
+import type { PlanRequest } from './plan.js';
 
 /** Ratio of two measured times, or numbers of iterations, that one plan serves. */
 const ALIKE = 1.25;
@@ -10,7 +11,10 @@ const ALIKE = 1.25;
  * A text that is the same for machines on which a plan for a trajectory can be kept. Every run adds to what is known of the times and
  * iterations, and a new plan takes as long as some batches.
  */
-export function planKey(machine: Machine, { steps, partition, tolerance }: StoppingRule & PlannedTrajectory): string {
+export function planKey(
+  machine: Machine,
+  { steps, partition, tolerance }: Pick<PlanRequest, 'steps' | 'partition' | 'tolerance'>,
+): string {
   const { devices, convergence, ...others } = machine;
   const blocks = partition ?? defaultPartition(steps);
   const iterations = [
@@ -18,12 +22,6 @@ export function planKey(machine: Machine, { steps, partition, tolerance }: Stopp
     expectedPasses(steps, steps, tolerance, convergence),
   ];
   return JSON.stringify([others, devices.map(curveLevels), iterations.map(level)]);
-}
-
-interface PlannedTrajectory {
-  readonly steps: number;
-  /** Of SRDS; default: `defaultPartition`. */
-  readonly partition?: Partition | undefined;
 }
 
 function curveLevels({ points, padded, hostSeconds, aloneSeconds }: LatencyCurve): unknown {

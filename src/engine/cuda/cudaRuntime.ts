@@ -25,11 +25,7 @@ export class CudaRuntime {
 
   /** @param device index of the GPU whose memory is allocated @throws Error if there is no CUDA runtime */
   static load(koffi: typeof Koffi, device: number): CudaRuntime {
-    const library = firstOf(LIBRARIES, (name) => {
-      const found = koffi.load(name);
-      if (found.func('cudaSetDevice', 'int', ['int'])(device) !== 0) throw new Error(`${name} cannot use the device`);
-      return found;
-    });
+    const library = libraryFor(koffi, device);
     const out = koffi.out(koffi.pointer('void *'));
     return new CudaRuntime(
       koffi,
@@ -93,13 +89,14 @@ export class CudaRuntime {
 
 type Function_ = (...args: unknown[]) => unknown;
 
-function firstOf<T>(names: readonly string[], open: (name: string) => T): T {
-  for (const name of names) {
+function libraryFor(koffi: typeof Koffi, device: number): Koffi.LibraryHandle {
+  for (const name of LIBRARIES) {
     try {
-      return open(name);
+      const library = koffi.load(name);
+      if (library.func('cudaSetDevice', 'int', ['int'])(device) === 0) return library;
     } catch {
       // Another version may be installed.
     }
   }
-  throw new Error(`none of the libraries ${names.join(', ')} can be loaded`);
+  throw new Error(`none of the libraries ${LIBRARIES.join(', ')} can be used`);
 }

@@ -4,6 +4,7 @@ import { arch, platform } from 'node:os';
 import { join } from 'node:path';
 import type * as Koffi from 'koffi';
 import { messageOf } from '../../errors.js';
+import { loadKoffi } from '../koffi.js';
 
 /** An address in the memory of this process or of a device. */
 export type Pointer = bigint;
@@ -104,12 +105,9 @@ export class OrtApi {
   static async load(): Promise<OrtApi> {
     const path = libraryPath();
     if (path === undefined) throw new Error(`the C API is not used on ${platform()} ${arch()}`);
-    const koffi = await import('koffi').then(
-      (module) => module.default as unknown as typeof Koffi,
-      (error: unknown) => {
-        throw new Error(`the optional package koffi cannot be used (${messageOf(error)})`);
-      },
-    );
+    const koffi = await loadKoffi().catch((error: unknown) => {
+      throw new Error(`the optional package koffi cannot be used (${messageOf(error)})`);
+    });
     return new OrtApi(koffi, koffi.load(path));
   }
 

@@ -23,8 +23,6 @@ const NO_GRAPH = -1;
 export class OrtSession implements BucketSession {
   private readonly binding: Pointer;
   private readonly inputs = new Map<string, TensorMemory>();
-  /** Inputs whose memory is new. */
-  private readonly allocated = new Set<string>();
   private output: { readonly name: string; readonly memory: TensorMemory } | undefined;
   /** Number of the captured graph. */
   private graph = 0;
@@ -72,13 +70,11 @@ export class OrtSession implements BucketSession {
     this.forgetGraph();
     this.inputs.get(name)?.free();
     this.inputs.set(name, memory);
-    this.allocated.add(name);
     return inputData(name, type, memory.data);
   }
 
   async run(output: string, written: ReadonlySet<string>): Promise<Float32Array> {
-    for (const name of new Set([...written, ...this.allocated])) this.inputs.get(name)?.upload();
-    this.allocated.clear();
+    for (const name of written) this.inputs.get(name)?.upload();
     const { memory } = this.output?.name === output ? this.output : this.bindOutput(output);
     this.options ??= this.runOptions(++this.graph);
     try {

@@ -35,7 +35,11 @@ export class CApiSessions {
     const { source, weights } = this.prepared;
     const graph = source(shape);
     if (typeof graph === 'string') throw new CApiFailure('the graph cannot be changed in memory');
-    return new Guarded(guarded(() => OrtSession.open(this.api, graph, { ...this.settings, weights })));
+    try {
+      return new Guarded(OrtSession.open(this.api, graph, { ...this.settings, weights }));
+    } catch (error) {
+      throw failureOf(error);
+    }
   }
 
   /** Compares an output with that of a plain session. @throws CApiFailure if they differ by more than rounding */
@@ -64,11 +68,17 @@ class Guarded implements BucketSession {
   constructor(private readonly session: BucketSession) {}
 
   allocate(...args: Parameters<BucketSession['allocate']>): ReturnType<BucketSession['allocate']> {
-    return guarded(() => this.session.allocate(...args));
+    try {
+      return this.session.allocate(...args);
+    } catch (error) {
+      throw failureOf(error);
+    }
   }
 
   async run(...args: Parameters<BucketSession['run']>): Promise<Float32Array> {
-    return this.session.run(...args).catch((error: unknown) => guarded(() => raise(error)));
+    return this.session.run(...args).catch((error: unknown) => {
+      throw failureOf(error);
+    });
   }
 
   close(): Promise<void> {
@@ -76,14 +86,6 @@ class Guarded implements BucketSession {
   }
 }
 
-function guarded<T>(call: () => T): T {
-  try {
-    return call();
-  } catch (error) {
-    throw isOutOfMemory(error) ? error : new CApiFailure(messageOf(error));
-  }
-}
-
-function raise(error: unknown): never {
-  throw error;
+function failureOf(error: unknown): unknown {
+  return isOutOfMemory(error) ? error : new CApiFailure(messageOf(error));
 }

@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { oneLine, SrdsError } from '../../errors.js';
 import { deviceName } from '../device.js';
 import type { Notification, Numbered, ProcessSettings, Reply, Request, RunBatch, Wake, WireBatch } from './protocol.js';
-import { loadMemoryMap, type MemoryMap } from './memoryMap.js';
+import { loadMemoryMap } from './memoryMap.js';
 import { SharedChannel } from './sharedChannel.js';
 import { SpinPoller } from './spinPoller.js';
 
@@ -44,7 +44,10 @@ export class DeviceProcess {
   constructor(settings: Omit<ProcessSettings, 'channel'>) {
     this.device = deviceName(settings.device);
     this.spins = settings.device.kind !== 'cpu';
-    if (settings.cApi) void loadMemoryMap().then((map) => map && this.mapChannel(map));
+    if (settings.cApi)
+      void loadMemoryMap().then((map) => {
+        if (map && !this.error) this.channel.mapWith(map);
+      });
     const receive = (message: unknown) => this.receive(message as Numbered<Reply>);
     this.poller = new SpinPoller(this.channel, receive, () => this.pending.size > 0);
     const whole: ProcessSettings = { ...settings, channel: this.channel.path };
@@ -125,10 +128,6 @@ export class DeviceProcess {
     if (this.pending.size > 0 || !this.child.connected) this.child.kill('SIGKILL');
     else this.child.disconnect();
     await this.ended;
-  }
-
-  private mapChannel(map: MemoryMap): void {
-    if (!this.error) this.channel.mapWith(map);
   }
 
   private reply(send: (number: number) => void): Promise<Reply> {

@@ -1,4 +1,4 @@
-import type * as Koffi from 'koffi';
+import { loadKoffi } from '../koffi.js';
 
 const READ_WRITE = 1 | 2;
 const SHARED = 1;
@@ -18,7 +18,7 @@ export type MemoryMap = (fd: number, bytes: number) => Mapping;
 export async function loadMemoryMap(): Promise<MemoryMap | undefined> {
   if (process.platform !== 'linux') return undefined;
   try {
-    const koffi = (await import('koffi')).default as unknown as typeof Koffi;
+    const koffi = await loadKoffi();
     const libc = koffi.load('libc.so.6');
     const munmap = libc.func('munmap', 'int', ['void *', 'size_t']);
     const mmap = libc.func('mmap', 'void *', ['void *', 'size_t', 'int', 'int', 'int', 'int64_t']);

@@ -187,13 +187,12 @@ export class SharedChannel {
     return this.word[0];
   }
 
-  /** @returns the position after the last buffer */
   private transfer(
     many: typeof writevSync,
     one: (fd: number, buffer: NodeJS.ArrayBufferView, offset: number, length: number, position: number) => number,
     buffers: readonly ArrayBufferView[],
     position: number,
-  ): number {
+  ): void {
     for (let first = 0; first < buffers.length; first += MAX_BUFFERS) {
       const part = buffers.slice(first, first + MAX_BUFFERS) as NodeJS.ArrayBufferView[];
       let done = many(this.fd, part, position);
@@ -208,7 +207,6 @@ export class SharedChannel {
         position += buffer.byteLength;
       }
     }
-    return position;
   }
 }
 

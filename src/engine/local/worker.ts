@@ -43,15 +43,17 @@ let notifications = 0;
 /** A batch that arrived before the notifications that precede it. */
 let deferred: Numbered<RunBatch> | undefined;
 
-/** ONNX Runtime's C API, or why it is not used. */
-const cApi = settings.cApi
-  ? OrtApi.load().catch((error: unknown) => messageOf(error))
-  : Promise.resolve('not asked for');
+/** ONNX Runtime's C API, or why plain sessions serve in its place; neither if it was not asked for. */
+const cApi: Promise<{ readonly api?: OrtApi; readonly plain?: string }> = settings.cApi
+  ? OrtApi.load().then(
+      (api) => ({ api }),
+      (error: unknown) => ({ plain: messageOf(error) }),
+    )
+  : Promise.resolve({});
 
 async function load(request: Extract<Request, { kind: 'load' }>): Promise<Reply> {
   const loaded: Record<string, GraphInfo> = {};
-  const found = await cApi;
-  const [api, plain] = typeof found === 'string' ? [undefined, found] : [found, undefined];
+  const { api, plain } = await cApi;
   for (const [name, file] of Object.entries(request.graphs)) {
     try {
       const graph = await GraphSessions.open(file, settings, api);
@@ -64,7 +66,7 @@ async function load(request: Extract<Request, { kind: 'load' }>): Promise<Reply>
     }
   }
   const isReplayed = Object.values(request.graphs).some(({ replayed = false }) => replayed);
-  return { kind: 'loaded', graphs: loaded, plain: settings.cApi && isReplayed ? plain : undefined };
+  return { kind: 'loaded', graphs: loaded, plain: isReplayed ? plain : undefined };
 }
 
 async function unload(names: readonly string[]): Promise<Reply> {
@@ -107,7 +109,7 @@ function countNotification(): void {
 async function probe(): Promise<Reply> {
   try {
     await tryProviders(settings.device);
-    return { kind: 'works', plain: settings.cApi ? await tryCApi() : undefined };
+    return { kind: 'works', plain: await tryCApi() };
   } catch (error) {
     return { kind: 'failed', message: messageOf(error) };
   }
@@ -115,8 +117,8 @@ async function probe(): Promise<Reply> {
 
 /** Runs a graph over the C API, twice, so that on CUDA the second run replays the first. @returns why that does not work */
 async function tryCApi(): Promise<string | undefined> {
-  const api = await cApi;
-  if (typeof api === 'string') return api;
+  const { api, plain } = await cApi;
+  if (!api) return plain;
   try {
     const session = OrtSession.open(api, addition(), { ...settings, weights: undefined });
     const x = session.allocate('x', 'float32', [2]) as Float32Array;

@@ -23,9 +23,9 @@ export function attendAtOnce(graph: GraphProto): number {
     const name = (part: string) => derived(softmax.output[0], part);
     const all = [q.scale, k.scale].filter((scale) => scale !== undefined);
     const numbers = all.map((scale) => singleNumber(scale, view) ?? NaN);
-    const product = numbers.reduce((a, b) => a * b, 1);
+    const product = Math.fround(numbers.reduce((a, b) => a * b, 1));
     // A scale that is not known is multiplied at run time; to the operator, 0 is the default.
-    const scales = product > 0 && Number.isFinite(Math.fround(product)) && Math.fround(product) > 0 ? [] : all;
+    const scales = product > 0 && product < Infinity ? [] : all;
     const scale = scales.length === 2 ? name('scale') : scales.at(0);
     const query = scale === undefined ? q.whole : name('query');
     replaced.set(merged.made, [
