@@ -16,9 +16,9 @@ export const BENCHMARK_CASES = {
     correction: 'parareal',
     pipelined: false,
   }),
-  picard: (steps, batch) => ({ sampler: 'picard', window: Math.min(steps, batch) }),
+  picard: () => ({ sampler: 'picard' }),
   paradigms: (steps, batch) => ({ sampler: 'paradigms', window: Math.min(steps, batch) }),
-  parataa: (steps, batch) => ({ sampler: 'parataa', window: Math.min(steps, batch) }),
+  parataa: () => ({ sampler: 'parataa' }),
   auto: () => ({ sampler: 'auto' }),
 } as const satisfies Record<string, (steps: number, batch: number) => Partial<GenerateOptions>>;
 

@@ -43,6 +43,11 @@ export class Networks {
     return this.graph('unet').outputs[0].name;
   }
 
+  /** Whether the UNet rounds as in half precision. GPUs do so with float32 too, where they multiply in TF32. */
+  get roundsCoarsely(): boolean {
+    return this.engine.buckets.length > 0 || this.graph('unet').precision === 'float16';
+  }
+
   /** How the loaded UNet takes timesteps. */
   get timestepBatching(): TimestepBatching {
     const { inputs, rewrite } = this.graph('unet');

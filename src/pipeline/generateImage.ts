@@ -113,11 +113,12 @@ function startRun(
   image: number,
   decode: (latents: Float32Array) => Promise<RgbImage>,
 ): Run<SamplerEvent, SampleResult> {
-  const { settings, model, signal } = context;
-  const tolerance = residualTolerance(settings);
+  const { settings, model, networks, signal } = context;
+  const tolerance = residualTolerance(settings, networks.roundsCoarsely);
   const residual = residualOf(settings.stopping, model.family.greyLevels, decode);
   const denoiser = denoiserOf(context, image);
-  return drive(samplerOf(settings, startOf(context, image)), { denoiser, tolerance, residual, signal });
+  const sampler = samplerOf(settings, startOf(context, image), networks.roundsCoarsely);
+  return drive(sampler, { denoiser, tolerance, residual, signal });
 }
 
 /** Decodes latents, each array once. */

@@ -1,4 +1,5 @@
 import type { Block } from './block.js';
+import { changeBeyondRounding } from './rounding.js';
 import type { BoundaryState, Trajectories } from './trajectories.js';
 
 /** Changes below this are rounding errors, whose growth says nothing. */
@@ -17,6 +18,7 @@ export class LookAhead {
   constructor(
     blocks: readonly Block[],
     private readonly trajectories: Trajectories,
+    private readonly roundingLimit: number,
   ) {
     this.last = lookAheadBoundaries(blocks);
   }
@@ -34,7 +36,16 @@ export class LookAhead {
     const end = trajectories.rows[p].length - 1;
     const from = p + 2;
     const last = trajectories.changes(p, from, end);
-    return predictedChange(last, known === 0 ? [] : trajectories.changes(p + 1, from, from + known - 1));
+    const next = Array.from({ length: known }, (_, k) => this.nextChange(p, from + k));
+    return predictedChange(last, next);
+  }
+
+  /** Root mean square of the change of boundary i in iteration p + 1, without rounding. */
+  private nextChange(p: number, i: number): number {
+    const { trajectories, roundingLimit } = this;
+    if (roundingLimit === 0) return trajectories.changes(p + 1, i, i)[0];
+    const [older, before, now] = trajectories.rows.slice(p - 1, p + 2).map((row) => row[i].state.x);
+    return changeBeyondRounding(now, before, older, roundingLimit);
   }
 }
 

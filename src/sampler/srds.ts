@@ -1,4 +1,4 @@
-import { wholeNumber } from '../errors.js';
+import { nonNegative, wholeNumber } from '../errors.js';
 import type { Prediction } from '../solver/prediction.js';
 import { oneStepSolver } from '../solver/solver.js';
 import { blocksOf, type Block } from './block.js';
@@ -22,6 +22,11 @@ export interface SrdsOptions extends SerialOptions {
   readonly pipelined?: boolean | undefined;
   /** Last iteration; default: as many as make the sample exact. */
   readonly maxIterations?: number | undefined;
+  /**
+   * Root mean square up to which a change may be the denoiser's rounding, 0.01 for float16. Predictions take smaller changes without
+   * what looks like rounding (`changeBeyondRounding`), so that a run does not wait for changes that never end. Default 0: all count.
+   */
+  readonly roundingLimit?: number | undefined;
 }
 
 /**
@@ -58,7 +63,7 @@ class Srds implements Sampler {
   private ended = false;
 
   constructor(options: SrdsOptions) {
-    const { x, steps, correction = 'secant', pipelined = true, maxIterations } = options;
+    const { x, steps, correction = 'secant', pipelined = true, maxIterations, roundingLimit = 0 } = options;
     const partition = checkPartition(options.partition ?? defaultPartition(steps.length), steps.length);
     if (maxIterations !== undefined) wholeNumber('a number of iterations', maxIterations, 1);
     this.hasBarriers = !pipelined;
@@ -69,7 +74,7 @@ class Srds implements Sampler {
     this.toExact = iterationsToExact(partition);
     this.last = Math.min(maxIterations ?? this.toExact, this.toExact);
     this.trajectories = new Trajectories(x, this.blocks, this.solves);
-    const lookAhead = new LookAhead(this.blocks, this.trajectories);
+    const lookAhead = new LookAhead(this.blocks, this.trajectories, nonNegative('a limit of rounding', roundingLimit));
     this.completion = new Completion(this.trajectories, lookAhead, this.toExact, this.last, this.hasBarriers);
     if (pipelined) this.solves.solveFine(0, this.trajectories.exact[0].state);
     this.advance();
