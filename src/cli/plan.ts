@@ -6,7 +6,7 @@ import { markdown } from '../benchmark/benchmarkSummary.js';
 import type { ImageSize } from '../model/family.js';
 import { aligned } from './table.js';
 import { version } from '../version.js';
-import { parseCurve, rowsThatPay } from '../planner/curve.js';
+import { parseCurve, rowsThatPay, sharesRows } from '../planner/curve.js';
 import { LEAST_FOR_PICARD, mayBeChosen, nameOf, plan, type Plan } from '../planner/plan.js';
 import type { Machine } from '../planner/forecast.js';
 import { DEVICE_OPTIONS, type DeviceValues } from '../pipeline/options/devices.js';
@@ -75,7 +75,8 @@ async function described({ devices = 1, guidance, ...others }: Flags, file: stri
   const curve = parseCurve(content, file);
   const rowsPerEvaluation = guidance ? 2 : 1;
   const maxRows = Math.max(rowsPerEvaluation, rowsThatPay(curve));
-  return { devices: Array.from({ length: devices }, () => curve), rowsPerEvaluation, maxRows };
+  const splitsRows = sharesRows(curve, rowsPerEvaluation, devices);
+  return { devices: Array.from({ length: devices }, () => curve), rowsPerEvaluation, splitsRows, maxRows };
 }
 
 async function measured(flags: Flags, signal: AbortSignal): Promise<Machine> {

@@ -35,6 +35,8 @@ export interface NetworkDenoiserOptions {
   readonly maxClientRows?: number | undefined;
   /** Rows to fill a batch with before another free device gets a share; default: rows are spread evenly. */
   readonly minRows?: number | undefined;
+  /** Whether the rows of an evaluation are requests of their own, so that devices share them; default: they stay together. */
+  readonly splitsRows?: boolean | undefined;
 }
 
 /**
@@ -57,7 +59,7 @@ export interface NetworkDenoiserOptions {
 export function networkDenoiser(options: NetworkDenoiserOptions): Denoiser {
   const { batcher, graph, output, dims, unconditional, conditional } = options;
   const conditioning = unconditional === undefined ? [conditional] : [unconditional, conditional];
-  const { client, maxRows, maxClientRows, minRows } = options;
+  const { client, maxRows, maxClientRows, minRows, splitsRows = false } = options;
   return async ({ x, level, signal, speculative = false, ...request }) => {
     const inputs = { sample: float32(x, dims), timestep: float32(Float32Array.of(level.t), []) };
     const priority = [...request.priority, ...options.priority];
@@ -65,7 +67,7 @@ export function networkDenoiser(options: NetworkDenoiserOptions): Denoiser {
     const evaluate = (ids: readonly ConditioningId[]) =>
       batcher.evaluate({ graph, output, inputs, conditioning: ids }, requestOptions);
     // Where memory suffices for one row at a time, the rows of an evaluation are evaluations of their own.
-    const isSplit = maxRows !== undefined && maxRows < conditioning.length;
+    const isSplit = splitsRows || (maxRows !== undefined && maxRows < conditioning.length);
     const rows = isSplit
       ? (await Promise.all(conditioning.map((id) => evaluate([id])))).flat()
       : await evaluate(conditioning);

@@ -1,7 +1,7 @@
 import type { ConditioningId, Engine, Evaluation } from '../engine/engine.js';
 import { latentDims, type ModelFolder } from '../model/modelFolder.js';
 import type { Networks } from '../model/networks.js';
-import { rowsThatPay, unmeasuredBuckets, type LatencyCurve } from '../planner/curve.js';
+import { rowsThatPay, sharesRows, unmeasuredBuckets, type LatencyCurve } from '../planner/curve.js';
 import { CurveStore } from '../planner/curveStore.js';
 import type { Machine } from '../planner/forecast.js';
 import { curveOf, measureCurve, withSerialTimes, type MeasureOptions, type Measurements } from '../planner/measure.js';
@@ -117,6 +117,7 @@ export class Calibration {
     return {
       devices: Array.from({ length: engine.slots }, () => curve),
       rowsPerEvaluation: conditioning.length,
+      splitsRows: sharesRows(curve, conditioning.length, engine.slots),
       images: settings.seeds.length,
       maxRows: Math.max(conditioning.length, Math.min(most, rowsThatPay(curve))),
     };

@@ -14,9 +14,13 @@ import { networkIdentity } from './networkIdentity.js';
 import type { Settings } from './options.js';
 import type { GeneratedImage } from './result.js';
 
+/** How long records wait to be written, in milliseconds: a run must not wait for a disk, and runs follow each other quickly. */
+const SAVE_MS = 500;
+
 /** How many iterations a model takes, learned from its runs and kept in the user's cache. */
 export class LearnedConvergence {
   private records: Promise<readonly ConvergenceRecord[]> | undefined;
+  private saving: NodeJS.Timeout | undefined;
   private readonly prior: Convergence;
 
   constructor(private readonly model: ModelFolder) {
@@ -29,7 +33,7 @@ export class LearnedConvergence {
     return { ...this.prior, records };
   }
 
-  /** Learns from a run that had the devices to itself. */
+  /** Learns from a run that had the devices to itself. The records are written later, or by `save`. */
   async learn(settings: Settings, images: readonly GeneratedImage[]): Promise<void> {
     const key = keyOf(settings);
     const ended = images.filter(({ status }) => status === 'converged' || status === 'exact');
@@ -37,7 +41,15 @@ export class LearnedConvergence {
     const iterations = ended.map((image) => image.iterations);
     const records = withRuns(await this.load(), key, iterations);
     this.records = Promise.resolve(records);
-    const name = await networkIdentity(this.model);
+    this.saving ??= setTimeout(() => void this.save(), SAVE_MS).unref();
+  }
+
+  /** Writes what was learned and not yet written. */
+  async save(): Promise<void> {
+    if (!this.saving) return;
+    clearTimeout(this.saving);
+    this.saving = undefined;
+    const [records, name] = await Promise.all([this.load(), networkIdentity(this.model)]);
     if (name) await writeCache('convergence', name, { model: this.model.name, records });
   }
 

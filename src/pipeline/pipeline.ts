@@ -159,8 +159,8 @@ export class Pipeline {
   }
 
   /** Ends the device processes. Running generations fail. */
-  close(): Promise<void> {
-    return this.engine.close();
+  async close(): Promise<void> {
+    await Promise.all([this.engine.close(), this.convergence.save()]);
   }
 
   /** @param lastFor extends the run's turn until the work ends */
@@ -199,7 +199,8 @@ export class Pipeline {
       if (isFull && selected.choice?.reason === NO_ROOM) emit({ type: 'warning', message: SERIAL_UNDER_LOAD });
       if (this.batcher.delaysSpeculation(client)) emit({ type: 'warning', message: SRDS_UNDER_LOAD });
       const others = Math.max(othersBefore, this.batches.runs - 1);
-      if (others === 0 && isOneSerial(result.settings)) await this.calibration.learn(target, times);
+      if (others === 0 && isOneSerial(result.settings) && limits?.splitsRows !== true)
+        await this.calibration.learn(target, times);
       // With other clients a run may take its serial course.
       if (others === 0) await this.convergence.learn(result.settings, result.images);
       return result;
@@ -253,7 +254,20 @@ export class Pipeline {
     signal: AbortSignal,
   ): Promise<SelectedSampler> {
     const { calibration } = this;
-    if (settings.sampler === 'serial') return { settings };
+    const measureMore = async () => {
+      if (!(await calibration.isOpen(target))) return;
+      enter('measuring');
+      const serialBatches = settings.seeds.length * serialEvaluations(settings.method, settings.grid);
+      await this.devices.write(() => calibration.extend(target, signal, serialBatches));
+    };
+    if (settings.sampler === 'serial') {
+      // Several devices may share the rows of an evaluation.
+      const rows = target.conditioning.length;
+      if (rows === 1 || this.engine.slots < rows || this.batcher.full) return { settings };
+      await measureMore();
+      const machine = await calibration.known(target);
+      return { settings, limits: machine && (await this.selector.limitsFor(settings, machine)) };
+    }
     if (settings.sampler !== 'auto') {
       // A curve that is not complete says nothing of batches larger than its own.
       const known = (await calibration.isOpen(target)) ? undefined : await calibration.known(target);
@@ -267,11 +281,7 @@ export class Pipeline {
     const busy = this.batcher.full || this.networks.timestepBatching.kind === 'shared';
     return this.selector.select(settings, busy, async () => {
       if (target.maxRows < 2 * target.conditioning.length && this.engine.slots === 1) return NO_LARGER_BATCHES;
-      if (await calibration.isOpen(target)) {
-        enter('measuring');
-        const serialBatches = settings.seeds.length * serialEvaluations(settings.method, settings.grid);
-        await this.devices.write(() => calibration.extend(target, signal, serialBatches));
-      }
+      await measureMore();
       enter('planning');
       const machine = await calibration.known(target);
       return machine ? this.withConvergence(machine, settings) : UNKNOWN_DEVICES;

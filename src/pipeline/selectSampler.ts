@@ -27,6 +27,8 @@ export interface BatchLimits {
   readonly maxClientRows?: number | undefined;
   /** The largest batch that is not worth splitting over devices. */
   readonly minRows: number;
+  /** Whether devices share the rows of an evaluation, as those of the serial sampler may. Parallel samplers fill them otherwise. */
+  readonly splitsRows?: boolean | undefined;
 }
 
 /** Settings with a sampler in place of `auto`. */
@@ -63,7 +65,7 @@ export class SamplerSelector {
     const machine = await machineOf();
     if (typeof machine === 'string') return serialFor(machine, settings);
     const request = planRequest(settings);
-    if (cannotGain(request, machine)) return { ...serialFor(NO_GAIN, settings), limits: limitsOn(machine) };
+    if (cannotGain(request, machine)) return { ...serialFor(NO_GAIN, settings), limits: serialLimits(machine) };
     const key = JSON.stringify([request, planKey(machine, request)]);
     const plan = await cached(this.plans, key, () => planning(request, machine));
     return selected({ ...plan, basis: basisOf(machine.convergence) }, settings, machine);
@@ -72,6 +74,7 @@ export class SamplerSelector {
   /** Batch sizes for settings with a given sampler. */
   async limitsFor(settings: Settings, machine: Machine): Promise<BatchLimits> {
     const { sampler, grid, pipelined, partition, method, tolerance, maxIterations } = settings;
+    if (sampler === 'serial') return serialLimits(machine);
     const limits = limitsOn(machine);
     if (sampler !== 'srds' || !pipelined || isMultistep(method)) return limits;
     const { evaluationsPerStep } = method;
@@ -140,12 +143,17 @@ function limitsOn({ maxRows, devices }: Machine): BatchLimits {
   return { maxRows, minRows: rowsNotWorthSplitting(devices[0]) };
 }
 
+/** Of the serial sampler. */
+function serialLimits(machine: Machine): BatchLimits {
+  return { ...limitsOn(machine), splitsRows: machine.splitsRows };
+}
+
 function selected({ chosen, reason, basis }: Plan, settings: Settings, machine: Machine): SelectedSampler {
   const choice = { reason, basis, chosen };
   const limits = limitsOn(machine);
   switch (chosen.sampler) {
     case 'serial':
-      return { settings: { ...settings, sampler: 'serial' }, choice, limits };
+      return { settings: { ...settings, sampler: 'serial' }, choice, limits: serialLimits(machine) };
     case 'srds': {
       const { partition, maxRows: maxClientRows } = chosen;
       return { settings: { ...settings, sampler: 'srds', partition }, choice, limits: { ...limits, maxClientRows } };

@@ -111,12 +111,9 @@ export function expectedPasses(
   return Math.max(1, Math.min(steps - 1, mean));
 }
 
-/**
- * Iterations after the first, relative to those at 0.1 grey levels. Below, predictions approach the rounding errors of half precision
- * and fall more slowly.
- */
+/** Iterations after the first, relative to those at 0.1 grey levels. */
 function growth(tolerance: number): number {
-  return (0.1 / tolerance) ** (tolerance < 0.1 ? 2 : 0.9);
+  return (0.1 / tolerance) ** 0.9;
 }
 
 /** Ratio of what was measured to what was expected over all records. */

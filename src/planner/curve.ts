@@ -9,7 +9,7 @@ export interface LatencyCurve {
   readonly padded: boolean;
   /** Seconds on the host for each evaluation of a batch; default 0. */
   readonly hostSeconds?: number | undefined;
-  /** Seconds of the smallest batch while the other devices are idle; default: as while they are busy. */
+  /** Seconds of one evaluation while the other devices are idle; default: as while they are busy. */
   readonly aloneSeconds?: number | undefined;
 }
 
@@ -70,6 +70,19 @@ export function latency({ points, padded }: LatencyCurve, rows: number): number 
   const slope = Math.max(0, (points[at].seconds - before.seconds) / (points[at].rows - before.rows));
   return points[at].seconds + slope * (rows - points[at].rows);
 }
+
+/**
+ * Whether devices should share the rows of an evaluation: if a row on each takes clearly less time than all of them on one. A curve
+ * without a single row says nothing of that.
+ */
+export function sharesRows(curve: LatencyCurve, rowsPerEvaluation: number, devices: number): boolean {
+  if (devices < rowsPerEvaluation || rowsPerEvaluation === 1 || curve.points[0].rows > 1) return false;
+  const together = Math.min(latency(curve, rowsPerEvaluation), curve.aloneSeconds ?? Infinity);
+  return latency(curve, 1) < SHARED * together;
+}
+
+/** Largest share of an evaluation's time that each of its rows on a device of its own may take. */
+const SHARED = 0.9;
 
 /** Rows of the largest batch that is worth its time: the fewest with nearly the lowest cost per row. More only delay urgent rows. */
 export function rowsThatPay({ points }: LatencyCurve): number {

@@ -14,6 +14,8 @@ export interface Machine {
   readonly devices: readonly LatencyCurve[];
   /** Rows of an evaluation: two with guidance. */
   readonly rowsPerEvaluation: number;
+  /** Whether devices share the rows of an evaluation of the serial sampler; default: one device has them all. */
+  readonly splitsRows?: boolean | undefined;
   /** Images that are generated at once, sharing batches; default 1. */
   readonly images?: number | undefined;
   /** Rows of the largest batch. */
@@ -38,15 +40,16 @@ export interface StoppingRule {
   readonly maxIterations?: number | undefined;
 }
 
-/** The serial sampler. A single image has one device to itself. */
+/** The serial sampler. A single image has one device to itself, or one for each row. */
 export function forecastSerial(size: TrajectorySize, machine: Machine): Forecast {
   return finish(serialForecast(size, machine));
 }
 
 /** `forecastSerial` in steps. */
 export function serialForecast(size: TrajectorySize, machine: Machine): Steps<Forecast> {
-  const { images = 1, devices, rowsPerEvaluation } = machine;
+  const { images = 1, devices, rowsPerEvaluation, splitsRows = false } = machine;
   const hardware = hardwareOf(machine);
+  if (splitsRows) return runOf(serial, size, images, Infinity, { ...hardware, splitsRows });
   const alone = Math.min(...devices.map((curve) => curve.aloneSeconds ?? latency(curve, rowsPerEvaluation)));
   return runOf(serial, size, images, Infinity, images === 1 ? { ...hardware, devices: [() => alone] } : hardware);
 }

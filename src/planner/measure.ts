@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Batch, Engine, Evaluation } from '../engine/engine.js';
+import { rowsOf, type Batch, type Engine, type Evaluation } from '../engine/engine.js';
 import { nextTurn } from '../run/platform.js';
 import { weighted } from '../tensor/operations.js';
 import type { LatencyCurve } from './curve.js';
@@ -45,7 +45,7 @@ export interface Measurements {
   readonly points: readonly { readonly rows: number; readonly seconds: number; readonly steady: boolean }[];
   /** Seconds on the host for each evaluation of a batch. */
   readonly hostSeconds: number;
-  /** Seconds of the smallest batch while the other devices are idle. */
+  /** Seconds of one evaluation while the other devices are idle. */
   readonly aloneSeconds?: number | undefined;
   /** Whether larger batches have nothing to add, or memory does not suffice for them. */
   readonly complete: boolean;
@@ -102,7 +102,7 @@ export function curveOf(
     rows,
     seconds: Math.min(...points.slice(k).map((one) => one.seconds)),
   }));
-  const alone = aloneSeconds && Math.min(aloneSeconds, bounded[0].seconds);
+  const alone = aloneSeconds && Math.min(aloneSeconds, (bounded.find(({ rows }) => rows > 1) ?? bounded[0]).seconds);
   return { points: bounded, padded, hostSeconds, aloneSeconds: alone };
 }
 
@@ -154,9 +154,11 @@ class Measuring {
     const { evaluation, known, maxRows = Infinity } = options;
     const each = (this.rowsEach = evaluation.conditioning?.length ?? 1);
     this.padded = engine.buckets.length > 0;
+    // Devices may share the rows of an evaluation.
+    const least = engine.slots >= each ? 1 : each;
     const all = this.padded
-      ? engine.buckets.filter((bucket) => bucket >= each)
-      : [each, 2 * each, CPU_EVALUATIONS * each];
+      ? engine.buckets.filter((bucket) => bucket >= least)
+      : [...new Set([least, each, 2 * each, CPU_EVALUATIONS * each])];
     const fitting = all.filter((rows) => rows <= maxRows);
     // An evaluation that fits no bucket runs all the same.
     this.sizes = fitting.length > 0 ? fitting : [each];
@@ -180,7 +182,7 @@ class Measuring {
       if (!(await this.measure(rows, hasTime))) break;
     }
     if (this.engine.slots > 1 && this.alone === undefined)
-      this.alone = typical(await this.round(this.sizes[0], () => true, 1));
+      this.alone = typical(await this.round(Math.max(this.sizes[0], this.rowsEach), () => true, 1));
   }
 
   /** Measures again what one measurement alone says. A machine that was idle needs some time to reach its speed. */
@@ -255,11 +257,18 @@ class Measuring {
   private async run(rows: number, devices = this.engine.slots): Promise<number> {
     this.options.signal?.throwIfAborted();
     const { evaluation } = this.options;
-    const batch: Batch = Array.from({ length: Math.max(1, Math.floor(rows / this.rowsEach)) }, () => evaluation);
+    const batch = batchOf(evaluation, rows);
     const start = performance.now();
     await Promise.all(Array.from({ length: devices }, () => this.engine.run(batch)));
     return (performance.now() - start) / 1000;
   }
+}
+
+/** Copies of an evaluation with so many rows together, or one row of it. */
+function batchOf(evaluation: Evaluation, rows: number): Batch {
+  const { conditioning = [] } = evaluation;
+  if (rows < conditioning.length) return [{ ...evaluation, conditioning: conditioning.slice(0, rows) }];
+  return Array.from({ length: Math.max(1, Math.floor(rows / rowsOf(evaluation))) }, () => evaluation);
 }
 
 /** Seconds for the passes over memory of a step, its correction and the test for convergence. */

@@ -15,6 +15,8 @@ export interface Hardware {
   readonly hostSeconds: number;
   /** Rows of an evaluation: two with guidance. */
   readonly rowsPerEvaluation: number;
+  /** Whether the rows of an evaluation are separate in batches, so that devices share them; default: they stay together. */
+  readonly splitsRows?: boolean | undefined;
   /** Rows of the largest batch. */
   readonly maxRows: number;
   /** Rows up to which a batch is filled before other free devices get a share. */
@@ -31,9 +33,12 @@ export interface Forecast {
   readonly batches: number;
 }
 
+/** An evaluation, or one of its rows. */
 interface SimulatedTask extends PendingEvaluation {
   readonly task: Task;
   readonly sampler: Sampler;
+  /** The parts of the evaluation that have not ended. */
+  readonly open: { count: number };
 }
 
 /**
@@ -63,13 +68,14 @@ export function* simulation(
   hardware: Hardware,
   limit = Infinity,
 ): Steps<Forecast> {
-  const { devices, hostSeconds, rowsPerEvaluation, maxRows, minRows } = hardware;
+  const { devices, hostSeconds, rowsPerEvaluation, splitsRows = false, maxRows, minRows } = hardware;
+  const [parts, rows] = splitsRows ? [rowsPerEvaluation, 1] : [1, rowsPerEvaluation];
   const free = devices.map((_, device) => device);
   const running: { readonly end: number; readonly device: number; readonly batch: readonly SimulatedTask[] }[] = [];
   const active = new Set(samplers);
   const predict = randomPredictions();
   // Enough for a full batch on each free device: what lies behind changes no batch.
-  const mostItems = Math.max(1, Math.ceil(maxRows / rowsPerEvaluation));
+  const mostItems = Math.max(1, Math.ceil(maxRows / rows));
   let pending: SimulatedTask[] = [];
   let isSorted = true;
   let now = 0;
@@ -93,7 +99,8 @@ export function* simulation(
       const { iteration, block, step, stage } = task.id;
       const priority = [iteration, block, step, stage, image];
       const { speculative } = task;
-      pending.push({ task, sampler, rows: rowsPerEvaluation, priority, speculative, key: '', maxRows, minRows });
+      const item = { task, sampler, rows, priority, speculative, key: '', maxRows, minRows, open: { count: parts } };
+      for (let part = 0; part < parts; part++) pending.push(item);
       isSorted = false;
     }
   };
@@ -112,9 +119,9 @@ export function* simulation(
       pending.splice(0, batch.length);
       work += first.length;
       const [device] = free.splice(0, 1);
-      const seconds = devices[device](batch.length * rowsPerEvaluation) + batch.length * hostSeconds;
+      const seconds = devices[device](batch.length * rows) + (batch.length / parts) * hostSeconds;
       running.push({ end: now + seconds, device, batch });
-      total += batch.length;
+      total += batch.length / parts;
       batches++;
     }
   };
@@ -128,7 +135,8 @@ export function* simulation(
     while (running.length > 0 && running[0].end === now) {
       const [{ device, batch }] = running.splice(0, 1);
       free.push(device);
-      for (const { sampler, task } of batch) {
+      for (const { sampler, task, open } of batch) {
+        if (--open.count > 0) continue;
         if (work >= WORK) {
           work = 0;
           yield;

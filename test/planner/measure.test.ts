@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Batch, BatchResult, Engine } from 'srds/engine';
 import { curveOf, measureCurve, withSerialTimes, type Measurements } from 'srds/planner';
+import { sharesRows } from '../../src/planner/curve.js';
 import { float32 } from 'srds/tensor';
 
 const EVALUATION = {
@@ -29,7 +30,7 @@ class TimedEngine implements Engine {
   }
 
   async run(batch: Batch): Promise<BatchResult> {
-    const rows = 2 * batch.length;
+    const rows = batch.reduce((sum, { conditioning = [] }) => sum + conditioning.length, 0);
     this.ran.push(rows);
     const until = performance.now() + 1000 * this.secondsOf(rows, this.ran.length);
     while (performance.now() < until) await new Promise((resolve) => setImmediate(resolve));
@@ -112,6 +113,21 @@ test('sizes that memory does not suffice for are not tried', async () => {
   const measured = await measure(engine, steady([2, 0.01]), 1000, 5);
   assert.deepEqual([rowsOf(measured), measured.complete], [[2, 4], true]);
   assert.ok(engine.ran.every((rows) => rows <= 4));
+});
+
+test('several devices may share the rows of an evaluation: a single row is measured, and an evaluation on one of them', async () => {
+  const engine = new TimedEngine((rows) => 0.02 + 0.03 * rows, [1, 2, 8], 2);
+  const measured = await measure(engine);
+  assert.deepEqual(rowsOf(measured), [1, 2, 8]);
+  const curve = curveOf(measured, true);
+  assert.ok(curve);
+  // 50 ms for a row, 80 ms for two.
+  assert.ok(sharesRows(curve, 2, 2));
+  assert.ok(!sharesRows(curve, 2, 1) && !sharesRows(curve, 1, 2));
+  assert.ok(
+    !sharesRows({ ...curve, points: [1, 2].map((rows) => ({ rows, seconds: 0.01 })), aloneSeconds: 0.01 }, 2, 2),
+  );
+  assert.ok((curve.aloneSeconds ?? 0) >= 0.08);
 });
 
 test('a GPU opens one bucket a run beyond the first, and has the whole curve after several', async () => {

@@ -36,7 +36,7 @@ function machineOf(curve: LatencyCurve, devices = 1, maxRows = 128): Machine {
 }
 
 /** A denoiser on simulated devices, with batches as the planner wants them. @param maxClientRows of its largest; default: the engine's */
-const denoiserOn = (engine: VirtualEngine, { devices }: Machine, maxClientRows?: number) =>
+const denoiserOn = (engine: VirtualEngine, { devices, splitsRows }: Machine, maxClientRows?: number) =>
   networkDenoiser({
     batcher: new Batcher(engine),
     graph: 'unet',
@@ -50,6 +50,7 @@ const denoiserOn = (engine: VirtualEngine, { devices }: Machine, maxClientRows?:
     client: {},
     maxClientRows,
     minRows: rowsNotWorthSplitting(devices[0]),
+    splitsRows,
   });
 
 /** Seconds in virtual time that picard takes for so many passes. */
@@ -230,6 +231,19 @@ test('the serial sampler has a device alone, SRDS all of them together', () => {
     simulateSrds(evenPartition(25, 5), 2, machineOf(LINEAR, 2)).seconds,
   );
   assert.equal(parseCurve(curve, 'curve.json').aloneSeconds, 0.01);
+});
+
+test('devices that share the rows of a serial evaluation take the time of one row; the forecast is what the batcher takes', async () => {
+  const curve = { points: points([1, 0.007], [2, 0.01], [4, 0.016], [8, 0.028]), padded: true };
+  const machine = { ...machineOf(curve, 2, 8), splitsRows: true };
+  for (const seconds of [forecastSerial({ steps: 25 }, machine).seconds, await measured(machine, 25)]) {
+    assert.ok(Math.abs(seconds - 25 * 0.007) < 1e-9, `${seconds}`);
+  }
+  // A gain over that needs more.
+  const before = plan({ steps: 25 }, { ...machine, splitsRows: false }).candidates;
+  const after = plan({ steps: 25 }, machine).candidates;
+  assert.deepEqual(after.map(({ seconds }) => seconds).slice(1), before.map(({ seconds }) => seconds).slice(1));
+  assert.ok(after[1].speedUp < before[1].speedUp);
 });
 
 test('concurrent generations are spread over the devices, serial ones too', () => {

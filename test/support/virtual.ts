@@ -1,4 +1,5 @@
 import type { Batch, BatchResult, Engine } from 'srds/engine';
+import { rowsOf } from '../../src/engine/engine.js';
 import { latency, type Machine } from 'srds/planner';
 
 /**
@@ -26,13 +27,14 @@ export class VirtualEngine implements Engine {
 
   run(batch: Batch): Promise<BatchResult> {
     const device = this.free.shift()!;
-    const rows = batch.length * this.machine.rowsPerEvaluation;
+    const rows = batch.reduce((sum, evaluation) => sum + rowsOf(evaluation), 0);
     const seconds = latency(this.machine.devices[device], rows);
     // The rows of an evaluation are equal, so that guidance changes nothing.
-    const outputs = batch.map(({ inputs }) => {
+    const outputs = batch.map((evaluation) => {
+      const { inputs } = evaluation;
       const [x, t] = [Number(inputs.sample.data[0]), Number(inputs.timestep.data[0])];
       const output = Math.sin(7 * x + t);
-      return Array.from({ length: this.machine.rowsPerEvaluation }, () => Float32Array.of(output));
+      return Array.from({ length: rowsOf(evaluation) }, () => Float32Array.of(output));
     });
     return new Promise((resolve) => {
       const end = () => {
