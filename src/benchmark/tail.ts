@@ -38,6 +38,8 @@ export interface TailSample {
   /** Mean absolute difference to the serial image, and that of the worst 8x8 patch, in grey levels. */
   readonly error: number;
   readonly patch: number;
+  /** Of an image far away: the same difference of the serial image alone, which no sampler can do better than. */
+  readonly floor?: number;
 }
 
 /** The samples of one sampler and one rule. */
@@ -54,17 +56,19 @@ export interface TailRun extends TailRule {
 /** Results of a tail benchmark. */
 export interface TailResult {
   readonly runs: readonly TailRun[];
-  /** Differences between serial images of other batch sizes. */
+  /** Differences of serial images alone to those of shared batches, of the first prompts. */
   readonly floor: readonly Pick<TailSample, 'seed' | 'error' | 'patch'>[];
 }
 
 const USUAL_CONCURRENCY = 8;
 /** A tolerance that no iteration meets before the sample is exact; above 0, so that windows move as in other runs. */
 const NEVER = 1e-12;
+/** Grey levels beyond which the noise floor of an image is measured too. */
+const FAR = 0.5;
 
 /**
  * Measures where each stopping rule stops and how far the image is from the serial one there, for many prompts. Each sample is
- * generated once per sampler: the run goes on until every rule has stopped.
+ * generated once per sampler: the run goes on until every rule has stopped. Where the signal aborts, the results so far are returned.
  * @example
  * const options = { steps: 50, cases: ['srds'], prompts: 100, tolerances: [0.1], floor: 10, concurrency: 8 } as const;
  * const { runs } = await tail(pipeline, options);
@@ -80,29 +84,39 @@ export async function tail(pipeline: Pipeline, options: TailOptions): Promise<Ta
   // Cases with the same settings are run once.
   const keys = fixed.map(({ options: chosen }) => JSON.stringify(chosen));
   const samples = fixed.map(() => rules.map((): TailSample[] => []));
-  const references: RgbImage[] = [];
+  const references = new Map<number, RgbImage>();
   let finished = 0;
   const one = async (seed: number): Promise<void> => {
-    signal?.throwIfAborted();
     const given = { ...common, prompt: promptOf(seed), seed };
     const reference = await serialImage(pipeline, given);
-    if (seed < floor) references[seed] = reference;
     for (const [k, { options: chosen }] of fixed.entries()) {
       if (keys.indexOf(keys[k]) < k) continue;
       const stops = await stopsOf(pipeline, { ...given, ...chosen }, rules, reference);
       stops.forEach((stop, r) => samples[k][r].push({ seed, ...stop }));
+      if (seed < floor || stops.some(({ error }) => error > FAR)) references.set(seed, reference);
     }
     onProgress?.(++finished);
   };
   // Where several clients fill the devices, samplers take their serial course.
   const limit = pLimit(concurrency ?? (pipeline.engine.buckets.length > 0 ? USUAL_CONCURRENCY : 1));
-  await Promise.all(Array.from({ length: prompts }, (_, seed) => limit(() => one(seed))));
+  const unlessStopped = async (seed: number) => {
+    if (signal?.aborted) return;
+    await one(seed).catch((error: unknown) => {
+      if (!signal?.aborted) throw error;
+    });
+  };
+  await Promise.all(Array.from({ length: prompts }, (_, seed) => limit(() => unlessStopped(seed))));
 
   const alone: { seed: number; error: number; patch: number }[] = [];
-  for (const [seed, reference] of references.entries()) {
+  for (const [seed, reference] of references) {
+    if (signal?.aborted) break;
     const image = await serialImage(pipeline, { ...common, prompt: promptOf(seed), seed });
     alone.push({ seed, ...errorOf(image, reference) });
   }
+  const withFloor = (sample: TailSample): TailSample => {
+    const own = sample.error > FAR ? alone.find(({ seed }) => seed === sample.seed) : undefined;
+    return own ? { ...sample, floor: own.error } : sample;
+  };
   const runs = fixed.flatMap(({ caseName, sampler, serial }, k) =>
     rules.map((rule, r) => ({
       ...rule,
@@ -110,10 +124,10 @@ export async function tail(pipeline: Pipeline, options: TailOptions): Promise<Ta
       caseName,
       sampler,
       serial,
-      samples: samples[keys.indexOf(keys[k])][r].toSorted((a, b) => a.seed - b.seed),
+      samples: samples[keys.indexOf(keys[k])][r].toSorted((a, b) => a.seed - b.seed).map(withFloor),
     })),
   );
-  return { runs, floor: alone };
+  return { runs, floor: alone.filter(({ seed }) => seed < floor) };
 }
 
 /** A case with all choices made. */

@@ -36,6 +36,7 @@ const HEADER = [
   'max',
   'above 0.5',
   'above 1',
+  'over its floor',
   'worst 8x8 patch',
 ];
 
@@ -54,7 +55,7 @@ function rowOf({ steps, caseName, sampler, stopping, tolerance, serial, samples 
     `${what} < ${tolerance}`,
     mean(({ iteration }) => iteration).toFixed(2),
     mean(({ critical }) => serial / critical).toFixed(2),
-    ...errorCells(samples),
+    ...errorCells(samples, samples.filter(({ error, floor = 0 }) => error > 1 + floor).length),
   ];
 }
 
@@ -62,7 +63,8 @@ function floorRow(steps: number, floor: TailResult['floor']): string[][] {
   return floor.length === 0 ? [] : [[String(steps), 'serial, alone', 'noise floor', '', '1.00', ...errorCells(floor)]];
 }
 
-function errorCells(samples: TailResult['floor']): string[] {
+/** @param overFloor number of samples more than a grey level above their own noise floor; undefined for the floor itself */
+function errorCells(samples: TailResult['floor'], overFloor?: number): string[] {
   const { mean, p99, max, aboveHalf, aboveOne, of } = tailStatistics(samples.map(({ error }) => error));
   return [
     mean.toFixed(3),
@@ -70,6 +72,7 @@ function errorCells(samples: TailResult['floor']): string[] {
     max.toFixed(2),
     `${aboveHalf} of ${of}`,
     String(aboveOne),
+    overFloor === undefined ? '' : String(overFloor),
     Math.max(...samples.map(({ patch }) => patch)).toFixed(1),
   ];
 }

@@ -34,8 +34,7 @@ export async function benchTails(
       else if (finished % Math.ceil(request.prompts / PROGRESS_LINES) === 0) process.stderr.write(`srds: ${what}\n`);
     };
     results.push(await tail(pipeline, { ...request, steps: count, cases, guidance, onProgress }));
-    if (out === undefined) continue;
-    // Earlier results are kept if a later number of steps fails.
+    // Earlier results are kept if a later number of steps fails, and those so far if the run is interrupted.
     const content = {
       version: version(),
       model: pipeline.model.name,
@@ -43,9 +42,11 @@ export async function benchTails(
       guidance,
       results: results.map(({ runs, floor }) => ({ runs: runs.map(withStatistics), floor })),
     };
-    await writeResults(out, JSON.stringify(content, rounded), text());
+    if (out !== undefined) await writeResults(out, JSON.stringify(content, rounded), text());
+    if (request.signal?.aborted) break;
   }
   process.stdout.write(text());
+  request.signal?.throwIfAborted();
 }
 
 function withStatistics(run: TailResult['runs'][number]) {

@@ -221,7 +221,8 @@ class Measuring {
   /** Seconds of a batch if its rows cost as much each as those of the largest one so far. */
   private expected(rows: number): number {
     const last = this.points.findLast((one) => one.rows <= rows);
-    return last ? (last.seconds * rows) / last.rows : (this.alone ?? 0) * this.engine.slots;
+    if (last) return (last.seconds * rows) / last.rows;
+    return ((this.alone ?? 0) * this.engine.slots * rows) / this.rowsEach;
   }
 
   /** @returns whether the engine kept the bucket: it gives up those that memory does not suffice for */
