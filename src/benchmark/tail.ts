@@ -99,19 +99,20 @@ export async function tail(pipeline: Pipeline, options: TailOptions): Promise<Ta
   };
   // Where several clients fill the devices, samplers take their serial course.
   const limit = pLimit(concurrency ?? (pipeline.engine.buckets.length > 0 ? USUAL_CONCURRENCY : 1));
-  const unlessStopped = async (seed: number) => {
+  const unlessStopped = async (work: () => Promise<void>) => {
     if (signal?.aborted) return;
-    await one(seed).catch((error: unknown) => {
+    await work().catch((error: unknown) => {
       if (!signal?.aborted) throw error;
     });
   };
-  await Promise.all(Array.from({ length: prompts }, (_, seed) => limit(() => unlessStopped(seed))));
+  await Promise.all(Array.from({ length: prompts }, (_, seed) => limit(() => unlessStopped(() => one(seed)))));
 
   const alone: { seed: number; error: number; patch: number }[] = [];
   for (const [seed, reference] of references) {
-    if (signal?.aborted) break;
-    const image = await serialImage(pipeline, { ...common, prompt: promptOf(seed), seed });
-    alone.push({ seed, ...errorOf(image, reference) });
+    await unlessStopped(async () => {
+      const image = await serialImage(pipeline, { ...common, prompt: promptOf(seed), seed });
+      alone.push({ seed, ...errorOf(image, reference) });
+    });
   }
   const withFloor = (sample: TailSample): TailSample => {
     const own = sample.error > FAR ? alone.find(({ seed }) => seed === sample.seed) : undefined;
