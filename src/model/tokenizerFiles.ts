@@ -3,7 +3,7 @@ import { fileExists, readJson, readText } from './files.js';
 
 const side = z.enum(['left', 'right']);
 /** Side of a sequence of token ids. */
-export type Side = z.output<typeof side>;
+type Side = z.output<typeof side>;
 
 const id = z.int().min(0);
 const flags = {
@@ -17,7 +17,7 @@ const flags = {
 };
 const flagged = z.object(flags);
 /** An added token and how it is looked for. */
-export type TokenFlags = z.output<typeof flagged>;
+type TokenFlags = z.output<typeof flagged>;
 
 /** A special token in tokenizer_config.json. One without flags is its content. */
 const configToken = z
@@ -29,7 +29,7 @@ const mapToken = configToken.transform((given): TokenFlags => ({ ...given, speci
 const ROLES = ['bos_token', 'eos_token', 'unk_token', 'sep_token', 'pad_token', 'cls_token', 'mask_token'] as const;
 type Role = (typeof ROLES)[number];
 /** Special tokens by their role. Null is none, even where the tokenizer has a default. */
-export type SpecialTokens = { readonly [Name in Role]?: TokenFlags | null | undefined };
+type SpecialTokens = { readonly [Name in Role]?: TokenFlags | null | undefined };
 
 /** The special tokens of roles that no file mentions. */
 const DEFAULTS: SpecialTokens = {
