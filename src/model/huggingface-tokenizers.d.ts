@@ -5,4 +5,15 @@ declare module '@huggingface/tokenizers' {
     encode(text: string, options?: { readonly add_special_tokens?: boolean }): { readonly ids: number[] };
     decode(ids: readonly number[]): string;
   }
+
+  /** Byte-pair encoding of words. */
+  export class BPE {
+    constructor(model: {
+      readonly vocab: Readonly<Record<string, number>>;
+      readonly merges: readonly (readonly string[])[];
+      readonly unk_token: string | undefined;
+      readonly end_of_word_suffix: string;
+    });
+    encode(words: readonly string[]): string[];
+  }
 }

@@ -13,7 +13,14 @@ import { readModelFolder, type ModelFolder } from './modelFolder.js';
 
 /** Files of each graph's folder. The graph itself names its files of weights. */
 const GRAPH_FILES = ['model.onnx', 'config.json'];
-const TOKENIZER_FILES = ['vocab.json', 'merges.txt', 'tokenizer_config.json', 'special_tokens_map.json'];
+const TOKENIZER_FILES = [
+  'vocab.json',
+  'merges.txt',
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'added_tokens.json',
+];
 /** Files next to graphs that are not their weights. */
 const NO_WEIGHTS = /\.(onnx|json|txt|md|safetensors|msgpack|h5|pt|ckpt|xml)$|pytorch_model[^/]*\.bin$/;
 const WANTED = new Set([

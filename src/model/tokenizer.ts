@@ -1,27 +1,14 @@
 import { join } from 'node:path';
-import { Tokenizer } from '@huggingface/tokenizers';
-import { z } from 'zod';
-import { SrdsError } from '../errors.js';
-import { fileExists, readJson, readText } from './files.js';
-
-const vocabulary = z.record(z.string(), z.int().min(0));
-const token = z.union([z.string(), z.object({ content: z.string() }).transform(({ content }) => content)]);
-const tokenizerConfig = z.object({
-  model_max_length: z.number().positive().optional(),
-  bos_token: token.optional(),
-  eos_token: token.optional(),
-  unk_token: token.nullish(),
-  pad_token: token.nullish(),
-});
-
-/** Byte-level BPE has two tokens for each byte: within a word and at its end. */
-const BYTE_TOKENS = 2 * 256;
+import { addedTokenSplitter } from './addedTokens.js';
+import { bytePairEncoder, normalized, textOf, tokenOf } from './bytePairs.js';
+import { readTokenizerFiles } from './tokenizerFiles.js';
+import { tokenTable } from './tokenTable.js';
 
 /** A prompt as token ids for CLIP's text encoder. */
 export interface Tokens {
   /** Token ids of start, words, end and padding, [maxLength]. */
   readonly ids: readonly number[];
-  /** The end of the prompt, as far as it was truncated; empty if the prompt fits. */
+  /** The part of the prompt that was cut off; empty if the prompt fits. */
   readonly cut: string;
 }
 
@@ -32,8 +19,12 @@ export interface ClipTokenizer {
   encode(text: string): Tokens;
 }
 
+/** Start and end. */
+const FRAME = 2;
+
 /**
- * Reads vocab.json, merges.txt and tokenizer_config.json of a tokenizer in a model folder.
+ * Reads a CLIP tokenizer in a model folder: tokenizer_config.json, tokenizer.json or vocab.json and merges.txt, and the files that
+ * name special and added tokens.
  * @param name name of the subfolder, such as `tokenizer`
  * @param encoder limits of the text encoder: number of positions and number of tokens
  * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID
@@ -43,126 +34,60 @@ export async function readTokenizer(
   name: string,
   encoder: { readonly maxLength: number; readonly vocabulary: number },
 ): Promise<ClipTokenizer> {
-  const vocab = await readJson(folder, `${name}/vocab.json`, vocabulary);
-  const merges = parseMerges(await readText(folder, `${name}/merges.txt`));
-  const config = {
-    ...(await readSpecialTokens(folder, name)),
-    ...(await readJson(folder, `${name}/tokenizer_config.json`, tokenizerConfig)),
-  };
-  const { bos_token: bos = '<|startoftext|>', eos_token: eos = '<|endoftext|>' } = config;
-  const pad = config.pad_token ?? eos;
-  const specials = [...new Set([bos, eos, pad, config.unk_token ?? eos])];
-  const maxLength = Math.min(config.model_max_length ?? encoder.maxLength, encoder.maxLength);
+  const files = await readTokenizerFiles(folder, name);
+  const { added, bos, eos, pad, unknown } = tokenTable(files, encoder.vocabulary, join(folder, name));
+  const { vocabulary, paddingSide, truncationSide } = files;
+  const split = addedTokenSplitter(added, normalized);
+  const pieces = bytePairEncoder(vocabulary, files.merges, unknown);
+  const contents = new Set(added.map(({ content }) => content));
+  const maxLength = Math.min(files.maxLength ?? encoder.maxLength, encoder.maxLength);
 
-  const ids = Object.values(vocab);
-  const broken = (found: string): SrdsError =>
-    new SrdsError(
-      'MODEL_INVALID',
-      `a complete CLIP tokenizer that fits the text encoder in ${join(folder, name)}`,
-      found,
-      'restore vocab.json and merges.txt as published with the model',
+  const tokenize = (text: string): Token[] =>
+    split(text).flatMap(({ text: part, token }): Token[] =>
+      token
+        ? [{ id: token.id, text: part, piece: tokenOf(part) }]
+        : pieces(part).map((piece) => ({ id: vocabulary[piece], text: piece, piece })),
     );
-  const missing = [bos, eos, pad].find((special) => !(special in vocab));
-  if (missing !== undefined) throw broken(`no token ${missing} in vocab.json`);
-  const unknown = merges.find((pair) => pair.length !== 2 || !(pair.join('') in vocab));
-  if (unknown) throw broken(`the merge "${unknown.join(' ')}", whose result is not in vocab.json`);
-  const expected = BYTE_TOKENS + merges.length + new Set([bos, eos]).size;
-  if (ids.length !== expected) throw broken(`${ids.length} tokens where ${merges.length} merges make ${expected}`);
-  const highest = ids.reduce((max, id) => Math.max(max, id), 0);
-  if (highest >= encoder.vocabulary) throw broken(`token ${highest}; the text encoder has ${encoder.vocabulary}`);
-
-  const tokenizer = new Tokenizer(
-    description(vocab, merges, specials, { bos, eos, unk: config.unk_token ?? eos }),
-    config,
-  );
   return {
     maxLength,
-    encode(text) {
-      const words = tokenizer.encode(text, { add_special_tokens: false }).ids;
-      const kept = words.slice(0, maxLength - 2);
-      const used = [vocab[bos], ...kept, vocab[eos]];
-      const padding = Array<number>(maxLength - used.length).fill(vocab[pad]);
-      const rest = words.slice(kept.length);
-      const cut =
-        rest.length > 0
-          ? tokenizer
-              .decode(rest)
-              .replace(/^\uFFFD+/, '')
-              .trim()
-          : '';
-      return { ids: [...used, ...padding], cut };
+    encode(prompt) {
+      const tokens = tokenize(withVectors(prompt, tokenize(prompt), contents));
+      const room = maxLength - FRAME;
+      const first = truncationSide === 'right' ? 0 : Math.max(0, tokens.length - room);
+      const kept = tokens.slice(first, first + room);
+      const used = [bos, ...kept.map(({ id }) => id), eos];
+      const padding = Array<number>(maxLength - used.length).fill(pad);
+      const ids = paddingSide === 'right' ? [...used, ...padding] : [...padding, ...used];
+      const cut = [...tokens.slice(0, first), ...tokens.slice(first + room)].map(({ piece }) => piece);
+      return {
+        ids,
+        cut: textOf(cut)
+          .replace(/^\uFFFD+/, '')
+          .trim(),
+      };
     },
   };
 }
 
-/** Older folders name the padding token in special_tokens_map.json only. */
-async function readSpecialTokens(folder: string, name: string): Promise<Partial<z.output<typeof tokenizerConfig>>> {
-  const file = `${name}/special_tokens_map.json`;
-  return (await fileExists(folder, file)) ? readJson(folder, file, tokenizerConfig) : {};
+interface Token {
+  readonly id: number;
+  /** An added token as the prompt has it, or a token of byte-pair encoding. */
+  readonly text: string;
+  /** The same in the characters of byte-pair encoding. */
+  readonly piece: string;
 }
 
-function parseMerges(text: string): string[][] {
-  return text
-    .split(/\r?\n/)
-    .filter((line, i) => line !== '' && !(i === 0 && line.startsWith('#version')))
-    .map((line) => line.split(' '));
-}
-
-/** The tokenizer.json that transformers' CLIPConverter makes of the two files. */
-function description(
-  vocab: Readonly<Record<string, number>>,
-  merges: readonly string[][],
-  specials: readonly string[],
-  { bos, eos, unk }: { readonly bos: string; readonly eos: string; readonly unk: string },
-): object {
-  return {
-    version: '1.0',
-    added_tokens: specials.map((content) => ({
-      id: vocab[content],
-      content,
-      single_word: false,
-      lstrip: false,
-      rstrip: false,
-      normalized: false,
-      special: true,
-    })),
-    normalizer: {
-      type: 'Sequence',
-      normalizers: [
-        { type: 'NFC' },
-        { type: 'Replace', pattern: { Regex: '\\s+' }, content: ' ' },
-        { type: 'Lowercase' },
-      ],
-    },
-    pre_tokenizer: {
-      type: 'Sequence',
-      pretokenizers: [
-        {
-          type: 'Split',
-          pattern: {
-            Regex: `${escapeRegex(bos)}|${escapeRegex(eos)}|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|[^\\s\\p{L}\\p{N}]+`,
-          },
-          behavior: 'Removed',
-          invert: true,
-        },
-        { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true },
-      ],
-    },
-    post_processor: { type: 'RobertaProcessing', sep: [eos, vocab[eos]], cls: [bos, vocab[bos]] },
-    decoder: { type: 'ByteLevel', add_prefix_space: true, trim_offsets: true, use_regex: true },
-    model: {
-      type: 'BPE',
-      dropout: null,
-      unk_token: unk,
-      continuing_subword_prefix: '',
-      end_of_word_suffix: '</w>',
-      fuse_unk: false,
-      vocab,
-      merges: merges.map((pair) => pair.join(' ')),
-    },
-  };
-}
-
-function escapeRegex(text: string): string {
-  return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+/**
+ * A prompt in which each textual inversion of several vectors, `<cat>`, `<cat>_1`, ..., is followed by its further vectors.
+ * Source: diffusers, TextualInversionLoaderMixin.maybe_convert_prompt.
+ */
+function withVectors(prompt: string, tokens: readonly Token[], contents: ReadonlySet<string>): string {
+  let converted = prompt;
+  for (const text of new Set(tokens.map((token) => token.text))) {
+    const further: string[] = [];
+    const next = (): string => `${text}_${further.length + 1}`;
+    while (contents.has(text) && contents.has(next())) further.push(next());
+    if (further.length > 0) converted = converted.replaceAll(text, () => [text, ...further].join(' '));
+  }
+  return converted;
 }

@@ -48,12 +48,19 @@ function tooLarge(maxBytes: number): ApiError {
   return new ApiError(413, 'request_too_large', `expected at most ${limit} MiB, found more; send less`);
 }
 
-/** Reads a request's JSON content. @throws ApiError 400, 413, 415, 499 */
+/** A field with an integer of many digits. Quotes inside a string are escaped, so no string contains one. */
+const LARGE_INTEGER = /([{,]\s*"[^"\\]*"\s*:\s*)(-?[1-9]\d{15,})(?=\s*[,}])/g;
+
+function quoted(field: string, start: string, digits: string): string {
+  return Number.isSafeInteger(Number(digits)) ? field : `${start}"${digits}"`;
+}
+
+/** Reads a request's JSON content. Fields with integers that JavaScript would round are text. @throws ApiError 400, 413, 415, 499 */
 export async function jsonOf(context: Context, maxBytes: number): Promise<unknown> {
   requireType(context, 'application/json');
   const text = (await contentOf(context, maxBytes)).toString();
   try {
-    return JSON.parse(text);
+    return JSON.parse(text.replace(LARGE_INTEGER, quoted));
   } catch {
     const found = `${text.length} characters of something else`;
     throw new ApiError(400, 'invalid_json', `expected JSON, found ${found}; check the content`);

@@ -66,7 +66,11 @@ function fieldSchemas(schema: z.ZodType): ReadonlyMap<string, string> {
 
 /** Text as a number or a boolean where the field's schema has one. */
 function fromText(text: string, schema = ''): unknown {
-  if (/"(integer|number)"/.test(schema) && /^-?\d+(\.\d+)?$/.test(text)) return Number(text);
+  if (/"(integer|number)"/.test(schema) && /^-?\d+(\.\d+)?$/.test(text)) {
+    const number = Number(text);
+    // JavaScript rounds larger integers.
+    return Number.isInteger(number) && !Number.isSafeInteger(number) ? text : number;
+  }
   if (schema.includes('"boolean"') && /^(true|false)$/.test(text)) return text === 'true';
   return text;
 }

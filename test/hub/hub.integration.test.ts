@@ -30,6 +30,7 @@ const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
 const repository = join(scratch, 'repository');
 // SDXL's two tokenizers share files.
 cpSync(fixture('models/sdxl'), repository, { recursive: true });
+writeFileSync(join(repository, 'tokenizer_2/added_tokens.json'), '{}');
 writeFileSync(join(repository, 'README.md'), 'a model');
 writeFileSync(join(repository, 'unet/diffusion_pytorch_model.safetensors'), Buffer.alloc(1000));
 

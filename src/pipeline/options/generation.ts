@@ -28,7 +28,7 @@ export type Stopping = (typeof STOPPING_RULES)[number];
 export const PARADIGMS_TOLERANCE = 0.05;
 /** The seeds that torch.manual_seed takes. */
 const SEEDS = { min: -(2n ** 63n), max: 2n ** 64n - 1n };
-const SEED_ERROR = 'expected a whole number from 0 on, as text if it is larger than 2^53';
+const SEED_ERROR = 'expected a whole number from 0 to 2^64 - 1, as text if it is larger than 2^53';
 const BLOCKS_ERROR = 'expected a number of blocks, or a list of the steps of each';
 
 /** The names that Stable Diffusion web UIs give to the solvers. */
@@ -87,10 +87,11 @@ export const GENERATION_OPTIONS = {
       read: (text) => (/^-?\d{1,40}$/.test(text) ? BigInt(text) : text),
       body: () =>
         z
-          .union([z.int().min(0).max(Number.MAX_SAFE_INTEGER), z.string().regex(/^\d{1,19}$/)], { error: SEED_ERROR })
-          .transform((seed) => BigInt(seed)),
+          .union([z.int().min(0).max(Number.MAX_SAFE_INTEGER), z.string().regex(/^\d{1,20}$/)], { error: SEED_ERROR })
+          .transform((seed) => BigInt(seed))
+          .refine((seed) => seed <= SEEDS.max, SEED_ERROR),
       infotext: { label: 'Seed' },
-      control: { label: 'Seed', initial: '', placeholder: 'random', pattern: '\\d{0,19}' },
+      control: { label: 'Seed', initial: '', placeholder: 'random', pattern: '\\d{0,20}' },
     },
   ),
   size: option(z.object({ width: z.number(), height: z.number() }), {

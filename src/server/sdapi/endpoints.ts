@@ -96,7 +96,7 @@ async function txt2img(services: Services, body: Txt2imgRequest, caller: Caller)
       'n_iter',
     );
   }
-  const seed = body.seed === undefined || body.seed === -1 ? randomInt(2 ** 32) : body.seed;
+  const seed = body.seed ?? randomInt(2 ** 32);
   const generation = await generate(
     services,
     {
@@ -130,7 +130,7 @@ async function txt2img(services: Services, body: Txt2imgRequest, caller: Caller)
       : await Promise.all(generation.images.map((image) => fileOf(image, generation, PNG)));
   const answer: z.output<typeof txt2imgAnswer> = {
     images: files.map((file) => file.toString('base64')),
-    parameters: body,
+    parameters: { ...body, seed: jsonSeed(BigInt(seed)) },
     info: JSON.stringify(infoOf(generation, body.batch_size ?? 1)),
   };
   return Response.json(answer);

@@ -7,6 +7,9 @@ import { requestDefaults, requestLimits } from '../openai/schemas.js';
 const optional = <Schema extends z.ZodType>(schema: Schema) =>
   schema.nullish().transform((value) => value ?? undefined);
 
+/** What tools send for a random seed. */
+const RANDOM: readonly unknown[] = [-1, '-1', ''];
+
 /**
  * A request of the tools of web UIs. They send many more fields, which are ignored.
  * Source: AUTOMATIC1111 stable-diffusion-webui, /docs of its API.
@@ -22,7 +25,9 @@ export function txt2imgRequest(config: ServerConfig) {
     steps: fields.steps,
     eta: fields.eta,
     cfg_scale: bodyField(guidance, limits.guidance, defaults.guidance),
-    seed: optional(z.int().min(-1).max(Number.MAX_SAFE_INTEGER)).describe('seed; -1: a random one'),
+    seed: z
+      .preprocess((given) => (RANDOM.includes(given) ? undefined : given), bodyField(GENERATION_OPTIONS.seed))
+      .describe('seed, as text if it is larger than 2^53; -1: a random one'),
     width: optional(z.int().min(1).max(100_000)).describe('width in pixels'),
     height: optional(z.int().min(1).max(100_000)).describe('height in pixels'),
     batch_size: optional(z.int().min(1).max(limits.n)).describe('images of a batch'),
