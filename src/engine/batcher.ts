@@ -1,6 +1,6 @@
 import { isShared } from '../onnx/graphInfo.js';
 import { nextBatch, totalRows, type ClientQueue, type PendingEvaluation } from '../run/nextBatch.js';
-import { rowsOf, type BatchResult, type Engine, type Evaluation } from './engine.js';
+import { maxRowsOf, rowsOf, type BatchResult, type Engine, type Evaluation } from './engine.js';
 
 /** Identifies a client of the batcher. Any object will do; evaluations with the same one share their turn. */
 export type Client = object;
@@ -79,9 +79,10 @@ export class Batcher {
   /** @returns the output rows of the evaluation, one per conditioning id; owned by the caller */
   evaluate(evaluation: Evaluation, options: RequestOptions): Promise<readonly Float32Array[]> {
     return new Promise((resolve, reject) => {
-      const { signal, client, priority, speculative = false, maxRows = Infinity, minRows = 0 } = options;
+      const { signal, client, priority, speculative = false, minRows = 0 } = options;
       if (signal?.aborted) return reject(signal.reason);
       const rows = rowsOf(evaluation);
+      const maxRows = Math.min(options.maxRows ?? Infinity, maxRowsOf(this.engine, evaluation.graph));
       const key = this.keyOf(evaluation);
       const entry: Pending = {
         evaluation,

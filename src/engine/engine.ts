@@ -75,3 +75,14 @@ export interface Engine {
 export function rowsOf({ conditioning }: Pick<Evaluation, 'conditioning'>): number {
   return conditioning?.length ?? 1;
 }
+
+/** Rows beyond which a larger batch of a graph has no advantage. */
+export function maxRowsOf({ maxRows, graphs }: Pick<Engine, 'maxRows' | 'graphs'>, graph: string): number {
+  return Math.min(maxRows, graphs.get(graph)?.maxRows ?? Infinity);
+}
+
+/** Batch sizes that batches of a graph are padded to, in rows, ascending; empty if any size will do. */
+export function bucketsOf({ buckets, graphs }: Pick<Engine, 'buckets' | 'graphs'>, graph: string): readonly number[] {
+  const fixed = graphs.get(graph)?.maxRows;
+  return fixed === undefined ? buckets : [fixed];
+}

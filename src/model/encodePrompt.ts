@@ -21,13 +21,14 @@ export async function encodePrompt(
 ): Promise<Conditioning> {
   const warned = new Set<string>();
   const encoded = await Promise.all(
-    model.textEncoders.map(({ graph, tokenizer }) => {
-      const { ids, cut } = tokenizer.encode(text);
+    model.textEncoders.map(({ graph, tokenizer, masksPadding }) => {
+      const { ids, mask, cut } = tokenizer.encode(text);
       const message = truncationWarning(name, cut, tokenizer.maxLength);
       if (cut && !warned.has(message)) warn(message);
       warned.add(message);
       // An aborted run finishes encoding, so that its graphs can be released.
-      return networks.encodeText(graph, ids, new AbortController().signal);
+      const attended = masksPadding ? mask : mask.map(() => 1);
+      return networks.encodeText(graph, { ids, mask: attended }, new AbortController().signal);
     }),
   );
   return model.family.condition(encoded, size);

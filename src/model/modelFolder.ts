@@ -8,6 +8,7 @@ import { FAMILIES, familyOf } from './families.js';
 import { modelIndex, type ImageSize, type ModelFamily, type ModelIndex } from './family.js';
 import { fileExists, readJson, requireFile } from './files.js';
 import type { GraphName, TextEncoderName } from './graphNames.js';
+import { inputRoles } from './inputRoles.js';
 import type { LatentScale } from './latentScale.js';
 import { readScheduler, type SchedulerFile } from './scheduler.js';
 import { readTokenizer, type ClipTokenizer } from './tokenizer.js';
@@ -40,7 +41,11 @@ const vaeConfig = z.object({
   latents_mean: perChannel,
   latents_std: perChannel,
 });
-const textConfig = z.object({ max_position_embeddings: z.int().positive(), vocab_size: z.int().positive() });
+const textConfig = z.object({
+  max_position_embeddings: z.int().positive(),
+  vocab_size: z.int().positive(),
+  use_attention_mask: z.boolean().nullish(),
+});
 
 /**
  * ONNX Runtime's CPU kernels round the elements after the last whole vector differently. Layers whose width is a multiple of
@@ -52,6 +57,8 @@ const VECTOR = 32;
 export interface TextEncoder {
   readonly graph: TextEncoderName;
   readonly tokenizer: ClipTokenizer;
+  /** Whether the encoder ignores padding, as diffusers has it only where the configuration says so (`use_attention_mask`). */
+  readonly masksPadding: boolean;
 }
 
 /** An ONNX folder in diffusers' layout, read and checked except for its graphs. */
@@ -179,7 +186,11 @@ function supportedFamily(index: ModelIndex): ModelFamily {
 async function readTextEncoder(folder: string, graph: TextEncoderName, tokenizer: string): Promise<TextEncoder> {
   const config = await readJson(folder, `${graph}/config.json`, textConfig);
   const limits = { maxLength: config.max_position_embeddings, vocabulary: config.vocab_size };
-  return { graph, tokenizer: await readTokenizer(folder, tokenizer, limits) };
+  return {
+    graph,
+    tokenizer: await readTokenizer(folder, tokenizer, limits),
+    masksPadding: config.use_attention_mask ?? false,
+  };
 }
 
 function perLatentChannel(
@@ -205,7 +216,12 @@ export function graphFiles(model: ModelFolder, precision: Precision | 'auto' = '
   };
   const decoder = { replayed: true };
   const settings: Partial<Record<GraphName, Omit<GraphFile, 'path'>>> = { unet, vae_decoder: decoder };
-  return Object.fromEntries(entries.map(([name, path]) => [name, { path, ...settings[name] }]));
+  return Object.fromEntries(
+    entries.map(([name, path]) => [
+      name,
+      { path, inputs: inputRoles(name, model.family.unetInputs), ...settings[name] },
+    ]),
+  );
 }
 
 /** Shape of an image's latents, [channels, height / factor, width / factor]. */

@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path';
 import { brokenGraph } from '../onnx/brokenGraph.js';
 import { readModel } from '../onnx/readModel.js';
-import { weightFiles } from '../onnx/weights.js';
+import { weightNames } from '../onnx/weights.js';
 import type { ModelProto } from 'onnx-buf';
 import { messageOf, SrdsError } from '../errors.js';
 import type { Repository } from '../hub/name.js';
@@ -68,7 +68,7 @@ async function weightsOf(folder: string, paths: readonly string[]): Promise<stri
   for (const graph of paths.filter((path) => WANTED.has(path) && path.endsWith('.onnx'))) {
     const candidates = paths.filter((path) => path.startsWith(`${dirname(graph)}/`) && !NO_WEIGHTS.test(path));
     if (candidates.length === 0) continue;
-    const named = weightFiles(await readGraph(join(folder, graph))).map((name) => `${dirname(graph)}/${name}`);
+    const named = weightNames(await readGraph(join(folder, graph))).map((name) => `${dirname(graph)}/${name}`);
     found.push(...candidates.filter((path) => named.includes(path)));
   }
   return found;

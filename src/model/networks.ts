@@ -5,12 +5,15 @@ import { SrdsError } from '../errors.js';
 import { float32, int64, sizeOf, type Tensor } from '../tensor/tensor.js';
 import { toRgb, toValues, type RgbImage } from '../image/image.js';
 import { fromLatents } from './latentScale.js';
-import type { EncodedText } from './conditioning.js';
+import type { Conditioning, EncodedText } from './conditioning.js';
 import type { GraphName, TextEncoderName } from './graphNames.js';
+import { inputRoles, MASK, POSITIONS, TEXT_MASK } from './inputRoles.js';
 import { latentDims, type ModelFolder } from './modelFolder.js';
 
-const INPUT_TYPES: readonly string[] = ['float32', 'float16', 'int32', 'int64'];
-const OUTPUT_TYPES: readonly string[] = ['float32', 'float16'];
+const INPUT_TYPES: readonly string[] = ['float32', 'int32', 'int64'];
+
+/** Outputs of a text encoder as transformers names them. */
+const STANDARD_OUTPUTS: readonly string[] = ['last_hidden_state', 'pooler_output', 'text_embeds'];
 
 /** Text encoding and the VAE go before the UNet's evaluations. A new client has the smallest share so far and goes first. */
 const highestPriority = () => ({ priority: [-1], client: {} });
@@ -57,19 +60,43 @@ export class Networks {
 
   /**
    * Encodes a prompt with one text encoder.
-   * @param ids token ids, [positions]
+   * @param mask which ids the encoder attends to; used if the graph takes a mask
    */
-  async encodeText(encoder: TextEncoderName, ids: readonly number[], signal: AbortSignal): Promise<EncodedText> {
+  async encodeText(
+    encoder: TextEncoderName,
+    { ids, mask }: { readonly ids: readonly number[]; readonly mask: readonly number[] },
+    signal: AbortSignal,
+  ): Promise<EncodedText> {
     const outputs = this.textOutputs(encoder);
-    const inputs = { input_ids: int64(ids, [ids.length]) };
+    const given: Readonly<Record<string, readonly number[]>> = {
+      input_ids: ids,
+      [MASK]: mask,
+      [POSITIONS]: [...ids.keys()],
+    };
+    const taken = this.graph(encoder).inputs.map(({ name }) => [name, int64(given[name], [ids.length])] as const);
+    const inputs = Object.fromEntries(taken);
     const options = { ...highestPriority(), signal };
     const evaluate = async (output: string) =>
       (await this.batcher.evaluate({ graph: encoder, output, inputs }, options))[0];
     const [hidden, pooled] = await Promise.all([evaluate(outputs.hidden), outputs.pooled && evaluate(outputs.pooled)]);
+    const width = hidden.length / ids.length;
+    if (!Number.isInteger(width))
+      throw unusable(this.model, encoder, `a hidden state of ${ids.length} positions`, `${hidden.length} values`);
     return {
-      hidden: float32(hidden, [ids.length, hidden.length / ids.length]),
+      hidden: float32(hidden, [ids.length, width]),
       pooled: pooled ? float32(pooled, [pooled.length]) : undefined,
     };
+  }
+
+  /**
+   * Adds what a network takes beside the conditioning of a prompt: a mask of its text, of which diffusers' pipelines mask nothing.
+   */
+  completed(conditioning: Conditioning): Conditioning {
+    const isMasked = this.graph('unet').inputs.some(({ name }) => name === TEXT_MASK);
+    const positions = conditioning.encoder_hidden_states.dims[0];
+    return isMasked
+      ? { ...conditioning, [TEXT_MASK]: float32(new Float32Array(positions).fill(1), [positions]) }
+      : conditioning;
   }
 
   /**
@@ -77,13 +104,13 @@ export class Networks {
    * @param latents the sampler's result, [channels, height / factor, width / factor]
    * @param width width of the image, in pixels
    * @param height height of the image, in pixels
-   * @throws SrdsError ENGINE_FAILED if the latents are not finite
+   * @throws SrdsError MODEL_INVALID if the latents are not finite
    */
   async decode(latents: Float32Array, width: number, height: number, signal: AbortSignal): Promise<RgbImage> {
     const { latentScale } = this.model;
     if (!latents.every(Number.isFinite)) {
       throw new SrdsError(
-        'ENGINE_FAILED',
+        'MODEL_INVALID',
         'latents that are finite numbers',
         'NaN or infinite values',
         'try a smaller guidance scale; if that does not help, the model is damaged',
@@ -123,12 +150,17 @@ export class Networks {
   }
 
   private textOutputs(graph: TextEncoderName): { readonly hidden: string; readonly pooled?: string } {
-    const names = this.graph(graph).outputs.map(({ name }) => name);
-    const wanted = this.model.family.textOutputs(graph, names);
-    for (const name of Object.values(wanted)) {
-      if (!names.includes(name)) throw unusable(this.model, graph, `an output ${name}`, names.join(', ') || 'none');
-    }
-    return wanted;
+    const { outputs } = this.graph(graph);
+    const names = outputs.map(({ name }) => name);
+    const { hidden, pooled } = this.model.family.textOutputs(graph, names);
+    /** An output of that name, or where names are free, the first with so many axes. */
+    const find = (wanted: string, rank: number): string => {
+      const isNamed = names.includes(wanted) || names.some((name) => STANDARD_OUTPUTS.includes(name));
+      const found = isNamed ? wanted : outputs.find(({ dims }) => dims.length === rank)?.name;
+      if (found !== undefined && names.includes(found)) return found;
+      throw unusable(this.model, graph, `an output ${wanted}`, names.join(', ') || 'none');
+    };
+    return { hidden: find(hidden, 3), ...(pooled !== undefined && { pooled: find(pooled, 2) }) };
   }
 
   private graph(name: GraphName): GraphInfo {
@@ -140,20 +172,25 @@ export class Networks {
 
 /** @throws SrdsError MODEL_INVALID if a graph has other inputs or outputs than the model's family needs */
 function checkGraph(model: ModelFolder, name: GraphName, info: GraphInfo): void {
+  const roles = inputRoles(name, model.family.unetInputs);
   const names = info.inputs.map((input) => input.name);
-  const expected = name === 'unet' ? model.family.unetInputs : name.startsWith('text') ? ['input_ids'] : undefined;
-  const fits = expected
-    ? names.length === expected.length && expected.every((input) => names.includes(input))
-    : names.length === 1;
-  if (!fits) {
-    throw unusable(model, name, expected ? `the inputs ${expected.join(', ')}` : 'one input', namesOf(info.inputs));
+  const needed = roles.filter(({ optional }) => optional === undefined).map((role) => role.name);
+  if (
+    !needed.every((input) => names.includes(input)) ||
+    !names.every((one) => roles.some((role) => role.name === one))
+  ) {
+    throw unusable(model, name, `the inputs ${needed.join(', ')}`, namesOf(info.inputs));
   }
   if (info.outputs.length === 0) throw unusable(model, name, 'an output', 'none');
   const unsupported =
-    info.inputs.find(({ type }) => !INPUT_TYPES.includes(type)) ??
-    info.outputs.find(({ type }) => !OUTPUT_TYPES.includes(type));
+    info.inputs.find(({ type }) => !INPUT_TYPES.includes(type)) ?? info.outputs.find(({ type }) => type !== 'float32');
   if (unsupported) {
-    throw unusable(model, name, 'float32 or float16 values', `${unsupported.name} of type ${unsupported.type}`);
+    throw unusable(
+      model,
+      name,
+      'inputs and outputs that are numbers',
+      `${unsupported.name} of type ${unsupported.type}`,
+    );
   }
 }
 

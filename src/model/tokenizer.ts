@@ -8,6 +8,8 @@ import { tokenTable } from './tokenTable.js';
 export interface Tokens {
   /** Token ids of start, words, end and padding, [maxLength]. */
   readonly ids: readonly number[];
+  /** 1 for each id but those of the padding, [maxLength]. */
+  readonly mask: readonly number[];
   /** The part of the prompt that was cut off; empty if the prompt fits. */
   readonly cut: string;
 }
@@ -57,10 +59,15 @@ export async function readTokenizer(
       const kept = tokens.slice(first, first + room);
       const used = [bos, ...kept.map(({ id }) => id), eos];
       const padding = Array<number>(maxLength - used.length).fill(pad);
-      const ids = paddingSide === 'right' ? [...used, ...padding] : [...padding, ...used];
+      const padded = (values: readonly number[], rest: readonly number[]) =>
+        paddingSide === 'right' ? [...values, ...rest] : [...rest, ...values];
       const cut = [...tokens.slice(0, first), ...tokens.slice(first + room)].map(({ piece }) => piece);
       return {
-        ids,
+        ids: padded(used, padding),
+        mask: padded(
+          used.map(() => 1),
+          padding.map(() => 0),
+        ),
         cut: textOf(cut)
           .replace(/^\uFFFD+/, '')
           .trim(),

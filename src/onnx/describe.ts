@@ -1,11 +1,11 @@
-import { stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { realpath, stat } from 'node:fs/promises';
 import { sizeOf } from '../tensor/tensor.js';
-import type { GraphFile, GraphInfo } from './graphInfo.js';
-import { describeValue } from './describeValue.js';
+import { maxRows, type GraphFile, type GraphInfo } from './graphInfo.js';
+import { renameInputs } from './matchInputs.js';
+import { fixedRows, valuesOf } from './describeValue.js';
 import { readModel } from './readModel.js';
 import { rewriteInput } from './rewrite.js';
-import { missingWeights, weightFiles } from './weights.js';
+import { weightFiles } from './weights.js';
 
 /** Description of an ONNX file. */
 export interface GraphDescription extends GraphInfo {
@@ -18,24 +18,24 @@ export interface GraphDescription extends GraphInfo {
 }
 
 /**
- * Describes an ONNX file as it is, without a session; reads the whole file. `rewrite` is what `rewriteInput` would do.
- * @throws Error if the file is not an ONNX model, or a file with its weights is missing
+ * Describes an ONNX file as it is, without a session and without reading its weights. `rewrite` and `maxRows` are what an engine will
+ * say of it.
+ * @throws Error if the file is not an ONNX model, or a file with its weights is missing or too short
  */
-export async function describeGraph({ path, perRow }: GraphFile): Promise<GraphDescription> {
+export async function describeGraph({ path, perRow, inputs = [], evenRows }: GraphFile): Promise<GraphDescription> {
   const model = await readModel(path);
   const { graph } = model;
   if (!graph) throw new Error('the file has no graph');
-  const sizes = [(await stat(path)).size];
-  for (const name of weightFiles(model)) {
-    const { size } = await stat(join(dirname(path), name)).catch(() => missingWeights(name));
-    sizes.push(size);
-  }
-  const described = {
-    inputs: graph.input.map(describeValue),
-    outputs: graph.output.map(describeValue),
-    bytes: sizes.reduce((a, b) => a + b),
+  const sizes = new Map((await weightFiles(model, path)).map((file) => [file.path, file.bytes]));
+  sizes.set(await realpath(path), (await stat(path)).size);
+  const values = valuesOf(graph);
+  renameInputs(graph, inputs);
+  return {
+    ...values,
+    bytes: [...sizes.values()].reduce((a, b) => a + b),
     parameters: graph.initializer.reduce((sum, { dims }) => sum + sizeOf(dims.map(Number)), 0),
     opset: Number(model.opsetImport.find(({ domain }) => domain === '')?.version ?? 0),
+    rewrite: perRow === undefined ? undefined : rewriteInput(graph, perRow),
+    maxRows: maxRows(fixedRows(values.inputs), evenRows),
   };
-  return { ...described, rewrite: perRow === undefined ? undefined : rewriteInput(graph, perRow) };
 }

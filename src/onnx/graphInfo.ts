@@ -13,10 +13,25 @@ export function isShared({ dims }: Pick<TensorInfo, 'dims'>): boolean {
   return dims.length === 0 || (dims.length === 1 && dims[0] === 1);
 }
 
+/** An input that evaluations give, by which a graph's own input of another name is recognized. */
+export interface InputRole {
+  readonly name: string;
+  /** Numbers of axes that it may have, the batch's included; default: any. */
+  readonly ranks?: readonly number[];
+  /** Whether it has whole numbers, such as token ids; default: any numbers. */
+  readonly whole?: boolean;
+  /** Length of its last axis, if that is the same in all models. */
+  readonly last?: number;
+  /** For an input that graphs may lack: a part of its name, without which no other input is taken for it. */
+  readonly optional?: string;
+}
+
 /** A graph's file, and how to open it. */
 export interface GraphFile {
-  /** Path of an .onnx file; its weights may be in other files of the same folder. */
+  /** Path of an .onnx file; its weights may be in other files, in its folder or below it. */
   readonly path: string;
+  /** The inputs that evaluations give; a graph that has other names for them is renamed. Default: the graph's own. */
+  readonly inputs?: readonly InputRole[] | undefined;
   /** An input that needs one value a row; the graph is rewritten if the file has one value for the whole batch. */
   readonly perRow?: string;
   /**
@@ -32,6 +47,15 @@ export interface GraphFile {
   readonly replayed?: boolean;
   /** A file of the same graph in half precision, which is used if half precision is wanted. */
   readonly half?: string | undefined;
+}
+
+/**
+ * Rows of the largest batch of a graph that fixes the size of its batches. The last row of an odd batch would be rounded differently
+ * from others where batches need even rows.
+ * @param fixed rows of every batch, if the graph fixes them
+ */
+export function maxRows(fixed: number | undefined, evenRows = false): number | undefined {
+  return fixed !== undefined && fixed > 1 && evenRows ? fixed - (fixed % 2) : fixed;
 }
 
 /** Precision of a graph's weights and arithmetic; inputs and outputs are float32. */
@@ -57,6 +81,8 @@ export interface Fused {
 export interface GraphInfo {
   readonly inputs: readonly TensorInfo[];
   readonly outputs: readonly TensorInfo[];
+  /** Rows of the largest batch, if the graph fixes the size of its batches; smaller ones are padded. Default: no limit. */
+  readonly maxRows?: number | undefined;
   /** Undefined if nothing had to be rewritten. */
   readonly rewrite?: Rewrite | undefined;
   /** The precision that the graph was converted to; undefined if it is the file's. */

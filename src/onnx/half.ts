@@ -1,7 +1,8 @@
 import { sizeOf } from '../tensor/tensor.js';
-import type { AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto } from 'onnx-buf';
+import type { AttributeProto, GraphProto, NodeProto, TensorProto } from 'onnx-buf';
 import { FLOAT, FLOAT16, hasInnerGraphs, valueOf } from './constants.js';
-import { derived, integer, node } from './nodes.js';
+import { elementTypeOf } from './elementTypes.js';
+import { castNode, derived } from './nodes.js';
 
 /**
  * Converts a graph to half precision; inputs and outputs stay float32. Weights stay in their files: ONNX Runtime casts each
@@ -18,7 +19,7 @@ export function computeInHalf(graph: GraphProto): string | undefined {
   const halves = new Map<string, string>();
   const sources = new Set([
     ...graph.initializer.filter(({ dataType }) => dataType === FLOAT).map(({ name }) => name),
-    ...graph.input.filter((input) => elementType(input) === FLOAT).map(({ name }) => name),
+    ...graph.input.filter((input) => elementTypeOf(input) === FLOAT).map(({ name }) => name),
     ...constant.floats,
   ]);
   const half = (name: string): string => {
@@ -30,7 +31,7 @@ export function computeInHalf(graph: GraphProto): string | undefined {
     halves.set(name, cast);
     return cast;
   };
-  const outputs = new Set(graph.output.filter((output) => elementType(output) === FLOAT).map(({ name }) => name));
+  const outputs = new Set(graph.output.filter((output) => elementTypeOf(output) === FLOAT).map(({ name }) => name));
   for (const node of graph.node) {
     if (single.has(node)) {
       if (isPhase(node)) node.output.forEach((name) => sources.add(name));
@@ -51,27 +52,6 @@ export function computeInHalf(graph: GraphProto): string | undefined {
   graph.node = nodes;
   graph.valueInfo = [];
   return undefined;
-}
-
-/** Turns float16 inputs and outputs into float32 ones, with casts inside. @returns whether there were any */
-export function singleInterface(graph: GraphProto): boolean {
-  const inputs = graph.input.filter((input) => elementType(input) === FLOAT16);
-  const outputs = graph.output.filter((output) => elementType(output) === FLOAT16);
-  for (const { name } of inputs) {
-    for (const node of graph.node) node.input = renamed(node.input, name);
-    graph.node.unshift(castNode(name, derived(name, 'inside'), FLOAT16));
-  }
-  for (const { name } of outputs) {
-    for (const node of graph.node) {
-      node.input = renamed(node.input, name);
-      node.output = renamed(node.output, name);
-    }
-    graph.node.push(castNode(derived(name, 'inside'), name, FLOAT));
-  }
-  for (const { type } of [...inputs, ...outputs]) {
-    if (type?.value.case === 'tensorType') type.value.value.elemType = FLOAT;
-  }
-  return inputs.length + outputs.length > 0;
 }
 
 /** Whether most of a graph's weights are stored in half precision, so that computing in it loses little. */
@@ -138,16 +118,4 @@ function isPhase({ opType }: NodeProto): boolean {
 function narrow({ opType }: NodeProto, attribute: AttributeProto): void {
   const setsType = (opType === 'Cast' && attribute.name === 'to') || attribute.name === 'dtype';
   if (setsType && Number(attribute.i) === FLOAT) attribute.i = BigInt(FLOAT16);
-}
-
-function renamed(names: readonly string[], name: string): string[] {
-  return names.map((other) => (other === name ? derived(name, 'inside') : other));
-}
-
-function castNode(input: string, output: string, to: number): NodeProto {
-  return node('Cast', [input], output, { attribute: [integer('to', to)] });
-}
-
-function elementType({ type }: ValueInfoProto): number | undefined {
-  return type?.value.case === 'tensorType' ? type.value.value.elemType : undefined;
 }

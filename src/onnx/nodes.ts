@@ -29,6 +29,11 @@ export function integer(name: string, value: number): AttributeProto {
   return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.INT, i: BigInt(value) });
 }
 
+/** Creates a Cast. @param to element type of the result */
+export function castNode(input: string, output: string, to: number): NodeProto {
+  return node('Cast', [input], output, { attribute: [integer('to', to)] });
+}
+
 /** Creates a float attribute. */
 export function real(name: string, value: number): AttributeProto {
   return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.FLOAT, f: value });

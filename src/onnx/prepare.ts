@@ -1,35 +1,43 @@
-import { realpath } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { clone, create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { ModelProtoSchema, TensorShapeProto_DimensionSchema, type ModelProto } from 'onnx-buf';
+import { clone, create, toBinary } from '@bufbuild/protobuf';
+import {
+  ModelProtoSchema,
+  TensorShapeProto_DimensionSchema,
+  type GraphProto,
+  type ModelProto,
+  type TensorShapeProto_Dimension,
+} from 'onnx-buf';
+import { widenBfloat16 } from './bfloat16.js';
 import { hasInnerGraphs } from './constants.js';
-import { describeValue } from './describeValue.js';
+import { fixedRows, valuesOf } from './describeValue.js';
 import { fuse } from './fuse/fuse.js';
 import type { DeviceKind, Fused, GraphFile, GraphInfo, Precision, Rewrite } from './graphInfo.js';
-import { computeInHalf, singleInterface, storedInHalf } from './half.js';
+import { computeInHalf, storedInHalf } from './half.js';
 import { indexConditioning } from './indexedConditioning.js';
-import { freeBuffer, readWhole } from './readModel.js';
+import { renameInputs } from './matchInputs.js';
+import { plainInterface } from './plainInterface.js';
+import { readModel } from './readModel.js';
 import { rewriteInput } from './rewrite.js';
-import { externalizeWeights } from './weights.js';
+import { relocateWeights, weightFiles } from './weights.js';
 
-/** An ONNX file that sessions can open. */
+/** An ONNX graph in memory that sessions can open. Its weights stay in their files. */
 export interface PreparedModel {
   /**
-   * Returns what a session opens: the path of the file, or a graph in memory whose weights stay in their files.
-   * @param bucket for a session that takes batches of one size only; ignored without a graph in memory
+   * Returns the graph that a session opens.
+   * @param bucket for a session that takes batches of one size only
    */
-  readonly source: (bucket?: BucketShape) => string | Uint8Array;
-  /** Folder of the weights, for a graph in memory. */
-  readonly weights?: string;
+  readonly source: (bucket?: BucketShape) => Uint8Array;
+  /** The folder that the names of weight files are relative to. */
+  readonly weights: string;
   readonly rewrite?: Rewrite | undefined;
   /** The precision that the graph was converted to. */
   readonly precision?: Precision;
   /** The fusions in it. */
   readonly fused?: Fused | undefined;
-  /** Whether inputs of a graph in memory can be indexed (`indexConditioning`): not if subgraphs read them. */
-  readonly canIndex?: boolean;
-  /** Inputs and outputs of a graph in memory. */
-  readonly values?: Pick<GraphInfo, 'inputs' | 'outputs'>;
+  /** Whether inputs can be indexed (`indexConditioning`): not if subgraphs read them. */
+  readonly canIndex: boolean;
+  /** Rows of every batch, if the graph fixes them. */
+  readonly rows: number | undefined;
+  readonly values: Pick<GraphInfo, 'inputs' | 'outputs'>;
 }
 
 /** The batches that a session is opened for. */
@@ -42,54 +50,54 @@ export interface BucketShape {
 }
 
 /**
- * Prepares an ONNX file for sessions. Changes (one value a row for an input that is shared by the batch, precision, float16
- * inputs) are made in memory. Nothing is written and no weight is copied: the new graph refers to the weights in their files.
- * @param how `given` opens the file itself if no change is needed, `inMemory` never does, `fusedFor` fuses operators for a device
+ * Prepares an ONNX file for sessions. Changes (names and types of inputs, one value a row for an input that is shared by the batch,
+ * precision) are made in memory. Nothing is written and no weight is read: the new graph refers to the weights in their files.
+ * @param fusedFor a device to fuse operators for
  * @throws Error if the file is not an ONNX model, or cannot be computed in the requested precision
  */
-export async function prepareModel(
-  file: GraphFile,
-  how: 'given' | 'inMemory' | { readonly fusedFor: DeviceKind },
-): Promise<PreparedModel> {
-  const { path, perRow, precision } = file;
-  const real = await realpath(path);
-  // Next to a link, weights are links too, and ONNX Runtime rejects weights in another folder.
-  const linked = dirname(real) !== (await realpath(dirname(path)));
-  const asItIs = { source: () => path };
-  if (perRow === undefined && precision !== 'float16' && !linked && how === 'given') return asItIs;
-  const bytes = await readWhole(real);
-  const model = fromBinary(ModelProtoSchema, bytes);
+export async function prepareModel(file: GraphFile, fusedFor?: DeviceKind): Promise<PreparedModel> {
+  const { path, perRow, precision, inputs = [] } = file;
+  const model = await readModel(path);
   const { graph } = model;
   if (!graph) throw new Error('the file has no graph');
+  const weights = relocateWeights(model, await weightFiles(model, path), path);
+  renameInputs(graph, inputs);
   const rewrite = perRow === undefined ? undefined : rewriteInput(graph, perRow);
+  widenBfloat16(graph);
+  plainInterface(graph);
+  const fused = fusedFor && fuse(model, fusedFor);
   const half = precision === 'float16' || (precision === 'auto' && storedInHalf(graph));
-  const changed = [singleInterface(graph), rewrite?.status === 'rewritten', half].includes(true);
-  if (!changed && !linked && how === 'given') return { ...asItIs, rewrite };
-  const weights = await externalizeWeights(model, bytes, path);
-  if (weights === undefined) {
-    if (precision === 'float16') throw new Error('the weights are in several folders; provide a float16 graph instead');
-    return { ...asItIs, rewrite: rewrite && scattered(rewrite.input) };
-  }
-  const fused = typeof how === 'string' ? undefined : fuse(model, how.fusedFor);
   const why = half ? computeInHalf(graph) : undefined;
   if (why !== undefined && precision === 'float16') throw new Error(`the graph cannot run in float16: ${why}`);
-  const light = fromBinary(ModelProtoSchema, toBinary(ModelProtoSchema, model));
-  await freeBuffer(bytes);
-  const source: PreparedModel['source'] = (bucket) =>
-    toBinary(ModelProtoSchema, bucket ? withFixedShapes(clone(ModelProtoSchema, light), bucket) : light);
-  // Inputs that are initializers too have a value already.
-  const known = new Set(graph.initializer.map(({ name }) => name));
-  const inputs = graph.input.filter(({ name }) => !known.has(name)).map(describeValue);
-  const values = { inputs, outputs: graph.output.map(describeValue) };
+  const values = valuesOf(graph);
+  const rows = fixedRows(values.inputs);
+  if (rows !== undefined) freeRows(graph);
   return {
-    source,
+    source: (bucket) =>
+      toBinary(ModelProtoSchema, bucket ? withFixedShapes(clone(ModelProtoSchema, model), bucket) : model),
     weights,
     rewrite,
     fused,
     values,
+    rows,
     canIndex: !hasInnerGraphs(graph),
     ...(half && why === undefined && { precision: 'float16' as const }),
   };
+}
+
+/**
+ * Declares the first axis of all inputs as free. A batch has the rows that the file fixes all the same, but ONNX Runtime's optimizer
+ * fails on some graphs of fixed batches, and rounds differently in others.
+ */
+function freeRows(graph: GraphProto): void {
+  for (const { type } of graph.input) {
+    const shape = type?.value.case === 'tensorType' ? type.value.value.shape : undefined;
+    if (shape && shape.dim.length > 0) shape.dim[0] = axis({ case: 'dimParam', value: 'batch_size' });
+  }
+}
+
+function axis(value: TensorShapeProto_Dimension['value']): TensorShapeProto_Dimension {
+  return create(TensorShapeProto_DimensionSchema, { value });
 }
 
 /** Fixes the shapes of a model's inputs. ONNX Runtime then computes what depends on them once, when a session opens. */
@@ -97,14 +105,8 @@ function withFixedShapes(model: ModelProto, { rows, shapes, indexed }: BucketSha
   for (const { name, type } of model.graph?.input ?? []) {
     const dims = shapes.get(name);
     if (!dims || type?.value.case !== 'tensorType' || !type.value.value.shape) continue;
-    type.value.value.shape.dim = dims.map((dim) =>
-      create(TensorShapeProto_DimensionSchema, { value: { case: 'dimValue', value: BigInt(dim) } }),
-    );
+    type.value.value.shape.dim = dims.map((dim) => axis({ case: 'dimValue', value: BigInt(dim) }));
   }
   if (model.graph) indexConditioning(model.graph, indexed, rows);
   return model;
-}
-
-function scattered(input: string): Rewrite {
-  return { status: 'impossible', input, why: 'the weights are in several folders' };
 }

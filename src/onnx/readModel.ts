@@ -1,41 +1,129 @@
-import { once } from 'node:events';
-import { open } from 'node:fs/promises';
-import { MessageChannel } from 'node:worker_threads';
-import { fromBinary } from '@bufbuild/protobuf';
-import { ModelProtoSchema, type ModelProto } from 'onnx-buf';
+import { open, type FileHandle } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import { ModelProtoSchema, TensorProto_DataLocation, TensorProtoSchema, type ModelProto } from 'onnx-buf';
+import { externalData } from './weights.js';
 
-/** Bytes to read at a time: the system reads at most 2 GB in one call. */
-const CHUNK_BYTES = 1 << 28;
+/** Numbers of fields. Source: onnx.proto. */
+const MODEL_GRAPH = 7;
+const GRAPH_INITIALIZER = 5;
+/** float_data, raw_data and double_data of a tensor; packed numbers have the same bytes as raw ones. */
+const TENSOR_NUMBERS: readonly number[] = [4, 9, 10];
 
-/** Reads an ONNX file, including the weights in it. @throws Error if the file is not an ONNX model */
+/** Smaller tensors stay in the graph: among them are the shapes that ONNX Runtime needs before it runs. */
+const INLINE_BYTES = 1024;
+/** Bytes to read from a file at a time. */
+const WINDOW_BYTES = 1 << 18;
+/** Protocol buffers are smaller than this. */
+const MAX_BYTES = 2 ** 31;
+
+/**
+ * Reads an ONNX file without its weights: a large tensor refers to its place in the file, as one in another file does. So a file of
+ * 2 GB takes a few megabytes of memory.
+ * @throws Error if the file is not an ONNX model
+ */
 export async function readModel(path: string): Promise<ModelProto> {
-  return fromBinary(ModelProtoSchema, await readWhole(path));
-}
-
-/** Reads a file into a buffer of its own, which `freeBuffer` can free. */
-export async function readWhole(path: string): Promise<Buffer<ArrayBuffer>> {
-  const file = await open(path);
+  const handle = await open(path);
   try {
-    const { size } = await file.stat();
-    const bytes = Buffer.from(new ArrayBuffer(size));
-    for (let at = 0; at < size;) {
-      const { bytesRead } = await file.read(bytes, at, Math.min(size - at, CHUNK_BYTES), at);
-      if (bytesRead === 0) throw new Error('the file became shorter while it was read');
-      at += bytesRead;
+    const { size } = await handle.stat();
+    if (size >= MAX_BYTES)
+      throw new Error('a file above 2 GB, the limit of the format; larger graphs have their weights in another file');
+    const file = new WindowedFile(handle, size);
+    const writer = new BinaryWriter();
+    for await (const field of fieldsOf(file, 0, size)) {
+      if (field.number === MODEL_GRAPH && field.type === WireType.LengthDelimited) {
+        writer.tag(field.number, field.type).bytes(await lightGraph(file, field, basename(path)));
+      } else writer.raw(await file.bytes(field.start, field.end));
     }
-    return bytes;
+    return fromBinary(ModelProtoSchema, writer.finish());
   } finally {
-    await file.close();
+    await handle.close();
   }
 }
 
-/** Frees the memory of a file at once instead of at the next garbage collection, since a session needs it. */
-export async function freeBuffer({ buffer }: Buffer<ArrayBuffer>): Promise<void> {
-  // The buffer is transferred with a message that nothing receives.
-  const { port1, port2 } = new MessageChannel();
-  const closed = once(port1, 'close');
-  port1.ref();
-  port1.postMessage(undefined, [buffer]);
-  port2.close();
-  await closed;
+/** A field of a message in a file: positions of its tag, of its value and after it. */
+interface Field {
+  readonly number: number;
+  readonly type: WireType;
+  readonly start: number;
+  readonly value: number;
+  readonly end: number;
+}
+
+async function lightGraph(file: WindowedFile, graph: Field, name: string): Promise<Uint8Array> {
+  const writer = new BinaryWriter();
+  for await (const field of fieldsOf(file, graph.value, graph.end)) {
+    const isLarge = field.end - field.value > INLINE_BYTES;
+    if (field.number === GRAPH_INITIALIZER && field.type === WireType.LengthDelimited && isLarge) {
+      writer.tag(field.number, field.type).bytes(await lightTensor(file, field, name));
+    } else writer.raw(await file.bytes(field.start, field.end));
+  }
+  return writer.finish();
+}
+
+/** A tensor whose numbers are replaced by their place in the file of that name. */
+async function lightTensor(file: WindowedFile, tensor: Field, name: string): Promise<Uint8Array> {
+  const fields: Field[] = [];
+  for await (const field of fieldsOf(file, tensor.value, tensor.end)) fields.push(field);
+  const isNumbers = ({ number, type }: Field) => TENSOR_NUMBERS.includes(number) && type === WireType.LengthDelimited;
+  const [numbers, ...more] = fields.filter(isNumbers);
+  if ((numbers as Field | undefined) === undefined || more.length > 0) return file.bytes(tensor.value, tensor.end);
+  const writer = new BinaryWriter();
+  for (const field of fields) if (!isNumbers(field)) writer.raw(await file.bytes(field.start, field.end));
+  const reference = create(TensorProtoSchema, {
+    dataLocation: TensorProto_DataLocation.EXTERNAL,
+    externalData: externalData({ location: name, offset: numbers.value, length: numbers.end - numbers.value }),
+  });
+  return writer.raw(toBinary(TensorProtoSchema, reference)).finish();
+}
+
+/** The fields of a message between two positions. @throws Error if it is not a message */
+async function* fieldsOf(file: WindowedFile, from: number, to: number): AsyncGenerator<Field> {
+  for (let start = from; start < to;) {
+    const reader = new BinaryReader(await file.bytes(start, Math.min(to, start + MAX_HEADER)));
+    const [number, type] = reader.tag();
+    if (type === WireType.LengthDelimited) {
+      const length = reader.uint32();
+      const value = start + reader.pos;
+      yield* inside({ number, type, start, value, end: value + length }, to);
+      start = value + length;
+    } else {
+      const value = start + reader.pos;
+      reader.skip(type);
+      const end = start + reader.pos;
+      yield* inside({ number, type, start, value, end }, to);
+      start = end;
+    }
+  }
+}
+
+/** A tag and a varint, or a number. */
+const MAX_HEADER = 20;
+
+function* inside(field: Field, to: number): Generator<Field> {
+  if (field.end > to) throw new Error('the file ends too early');
+  yield field;
+}
+
+/** A file that is read through a window, so that neighbouring fields need one call of the system. */
+class WindowedFile {
+  private window = new Uint8Array(0);
+  private from = 0;
+
+  constructor(
+    private readonly handle: FileHandle,
+    private readonly size: number,
+  ) {}
+
+  async bytes(from: number, to: number): Promise<Uint8Array> {
+    if (from < this.from || to > this.from + this.window.length) {
+      const window = new Uint8Array(Math.min(Math.max(to - from, WINDOW_BYTES), this.size - from));
+      const { bytesRead } = await this.handle.read(window, 0, window.length, from);
+      if (bytesRead < to - from) throw new Error('the file became shorter while it was read');
+      this.window = window.subarray(0, bytesRead);
+      this.from = from;
+    }
+    return this.window.subarray(from - this.from, to - this.from);
+  }
 }

@@ -14,21 +14,23 @@ export function rewriteInput(graph: GraphProto, name: string): Rewrite | undefin
   if (type?.case !== 'tensorType') return undefined;
   const { shape } = type.value;
   const dims = (shape?.dim ?? []).map(({ value }) => (value.case === 'dimValue' ? Number(value.value) : 'free'));
-  if (!shape || !isShared({ dims })) return undefined;
-  const impossible = (why: string): Rewrite => ({ status: 'impossible', input: name, why: `${name} ${why}` });
+  if (!shape || dims.length > 1) return undefined;
+  // A vector is one value a row, unless it takes the path of a scalar.
+  const impossible = (why: string): Rewrite | undefined =>
+    isShared({ dims }) ? { status: 'impossible', input: name, why: `${name} ${why}` } : undefined;
 
   const constants = constantsOf(graph);
   /** Nodes that leave a vector of the batch's length unchanged. */
   const passing: NodeProto[] = [];
   const reached = new Set<string>();
-  const follow = [{ value: name, scalar: dims.length === 0 }];
-  for (const { value, scalar } of follow) {
+  const follow = [{ value: name, isGiven: true }];
+  for (const { value, isGiven } of follow) {
     reached.add(value);
     for (const node of graph.node.filter(({ input }) => input.includes(value))) {
-      if (node.opType === 'Cast' || node.opType === 'Identity') follow.push({ value: node.output[0], scalar });
-      else if (scalar && makesVector(node, constants)) {
+      if (node.opType === 'Cast' || node.opType === 'Identity') follow.push({ value: node.output[0], isGiven });
+      else if (isGiven && (dims.length === 0 ? makesVector(node, constants) : makesRow(node, constants))) {
         passing.push(node);
-        follow.push({ value: node.output[0], scalar: false });
+        follow.push({ value: node.output[0], isGiven: false });
       } else if (node.opType !== 'Expand') return impossible(`reaches ${node.opType} before it is expanded`);
       else if (lengthOf(node.input[1], graph, constants) !== 1) return impossible('is expanded to more than the batch');
       else passing.push(node);
@@ -36,6 +38,9 @@ export function rewriteInput(graph: GraphProto, name: string): Rewrite | undefin
   }
   if (graph.output.some((output) => reached.has(output.name))) return impossible('is an output of the graph');
   if (usedInside(graph, reached)) return impossible('is used in a subgraph, on a condition or in a loop');
+
+  const isOneEach = !isShared({ dims }) && passing.every(({ opType }) => opType === 'Expand');
+  if (isOneEach) return undefined;
 
   for (const node of passing) {
     Object.assign(node, { opType: 'Identity', input: node.input.slice(0, 1), attribute: [] });
@@ -46,12 +51,22 @@ export function rewriteInput(graph: GraphProto, name: string): Rewrite | undefin
 }
 
 /** Whether a node turns a scalar into a vector of one element. */
-function makesVector({ opType, input, attribute }: NodeProto, constants: Constants): boolean {
+function makesVector(node: NodeProto, constants: Constants): boolean {
+  const { opType } = node;
   if (opType !== 'Unsqueeze' && opType !== 'Reshape') return false;
-  // Before opset 13 the axes of Unsqueeze are an attribute.
-  const axes = attribute.find(({ name }) => name === 'axes')?.ints.map(Number) ?? numbersOf(constants.get(input[1]));
+  const axes = axesOf(node, constants);
   const allowed = opType === 'Unsqueeze' ? [0, -1] : [1, -1];
   return axes?.length === 1 && allowed.includes(axes[0]);
+}
+
+/** Whether a node turns a vector into a matrix of one row, as the path of a scalar does where the input is declared as a vector. */
+function makesRow(node: NodeProto, constants: Constants): boolean {
+  return node.opType === 'Unsqueeze' && axesOf(node, constants)?.join() === '0';
+}
+
+/** The axes of Unsqueeze, before opset 13 an attribute, or the shape of Reshape. */
+function axesOf({ input, attribute }: NodeProto, constants: Constants): number[] | undefined {
+  return attribute.find(({ name }) => name === 'axes')?.ints.map(Number) ?? numbersOf(constants.get(input[1]));
 }
 
 /** Number of entries of a shape tensor; undefined if the graph does not determine it. */

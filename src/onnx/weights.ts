@@ -1,63 +1,116 @@
-import { realpath } from 'node:fs/promises';
-import { basename, dirname, isAbsolute, join } from 'node:path';
+import { realpath, stat } from 'node:fs/promises';
+import { dirname, isAbsolute, join, relative, sep } from 'node:path';
 import { create } from '@bufbuild/protobuf';
-import { StringStringEntryProtoSchema, TensorProto_DataLocation, type ModelProto, type TensorProto } from 'onnx-buf';
+import {
+  StringStringEntryProtoSchema,
+  TensorProto_DataLocation,
+  type GraphProto,
+  type ModelProto,
+  type StringStringEntryProto,
+  type TensorProto,
+} from 'onnx-buf';
+import { sizeOf } from '../tensor/tensor.js';
+import { bytesOfType } from './elementTypes.js';
 
-/** Smaller tensors stay in the graph: among them are the shapes that ONNX Runtime needs before it runs. */
-const INLINE_BYTES = 1024;
+/** Where a file with weights is, and its size. */
+export interface WeightFile {
+  /** As the graph names it. */
+  readonly name: string;
+  /** Real path. */
+  readonly path: string;
+  readonly bytes: number;
+}
 
-/** Names of the external files that hold weights of a model. */
-export function weightFiles({ graph }: ModelProto): string[] {
-  const names = (graph?.initializer ?? []).flatMap((tensor) => locationOf(tensor) ?? []);
-  return [...new Set(names)];
+/** Names of the files that hold weights of a model, as the graph gives them. */
+export function weightNames(model: ModelProto): string[] {
+  return [...new Set(externalTensors(model).map((tensor) => entryOf(tensor, 'location') ?? ''))];
 }
 
 /**
- * Replaces the weights in a model by references to the files that hold them: the model's own, or external ones.
- * @param bytes content of the model's file, which the weights are views of
+ * Finds the files that hold weights of a model. Names are relative to the folder of its file; where that is a link, the files may
+ * also be beside its target.
  * @param path of the model's file
- * @returns the folder of all these files; undefined if there are several, since a session accepts only one
- * @throws Error if a file is outside the model's folder or is missing
+ * @throws Error if a file is outside the model's folder, is missing or is too short
  */
-export async function externalizeWeights(
-  model: ModelProto,
-  bytes: Uint8Array,
-  path: string,
-): Promise<string | undefined> {
-  const files = new Map<string, string>();
-  const locate = async (name: string): Promise<string> => {
-    if (isAbsolute(name) || name.split(/[/\\]/).includes('..'))
-      throw new Error(`the weights file ${name} is outside its folder`);
-    const known = files.get(name) ?? (await realpath(join(dirname(path), name)).catch(() => missingWeights(name)));
-    files.set(name, known);
-    return known;
-  };
-  for (const tensor of model.graph?.initializer ?? []) {
-    const outside = locationOf(tensor);
-    if (outside !== undefined) {
-      const entry = tensor.externalData.find(({ key }) => key === 'location');
-      if (entry) entry.value = basename(await locate(outside));
-    } else if (tensor.rawData.byteLength > INLINE_BYTES) {
-      const { byteOffset, byteLength } = tensor.rawData;
-      tensor.externalData = Object.entries({
-        location: basename(await locate(basename(path))),
-        offset: byteOffset - bytes.byteOffset,
-        length: byteLength,
-      }).map(([key, value]) => create(StringStringEntryProtoSchema, { key, value: String(value) }));
-      tensor.dataLocation = TensorProto_DataLocation.EXTERNAL;
-      tensor.rawData = new Uint8Array(0);
-    }
+export async function weightFiles(model: ModelProto, path: string): Promise<WeightFile[]> {
+  const files = new Map<string, WeightFile>();
+  for (const name of weightNames(model)) files.set(name, await locate(name, path));
+  for (const tensor of externalTensors(model)) {
+    const file = files.get(entryOf(tensor, 'location') ?? '');
+    const end = Number(entryOf(tensor, 'offset') ?? 0) + lengthOf(tensor);
+    if (file && !(end <= file.bytes))
+      throw new Error(`the weights file ${file.name} has ${file.bytes} bytes, and the graph needs ${end}`);
   }
-  const folders = new Set([...files.values()].map(dirname));
-  return folders.size > 1 ? undefined : ([...folders][0] ?? dirname(path));
+  return [...files.values()];
 }
 
-/** @throws Error that names the missing file */
-export function missingWeights(name: string): never {
+/**
+ * Makes the names of files with weights relative to one folder that holds them all, since a session accepts only one.
+ * @returns that folder; the model's own without such files
+ */
+export function relocateWeights(model: ModelProto, files: readonly WeightFile[], path: string): string {
+  if (files.length === 0) return dirname(path);
+  const root = files.map((file) => dirname(file.path)).reduce(commonFolder);
+  const names = new Map(files.map((file) => [file.name, relative(root, file.path).split(sep).join('/')]));
+  for (const tensor of externalTensors(model)) {
+    const entry = tensor.externalData.find(({ key }) => key === 'location');
+    if (entry) entry.value = names.get(entry.value) ?? entry.value;
+  }
+  return root;
+}
+
+/** The entries of a reference to weights in a file. */
+export function externalData(entries: {
+  readonly location: string;
+  readonly offset: number;
+  readonly length: number;
+}): StringStringEntryProto[] {
+  return Object.entries(entries).map(([key, value]) =>
+    create(StringStringEntryProtoSchema, { key, value: String(value) }),
+  );
+}
+
+async function locate(name: string, path: string): Promise<WeightFile> {
+  if (name === '' || isAbsolute(name) || name.split(/[/\\]/).includes('..'))
+    throw new Error(`the weights file ${name} is outside its folder`);
+  const beside = [dirname(path), dirname(await realpath(path))];
+  for (const folder of beside) {
+    const real = await realpath(join(folder, name)).catch(() => undefined);
+    const stats = real === undefined ? undefined : await stat(real);
+    if (real !== undefined && stats?.isFile()) return { name, path: real, bytes: stats.size };
+  }
   throw new Error(`the weights file ${name} is missing`);
 }
 
-function locationOf(tensor: TensorProto): string | undefined {
-  if (tensor.dataLocation !== TensorProto_DataLocation.EXTERNAL) return undefined;
-  return tensor.externalData.find(({ key }) => key === 'location')?.value;
+function commonFolder(a: string, b: string): string {
+  let folder = a;
+  while (folder !== b && !b.startsWith(folder.endsWith(sep) ? folder : folder + sep)) folder = dirname(folder);
+  return folder;
+}
+
+function externalTensors({ graph }: ModelProto): TensorProto[] {
+  return graph ? tensorsOf(graph).filter(({ dataLocation }) => dataLocation === TensorProto_DataLocation.EXTERNAL) : [];
+}
+
+/** All tensors of a graph, those in attributes and subgraphs included. */
+function tensorsOf({ initializer, node }: GraphProto): TensorProto[] {
+  const inner = node.flatMap(({ attribute }) =>
+    attribute.flatMap(({ t, tensors, g, graphs }) => [
+      ...(t ? [t] : []),
+      ...tensors,
+      ...(g ? tensorsOf(g) : []),
+      ...graphs.flatMap(tensorsOf),
+    ]),
+  );
+  return [...initializer, ...inner];
+}
+
+function entryOf({ externalData: entries }: TensorProto, wanted: string): string | undefined {
+  return entries.find(({ key }) => key === wanted)?.value;
+}
+
+/** Bytes of a tensor in its file. */
+function lengthOf(tensor: TensorProto): number {
+  const given = entryOf(tensor, 'length');
+  return given === undefined ? sizeOf(tensor.dims.map(Number)) * bytesOfType(tensor.dataType) : Number(given);
 }

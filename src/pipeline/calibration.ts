@@ -1,4 +1,4 @@
-import type { ConditioningId, Engine, Evaluation } from '../engine/engine.js';
+import { bucketsOf, maxRowsOf, type ConditioningId, type Engine, type Evaluation } from '../engine/engine.js';
 import { latentDims, type ModelFolder } from '../model/modelFolder.js';
 import type { Networks } from '../model/networks.js';
 import { rowsThatPay, sharesRows, unmeasuredBuckets, type LatencyCurve } from '../planner/curve.js';
@@ -9,6 +9,9 @@ import { float32, sizeOf } from '../tensor/tensor.js';
 import { version } from '../version.js';
 import { networkIdentity } from './networkIdentity.js';
 import type { Settings } from './options.js';
+
+/** The graph that samplers evaluate. */
+const NETWORK = 'unet';
 
 /** The evaluations whose latency matters to a run. */
 export interface CalibrationTarget {
@@ -44,7 +47,7 @@ export class Calibration {
   /** Whether measuring may add something that a run of so many serial batches has time for. */
   async isOpen(target: CalibrationTarget): Promise<boolean> {
     const measured = await this.stored(target);
-    return measured ? !measured.complete : this.engine.buckets.length > 0;
+    return measured ? !measured.complete : this.buckets.length > 0;
   }
 
   /** Measures the machine from the start, for as long as it takes. @throws SrdsError ENGINE_FAILED; the reason of an abort */
@@ -80,7 +83,7 @@ export class Calibration {
     const rows = target.conditioning.length;
     const known = await this.stored(target);
     const isKnown = known?.aloneSeconds !== undefined || known?.points.some((one) => one.rows === rows && one.steady);
-    if (isKnown || this.engine.buckets.length > 0) return;
+    if (isKnown || this.buckets.length > 0) return;
     const { slots } = this.engine;
     const of = { times, rows, devices: slots, sampleSize: this.sampleSize(target) };
     const learned = await withSerialTimes(known, of);
@@ -89,7 +92,7 @@ export class Calibration {
 
   /** A machine to assume where nothing was measured; undefined without batch buckets. */
   prior(target: CalibrationTarget): Machine | undefined {
-    const buckets = this.engine.buckets.filter((rows) => rows >= target.conditioning.length);
+    const buckets = this.buckets.filter((rows) => rows >= target.conditioning.length);
     return buckets.length === 0 ? undefined : this.machineWith(unmeasuredBuckets(buckets), target);
   }
 
@@ -107,13 +110,13 @@ export class Calibration {
   }
 
   private machineOf(measured: Measurements, target: CalibrationTarget): Machine | undefined {
-    const curve = curveOf(measured, this.engine.buckets.length > 0);
+    const curve = curveOf(measured, this.buckets.length > 0);
     return curve && this.machineWith(curve, target);
   }
 
   private machineWith(curve: LatencyCurve, { settings, conditioning, maxRows }: CalibrationTarget): Machine {
     const { engine } = this;
-    const most = Math.min(engine.maxRows, maxRows);
+    const most = Math.min(maxRowsOf(engine, NETWORK), maxRows);
     return {
       devices: Array.from({ length: engine.slots }, () => curve),
       rowsPerEvaluation: conditioning.length,
@@ -121,6 +124,11 @@ export class Calibration {
       images: settings.seeds.length,
       maxRows: Math.max(conditioning.length, Math.min(most, rowsThatPay(curve))),
     };
+  }
+
+  /** Batch sizes that batches of the network are padded to. */
+  private get buckets(): readonly number[] {
+    return bucketsOf(this.engine, NETWORK);
   }
 
   private sampleSize({ settings }: CalibrationTarget): number {
@@ -131,15 +139,15 @@ export class Calibration {
     const dims = latentDims(this.model, settings);
     const sample = float32(new Float32Array(sizeOf(dims)), dims);
     const inputs = { sample, timestep: float32(Float32Array.of(500), []) };
-    return { graph: 'unet', output: this.networks.unetOutput, inputs, conditioning };
+    return { graph: NETWORK, output: this.networks.unetOutput, inputs, conditioning };
   }
 
   /** What a curve depends on; undefined for a network without a file here, of which nothing is kept. */
   private async keyOf({ settings, conditioning }: CalibrationTarget): Promise<readonly unknown[] | undefined> {
-    const { model, engine, variant } = this;
+    const { model, engine, buckets, variant } = this;
     const network = await networkIdentity(model);
     if (!network) return undefined;
-    const { buckets, slots, device } = engine;
+    const { slots, device } = engine;
     const { width, height } = settings;
     return [version(), ...network, device, buckets, slots, variant, width, height, conditioning.length];
   }

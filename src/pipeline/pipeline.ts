@@ -1,6 +1,6 @@
 import { Batcher, type BatchReport } from '../engine/batcher.js';
 import { CPU, type Device } from '../engine/device.js';
-import type { Engine } from '../engine/engine.js';
+import { maxRowsOf, type Engine } from '../engine/engine.js';
 import { freeMemory } from '../engine/freeMemory.js';
 import { LocalEngine, type LocalEngineOptions } from '../engine/local/localEngine.js';
 import { findDevices } from '../engine/local/probe.js';
@@ -278,7 +278,9 @@ export class Pipeline {
         limits: await this.selector.limitsFor(settings, await this.withConvergence(machine, settings)),
       };
     }
-    const busy = this.batcher.full || this.networks.timestepBatching.kind === 'shared';
+    const most = this.engine.slots * maxRowsOf(this.engine, 'unet');
+    const busy =
+      this.batcher.full || this.networks.timestepBatching.kind === 'shared' || most < 2 * target.conditioning.length;
     return this.selector.select(settings, busy, async () => {
       if (target.maxRows < 2 * target.conditioning.length && this.engine.slots === 1) return NO_LARGER_BATCHES;
       await measureMore();

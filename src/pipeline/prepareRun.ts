@@ -46,7 +46,8 @@ export async function prepareRun(
   const init = settings.init && (await resized(settings.init, settings.width, settings.height));
   const encodedInit = init && (await networks.encode(init, signal));
   signal.throwIfAborted();
-  const ids = [engine.register(conditional), unconditional && engine.register(unconditional)] as const;
+  const register = (one: Conditioning) => engine.register(networks.completed(one));
+  const ids = [register(conditional), unconditional && register(unconditional)] as const;
   return {
     conditional: ids[0],
     unconditional: ids[1],

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { rowsOf, type Batch, type Engine, type Evaluation } from '../engine/engine.js';
+import { bucketsOf, maxRowsOf, rowsOf, type Batch, type Engine, type Evaluation } from '../engine/engine.js';
 import { nextTurn } from '../run/platform.js';
 import { weighted } from '../tensor/operations.js';
 import type { LatencyCurve } from './curve.js';
@@ -82,7 +82,11 @@ export async function measureCurve(engine: Engine, options: MeasureOptions): Pro
   const hostSeconds = known?.hostSeconds ?? (await measureHost(sampleSize));
   const measuring = new Measuring(engine, options, hostSeconds);
   const smallest = known?.aloneSeconds ?? known?.points.at(0)?.seconds;
-  if (Number.isFinite(serialBatches) && engine.buckets.length === 0 && smallest === undefined)
+  if (
+    Number.isFinite(serialBatches) &&
+    bucketsOf(engine, options.evaluation.graph).length === 0 &&
+    smallest === undefined
+  )
     return measuring.result();
   const budget = () => SHARE * serialBatches * (smallest ?? measuring.smallest ?? Infinity);
   const hasTime = (seconds: number) => (performance.now() - start) / 1000 + seconds <= budget();
@@ -153,11 +157,12 @@ class Measuring {
   ) {
     const { evaluation, known, maxRows = Infinity } = options;
     const each = (this.rowsEach = evaluation.conditioning?.length ?? 1);
-    this.padded = engine.buckets.length > 0;
+    const buckets = bucketsOf(engine, evaluation.graph);
+    this.padded = buckets.length > 0;
     // Devices may share the rows of an evaluation.
     const least = engine.slots >= each ? 1 : each;
     const all = this.padded
-      ? engine.buckets.filter((bucket) => bucket >= least)
+      ? buckets.filter((bucket) => bucket >= least)
       : [...new Set([least, each, 2 * each, CPU_EVALUATIONS * each])];
     const fitting = all.filter((rows) => rows <= maxRows);
     // An evaluation that fits no bucket runs all the same.
@@ -230,7 +235,7 @@ class Measuring {
     const isFirst = !this.timed.has(rows);
     // The first run opens the bucket.
     if (isFirst && this.padded) await this.run(rows);
-    if (this.padded && this.points.length > 0 && rows > this.engine.maxRows) {
+    if (this.padded && this.points.length > 0 && rows > maxRowsOf(this.engine, this.options.evaluation.graph)) {
       this.sizes = this.sizes.filter((size) => size < rows);
       return false;
     }

@@ -8,6 +8,7 @@ import {
   ModelProtoSchema,
   NodeProtoSchema,
   TensorProto_DataType,
+  ValueInfoProtoSchema,
   type GraphProto,
   type ModelProto,
 } from 'onnx-buf';
@@ -140,4 +141,46 @@ export function writeSmall(file: string, graph: SmallGraph): void {
   const opsetImport = [{ domain: '', version: 17n }];
   const model = create(ModelProtoSchema, { irVersion: 9n, opsetImport, graph: smallGraph(graph) });
   writeFileSync(file, toBinary(ModelProtoSchema, model));
+}
+
+/** Fixes an axis of an input. */
+export function fixAxis({ graph }: WholeModel, name: string, axis: number, length: number): void {
+  const type = graph.input.find((input) => input.name === name)?.type?.value;
+  assert.ok(type?.case === 'tensorType' && type.value.shape);
+  type.value.shape.dim[axis].value = { case: 'dimValue', value: BigInt(length) };
+}
+
+/** Changes the type of an input, with a cast to what the graph had inside. */
+export function retypeInput({ graph }: WholeModel, name: string, to: number): void {
+  const type = graph.input.find((input) => input.name === name)?.type?.value;
+  assert.ok(type?.case === 'tensorType');
+  const i = BigInt(type.value.elemType);
+  type.value.elemType = to;
+  for (const node of graph.node) node.input = node.input.map((input) => (input === name ? `${name}_inside` : input));
+  const attribute = [{ name: 'to', type: AttributeProto_AttributeType.INT, i }];
+  graph.node.unshift(create(NodeProtoSchema, { opType: 'Cast', input: [name], output: [`${name}_inside`], attribute }));
+}
+
+/** Renames inputs. */
+export function renameInputs({ graph }: WholeModel, names: Readonly<Record<string, string>>): void {
+  const renamed = (name: string) => names[name] ?? name;
+  for (const input of graph.input) input.name = renamed(input.name);
+  for (const node of graph.node) node.input = node.input.map(renamed);
+}
+
+/** Renames an output. */
+export function renameOutput({ graph }: WholeModel, from: string, to: string): void {
+  const renamed = (name: string) => (name === from ? to : name);
+  for (const output of graph.output) output.name = renamed(output.name);
+  for (const node of graph.node) {
+    node.input = node.input.map(renamed);
+    node.output = node.output.map(renamed);
+  }
+}
+
+/** Adds an input that nothing reads. */
+export function addInput({ graph }: WholeModel, name: string, elemType: number, dims: readonly string[]): void {
+  const dim = dims.map((value) => ({ value: { case: 'dimParam' as const, value } }));
+  const value = { case: 'tensorType' as const, value: { elemType, shape: { dim } } };
+  graph.input.push(create(ValueInfoProtoSchema, { name, type: { value } }));
 }

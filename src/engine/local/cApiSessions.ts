@@ -33,10 +33,8 @@ export class CApiSessions {
   /** @throws CApiFailure unless memory is short; then whatever ONNX Runtime reports */
   open(shape: BucketShape): BucketSession {
     const { source, weights } = this.prepared;
-    const graph = source(shape);
-    if (typeof graph === 'string') throw new CApiFailure('the graph cannot be changed in memory');
     try {
-      return new Guarded(OrtSession.open(this.api, graph, { ...this.settings, weights }));
+      return new Guarded(OrtSession.open(this.api, source(shape), { ...this.settings, weights }));
     } catch (error) {
       throw failureOf(error);
     }

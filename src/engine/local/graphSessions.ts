@@ -1,5 +1,5 @@
 import type { InferenceSession } from 'onnxruntime-node';
-import { isShared, type GraphFile, type GraphInfo, type TensorInfo } from '../../onnx/graphInfo.js';
+import { isShared, maxRows, type GraphFile, type GraphInfo, type TensorInfo } from '../../onnx/graphInfo.js';
 import { prepareModel, type BucketShape, type PreparedModel } from '../../onnx/prepare.js';
 import { sizeOf } from '../../tensor/tensor.js';
 import type { OrtApi } from '../cuda/ortApi.js';
@@ -9,7 +9,7 @@ import { CApiFailure, CApiSessions } from './cApiSessions.js';
 import { rowDims, type Registered } from './inputData.js';
 import { PlainSession } from './plainSession.js';
 import type { ProcessSettings, Reply, WireBatch } from './protocol.js';
-import { fileFor, isOutOfMemory, openSession, valuesOf } from './session.js';
+import { fileFor, isOutOfMemory, openSession } from './session.js';
 import { CONTENT_START, type SharedChannel } from './sharedChannel.js';
 
 /** The result of a batch. */
@@ -31,19 +31,19 @@ export class GraphSessions {
   private constructor(
     private readonly prepared: PreparedModel,
     private readonly settings: ProcessSettings,
-    private readonly evenRows: boolean,
+    private readonly file: GraphFile,
     /** The session of all buckets, on devices that take batches of any size. */
     private readonly common: InferenceSession | undefined,
     /** Whether the file is the variant in half precision. */
     isHalfFile: boolean,
-    values: Pick<GraphInfo, 'inputs' | 'outputs'>,
     /** Opens buckets over the C API; undefined for plain sessions. */
     private cApi?: CApiSessions,
   ) {
-    this.buckets = settings.buckets;
-    const { rewrite, fused } = prepared;
+    const { rewrite, fused, rows, values } = prepared;
+    this.buckets = rows === undefined ? settings.buckets : [rows];
     const precision = isHalfFile ? 'float16' : prepared.precision;
-    this.info = { inputs: values.inputs, outputs: values.outputs, rewrite, precision, fused };
+    const most = maxRows(rows, file.evenRows);
+    this.info = { ...values, rewrite, precision, fused, maxRows: most };
   }
 
   /**
@@ -54,23 +54,15 @@ export class GraphSessions {
   static async open(given: GraphFile, settings: ProcessSettings, api?: OrtApi): Promise<GraphSessions> {
     const file = fileFor(given, settings);
     const isHalfFile = file.path === given.half;
-    if (settings.buckets.length > 0) {
-      const prepared = await prepareModel(file, settings.fused ? { fusedFor: settings.device.kind } : 'inMemory');
-      if (prepared.values) {
-        const cApi = api && file.replayed ? new CApiSessions(api, prepared, settings) : undefined;
-        return new GraphSessions(prepared, settings, false, undefined, isHalfFile, prepared.values, cApi);
-      }
+    const { fused, device, buckets } = settings;
+    if (buckets.length === 0) {
+      const prepared = await prepareModel(file);
+      const common = await openSession(prepared, settings);
+      return new GraphSessions(prepared, settings, file, common, isHalfFile);
     }
-    let prepared = await prepareModel(file, 'given');
-    let session = await openSession(prepared, settings);
-    if (
-      [...session.inputMetadata, ...session.outputMetadata].some((value) => value.isTensor && value.type === 'float16')
-    ) {
-      await session.release();
-      prepared = await prepareModel(file, 'inMemory');
-      session = await openSession(prepared, settings);
-    }
-    return new GraphSessions(prepared, settings, file.evenRows ?? false, session, isHalfFile, valuesOf(session));
+    const prepared = await prepareModel(file, fused ? device.kind : undefined);
+    const cApi = api && file.replayed ? new CApiSessions(api, prepared, settings) : undefined;
+    return new GraphSessions(prepared, settings, file, undefined, isHalfFile, cApi);
   }
 
   /** Frees the memory of all sessions. */
@@ -173,7 +165,8 @@ export class GraphSessions {
 
   /** Rows of the bucket of a batch. */
   private bucketRows(rows: number): number {
-    return this.buckets.find((bucket) => bucket >= rows) ?? (this.evenRows ? rows + (rows % 2) : rows);
+    const isPadded = this.common && this.file.evenRows;
+    return this.buckets.find((bucket) => bucket >= rows) ?? (isPadded ? rows + (rows % 2) : rows);
   }
 
   private async bucketFor(rows: number, batch: WireBatch, registered: Registered): Promise<Bucket> {

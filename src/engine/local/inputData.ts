@@ -12,13 +12,12 @@ export interface Row {
   readonly id: ConditioningId | undefined;
 }
 
-/** Copies values, converted to the type of the target: a graph may want integer timesteps, for instance. */
+/** Copies values, converted to the type of the target. Whole numbers are truncated, as Optimum truncates fractional timesteps. */
 export function copyConverted(target: InputData, at: number, values: InputData): void {
   if (target instanceof BigInt64Array) {
-    target.set(values instanceof BigInt64Array ? values : BigInt64Array.from(values, roundToBigInt), at);
+    target.set(values instanceof BigInt64Array ? values : BigInt64Array.from(values, truncated), at);
   } else if (values instanceof BigInt64Array) {
-    if (target instanceof Float32Array) throw new Error('a float32 input was given int64 values');
-    target.set(Int32Array.from(values, Number), at);
+    target.set(Array.from(values, Number), at);
   } else {
     target.set(values, at);
   }
@@ -57,6 +56,6 @@ export function rowDims(name: string, batch: WireBatch, registered: Registered):
   return sent ? sent.dims : registeredInput(name, batch.conditioning[0]?.[0], registered).dims;
 }
 
-function roundToBigInt(value: number): bigint {
-  return BigInt(Math.round(value));
+function truncated(value: number): bigint {
+  return BigInt(Math.trunc(value));
 }

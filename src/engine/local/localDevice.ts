@@ -166,13 +166,18 @@ export class LocalDevice {
     for (;;) {
       try {
         const results: BatchResult[] = [];
-        for (const part of partsOf(batch, this.rowLimits.get(shape))) results.push(await this.runPart(part, shape));
+        for (const part of partsOf(batch, this.rowLimit(batch, shape))) results.push(await this.runPart(part, shape));
         return joinedResult(batch, results);
       } catch (error) {
         this.prepareRetry(error, shape);
         if (this.process.failure && !isWanted()) throw this.process.failure;
       }
     }
+  }
+
+  /** Rows of a batch at a time: as many as memory allows, and as the graph takes. */
+  private rowLimit([{ graph }]: Batch, shape: string): number {
+    return Math.min(this.rowLimits.get(shape) ?? Infinity, this.state.loaded.get(graph)?.maxRows ?? Infinity);
   }
 
   /** Prepares the next try after a failure: with fewer rows if memory was too small. @throws SrdsError if there is no next try */

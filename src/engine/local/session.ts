@@ -1,7 +1,6 @@
 import { InferenceSession } from 'onnxruntime-node';
 import { messageOf } from '../../errors.js';
-import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
-import type { TensorInfo } from '../../onnx/graphInfo.js';
+import type { GraphFile } from '../../onnx/graphInfo.js';
 import type { BucketShape, PreparedModel } from '../../onnx/prepare.js';
 import type { ProcessSettings } from './protocol.js';
 import { providersOf } from './providers.js';
@@ -27,13 +26,11 @@ export async function openSession(
       session: {
         // Idle threads leave their processor to the engine's process, and to other engines.
         'intra_op.allow_spinning': '0',
-        ...(weights !== undefined && { model_external_initializers_file_folder_path: weights }),
+        model_external_initializers_file_folder_path: weights,
       },
     },
   };
-  const model = source(bucket);
-  // `create` has separate overloads for paths and bytes.
-  return typeof model === 'string' ? InferenceSession.create(model, options) : InferenceSession.create(model, options);
+  return InferenceSession.create(source(bucket), options);
 }
 
 /** The file to open on a device. Precision `auto` means half precision on GPUs only. */
@@ -46,20 +43,9 @@ export function fileFor(given: GraphFile, { device }: ProcessSettings): GraphFil
     : { ...given, precision: wanted };
 }
 
-/** The inputs and outputs of a session. */
-export function valuesOf(session: InferenceSession): Pick<GraphInfo, 'inputs' | 'outputs'> {
-  return { inputs: session.inputMetadata.map(describe), outputs: session.outputMetadata.map(describe) };
-}
-
 /** Whether ONNX Runtime or CUDA reports that memory is exhausted. */
 export function isOutOfMemory(error: unknown): boolean {
   return /out of memory|failed to allocate|memoryallocation|alloc_failed|bad_alloc|allocation failed/i.test(
     messageOf(error),
   );
-}
-
-function describe(value: InferenceSession.ValueMetadata): TensorInfo {
-  return value.isTensor
-    ? { name: value.name, type: value.type, dims: value.shape }
-    : { name: value.name, type: 'not a tensor', dims: [] };
 }

@@ -1,0 +1,225 @@
+import assert from 'node:assert/strict';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { TensorProto_DataType as Type } from 'onnx-buf';
+import { Pipeline } from 'srds';
+import { LocalEngine, type GraphFile } from 'srds/engine';
+import { readModelFolder } from 'srds/model';
+import { Generator } from 'srds/random';
+import { float32, int64, type Tensor } from 'srds/tensor';
+import { graphFiles } from '../../src/model/modelFolder.js';
+import { fixture, relativeError } from '../support/fixtures.js';
+import {
+  addInput,
+  changeModel,
+  fixAxis,
+  makeUnwilling,
+  renameInputs,
+  renameOutput,
+  retypeInput,
+  type WholeModel,
+} from '../support/onnx.js';
+
+const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
+after(() => rmSync(scratch, { recursive: true }));
+
+/** A copy of a fixture with one graph changed. */
+function variant(graph: string, change: (model: WholeModel) => void, model = 'sd15'): string {
+  const folder = mkdtempSync(join(scratch, 'model-'));
+  cpSync(fixture(`models/${model}`), folder, { recursive: true });
+  const file = join(folder, graph, 'model.onnx');
+  changeModel(file, file, change);
+  return folder;
+}
+
+const random = new Generator(1);
+const randn = (...dims: number[]) => float32(random.randn(dims.reduce((a, b) => a * b)), dims);
+/** Rows of inputs for each graph. */
+const ROWS: Readonly<Record<string, readonly Readonly<Record<string, Tensor>>[]>> = {
+  unet: [981, 1, 601, 401, 1].map((t) => ({
+    sample: randn(4, 8, 8),
+    timestep: float32(Float32Array.of(t), []),
+    encoder_hidden_states: randn(77, 32),
+    encoder_attention_mask: float32(new Float32Array(77).fill(1), [77]),
+  })),
+  text_encoder: [1, 2, 3].map((seed) => ({
+    input_ids: int64([855, ...Array.from({ length: 76 }, (_, k) => (seed * k * k) % 800)], [77]),
+    attention_mask: int64(Array<number>(77).fill(1), [77]),
+    position_ids: int64([...Array(77).keys()], [77]),
+  })),
+  vae_decoder: [1, 2].map(() => ({ latent_sample: randn(4, 8, 8) })),
+};
+
+const both = (rows: number) => (model: WholeModel) => {
+  for (const name of ['sample', 'encoder_hidden_states']) fixAxis(model, name, 0, rows);
+};
+const OTHER_NAMES = { sample: 'latent_model_input', timestep: 't', encoder_hidden_states: 'text_embeddings' };
+const CASES: Readonly<Record<string, readonly [graph: string, change: (model: WholeModel) => void]>> = {
+  'a UNet for batches of 2': ['unet', both(2)],
+  'a UNet for batches of 3': ['unet', both(3)],
+  'a UNet for batches of 8': ['unet', both(8)],
+  'a UNet of fixed sides': ['unet', (model) => [2, 3].forEach((axis) => fixAxis(model, 'sample', axis, 8))],
+  'a text encoder for one prompt': ['text_encoder', (model) => fixAxis(model, 'input_ids', 0, 1)],
+  'a text encoder for batches of 4': ['text_encoder', (model) => fixAxis(model, 'input_ids', 0, 4)],
+  'a decoder for one image': ['vae_decoder', (model) => fixAxis(model, 'latent_sample', 0, 1)],
+  'int64 timesteps': ['unet', (model) => retypeInput(model, 'timestep', Type.INT64)],
+  'int32 timesteps': ['unet', (model) => retypeInput(model, 'timestep', Type.INT32)],
+  'double timesteps': ['unet', (model) => retypeInput(model, 'timestep', Type.DOUBLE)],
+  'int32 token ids': ['text_encoder', (model) => retypeInput(model, 'input_ids', Type.INT32)],
+  'float token ids': ['text_encoder', (model) => retypeInput(model, 'input_ids', Type.FLOAT)],
+  'double latents': ['vae_decoder', (model) => retypeInput(model, 'latent_sample', Type.DOUBLE)],
+  'other names': ['unet', (model) => renameInputs(model, OTHER_NAMES)],
+  'another name of the latents': ['vae_decoder', (model) => renameInputs(model, { latent_sample: 'z' })],
+  'the name of an output for the input': [
+    'vae_decoder',
+    (model) => {
+      renameOutput(model, 'sample', 'latent_sample');
+      renameInputs(model, { latent_sample: 'z' });
+    },
+  ],
+  'other names in another order': [
+    'unet',
+    (model) => {
+      renameInputs(model, OTHER_NAMES);
+      model.graph.input.reverse();
+    },
+  ],
+  'a mask of a text encoder': [
+    'text_encoder',
+    (model) => addInput(model, 'attention_mask', Type.INT64, ['batch', 'sequence']),
+  ],
+  'positions of token ids': [
+    'text_encoder',
+    (model) => addInput(model, 'position_ids', Type.INT64, ['batch', 'sequence']),
+  ],
+  'a mask of the text in a UNet': [
+    'unet',
+    (model) => addInput(model, 'encoder_attention_mask', Type.BOOL, ['batch', 'sequence']),
+  ],
+  'a timestep that is declared as a vector and takes the path of a scalar': [
+    'unet',
+    (model) => {
+      addInput(model, 'vector', Type.FLOAT, ['free']);
+      renameInputs(model, { timestep: 'gone', vector: 'timestep' });
+      for (const node of model.graph.node) node.input = node.input.map((name) => (name === 'gone' ? 'timestep' : name));
+      model.graph.input = model.graph.input.filter(({ name }) => name !== 'gone');
+    },
+  ],
+};
+
+/** The engine of all variants, each opened for its test. */
+async function opened(): Promise<LocalEngine> {
+  const usual = graphFiles(await readModelFolder(fixture('models/sd15')));
+  const files: Record<string, GraphFile> = { ...usual };
+  for (const [name, [graph, change]] of Object.entries(CASES)) {
+    const path = join(scratch, name, 'model.onnx');
+    changeModel(usual[graph].path, path, change);
+    files[name] = { ...usual[graph], path };
+  }
+  return LocalEngine.open(files, { threads: 1, graphs: [] });
+}
+let engine: Promise<LocalEngine> | undefined;
+after(async () => (await engine)?.close());
+
+/** The rows of a graph, in one batch of all and one by one. */
+async function outputs(name: string, of: string): Promise<Float32Array[]> {
+  const shared = await (engine ??= opened());
+  await shared.load([name]);
+  const info = shared.graphs.get(name);
+  assert.ok(info);
+  const taken = new Set(info.inputs.map((input) => input.name));
+  const batch = ROWS[of].map((row) => ({
+    graph: name,
+    output: info.outputs[0].name,
+    inputs: Object.fromEntries(Object.entries(row).filter(([input]) => taken.has(input))),
+  }));
+  const together = (await shared.run(batch)).outputs.flat();
+  for (const [k, one] of batch.entries()) assert.deepEqual((await shared.run([one])).outputs[0], [together[k]]);
+  await shared.unload([name]);
+  return together;
+}
+
+for (const [name, [graph]] of Object.entries(CASES)) {
+  test(`${graph} with ${name}: the same rows, ===, in one batch and one by one`, async () => {
+    assert.deepEqual(await outputs(name, graph), await outputs(graph, graph));
+  });
+}
+
+/** The latents of two images at once, of the serial sampler and of SRDS until it is exact. */
+async function latents(folder: string): Promise<{ serial: Float32Array[]; srds: Float32Array[] }> {
+  const pipeline = await Pipeline.open(folder, { threads: 1 });
+  try {
+    const options = { prompt: 'a red ball', steps: 4, n: 2, tolerance: 0 };
+    const [serial, srds] = [
+      await pipeline.generate({ ...options, sampler: 'serial' }).result,
+      await pipeline.generate({ ...options, sampler: 'srds' }).result,
+    ];
+    const of = ({ images }: typeof serial) => images.map((image) => image.latents);
+    return { serial: of(serial), srds: of(srds) };
+  } finally {
+    await pipeline.close();
+  }
+}
+
+test('batches of two rows, one image at a time and one prompt at a time: images are ===, by SRDS too', async () => {
+  const folder = variant('unet', both(2));
+  for (const [graph, input] of [
+    ['text_encoder', 'input_ids'],
+    ['vae_decoder', 'latent_sample'],
+  ]) {
+    const file = join(folder, graph, 'model.onnx');
+    changeModel(file, file, (model) => fixAxis(model, input, 0, 1));
+  }
+  assert.deepEqual(await latents(folder), await latents(fixture('models/sd15')));
+});
+
+test('batches of one row: SRDS is === the serial sampler, and both are near those of larger batches', async () => {
+  const { serial, srds } = await latents(variant('unet', both(1)));
+  assert.deepEqual(srds, serial);
+  const usual = await latents(fixture('models/sd15'));
+  for (const [k, expected] of usual.serial.entries()) assert.ok(relativeError(serial[k], expected) < 1e-5);
+});
+
+test('one timestep a batch in batches of two rows: evaluations take turns', async () => {
+  const { serial, srds } = await latents(
+    variant('unet', (model) => {
+      makeUnwilling(model);
+      both(2)(model);
+    }),
+  );
+  assert.deepEqual(srds, serial);
+});
+
+test('SDXL: inputs of other names are told apart by their axes', async () => {
+  const names = { text_embeds: 'add_text', time_ids: 'add_time', encoder_hidden_states: 'context', timestep: 't' };
+  const folder = variant(
+    'unet',
+    (model) => {
+      renameInputs(model, names);
+      model.graph.input.reverse();
+    },
+    'sdxl',
+  );
+  assert.deepEqual(await latents(folder), await latents(fixture('models/sdxl')));
+});
+
+test('graphs whose inputs do not fit are refused by name', async () => {
+  const cases: [string, (model: WholeModel) => void, RegExp][] = [
+    [
+      'unet',
+      (model) => {
+        fixAxis(model, 'sample', 0, 2);
+        fixAxis(model, 'encoder_hidden_states', 0, 1);
+      },
+      /batches of 2 and 1 rows: sample, encoder_hidden_states/,
+    ],
+    ['unet', (model) => addInput(model, 'timestep_cond', Type.FLOAT, ['batch', 'width']), /timestep_cond/],
+    ['text_encoder', (model) => addInput(model, 'token_types', Type.INT64, ['batch', 'width']), /token_types/],
+    ['vae_decoder', (model) => addInput(model, 'scale', Type.FLOAT, []), /scale/],
+  ];
+  for (const [graph, change, message] of cases) {
+    await assert.rejects(Pipeline.open(variant(graph, change), { threads: 1 }), { code: 'MODEL_INVALID', message });
+  }
+});
