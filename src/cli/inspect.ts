@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { inspectModel, type Inspection } from '../model/inspect.js';
+import type { ModelFolder } from '../model/modelFolder.js';
 import { findModel } from './model.js';
 import { Progress } from './progress.js';
 import { bytes } from '../pipeline/bytes.js';
@@ -15,7 +16,7 @@ export function inspectCommand(signal: AbortSignal): Command {
       const progress = !json && process.stderr.isTTY ? new Progress(process.stderr, 1) : undefined;
       let inspection: Inspection;
       try {
-        inspection = await inspectModel(await findModel(model, { progress, verbose: true, signal }));
+        inspection = inspectModel(await findModel(model, { progress, verbose: true, signal }));
       } finally {
         progress?.end();
       }
@@ -31,7 +32,7 @@ function report({ model, schedule, graphs, timesteps, weights }: Inspection): ob
     model: model.name,
     path: model.path,
     kind: model.family.id,
-    size: { ...model.size, multiplesOf: model.sizeStep },
+    size: { ...model.size, multiplesOf: model.sizeStep, fixed: fixedSides(model) },
     latents: { channels: model.latentChannels, pixelsEach: model.vaeFactor, scaling: model.latentScale.scaling },
     tokens: model.textEncoders.map(({ tokenizer }) => tokenizer.maxLength),
     imageToImage: model.graphs.vae_encoder !== undefined,
@@ -51,6 +52,8 @@ function report({ model, schedule, graphs, timesteps, weights }: Inspection): ob
   };
 }
 
+const ALONE = 'one per batch, which has one row: rows run one after the other, so SRDS is not faster than serial';
+
 /** The inspection as text for people. */
 function text({ model, schedule, graphs, timesteps, weights }: Inspection): string {
   const { scheduler, size } = model;
@@ -63,10 +66,11 @@ function text({ model, schedule, graphs, timesteps, weights }: Inspection): stri
     shared:
       'one per batch: evaluations at different timesteps run one after the other, so SRDS is not faster than serial',
   };
+  const isAlone = graphs.some(({ name, maxRows }) => name === 'unet' && maxRows === 1);
   const lines: [string, string][] = [
     ['Model', `${model.name}: ${model.family.title}`],
     ['Folder', model.path],
-    ['Images', `${size.width}x${size.height}; sides in multiples of ${model.sizeStep} pixels`],
+    ['Images', `${size.width}x${size.height}; ${sides(model)}`],
     ['From image', model.graphs.vae_encoder ? 'yes' : 'no, the folder has no VAE encoder'],
     ['Prompt', model.textEncoders.map(({ tokenizer }) => `up to ${tokenizer.maxLength} tokens`).join(' and ')],
     ['Scheduler', `${scheduler.className}; solver: ${solver}`],
@@ -74,7 +78,12 @@ function text({ model, schedule, graphs, timesteps, weights }: Inspection): stri
       'Schedule',
       [`predicts ${schedule.predictionType}`, `${schedule.timestepSpacing} timesteps`, ...extras].join(', '),
     ],
-    ['Timesteps', batching[timesteps.kind] + (timesteps.kind === 'shared' ? ` (${timesteps.why})` : '')],
+    [
+      'Timesteps',
+      isAlone ? ALONE : batching[timesteps.kind] + (timesteps.kind === 'shared' ? ` (${timesteps.why})` : ''),
+    ],
+    ...batchLines(graphs),
+    ...deviceLines(graphs),
     [
       'Weights',
       `${bytes(weights.all)}, ${bytes(weights.lowMemory)} with --low-memory; ${bytes(weights.vaeEncoder)} more with --init`,
@@ -90,4 +99,32 @@ function text({ model, schedule, graphs, timesteps, weights }: Inspection): stri
     return title + values.join('');
   });
   return `${header}\n${body.join('')}`;
+}
+
+/** The sides that the graphs fix; null if all are free. */
+function fixedSides({ fixed }: ModelFolder): object | null {
+  const { width, height } = fixed;
+  return width === undefined && height === undefined ? null : { width: width ?? null, height: height ?? null };
+}
+
+function sides({ fixed, sizeStep }: ModelFolder): string {
+  const multiples = `in multiples of ${sizeStep} pixels`;
+  if (fixed.width !== undefined && fixed.height !== undefined) return 'no other size, since the graphs fix it';
+  if (fixed.width !== undefined) return `the graphs fix the width; heights ${multiples}`;
+  return fixed.height === undefined ? `sides ${multiples}` : `the graphs fix the height; widths ${multiples}`;
+}
+
+/** What graphs of fixed batches mean for sampling. */
+function batchLines(graphs: Inspection['graphs']): [string, string][] {
+  const rows = graphs.find(({ name }) => name === 'unet')?.maxRows;
+  if (rows === undefined) return [];
+  const guided = rows < 4 ? '; an evaluation with guidance has 2, so no two of them share a batch' : '';
+  return [['Batches', `of at most ${rows} ${rows === 1 ? 'row' : 'rows'}, since the UNet fixes their size${guided}`]];
+}
+
+function deviceLines(graphs: Inspection['graphs']): [string, string][] {
+  const optimized = graphs.filter(({ gpuOperators }) => gpuOperators.length > 0);
+  if (optimized.length === 0) return [];
+  const which = optimized.map(({ name, gpuOperators }) => `${name} (${gpuOperators.join(', ')})`).join(', ');
+  return [['Device', `CUDA only; graphs that were optimized for it: ${which}`]];
 }

@@ -1,10 +1,7 @@
-import { brokenGraph } from '../onnx/brokenGraph.js';
-import { describeGraph, type GraphDescription } from '../onnx/describe.js';
-import { isShared } from '../onnx/graphInfo.js';
-import { messageOf } from '../errors.js';
+import type { GraphDescription } from '../onnx/describe.js';
 import type { ScheduleConfig } from '../schedule/config.js';
 import type { GraphName } from './graphNames.js';
-import { graphFiles, type ModelFolder } from './modelFolder.js';
+import type { ModelFolder } from './modelFolder.js';
 import { timestepBatching, type TimestepBatching } from './networks.js';
 
 /** Contents of a model folder. */
@@ -20,31 +17,22 @@ export interface Inspection {
 
 /**
  * Describes a model folder and its graphs without loading it into an engine.
- * @throws SrdsError MODEL_INVALID if a graph is unreadable
  * @example
- * const inspection = await inspectModel(await openModel('path/to/folder'));
+ * const inspection = inspectModel(await openModel('path/to/folder'));
  */
-export async function inspectModel(model: ModelFolder): Promise<Inspection> {
-  const graphs: Inspection['graphs'][number][] = [];
-  // One at a time, because each file is read into memory.
-  for (const [name, file] of Object.entries(graphFiles(model))) {
-    const description = await describeGraph(file).catch((error: unknown) => {
-      throw brokenGraph(file.path, messageOf(error), { cause: error });
-    });
-    graphs.push({ name: name as GraphName, path: file.path, ...description });
-  }
+export function inspectModel(model: ModelFolder): Inspection {
+  const graphs = model.described.map(({ name, file: { path }, description }) => ({ name, path, ...description }));
   // A CPU widens float16 weights to float32.
   const bytes = (...names: readonly GraphName[]) =>
     graphs.filter(({ name }) => names.includes(name)).reduce((sum, { parameters }) => sum + 4 * parameters, 0);
   const text = bytes(...model.textEncoders.map(({ graph }) => graph));
   const sampling = bytes('unet', 'vae_decoder');
   const unet = graphs.find(({ name }) => name === 'unet');
-  const shared = unet?.inputs.some((input) => input.name === 'timestep' && isShared(input)) ?? false;
   return {
     model,
     schedule: model.scheduler.scheduleFor(model.scheduler.solver ?? 'ddim'),
     graphs,
-    timesteps: timestepBatching(shared && unet?.rewrite?.status !== 'rewritten', unet?.rewrite),
+    timesteps: timestepBatching(unet?.perBatch ?? false, unet?.rewrite),
     weights: { all: text + sampling, lowMemory: Math.max(text, sampling), vaeEncoder: bytes('vae_encoder') },
   };
 }

@@ -3,10 +3,13 @@ import { stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 import type { GraphFile, Precision } from '../onnx/graphInfo.js';
-import { SrdsError } from '../errors.js';
+import { brokenGraph } from '../onnx/brokenGraph.js';
+import { describeGraph } from '../onnx/describe.js';
+import { messageOf, SrdsError } from '../errors.js';
 import { FAMILIES, familyOf } from './families.js';
 import { modelIndex, type ImageSize, type ModelFamily, type ModelIndex } from './family.js';
 import { fileExists, readJson, requireFile } from './files.js';
+import { checkChannels, fixedSize, fixedTokens, type DescribedGraph, type FixedSize } from './fixedShapes.js';
 import type { GraphName, TextEncoderName } from './graphNames.js';
 import { inputRoles } from './inputRoles.js';
 import type { LatentScale } from './latentScale.js';
@@ -61,7 +64,7 @@ export interface TextEncoder {
   readonly masksPadding: boolean;
 }
 
-/** An ONNX folder in diffusers' layout, read and checked except for its graphs. */
+/** An ONNX folder in diffusers' layout, read and checked. Of its graphs, no more is known than their files say. */
 export interface ModelFolder {
   /** Name for people: that of the folder or of the repository. */
   readonly name: string;
@@ -71,6 +74,8 @@ export interface ModelFolder {
   readonly textEncoders: readonly TextEncoder[];
   /** Path of each graph. Image to image needs `vae_encoder`, which is optional. */
   readonly graphs: Readonly<Partial<Record<GraphName, string>>>;
+  /** What each graph's file contains. */
+  readonly described: readonly DescribedGraph[];
   /** Path of unet/model_fp16.onnx, the UNet in half precision; undefined if the folder has none. */
   readonly unetHalf?: string | undefined;
   /** Channels of each level of the UNet, the largest feature maps first, and the heads of its attentions: 0 without any. */
@@ -82,6 +87,8 @@ export interface ModelFolder {
   readonly latentChannels: number;
   /** Default size of an image, in pixels. */
   readonly size: ImageSize;
+  /** The sides that the graphs fix; images have no others. */
+  readonly fixed: FixedSize;
   /** Pixels for each latent, along each side. */
   readonly vaeFactor: number;
   /** Both sides of an image must be multiples of this, in pixels. */
@@ -117,18 +124,24 @@ export async function readModelFolder(folder: string, name?: string): Promise<Mo
   const scheduler = await readScheduler(path, family.forcedScheduler);
   const unet = await readJson(path, 'unet/config.json', unetConfig);
   const vae = await readJson(path, 'vae_decoder/config.json', vaeConfig);
-  const textEncoders: TextEncoder[] = [];
-  for (const { graph, tokenizer } of family.textEncoders) {
-    textEncoders.push(await readTextEncoder(path, graph, tokenizer));
-  }
-
-  const needed: GraphName[] = [...textEncoders.map(({ graph }) => graph), 'unet', 'vae_decoder'];
+  const needed: GraphName[] = [...family.textEncoders.map(({ graph }) => graph), 'unet', 'vae_decoder'];
   if (await fileExists(path, 'vae_encoder/model.onnx')) needed.push('vae_encoder');
   const files = await Promise.all(needed.map((graph) => requireFile(path, `${graph}/model.onnx`)));
   const half = 'unet/model_fp16.onnx';
 
+  const graphs = Object.fromEntries(needed.map((graph, i) => [graph, files[i]]));
+  const unetHalf = (await fileExists(path, half)) ? join(path, half) : undefined;
+  const evenRows = unet.block_out_channels.some((count) => count % VECTOR !== 0);
+  const described = await describeGraphs(graphFiles({ family, graphs, unetHalf, evenRows }));
+  checkChannels(described, unet.in_channels);
+  const textEncoders: TextEncoder[] = [];
+  for (const { graph, tokenizer } of family.textEncoders) {
+    textEncoders.push(await readTextEncoder(path, graph, tokenizer, described));
+  }
+
   const vaeFactor = 2 ** (vae.block_out_channels.length - 1);
   const [height, width] = unet.sample_size;
+  const fixed = fixedSize(described, vaeFactor);
   const both = vae.latents_mean && vae.latents_std;
   return {
     name: name ?? basename(path),
@@ -136,13 +149,15 @@ export async function readModelFolder(folder: string, name?: string): Promise<Mo
     family,
     scheduler,
     textEncoders,
-    graphs: Object.fromEntries(needed.map((graph, i) => [graph, files[i]])),
-    unetHalf: (await fileExists(path, half)) ? join(path, half) : undefined,
+    graphs,
+    described,
+    unetHalf,
     unetLevels: levelsOf(unet),
     vaeChannels: vae.block_out_channels,
     vaeAttention: vae.mid_block_add_attention,
     latentChannels: unet.in_channels,
-    size: { width: width * vaeFactor, height: height * vaeFactor },
+    size: { width: fixed.width ?? width * vaeFactor, height: fixed.height ?? height * vaeFactor },
+    fixed,
     vaeFactor,
     sizeStep: vaeFactor * 2 ** (unet.block_out_channels.length - 1),
     latentScale: {
@@ -150,7 +165,7 @@ export async function readModelFolder(folder: string, name?: string): Promise<Mo
       mean: perLatentChannel(both && vae.latents_mean, 0, unet.in_channels),
       deviation: perLatentChannel(both && vae.latents_std, 1, unet.in_channels),
     },
-    evenRows: unet.block_out_channels.some((count) => count % VECTOR !== 0),
+    evenRows,
     zerosForNoNegative: family.zerosForNoNegative(index),
   };
 }
@@ -183,14 +198,38 @@ function supportedFamily(index: ModelIndex): ModelFamily {
   );
 }
 
-async function readTextEncoder(folder: string, graph: TextEncoderName, tokenizer: string): Promise<TextEncoder> {
+/** @throws SrdsError MODEL_INVALID if a graph is unreadable */
+async function describeGraphs(files: Readonly<Record<string, GraphFile>>): Promise<DescribedGraph[]> {
+  return Promise.all(
+    Object.entries(files).map(async ([name, file]) => {
+      const description = await describeGraph(file).catch((error: unknown) => {
+        throw brokenGraph(file.path, messageOf(error), { cause: error });
+      });
+      return { name: name as GraphName, file, description };
+    }),
+  );
+}
+
+async function readTextEncoder(
+  folder: string,
+  graph: TextEncoderName,
+  tokenizerName: string,
+  described: readonly DescribedGraph[],
+): Promise<TextEncoder> {
   const config = await readJson(folder, `${graph}/config.json`, textConfig);
-  const limits = { maxLength: config.max_position_embeddings, vocabulary: config.vocab_size };
-  return {
-    graph,
-    tokenizer: await readTokenizer(folder, tokenizer, limits),
-    masksPadding: config.use_attention_mask ?? false,
-  };
+  const own = described.find(({ name }) => name === graph);
+  const fixed = own && fixedTokens(own);
+  const maxLength = Math.min(config.max_position_embeddings, fixed ?? Infinity);
+  const tokenizer = await readTokenizer(folder, tokenizerName, { maxLength, vocabulary: config.vocab_size });
+  if (fixed !== undefined && tokenizer.maxLength !== fixed) {
+    throw new SrdsError(
+      'MODEL_INVALID',
+      `a tokenizer and a ${graph}/config.json for ${fixed} tokens, which ${own?.file.path} fixes`,
+      `${tokenizer.maxLength}`,
+      'use the whole folder of one model',
+    );
+  }
+  return { graph, tokenizer, masksPadding: config.use_attention_mask ?? false };
 }
 
 function perLatentChannel(
@@ -205,7 +244,10 @@ function perLatentChannel(
  * The graphs of a folder as an engine opens them, with one timestep for each row of the UNet.
  * @param precision precision of the UNet
  */
-export function graphFiles(model: ModelFolder, precision: Precision | 'auto' = 'float32'): Record<string, GraphFile> {
+export function graphFiles(
+  model: Pick<ModelFolder, 'family' | 'graphs' | 'unetHalf' | 'evenRows'>,
+  precision: Precision | 'auto' = 'float32',
+): Record<string, GraphFile> {
   const entries = Object.entries(model.graphs) as [GraphName, string][];
   const unet = {
     perRow: 'timestep',

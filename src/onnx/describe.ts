@@ -1,8 +1,9 @@
 import { realpath, stat } from 'node:fs/promises';
 import { sizeOf } from '../tensor/tensor.js';
-import { maxRows, type GraphFile, type GraphInfo } from './graphInfo.js';
+import { gpuOperators } from './foreignOperators.js';
+import { isShared, maxRows, type GraphFile, type GraphInfo } from './graphInfo.js';
 import { renameInputs } from './matchInputs.js';
-import { fixedRows, valuesOf } from './describeValue.js';
+import { describeValue, fixedRows, valuesOf } from './describeValue.js';
 import { readModel } from './readModel.js';
 import { rewriteInput } from './rewrite.js';
 import { weightFiles } from './weights.js';
@@ -15,6 +16,10 @@ export interface GraphDescription extends GraphInfo {
   readonly parameters: number;
   /** Version of the ONNX operator set. */
   readonly opset: number;
+  /** Operators that run on a GPU only, as ONNX Runtime's optimizer makes them; empty for a graph that runs anywhere. */
+  readonly gpuOperators: readonly string[];
+  /** Whether an engine, after rewriting, takes one value of the input that needs one a row for a whole batch. */
+  readonly perBatch: boolean;
 }
 
 /**
@@ -30,12 +35,15 @@ export async function describeGraph({ path, perRow, inputs = [], evenRows }: Gra
   sizes.set(await realpath(path), (await stat(path)).size);
   const values = valuesOf(graph);
   renameInputs(graph, inputs);
+  const rewrite = perRow === undefined ? undefined : rewriteInput(graph, perRow);
   return {
     ...values,
     bytes: [...sizes.values()].reduce((a, b) => a + b),
     parameters: graph.initializer.reduce((sum, { dims }) => sum + sizeOf(dims.map(Number)), 0),
     opset: Number(model.opsetImport.find(({ domain }) => domain === '')?.version ?? 0),
-    rewrite: perRow === undefined ? undefined : rewriteInput(graph, perRow),
+    gpuOperators: gpuOperators(graph),
+    rewrite,
+    perBatch: graph.input.map(describeValue).some((input) => input.name === perRow && isShared(input)),
     maxRows: maxRows(fixedRows(values.inputs), evenRows),
   };
 }

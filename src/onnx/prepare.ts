@@ -9,6 +9,7 @@ import {
 import { widenBfloat16 } from './bfloat16.js';
 import { hasInnerGraphs } from './constants.js';
 import { fixedRows, valuesOf } from './describeValue.js';
+import { gpuOperators, isOptimized } from './foreignOperators.js';
 import { fuse } from './fuse/fuse.js';
 import type { DeviceKind, Fused, GraphFile, GraphInfo, Precision, Rewrite } from './graphInfo.js';
 import { computeInHalf, storedInHalf } from './half.js';
@@ -38,6 +39,8 @@ export interface PreparedModel {
   /** Rows of every batch, if the graph fixes them. */
   readonly rows: number | undefined;
   readonly values: Pick<GraphInfo, 'inputs' | 'outputs'>;
+  /** Operators that run on a GPU only. */
+  readonly gpuOperators: readonly string[];
 }
 
 /** The batches that a session is opened for. */
@@ -65,9 +68,11 @@ export async function prepareModel(file: GraphFile, fusedFor?: DeviceKind): Prom
   const rewrite = perRow === undefined ? undefined : rewriteInput(graph, perRow);
   widenBfloat16(graph);
   plainInterface(graph);
-  const fused = fusedFor && fuse(model, fusedFor);
-  const half = precision === 'float16' || (precision === 'auto' && storedInHalf(graph));
-  const why = half ? computeInHalf(graph) : undefined;
+  const optimized = isOptimized(graph);
+  const fused = fusedFor && !optimized ? fuse(model, fusedFor) : undefined;
+  const inHalf = storedInHalf(graph);
+  const half = precision === 'float16' ? !(optimized && inHalf) : precision === 'auto' && inHalf && !optimized;
+  const why = half ? (optimized ? 'it was optimized in another precision' : computeInHalf(graph)) : undefined;
   if (why !== undefined && precision === 'float16') throw new Error(`the graph cannot run in float16: ${why}`);
   const values = valuesOf(graph);
   const rows = fixedRows(values.inputs);
@@ -80,6 +85,7 @@ export async function prepareModel(file: GraphFile, fusedFor?: DeviceKind): Prom
     fused,
     values,
     rows,
+    gpuOperators: gpuOperators(graph),
     canIndex: !hasInnerGraphs(graph),
     ...(half && why === undefined && { precision: 'float16' as const }),
   };

@@ -43,8 +43,6 @@ export function rowsInMemory({ free, base, unetRow, vaeRow, rowsPerEvaluation, p
 export class MemoryGuard {
   /** Bytes of activations that earlier runs took. ONNX Runtime keeps them for later ones. */
   private kept = 0;
-  /** Bytes of the weights of all graphs. */
-  private weights: Promise<number> | undefined;
 
   constructor(
     private readonly model: ModelFolder,
@@ -52,8 +50,8 @@ export class MemoryGuard {
   ) {}
 
   /** @throws SrdsError INVALID_OPTION if the weights of graphs take more than is free */
-  static async checkWeights(model: ModelFolder, processes: number, free: number): Promise<void> {
-    const needed = processes * (await weightBytes(model, ModelMemory.atOnce(model)));
+  static checkWeights(model: ModelFolder, processes: number, free: number): void {
+    const needed = processes * weightBytes(model, ModelMemory.atOnce(model));
     if (needed <= free) return;
     throw new SrdsError(
       'INVALID_OPTION',
@@ -68,14 +66,14 @@ export class MemoryGuard {
    * @returns Infinity where memory needs no watching
    * @throws SrdsError INVALID_OPTION if memory does not suffice, with what would fit
    */
-  async rowsFor(settings: Settings): Promise<number> {
+  rowsFor(settings: Settings): number {
     const { model, engine } = this;
     const free = engine.freeMemory?.();
     if (free === undefined) return Infinity;
     const rowsPerEvaluation = settings.guidance > 1 ? 2 : 1;
     const loading = (['unet', 'vae_decoder'] as const).filter((name) => !engine.graphs.has(name));
-    this.weights ??= weightBytes(model, ModelMemory.atOnce(model));
-    const [weights, missing] = await Promise.all([this.weights, weightBytes(model, loading)]);
+    const weights = weightBytes(model, ModelMemory.atOnce(model));
+    const missing = weightBytes(model, loading);
     const left = free - missing + this.kept;
     const rowsAt = (size: ImageSize) =>
       rowsInMemory({
@@ -88,7 +86,9 @@ export class MemoryGuard {
     const rows = rowsAt(settings);
     if (rows > 0) return rows;
     const { unetRow, vaeRow } = activationMemory(model, settings);
-    const fitting = largestSize(settings, model.sizeStep, (size) => rowsAt(size) > 0);
+    const { fixed } = model;
+    const isFree = fixed.width === undefined && fixed.height === undefined;
+    const fitting = isFree ? largestSize(settings, model.sizeStep, (size) => rowsAt(size) > 0) : undefined;
     throw new SrdsError(
       'INVALID_OPTION',
       `about ${bytes(unetRow + vaeRow + missing)} of free memory for ${settings.width}x${settings.height} pixels on the CPU`,

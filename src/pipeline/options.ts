@@ -223,9 +223,11 @@ function startOf(steps: number, strength: number): number {
 
 function sizeOf({ width, height, init }: GenerateOptions, model: ModelFolder): { width: number; height: number } {
   const down = (side: number) => Math.floor(side / model.sizeStep) * model.sizeStep;
+  const { fixed } = model;
   const given = init && width === undefined && height === undefined;
   if (
     given &&
+    (fixed.width === undefined || fixed.height === undefined) &&
     !(Math.min(init.width, init.height) >= model.sizeStep && Math.max(init.width, init.height) <= MAX_SIDE)
   ) {
     throw new SrdsError(
@@ -236,15 +238,25 @@ function sizeOf({ width, height, init }: GenerateOptions, model: ModelFolder): {
     );
   }
   const size = {
-    width: width ?? (init ? down(init.width) : model.size.width),
-    height: height ?? (init ? down(init.height) : model.size.height),
+    width: width ?? fixed.width ?? (init ? down(init.width) : model.size.width),
+    height: height ?? fixed.height ?? (init ? down(init.height) : model.size.height),
   };
   checkSide('width', size.width, model);
   checkSide('height', size.height, model);
   return size;
 }
 
-function checkSide(name: string, side: number, { sizeStep }: ModelFolder): void {
+function checkSide(name: 'width' | 'height', side: number, { sizeStep, fixed, size }: ModelFolder): void {
+  const only = fixed[name];
+  if (side === only) return;
+  if (only !== undefined) {
+    throw new SrdsError(
+      'INVALID_OPTION',
+      `a ${name} of ${only} pixels, which the graphs of this model fix`,
+      String(side),
+      `choose ${size.width}x${size.height}, or export the model with free sides`,
+    );
+  }
   if (Number.isInteger(side) && side >= sizeStep && side <= MAX_SIDE && side % sizeStep === 0) return;
   const nearest = Math.min(MAX_SIDE, Math.max(sizeStep, Math.round(side / sizeStep) * sizeStep));
   throw new SrdsError(

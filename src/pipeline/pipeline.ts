@@ -103,7 +103,7 @@ export class Pipeline {
     const graphs = options.lowMemory ? [] : ModelMemory.atOnce(model);
     const devices = await findDevices(options.devices ?? [CPU], options.onWarning);
     if (devices.every(({ kind }) => kind === 'cpu') && !options.lowMemory) {
-      await MemoryGuard.checkWeights(model, options.workers ?? 1, freeMemory());
+      MemoryGuard.checkWeights(model, options.workers ?? 1, freeMemory());
     }
     const files = graphFiles(model, options.precision ?? 'auto');
     const engine = await LocalEngine.open(files, { ...options, devices, graphs });
@@ -146,7 +146,7 @@ export class Pipeline {
         const target = {
           settings,
           conditioning: conditioningOf(prepared),
-          maxRows: await this.guard.rowsFor(settings),
+          maxRows: this.guard.rowsFor(settings),
         };
         const known =
           fresh || (await this.calibration.isOpen(target)) ? undefined : await this.calibration.known(target);
@@ -170,7 +170,7 @@ export class Pipeline {
     signal: AbortSignal,
     lastFor: (work: Promise<unknown>) => void,
   ): Promise<GenerateResult> {
-    const maxRows = await this.guard.rowsFor(settings);
+    const maxRows = this.guard.rowsFor(settings);
     if (signal.aborted) return this.abortedResult(settings);
     emit({ type: 'phase', phase: 'preparing' });
     const preparing = this.prepare(settings, emit, signal);

@@ -32,7 +32,7 @@ export class ApiError extends Error {
 const STATUS: Readonly<Record<ErrorCode, number>> = {
   INVALID_OPTION: 400,
   MODEL_NOT_FOUND: 404,
-  MODEL_INVALID: 500,
+  MODEL_INVALID: 400,
   DOWNLOAD_FAILED: 502,
   OUTPUT_FAILED: 500,
   ENGINE_FAILED: 503,

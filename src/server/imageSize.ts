@@ -65,6 +65,8 @@ export function fitToLimit(
   maxPixels: number | undefined,
 ): GenerateOptions {
   const { init, width, height } = options;
+  const { fixed } = model;
+  if (fixed.width !== undefined || fixed.height !== undefined) return options;
   if (!init || width !== undefined || height !== undefined) return options;
   if (init.width * init.height <= pixelLimit(model, maxPixels)) return options;
   const scale = Math.sqrt((model.size.width * model.size.height) / (init.width * init.height));

@@ -135,8 +135,7 @@ async function readModels(
     if (served.some((other) => other.name === folder.name)) {
       throw new SrdsError('INVALID_OPTION', 'models with different names', `${folder.name} twice`, 'rename a folder');
     }
-    // Reads the graphs only if their size matters.
-    const weights = Number.isFinite(memoryBytes) ? (await inspectModel(folder)).weights : { all: 0, vaeEncoder: 0 };
+    const { weights } = inspectModel(folder);
     served.push({ name: folder.name, folder, bytes: weights.all + weights.vaeEncoder });
   }
   for (const { name, bytes } of served) {

@@ -141,7 +141,7 @@ test('a folder that cannot be used is one line that says what was found and what
       /zero terminal SNR.*found epsilon.*solver euler/,
     ],
     ['sdxl', { 'text_encoder_2/model.onnx': undefined }, 3, /no text_encoder_2\/model\.onnx/],
-    ['sdxl', { text_encoder_2: undefined }, 3, /no text_encoder_2\/config\.json/],
+    ['sdxl', { text_encoder_2: undefined }, 3, /no text_encoder_2\/model\.onnx/],
     ['sdxl', { 'tokenizer_2/vocab.json': undefined }, 3, /no tokenizer_2\/vocab\.json/],
     ['sdxl', { 'text_encoder_2/config.json': { vocab_size: 100 } }, 4, /tokenizer_2.*the text encoder has 100/],
     ['sdxl', { 'unet/config.json': { time_cond_proj_dim: 256 } }, 4, /time_cond_proj_dim.*guidance scale/],

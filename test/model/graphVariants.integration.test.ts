@@ -3,12 +3,14 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { TensorProto_DataType as Type } from 'onnx-buf';
+import { create } from '@bufbuild/protobuf';
+import { NodeProtoSchema, OperatorSetIdProtoSchema, TensorProto_DataType as Type, TensorProtoSchema } from 'onnx-buf';
 import { Pipeline } from 'srds';
 import { LocalEngine, type GraphFile } from 'srds/engine';
 import { readModelFolder } from 'srds/model';
 import { Generator } from 'srds/random';
 import { float32, int64, type Tensor } from 'srds/tensor';
+import { settingsOf } from '../../src/pipeline/options.js';
 import { graphFiles } from '../../src/model/modelFolder.js';
 import { fixture, relativeError } from '../support/fixtures.js';
 import {
@@ -16,6 +18,7 @@ import {
   changeModel,
   fixAxis,
   makeUnwilling,
+  optimizedForCuda,
   renameInputs,
   renameOutput,
   retypeInput,
@@ -146,6 +149,100 @@ for (const [name, [graph]] of Object.entries(CASES)) {
     assert.deepEqual(await outputs(name, graph), await outputs(graph, graph));
   });
 }
+
+test('a fractional timestep is truncated for an integer input, as Optimum does', async () => {
+  const shared = await (engine ??= opened());
+  await shared.load(['int64 timesteps']);
+  const run = async (t: number) => {
+    const { encoder_attention_mask: _, ...row } = ROWS.unet[0];
+    const inputs = { ...row, timestep: float32(Float32Array.of(t), []) };
+    return (await shared.run([{ graph: 'int64 timesteps', output: 'out_sample', inputs }])).outputs;
+  };
+  assert.deepEqual(await run(601.9), await run(601));
+  assert.notDeepEqual(await run(601.9), await run(602));
+});
+
+test('graphs of fixed sides generate that size and no other, whatever the initial image', async () => {
+  const folder = variant('unet', (model) => fixAxis(model, 'sample', 2, 16));
+  const model = await readModelFolder(folder);
+  assert.deepEqual(model.size, { width: 64, height: 128 });
+  const init = { width: 100, height: 100, data: new Uint8Array(30000) };
+  const { width, height } = settingsOf({ prompt: '', init }, model);
+  assert.deepEqual([width, height], [96, 128]);
+  settingsOf({ prompt: '', width: 128, height: 128 }, model);
+  assert.throws(() => settingsOf({ prompt: '', height: 64 }, model), {
+    code: 'INVALID_OPTION',
+    message: /a height of 128 pixels.* found 64; choose 64x128/,
+  });
+  const decoder = join(folder, 'vae_decoder/model.onnx');
+  changeModel(decoder, decoder, (graph) => fixAxis(graph, 'latent_sample', 2, 8));
+  await assert.rejects(readModelFolder(folder), {
+    code: 'MODEL_INVALID',
+    message: /a height in pixels of 128 .* found 64/,
+  });
+});
+
+test('lengths that do not fit together are refused when the folder is read', async () => {
+  const cases: [string, (model: WholeModel) => void, RegExp][] = [
+    ['unet', (model) => fixAxis(model, 'sample', 1, 9), /4 latent channels .* found 9, as in inpainting models/],
+    ['vae_decoder', (model) => fixAxis(model, 'latent_sample', 1, 16), /4 latent channels .* found 16/],
+    ['text_encoder', (model) => fixAxis(model, 'input_ids', 1, 100), /100 tokens, .* found 77/],
+  ];
+  for (const [graph, change, message] of cases) {
+    await assert.rejects(readModelFolder(variant(graph, change)), { code: 'MODEL_INVALID', message });
+  }
+  const short = await readModelFolder(variant('text_encoder', (model) => fixAxis(model, 'input_ids', 1, 20)));
+  assert.equal(short.textEncoders[0].tokenizer.maxLength, 20);
+});
+
+test('inspection tells what fixed graphs and graphs for a GPU allow', async () => {
+  const { described } = await readModelFolder(variant('unet', both(3)));
+  assert.deepEqual(
+    described.map(({ name, description }) => [name, description.maxRows]),
+    [
+      ['text_encoder', undefined],
+      ['unet', 2],
+      ['vae_decoder', undefined],
+      ['vae_encoder', undefined],
+    ],
+  );
+  const folder = variant('unet', optimizedForCuda);
+  const model = await readModelFolder(folder);
+  const unet = model.described.find(({ name }) => name === 'unet')?.description;
+  assert.deepEqual(unet?.gpuOperators, ['NhwcConv']);
+  assert.deepEqual(unet.rewrite, { status: 'rewritten', input: 'timestep' });
+  await assert.rejects(Pipeline.open(model, { threads: 1 }), {
+    code: 'MODEL_INVALID',
+    message: /runs on cpu in .*unet.model\.onnx, found one that was optimized for CUDA \(NhwcConv\); use --device cuda/,
+  });
+});
+
+test('operators without a kernel here are refused when the graph opens', async () => {
+  const folder = variant('vae_decoder', ({ graph, opsetImport }) => {
+    opsetImport.push(create(OperatorSetIdProtoSchema, { domain: 'trt.plugins', version: 1n }));
+    Object.assign(graph.node.find(({ opType }) => opType === 'Conv') ?? {}, { domain: 'trt.plugins', opType: 'Fused' });
+  });
+  await assert.rejects(Pipeline.open(folder, { threads: 1 }), {
+    code: 'MODEL_INVALID',
+    message: /a graph that runs on cpu in .*vae_decoder/,
+  });
+});
+
+test('a graph that fails on the inputs of its kind is the fault of the folder, in one line', async () => {
+  const folder = variant('vae_decoder', ({ graph }) => {
+    const conv = graph.node.find(({ opType }) => opType === 'Conv');
+    graph.node.unshift(
+      create(NodeProtoSchema, { opType: 'Reshape', input: ['latent_sample', 'fixed'], output: ['latents'] }),
+    );
+    if (conv) conv.input[0] = 'latents';
+    const int64Data = [1n, 4n, 16n, 16n];
+    graph.initializer.push(create(TensorProtoSchema, { name: 'fixed', dims: [4n], dataType: Type.INT64, int64Data }));
+  });
+  await assert.rejects(latents(folder), {
+    code: 'MODEL_INVALID',
+    message: /a graph that runs at this size in .*vae_decoder/,
+  });
+});
 
 /** The latents of two images at once, of the serial sampler and of SRDS until it is exact. */
 async function latents(folder: string): Promise<{ serial: Float32Array[]; srds: Float32Array[] }> {

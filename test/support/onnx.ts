@@ -7,6 +7,7 @@ import {
   GraphProtoSchema,
   ModelProtoSchema,
   NodeProtoSchema,
+  OperatorSetIdProtoSchema,
   TensorProto_DataType,
   ValueInfoProtoSchema,
   type GraphProto,
@@ -176,6 +177,15 @@ export function renameOutput({ graph }: WholeModel, from: string, to: string): v
     node.input = node.input.map(renamed);
     node.output = node.output.map(renamed);
   }
+}
+
+/** Gives a graph an operator that ONNX Runtime's optimizer makes for CUDA. */
+export function optimizedForCuda({ graph, opsetImport }: WholeModel): void {
+  opsetImport.push(create(OperatorSetIdProtoSchema, { domain: 'com.microsoft', version: 1n }));
+  Object.assign(graph.node.find(({ opType }) => opType === 'Conv') ?? {}, {
+    domain: 'com.microsoft',
+    opType: 'NhwcConv',
+  });
 }
 
 /** Adds an input that nothing reads. */

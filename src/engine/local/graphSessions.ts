@@ -1,5 +1,6 @@
 import type { InferenceSession } from 'onnxruntime-node';
 import { isShared, maxRows, type GraphFile, type GraphInfo, type TensorInfo } from '../../onnx/graphInfo.js';
+import { ForeignOperators } from '../../onnx/foreignOperators.js';
 import { prepareModel, type BucketShape, type PreparedModel } from '../../onnx/prepare.js';
 import { sizeOf } from '../../tensor/tensor.js';
 import type { OrtApi } from '../cuda/ortApi.js';
@@ -57,10 +58,12 @@ export class GraphSessions {
     const { fused, device, buckets } = settings;
     if (buckets.length === 0) {
       const prepared = await prepareModel(file);
+      if (device.kind === 'cpu') checkOperators(prepared);
       const common = await openSession(prepared, settings);
       return new GraphSessions(prepared, settings, file, common, isHalfFile);
     }
     const prepared = await prepareModel(file, fused ? device.kind : undefined);
+    if (device.kind === 'cpu') checkOperators(prepared);
     const cApi = api && file.replayed ? new CApiSessions(api, prepared, settings) : undefined;
     return new GraphSessions(prepared, settings, file, undefined, isHalfFile, cApi);
   }
@@ -237,6 +240,12 @@ export class GraphSessions {
     }
     return true;
   }
+}
+
+/** @throws ForeignOperators if a CPU has no kernels for a graph */
+function checkOperators({ gpuOperators }: PreparedModel): void {
+  if (gpuOperators.length === 0) return;
+  throw new ForeignOperators(`one that was optimized for CUDA (${gpuOperators.join(', ')})`);
 }
 
 /** Position after the inputs of a batch in the channel, in bytes. */

@@ -1,6 +1,7 @@
 import { Mutex } from 'async-mutex';
 import { oneLine, SrdsError } from '../../errors.js';
-import { brokenGraph } from '../../onnx/brokenGraph.js';
+import { brokenGraph, failingGraph, foreignGraph } from '../../onnx/brokenGraph.js';
+import { lacksKernel } from '../../onnx/foreignOperators.js';
 import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { deviceName } from '../device.js';
@@ -247,7 +248,14 @@ export class LocalDevice {
     const graphs = Object.fromEntries(names.map((name) => [name, this.state.files[name]]));
     const reply = await this.process.request({ kind: 'load', graphs });
     if (reply.kind === 'loaded') this.warnOfPlain(reply.plain);
-    return loadedGraphs(reply, graphs);
+    return this.loadedGraphs(reply, graphs);
+  }
+
+  private loadedGraphs(reply: Reply, files: Readonly<Record<string, GraphFile>>): Readonly<Record<string, GraphInfo>> {
+    if (reply.kind === 'loaded') return reply.graphs;
+    if (reply.kind !== 'unloadable') throw brokenGraph('a graph', reply.kind);
+    const { path } = files[reply.graph];
+    throw reply.isForeign ? foreignGraph(path, this.name, reply.message) : brokenGraph(path, reply.message);
   }
 
   private resultOf(reply: Reply, batch: Batch, channel: SharedChannel): BatchResult {
@@ -273,6 +281,12 @@ export class LocalDevice {
   }
 
   private failed(reply: Reply, batch: Batch): SrdsError {
+    if (reply.kind === 'failed' && reply.isOfGraph === true) {
+      const { path } = this.state.files[batch[0].graph];
+      return lacksKernel(reply.message)
+        ? foreignGraph(path, this.name, reply.message)
+        : failingGraph(path, reply.message);
+    }
     return new SrdsError(
       'ENGINE_FAILED',
       `graph ${batch[0].graph} to run on ${this.name}`,
@@ -293,10 +307,4 @@ function totalRows(batch: Batch): number {
 
 function inBatchesOf(rows: number): string {
   return `it goes on with ${rows === 1 ? 'one row' : `at most ${rows} rows`} at a time`;
-}
-
-function loadedGraphs(reply: Reply, files: Readonly<Record<string, GraphFile>>): Readonly<Record<string, GraphInfo>> {
-  if (reply.kind === 'loaded') return reply.graphs;
-  const [file, why] = reply.kind === 'unloadable' ? [files[reply.graph].path, reply.message] : ['a graph', reply.kind];
-  throw brokenGraph(file, why);
 }

@@ -65,7 +65,13 @@ export type Reply =
     }
   | { readonly kind: 'unloaded' }
   | { readonly kind: 'works'; readonly plain?: string | undefined }
-  | { readonly kind: 'unloadable'; readonly graph: string; readonly message: string }
+  | {
+      readonly kind: 'unloadable';
+      readonly graph: string;
+      readonly message: string;
+      /** Whether the device has no kernels for some of its operators. */
+      readonly isForeign: boolean;
+    }
   /** The output rows, float32, are at the start of the channel's content. */
   | {
       readonly kind: 'done';
@@ -85,6 +91,8 @@ export type Reply =
       readonly message: string;
       /** Whether memory was too small for the batch. */
       readonly outOfMemory?: boolean;
+      /** Whether the graph does not run on these inputs, and another device would not help. */
+      readonly isOfGraph?: boolean;
     };
 
 /** Wakes a side that sleeps: a message is in the channel. */

@@ -1,5 +1,6 @@
 import { InferenceSession } from 'onnxruntime-node';
 import { messageOf } from '../../errors.js';
+import { lacksKernel } from '../../onnx/foreignOperators.js';
 import type { GraphFile } from '../../onnx/graphInfo.js';
 import type { BucketShape, PreparedModel } from '../../onnx/prepare.js';
 import type { ProcessSettings } from './protocol.js';
@@ -47,5 +48,17 @@ export function fileFor(given: GraphFile, { device }: ProcessSettings): GraphFil
 export function isOutOfMemory(error: unknown): boolean {
   return /out of memory|failed to allocate|memoryallocation|alloc_failed|bad_alloc|allocation failed/i.test(
     messageOf(error),
+  );
+}
+
+/** Whether ONNX Runtime reports that a graph does not run on its inputs, and not that a device fails. */
+export function isOfGraph(error: unknown): boolean {
+  const message = messageOf(error);
+  if (/CUDA|CUDNN|CUBLAS|WebGPU|Vulkan|device lost/i.test(message)) return lacksKernel(message);
+  return (
+    lacksKernel(message) ||
+    /Non-zero status code returned|invalid dimensions for|Invalid rank for|Unexpected input data type|[Ll]oad model|initialization: |INVALID_GRAPH|INVALID_ARGUMENT|not float32$/.test(
+      message,
+    )
   );
 }

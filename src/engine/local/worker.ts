@@ -5,13 +5,14 @@
 import { setFlagsFromString } from 'node:v8';
 import { messageOf } from '../../errors.js';
 import type { Tensor } from '../../tensor/tensor.js';
+import { ForeignOperators, lacksKernel } from '../../onnx/foreignOperators.js';
 import type { GraphInfo } from '../../onnx/graphInfo.js';
 import type { ConditioningId } from '../engine.js';
 import { OrtApi } from '../cuda/ortApi.js';
 import { OrtSession } from '../cuda/ortSession.js';
 import { GraphSessions } from './graphSessions.js';
 import { loadMemoryMap } from './memoryMap.js';
-import { isOutOfMemory } from './session.js';
+import { isOfGraph, isOutOfMemory } from './session.js';
 import { CONTENT_START, SharedChannel } from './sharedChannel.js';
 import { SpinPoller } from './spinPoller.js';
 import { addition, tryProviders } from './providers.js';
@@ -62,7 +63,9 @@ async function load(request: Extract<Request, { kind: 'load' }>): Promise<Reply>
     } catch (error) {
       // All or none: the parent would not know that the others stay in memory.
       await unload(Object.keys(request.graphs));
-      return { kind: 'unloadable', graph: name, message: messageOf(error) };
+      const message = messageOf(error);
+      const isForeign = error instanceof ForeignOperators || lacksKernel(message);
+      return { kind: 'unloadable', graph: name, message, isForeign };
     }
   }
   const isReplayed = Object.values(request.graphs).some(({ replayed = false }) => replayed);
@@ -88,7 +91,8 @@ async function run({ batch, number }: Numbered<RunBatch>): Promise<void> {
     const { end, ...done } = await graph.run(batch, registered, channel);
     send({ kind: 'done', ...done }, end);
   } catch (error) {
-    send({ kind: 'failed', message: messageOf(error), outOfMemory: isOutOfMemory(error) }, CONTENT_START);
+    const outOfMemory = isOutOfMemory(error);
+    send({ kind: 'failed', message: messageOf(error), outOfMemory, isOfGraph: isOfGraph(error) }, CONTENT_START);
   }
   if (settings.device.kind !== 'cpu') poller.spin(SPIN_MS);
 }
