@@ -8,11 +8,20 @@ import { describeGraph } from '../onnx/describe.js';
 import { messageOf, SrdsError } from '../errors.js';
 import { FAMILIES, familyOf } from './families.js';
 import { modelIndex, type ImageSize, type ModelFamily, type ModelIndex } from './family.js';
-import { fileExists, readJson, requireFile } from './files.js';
-import { checkChannels, fixedSize, fixedTokens, type DescribedGraph, type FixedSize } from './fixedShapes.js';
+import { fileExists, readJson } from './files.js';
+import { findGraph, hasGraph } from './findGraph.js';
+import {
+  checkChannels,
+  OTHER_UNETS,
+  fixedSize,
+  fixedTokens,
+  type DescribedGraph,
+  type FixedSize,
+} from './fixedShapes.js';
 import type { GraphName, TextEncoderName } from './graphNames.js';
 import { inputRoles } from './inputRoles.js';
 import type { LatentScale } from './latentScale.js';
+import { noFolder, otherFormat } from './otherFormats.js';
 import { readScheduler, type SchedulerFile } from './scheduler.js';
 import { readTokenizer, type ClipTokenizer } from './tokenizer.js';
 
@@ -26,7 +35,10 @@ const side = z.int().positive();
 const perLevel = z.union([z.int().positive(), channels]);
 
 const unetConfig = z.object({
-  in_channels: z.literal(4, 'only UNets of 4 latent channels are supported'),
+  in_channels: z.literal(4, {
+    error: ({ input }) =>
+      `only UNets of 4 latent channels are supported, found ${String(input)}${OTHER_UNETS[Number(input)] ?? ''}`,
+  }),
   sample_size: z.union([z.tuple([side, side]), side.transform((both): [number, number] => [both, both])]),
   block_out_channels: channels,
   down_block_types: z.array(z.string()).default([]),
@@ -111,13 +123,18 @@ export interface ModelFolder {
 export async function readModelFolder(folder: string, name?: string): Promise<ModelFolder> {
   const path = resolve(folder);
   const stats = await stat(path).catch(() => undefined);
+  if (stats?.isFile()) throw noFolder(folder);
   if (!stats?.isDirectory()) {
     throw new SrdsError(
       'MODEL_NOT_FOUND',
       'a model folder',
-      `${stats ? 'a file' : 'nothing'} at ${folder}`,
+      `${stats ? 'no folder' : 'nothing'} at ${folder}`,
       'give --model the path of a diffusers folder of ONNX graphs, or owner/name on the Hugging Face hub',
     );
+  }
+  if (!((await fileExists(path, 'model_index.json')) && (await hasGraph(path, 'unet')))) {
+    const error = await otherFormat(path);
+    if (error) throw error;
   }
   const index = await readJson(path, 'model_index.json', modelIndex);
   const family = supportedFamily(index);
@@ -125,12 +142,13 @@ export async function readModelFolder(folder: string, name?: string): Promise<Mo
   const unet = await readJson(path, 'unet/config.json', unetConfig);
   const vae = await readJson(path, 'vae_decoder/config.json', vaeConfig);
   const needed: GraphName[] = [...family.textEncoders.map(({ graph }) => graph), 'unet', 'vae_decoder'];
-  if (await fileExists(path, 'vae_encoder/model.onnx')) needed.push('vae_encoder');
-  const files = await Promise.all(needed.map((graph) => requireFile(path, `${graph}/model.onnx`)));
+  if (await hasGraph(path, 'vae_encoder')) needed.push('vae_encoder');
+  const files = await Promise.all(needed.map((graph) => findGraph(path, graph)));
   const half = 'unet/model_fp16.onnx';
 
   const graphs = Object.fromEntries(needed.map((graph, i) => [graph, files[i]]));
-  const unetHalf = (await fileExists(path, half)) ? join(path, half) : undefined;
+  const isOther = (await fileExists(path, half)) && graphs.unet !== join(path, half);
+  const unetHalf = isOther ? join(path, half) : undefined;
   const evenRows = unet.block_out_channels.some((count) => count % VECTOR !== 0);
   const described = await describeGraphs(graphFiles({ family, graphs, unetHalf, evenRows }));
   checkChannels(described, unet.in_channels);

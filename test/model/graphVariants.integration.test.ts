@@ -154,8 +154,8 @@ test('a fractional timestep is truncated for an integer input, as Optimum does',
   const shared = await (engine ??= opened());
   await shared.load(['int64 timesteps']);
   const run = async (t: number) => {
-    const { encoder_attention_mask: _, ...row } = ROWS.unet[0];
-    const inputs = { ...row, timestep: float32(Float32Array.of(t), []) };
+    const { sample, encoder_hidden_states } = ROWS.unet[0];
+    const inputs = { sample, encoder_hidden_states, timestep: float32(Float32Array.of(t), []) };
     return (await shared.run([{ graph: 'int64 timesteps', output: 'out_sample', inputs }])).outputs;
   };
   assert.deepEqual(await run(601.9), await run(601));
