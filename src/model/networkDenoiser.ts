@@ -1,5 +1,6 @@
 import type { Batcher, Client } from '../engine/batcher.js';
 import type { ConditioningId } from '../engine/engine.js';
+import { SrdsError } from '../errors.js';
 import type { Denoiser } from '../run/denoiser.js';
 import type { Bound, PredictionType } from '../schedule/config.js';
 import { bounded, toPrediction, type Prediction } from '../solver/prediction.js';
@@ -71,6 +72,7 @@ export function networkDenoiser(options: NetworkDenoiserOptions): Denoiser {
     const rows = isSplit
       ? (await Promise.all(conditioning.map((id) => evaluate([id])))).flat()
       : await evaluate(conditioning);
+    for (const { length } of rows) if (length !== x.length) throw wrongSize(graph, length, x.length);
     return bounded(predictionOf(options, x, rows, level.alphaBar), options.bound);
   };
 }
@@ -89,4 +91,14 @@ function predictionOf(
   if (guidanceRescale === 0) return new GuidedPrediction(predictionType, x, rows[0], rows[1], guidance, alphaBar);
   const guided = rescaleGuidance(guide(rows[0], rows[1], guidance), rows[1], guidanceRescale);
   return toPrediction(predictionType, x, guided, alphaBar);
+}
+
+function wrongSize(graph: string, found: number, expected: number): SrdsError {
+  const remedy = 'choose the size that it was exported for, or export the model again';
+  return new SrdsError(
+    'MODEL_INVALID',
+    `${expected} values from ${graph}, as many as it was given`,
+    `${found}`,
+    remedy,
+  );
 }

@@ -194,3 +194,26 @@ export function addInput({ graph }: WholeModel, name: string, elemType: number, 
   const value = { case: 'tensorType' as const, value: { elemType, shape: { dim } } };
   graph.input.push(create(ValueInfoProtoSchema, { name, type: { value } }));
 }
+
+/**
+ * Rounds the weights of a float32 graph to bfloat16.
+ * @param what `weights`: their values alone, `all`: the type of everything
+ */
+export function makeBfloat16({ graph }: WholeModel, what: 'weights' | 'all'): void {
+  const BFLOAT16 = TensorProto_DataType.BFLOAT16 as number;
+  const attributes = graph.node.flatMap((node) => node.attribute.map((attribute) => ({ node, attribute })));
+  const tensors = [...graph.initializer, ...attributes.flatMap(({ attribute }) => attribute.t ?? [])];
+  for (const tensor of tensors.filter(({ dataType }) => dataType === FLOAT)) {
+    const halves = new Uint16Array(Uint8Array.from(tensor.rawData).buffer).filter((_, k) => k % 2 === 1);
+    if (what === 'all') Object.assign(tensor, { dataType: BFLOAT16, rawData: new Uint8Array(halves.buffer) });
+    else tensor.rawData = new Uint8Array(Uint32Array.from(halves, (half) => half << 16).buffer);
+  }
+  if (what === 'weights') return;
+  for (const { node, attribute } of attributes) {
+    if (node.opType === 'Cast' && Number(attribute.i) === FLOAT) attribute.i = BigInt(BFLOAT16);
+  }
+  for (const { type } of [...graph.input, ...graph.output]) {
+    if (type?.value.case === 'tensorType' && type.value.value.elemType === FLOAT) type.value.value.elemType = BFLOAT16;
+  }
+  graph.valueInfo = [];
+}

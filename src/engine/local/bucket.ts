@@ -58,6 +58,8 @@ export class Bucket {
     this.written.clear();
     const seconds = (performance.now() - start) / 1000;
     const size = output.length / this.rows;
+    if (!Number.isInteger(size))
+      throw new Error(`output ${batch.output} has ${output.length} values for ${this.rows} rows`);
     return { size, seconds, end: channel.write([output.subarray(0, rows.length * size)], position) };
   }
 
