@@ -3,6 +3,7 @@ export {
   type Fused,
   type GraphFile,
   type GraphInfo,
+  type InputRole,
   type Precision,
   type Rewrite,
   type TensorInfo,

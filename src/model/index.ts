@@ -1,4 +1,5 @@
 export { BUNDLED_MODEL, readModelFolder, type ModelFolder, type TextEncoder } from './modelFolder.js';
+export type { DescribedGraph, FixedSize } from './fixedShapes.js';
 export type { GraphName, TextEncoderName } from './graphNames.js';
 export type { ImageSize, ModelFamily, ModelIndex } from './family.js';
 export type { LatentScale } from './latentScale.js';
