@@ -19,13 +19,13 @@ export interface DescribedGraph {
 
 /** A length that a graph fixes. */
 interface FixedLength {
-  readonly name: GraphName;
   readonly path: string;
   readonly length: number;
 }
 
 /**
  * The sides that the graphs of a folder fix.
+ * @param graphs those that a run uses: an encoder only with an initial image
  * @param vaeFactor pixels for each latent, along each side
  * @throws SrdsError MODEL_INVALID if graphs fix different ones
  */
@@ -33,17 +33,24 @@ export function fixedSize(graphs: readonly DescribedGraph[], vaeFactor: number):
   const side = (axis: number, what: string): number | undefined =>
     agreed(
       graphs.flatMap(({ name, file, description }) => {
-        const [first] = file.inputs ?? [];
-        const dims = (first as typeof first | undefined)?.ranks?.includes(4)
-          ? dimsOf(description, file, first.name)
-          : [];
-        const length = dims.length === 4 ? dims[axis] : undefined;
+        const length = latentAxes(file, description)[axis];
         if (typeof length !== 'number') return [];
-        return [{ name, path: file.path, length: name === 'vae_encoder' ? length : length * vaeFactor }];
+        if (name !== 'vae_encoder') return [{ path: file.path, length: length * vaeFactor }];
+        if (length % vaeFactor === 0) return [{ path: file.path, length }];
+        const expected = `${what} that is a multiple of ${vaeFactor} in ${file.path}`;
+        throw new SrdsError('MODEL_INVALID', expected, String(length), 'export it for the size of the other graphs');
       }),
       what,
     );
   return { width: side(3, 'a width in pixels'), height: side(2, 'a height in pixels') };
+}
+
+/** The sides that graphs fix in a run with an initial image, or in one without. @throws SrdsError as `fixedSize` does */
+export function fixedSizeFor(
+  { described, vaeFactor }: { readonly described: readonly DescribedGraph[]; readonly vaeFactor: number },
+  hasInit: boolean,
+): FixedSize {
+  return fixedSize(hasInit ? described : described.filter(({ name }) => name !== 'vae_encoder'), vaeFactor);
 }
 
 /**
@@ -52,9 +59,8 @@ export function fixedSize(graphs: readonly DescribedGraph[], vaeFactor: number):
  */
 export function checkChannels(graphs: readonly DescribedGraph[], channels: number): void {
   for (const { name, file, description } of graphs) {
-    const [first] = file.inputs ?? [];
-    if (name === 'vae_encoder' || !(first as typeof first | undefined)?.ranks?.includes(4)) continue;
-    const found = dimsOf(description, file, first.name).at(1);
+    if (name === 'vae_encoder') continue;
+    const found = latentAxes(file, description).at(1);
     if (typeof found !== 'number' || found === channels) continue;
     throw new SrdsError(
       'MODEL_INVALID',
@@ -91,6 +97,12 @@ function agreed(lengths: readonly FixedLength[], what: string): number | undefin
     String(other.length),
     'export all graphs for the same size',
   );
+}
+
+/** Axes of the latents or pixels that a graph takes; empty if it takes no such. */
+function latentAxes(file: GraphFile, description: GraphDescription): readonly (number | string)[] {
+  const [first] = file.inputs ?? [];
+  return (first as typeof first | undefined)?.ranks?.includes(4) ? dimsOf(description, file, first.name) : [];
 }
 
 /** Shape of the input that evaluations give by that name; empty if there is none. */

@@ -13,7 +13,7 @@ import { findGraph, hasGraph } from './findGraph.js';
 import {
   checkChannels,
   OTHER_UNETS,
-  fixedSize,
+  fixedSizeFor,
   fixedTokens,
   type DescribedGraph,
   type FixedSize,
@@ -56,8 +56,11 @@ const vaeConfig = z.object({
   latents_mean: perChannel,
   latents_std: perChannel,
 });
+/** A start, an end and a token between them. */
+const MIN_TOKENS = 3;
+const MAX_TOKENS = 65536;
 const textConfig = z.object({
-  max_position_embeddings: z.int().positive(),
+  max_position_embeddings: z.int().min(MIN_TOKENS).max(MAX_TOKENS),
   vocab_size: z.int().positive(),
   use_attention_mask: z.boolean().nullish(),
 });
@@ -99,7 +102,7 @@ export interface ModelFolder {
   readonly latentChannels: number;
   /** Default size of an image, in pixels. */
   readonly size: ImageSize;
-  /** The sides that the graphs fix; images have no others. */
+  /** The sides that the graphs fix; images have no others. An encoder may fix further ones for runs with an initial image. */
   readonly fixed: FixedSize;
   /** Pixels for each latent, along each side. */
   readonly vaeFactor: number;
@@ -159,7 +162,7 @@ export async function readModelFolder(folder: string, name?: string): Promise<Mo
 
   const vaeFactor = 2 ** (vae.block_out_channels.length - 1);
   const [height, width] = unet.sample_size;
-  const fixed = fixedSize(described, vaeFactor);
+  const fixed = fixedSizeFor({ described, vaeFactor }, false);
   const both = vae.latents_mean && vae.latents_std;
   return {
     name: name ?? basename(path),
@@ -238,6 +241,10 @@ async function readTextEncoder(
   const own = described.find(({ name }) => name === graph);
   const fixed = own && fixedTokens(own);
   const maxLength = Math.min(config.max_position_embeddings, fixed ?? Infinity);
+  if (maxLength < MIN_TOKENS) {
+    const expected = `at least ${MIN_TOKENS} tokens for a prompt in ${own?.file.path}`;
+    throw new SrdsError('MODEL_INVALID', expected, String(maxLength), 'export the text encoder again');
+  }
   const tokenizer = await readTokenizer(folder, tokenizerName, { maxLength, vocabulary: config.vocab_size });
   if (fixed !== undefined && tokenizer.maxLength !== fixed) {
     throw new SrdsError(

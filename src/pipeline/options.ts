@@ -1,5 +1,6 @@
 import { SrdsError } from '../errors.js';
 import type { RgbImage } from '../image/image.js';
+import { fixedSizeFor, type FixedSize } from '../model/fixedShapes.js';
 import { latentDims, type ModelFolder } from '../model/modelFolder.js';
 import type { Correction } from '../sampler/corrections.js';
 import { checkPartition, defaultPartition, evenPartition, type Partition } from '../sampler/partition.js';
@@ -223,7 +224,7 @@ function startOf(steps: number, strength: number): number {
 
 function sizeOf({ width, height, init }: GenerateOptions, model: ModelFolder): { width: number; height: number } {
   const down = (side: number) => Math.floor(side / model.sizeStep) * model.sizeStep;
-  const { fixed } = model;
+  const fixed = fixedSizeFor(model, init !== undefined);
   const given = init && width === undefined && height === undefined;
   if (
     given &&
@@ -241,12 +242,12 @@ function sizeOf({ width, height, init }: GenerateOptions, model: ModelFolder): {
     width: width ?? fixed.width ?? (init ? down(init.width) : model.size.width),
     height: height ?? fixed.height ?? (init ? down(init.height) : model.size.height),
   };
-  checkSide('width', size.width, model);
-  checkSide('height', size.height, model);
+  checkSide('width', size.width, model, fixed);
+  checkSide('height', size.height, model, fixed);
   return size;
 }
 
-function checkSide(name: 'width' | 'height', side: number, { sizeStep, fixed, size }: ModelFolder): void {
+function checkSide(name: 'width' | 'height', side: number, { sizeStep, size }: ModelFolder, fixed: FixedSize): void {
   const only = fixed[name];
   if (side === only) return;
   if (only !== undefined) {
@@ -254,7 +255,7 @@ function checkSide(name: 'width' | 'height', side: number, { sizeStep, fixed, si
       'INVALID_OPTION',
       `a ${name} of ${only} pixels, which the graphs of this model fix`,
       String(side),
-      `choose ${size.width}x${size.height}, or export the model with free sides`,
+      `choose ${fixed.width ?? size.width}x${fixed.height ?? size.height}, or export the model with free sides`,
     );
   }
   if (Number.isInteger(side) && side >= sizeStep && side <= MAX_SIDE && side % sizeStep === 0) return;

@@ -1,4 +1,5 @@
 import { SrdsError } from '../errors.js';
+import { fixedSizeFor } from '../model/fixedShapes.js';
 import type { ModelFolder } from '../model/modelFolder.js';
 import { settingsOf, type GenerateOptions, type Settings } from '../pipeline/options.js';
 import { ApiError } from './apiError.js';
@@ -65,9 +66,9 @@ export function fitToLimit(
   maxPixels: number | undefined,
 ): GenerateOptions {
   const { init, width, height } = options;
-  const { fixed } = model;
-  if (fixed.width !== undefined || fixed.height !== undefined) return options;
   if (!init || width !== undefined || height !== undefined) return options;
+  const fixed = fixedSizeFor(model, true);
+  if (fixed.width !== undefined || fixed.height !== undefined) return options;
   if (init.width * init.height <= pixelLimit(model, maxPixels)) return options;
   const scale = Math.sqrt((model.size.width * model.size.height) / (init.width * init.height));
   const { sizeStep } = model;

@@ -182,11 +182,28 @@ test('graphs of fixed sides generate that size and no other, whatever the initia
   });
 });
 
+test('an encoder of fixed sides limits runs with an initial image alone', async () => {
+  const model = await readModelFolder(variant('vae_encoder', (graph) => fixAxis(graph, 'sample', 3, 128)));
+  const init = { width: 100, height: 100, data: new Uint8Array(30000) };
+  assert.deepEqual(settingsOf({ prompt: '', width: 64 }, model).width, 64);
+  assert.deepEqual(settingsOf({ prompt: '', init }, model).width, 128);
+  assert.throws(() => settingsOf({ prompt: '', init, width: 64 }, model), {
+    code: 'INVALID_OPTION',
+    message: /128 pixels/,
+  });
+  const odd = await readModelFolder(variant('vae_encoder', (graph) => fixAxis(graph, 'sample', 3, 100)));
+  assert.throws(() => settingsOf({ prompt: '', init }, odd), {
+    code: 'MODEL_INVALID',
+    message: /multiple of 8 .* found 100/,
+  });
+});
+
 test('lengths that do not fit together are refused when the folder is read', async () => {
   const cases: [string, (model: WholeModel) => void, RegExp][] = [
     ['unet', (model) => fixAxis(model, 'sample', 1, 9), /4 latent channels .* found 9, as in inpainting models/],
     ['vae_decoder', (model) => fixAxis(model, 'latent_sample', 1, 16), /4 latent channels .* found 16/],
     ['text_encoder', (model) => fixAxis(model, 'input_ids', 1, 100), /100 tokens, .* found 77/],
+    ['text_encoder', (model) => fixAxis(model, 'input_ids', 1, 2), /at least 3 tokens/],
   ];
   for (const [graph, change, message] of cases) {
     await assert.rejects(readModelFolder(variant(graph, change)), { code: 'MODEL_INVALID', message });
