@@ -29,7 +29,7 @@ interface FixedLength {
  * @param vaeFactor pixels for each latent, along each side
  * @throws SrdsError MODEL_INVALID if graphs fix different ones
  */
-export function fixedSize(graphs: readonly DescribedGraph[], vaeFactor: number): FixedSize {
+function fixedSize(graphs: readonly DescribedGraph[], vaeFactor: number): FixedSize {
   const side = (axis: number, what: string): number | undefined =>
     agreed(
       graphs.flatMap(({ name, file, description }) => {
