@@ -8,6 +8,7 @@ import { download, sizeOf, unwritable } from './download.js';
 import { makeFolder } from './makeFolder.js';
 import { listRepository, type RemoteFile } from './repository.js';
 import type { Repository } from './name.js';
+import type { Selection } from './selection.js';
 import type { HubSettings } from './settings.js';
 import { openTransport, type Transport } from './transport.js';
 
@@ -18,9 +19,6 @@ export interface HubProgress {
   readonly received: number;
   readonly total: number;
 }
-
-/** Chooses files of a repository. @param folder has the files that were chosen before */
-export type Selection = (paths: readonly string[], folder: string) => Promise<readonly string[]>;
 
 /** Which files to download, and how to report and abort it. */
 export interface SnapshotOptions {

@@ -3,7 +3,7 @@ import { join, posix } from 'node:path';
 import type { ModelProto } from 'onnx-buf';
 import { messageOf, SrdsError } from '../errors.js';
 import type { Repository } from '../hub/name.js';
-import type { Selection } from '../hub/snapshot.js';
+import type { Selection } from '../hub/selection.js';
 import { brokenGraph } from '../onnx/brokenGraph.js';
 import { readModel } from '../onnx/readModel.js';
 import { weightFiles } from '../onnx/weights.js';
