@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import type { Environment } from './settings.js';
+import type { Environment } from './environment.js';
 
 /**
  * Replaces `~` and `~user` at the start of a path, then `$NAME` and `${NAME}`. What is unknown stays as it is, and values are not

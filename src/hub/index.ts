@@ -1,4 +1,5 @@
-export { hubSettings, type Environment, type HubSettings } from './settings.js';
+export type { Environment } from './environment.js';
+export { hubSettings, type HubSettings } from './settings.js';
 export { parseRepository, type Repository } from './name.js';
 export type { Proxies } from './proxies.js';
 export type { Selection } from './selection.js';

@@ -1,5 +1,5 @@
 import { SrdsError } from '../errors.js';
-import type { Environment } from './settings.js';
+import type { Environment } from './environment.js';
 
 /** Proxies by the protocol of the address that is requested. */
 export interface Proxies {

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SrdsError } from '../errors.js';
+import type { Environment } from './environment.js';
 import { expandPath, homeOf } from './expandPath.js';
 import { proxiesOf, type Proxies } from './proxies.js';
 
@@ -16,9 +17,6 @@ export interface HubSettings {
   readonly offline: boolean;
   readonly proxies: Proxies;
 }
-
-/** Variables of the environment. */
-export type Environment = Readonly<Record<string, string | undefined>>;
 
 /**
  * Reads the variables of the Hugging Face hub and of proxies as the Python client does. An empty variable counts as missing.

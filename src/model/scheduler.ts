@@ -48,11 +48,12 @@ export interface SchedulerFile {
 export async function readScheduler(folder: string, forced: object, named?: string): Promise<SchedulerFile> {
   const content = await readJson(folder, FILE, schema);
   const className = named ?? content._class_name ?? 'a scheduler without _class_name';
-  if (UNSUPPORTED.test(className)) {
+  const unsupported = [className, content._class_name ?? ''].find((name) => UNSUPPORTED.test(name));
+  if (unsupported !== undefined) {
     throw new SrdsError(
       'MODEL_INVALID',
       `a scheduler of a Stable Diffusion model in ${FILE}`,
-      `${className}, which no solver supports`,
+      `${unsupported}, which no solver supports`,
       `use a model with ${Object.keys(SOLVER_OF_CLASS).join(', ')}`,
     );
   }
