@@ -7,6 +7,8 @@ export const modelIndex = z.object({
   _class_name: z.string(),
   force_zeros_for_empty_prompt: z.boolean().default(true),
   requires_aesthetics_score: z.boolean().nullish(),
+  /** Library and class of the scheduler. */
+  scheduler: z.tuple([z.string(), z.string()]).optional().catch(undefined),
 });
 /** Content of a model_index.json. */
 export type ModelIndex = z.output<typeof modelIndex>;
@@ -36,6 +38,8 @@ export interface ModelFamily {
   readonly unetInputs: readonly string[];
   /** Mean absolute change of an image, in grey levels, for a small change of its latents of root mean square 1. */
   readonly greyLevels: number;
+  /** Whether the pipeline normalizes latents by latents_mean and latents_std of the VAE's configuration. */
+  readonly latentStatistics: boolean;
   /** Why a model is not supported, from its model_index.json; undefined if it is. */
   readonly unsupported: (index: ModelIndex) => string | undefined;
   /**

@@ -1,6 +1,4 @@
-/** Graphs of a model folder, by the names of their subfolders. */
-export const GRAPHS = ['text_encoder', 'text_encoder_2', 'unet', 'vae_decoder', 'vae_encoder'] as const;
-/** Name of a graph in a model folder. */
-export type GraphName = (typeof GRAPHS)[number];
 /** Name of a text encoder's graph. */
 export type TextEncoderName = 'text_encoder' | 'text_encoder_2';
+/** Name of a graph in a model folder, which is that of its subfolder. */
+export type GraphName = TextEncoderName | 'unet' | 'vae_decoder' | 'vae_encoder';

@@ -32,14 +32,16 @@ const unetConfig = z.object({
   attention_head_dim: perLevel.nullish(),
   time_cond_proj_dim: z.null('UNets that take the guidance scale as an input are not supported').optional(),
 });
-const perChannel = z.array(z.number()).nullish();
 const vaeConfig = z.object({
   block_out_channels: channels,
   mid_block_add_attention: z.boolean().default(true),
   scaling_factor: z.number().positive().default(0.18215),
-  latents_mean: perChannel,
-  latents_std: perChannel,
 });
+/** Statistics of the latents, by channel, where the family's pipeline uses them. */
+const latentStatistics = (count: number) => {
+  const perChannel = z.array(z.number()).length(count, `expected ${count} numbers, one for each latent channel`);
+  return z.object({ latents_mean: perChannel.nullish(), latents_std: perChannel.nullish() });
+};
 const textConfig = z.object({ max_position_embeddings: z.int().positive(), vocab_size: z.int().positive() });
 
 /**
@@ -105,9 +107,8 @@ export async function readModelFolder(folder: string, name?: string): Promise<Mo
       'give --model the path of a diffusers folder of ONNX graphs, or owner/name on the Hugging Face hub',
     );
   }
-  const index = await readJson(path, 'model_index.json', modelIndex);
-  const family = supportedFamily(index);
-  const scheduler = await readScheduler(path, family.forcedScheduler);
+  const { index, family } = await readFamily(path);
+  const scheduler = await readScheduler(path, family.forcedScheduler, index.scheduler?.[1]);
   const unet = await readJson(path, 'unet/config.json', unetConfig);
   const vae = await readJson(path, 'vae_decoder/config.json', vaeConfig);
   const textEncoders: TextEncoder[] = [];
@@ -122,7 +123,6 @@ export async function readModelFolder(folder: string, name?: string): Promise<Mo
 
   const vaeFactor = 2 ** (vae.block_out_channels.length - 1);
   const [height, width] = unet.sample_size;
-  const both = vae.latents_mean && vae.latents_std;
   return {
     name: name ?? basename(path),
     path,
@@ -138,11 +138,7 @@ export async function readModelFolder(folder: string, name?: string): Promise<Mo
     size: { width: width * vaeFactor, height: height * vaeFactor },
     vaeFactor,
     sizeStep: vaeFactor * 2 ** (unet.block_out_channels.length - 1),
-    latentScale: {
-      scaling: vae.scaling_factor,
-      mean: perLatentChannel(both && vae.latents_mean, 0, unet.in_channels),
-      deviation: perLatentChannel(both && vae.latents_std, 1, unet.in_channels),
-    },
+    latentScale: { scaling: vae.scaling_factor, ...(await readLatentStatistics(path, family, unet.in_channels)) },
     evenRows: unet.block_out_channels.some((count) => count % VECTOR !== 0),
     zerosForNoNegative: family.zerosForNoNegative(index),
   };
@@ -161,6 +157,17 @@ function levelsOf(unet: z.infer<typeof unetConfig>): ModelFolder['unetLevels'] {
     const own = typeof heads === 'number' ? heads : (heads[k] ?? USUAL_HEADS);
     return { channels: count, heads: attends ? own : 0 };
   });
+}
+
+/**
+ * Reads model_index.json.
+ * @throws SrdsError MODEL_NOT_FOUND if it is missing, MODEL_INVALID if its pipeline is not supported
+ */
+export async function readFamily(
+  folder: string,
+): Promise<{ readonly index: ModelIndex; readonly family: ModelFamily }> {
+  const index = await readJson(folder, 'model_index.json', modelIndex);
+  return { index, family: supportedFamily(index) };
 }
 
 /** @throws SrdsError MODEL_INVALID if there is none */
@@ -182,12 +189,17 @@ async function readTextEncoder(folder: string, graph: TextEncoderName, tokenizer
   return { graph, tokenizer: await readTokenizer(folder, tokenizer, limits) };
 }
 
-function perLatentChannel(
-  given: readonly number[] | null | undefined,
-  value: number,
+/** Mean and deviation of the latents. They count together only, and not in every pipeline. */
+async function readLatentStatistics(
+  folder: string,
+  family: ModelFamily,
   count: number,
-): readonly number[] {
-  return given?.length === count ? given : Array<number>(count).fill(value);
+): Promise<Pick<LatentScale, 'mean' | 'deviation'>> {
+  const none = { mean: Array<number>(count).fill(0), deviation: Array<number>(count).fill(1) };
+  if (!family.latentStatistics) return none;
+  const schema = latentStatistics(count);
+  const { latents_mean: mean, latents_std: deviation } = await readJson(folder, 'vae_decoder/config.json', schema);
+  return mean && deviation ? { mean, deviation } : none;
 }
 
 /**

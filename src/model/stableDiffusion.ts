@@ -12,6 +12,7 @@ export const stableDiffusion: ModelFamily = {
   forcedScheduler: { steps_offset: 1, clip_sample: false },
   unetInputs: ['sample', 'timestep', 'encoder_hidden_states'],
   greyLevels: VAE_GREY_LEVELS,
+  latentStatistics: false,
   unsupported: () => undefined,
   textOutputs: () => ({ hidden: 'last_hidden_state' }),
   condition: (encoded) => ({ encoder_hidden_states: concatenateWidths(encoded.map(({ hidden }) => hidden)) }),

@@ -17,6 +17,7 @@ export const stableDiffusionXL: ModelFamily = {
   forcedScheduler: {},
   unetInputs: ['sample', 'timestep', 'encoder_hidden_states', 'text_embeds', 'time_ids'],
   greyLevels: VAE_GREY_LEVELS,
+  latentStatistics: true,
   unsupported: (index) => (index.requires_aesthetics_score ? 'an SDXL refiner' : undefined),
   // The hidden state before the last one, as in encode_prompt.
   textOutputs: (graph, outputs) => {

@@ -96,9 +96,9 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
   const { maxIterations, sampler = 'srds', prompt, negativePrompt, init, blocks } = options;
   const { solver, eta, schedule } = scheduleOf(options, model);
   const steps = options.steps ?? stepsOption.default;
-  const whole = fineGrid(schedule, steps);
-  const strength = strengthOf(options, steps, model);
-  const grid = strength === undefined ? whole : whole.slice(startOf(steps, strength));
+  const strength = strengthOf(options, model);
+  const grid = fineGrid(schedule, steps, strength === undefined ? 0 : startOf(steps, strength));
+  if (strength !== undefined && grid.length === 0) throw noStepLeft(steps, strength);
   const method = solverOf(solver, { schedule, steps, eta });
   if (sampler !== 'serial' && sampler !== 'auto') oneStepSolver(method);
   if (sampler === 'picard' || sampler === 'paradigms' || sampler === 'parataa') oneEvaluationSolver(method);
@@ -189,7 +189,7 @@ function scheduleOf(
   return { solver, eta, schedule: scheduler.scheduleFor(solver, { spacing, prediction }) };
 }
 
-function strengthOf({ init, strength }: GenerateOptions, steps: number, model: ModelFolder): number | undefined {
+function strengthOf({ init, strength }: GenerateOptions, model: ModelFolder): number | undefined {
   if (!init) {
     if (strength === undefined) return undefined;
     throw new SrdsError('INVALID_OPTION', 'a strength with an initial image only', 'none', 'give one with --init');
@@ -206,13 +206,17 @@ function strengthOf({ init, strength }: GenerateOptions, steps: number, model: M
       'export the model again with all of its parts, or leave out the initial image',
     );
   }
-  const value = strength ?? DEFAULT_STRENGTH;
-  if (startOf(steps, value) < steps) return value;
-  throw new SrdsError(
+  return strength ?? DEFAULT_STRENGTH;
+}
+
+/** diffusers fails where no step is left; pndm always has one, the repeated one. */
+function noStepLeft(steps: number, strength: number): SrdsError {
+  const least = Math.ceil(1000 / steps) / 1000;
+  return new SrdsError(
     'INVALID_OPTION',
     'a strength that leaves at least one step',
-    `${value} of ${steps} steps`,
-    `choose at least ${Math.ceil(1000 / steps) / 1000}, or more steps`,
+    `${strength} of ${steps} steps`,
+    `choose at least ${least}, or more steps`,
   );
 }
 

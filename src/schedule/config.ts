@@ -60,6 +60,8 @@ export interface ScheduleConfig {
   readonly solverType: 'midpoint' | 'heun';
   /** Order of dpm2m. */
   readonly solverOrder: number;
+  /** dpm leaves out the timesteps whose log(sqrt(abar) / sqrt(1 - abar)) is below this. */
+  readonly lambdaMin: number;
 }
 
 /** diffusers' DDIMScheduler without clipping. */
@@ -84,6 +86,7 @@ const DEFAULTS: ScheduleConfig = {
   eulerAtFinal: false,
   solverType: 'midpoint',
   solverOrder: 2,
+  lambdaMin: -Infinity,
 };
 
 /**

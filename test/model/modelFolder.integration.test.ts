@@ -75,7 +75,7 @@ test('contents that cannot be used are refused, each with its reason', async () 
     ['model_index.json', json('model_index.json', { _class_name: 'FluxPipeline' }), /FluxPipeline/],
     ['model_index.json', '[]', /model_index\.json/],
     ['scheduler/scheduler_config.json', '{"_class_name": "DDIMScheduler", "beta_start": "x"}', /beta_start/],
-    ['scheduler/scheduler_config.json', '{}', /_class_name/],
+    ['scheduler/scheduler_config.json', '{"_class_name": 1}', /_class_name/],
     ['scheduler/scheduler_config.json', '{"_class_name": "FlowMatchEulerDiscreteScheduler"}', /FlowMatch.* DDIM/],
     ['scheduler/scheduler_config.json', 'null', /scheduler_config\.json/],
     ['unet/config.json', json('unet/config.json', { in_channels: 9 }), /4 latent channels/],
