@@ -21,6 +21,7 @@ const TOKENIZER_FILES = [
   'special_tokens_map.json',
   'added_tokens.json',
 ];
+const DENOISERS = [...new Set(FAMILIES.map(({ network }) => `${network}/model.onnx`))];
 /** Files next to graphs that are not their weights. */
 const NO_WEIGHTS = /\.(onnx|json|txt|md|safetensors|msgpack|h5|pt|ckpt|xml)$|pytorch_model[^/]*\.bin$/;
 const WANTED = new Set([
@@ -50,11 +51,11 @@ export async function modelFromHub(
 }
 
 function wanted(paths: readonly string[], { name, revision }: Repository): string[] {
-  if (paths.includes('unet/model.onnx')) return paths.filter((path) => WANTED.has(path));
+  if (paths.some((path) => DENOISERS.includes(path))) return paths.filter((path) => WANTED.has(path));
   const graphs = paths.filter((path) => path.endsWith('.onnx'));
   throw new SrdsError(
     'MODEL_NOT_FOUND',
-    `unet/model.onnx in ${name}@${revision}`,
+    `${DENOISERS.join(' or ')} in ${name}@${revision}`,
     graphs.length > 0
       ? `other ONNX files, ${graphs.slice(0, 3).join(', ')}`
       : `${paths.length} files, none of them an ONNX graph`,

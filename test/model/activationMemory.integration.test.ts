@@ -51,8 +51,8 @@ test('the estimate is near what a process takes', { skip: process.platform !== '
     ['vae_decoder', 256, 1, 0.25],
     ['vae_decoder', 384, 1, 0.1],
   ] as const) {
-    const { unetRow, vaeRow } = activationMemory(model, { width: pixels, height: pixels });
-    const estimate = graph === 'unet' ? rows * unetRow : vaeRow;
+    const { denoiserRow, vaeRow } = activationMemory(model, { width: pixels, height: pixels });
+    const estimate = graph === 'unet' ? rows * denoiserRow : vaeRow;
     const peak = await growth(graph, pixels, rows);
     const what = `${graph} at ${pixels}: ${Math.round(estimate / MIB)} MiB estimated, ${Math.round(peak / MIB)} measured`;
     assert.ok(Math.abs(estimate / peak - 1) < error, what);
@@ -62,13 +62,16 @@ test('the estimate is near what a process takes', { skip: process.platform !== '
 test('it grows with the square of the positions that the largest attention has', async () => {
   const model = await readModelFolder(BUNDLED_MODEL);
   const at = (width: number, height = width) => activationMemory(model, { width, height });
-  assert.ok(at(1024).unetRow / at(512).unetRow > 15 && at(1024).vaeRow / at(512).vaeRow > 15);
+  assert.ok(at(1024).denoiserRow / at(512).denoiserRow > 15 && at(1024).vaeRow / at(512).vaeRow > 15);
   assert.deepEqual(at(1024, 256), at(512));
   const without = {
     ...model,
     vaeAttention: false,
-    unetLevels: model.unetLevels.map((level) => ({ ...level, heads: 0 })),
+    network: {
+      ...model.network,
+      levels: (latents: number) => model.network.levels(latents).map((level) => ({ ...level, heads: 0 })),
+    },
   };
   const plain = (width: number) => activationMemory(without, { width, height: width });
-  assert.deepEqual([plain(1024).unetRow / plain(512).unetRow, plain(1024).vaeRow / plain(512).vaeRow], [4, 4]);
+  assert.deepEqual([plain(1024).denoiserRow / plain(512).denoiserRow, plain(1024).vaeRow / plain(512).vaeRow], [4, 4]);
 });

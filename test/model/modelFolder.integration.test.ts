@@ -72,7 +72,19 @@ test('contents that cannot be used are refused, each with its reason', async () 
   const json = (file: string, change: object) =>
     JSON.stringify({ ...(JSON.parse(readFileSync(join(folder, file), 'utf8')) as object), ...change });
   const cases: [string, string, RegExp][] = [
-    ['model_index.json', json('model_index.json', { _class_name: 'FluxPipeline' }), /FluxPipeline/],
+    ['model_index.json', json('model_index.json', { _class_name: 'KolorsPipeline' }), /found KolorsPipeline;/],
+    ['model_index.json', json('model_index.json', { _class_name: 'Flux2Pipeline' }), /Flux2Pipeline: Optimum does not/],
+    [
+      'model_index.json',
+      json('model_index.json', { _class_name: 'StableDiffusionControlNetPipeline' }),
+      /control nets/,
+    ],
+    ['model_index.json', json('model_index.json', { _class_name: 'ORTStableDiffusionInpaintPipeline' }), /a mask/],
+    [
+      'vae_decoder/config.json',
+      json('vae_decoder/config.json', { latent_channels: 16 }),
+      /4 latent channels.* found 16/,
+    ],
     ['model_index.json', '[]', /model_index\.json/],
     ['scheduler/scheduler_config.json', '{"_class_name": "DDIMScheduler", "beta_start": "x"}', /beta_start/],
     ['scheduler/scheduler_config.json', '{}', /_class_name/],
