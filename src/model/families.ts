@@ -1,10 +1,11 @@
 import type { ModelFamily } from './family.js';
+import { flux } from './flux.js';
 import { stableDiffusion } from './stableDiffusion.js';
 import { stableDiffusion3 } from './stableDiffusion3.js';
 import { stableDiffusionXL } from './stableDiffusionXL.js';
 
 /** Supported model families. */
-export const FAMILIES: readonly ModelFamily[] = [stableDiffusion, stableDiffusionXL, stableDiffusion3];
+export const FAMILIES: readonly ModelFamily[] = [stableDiffusion, stableDiffusionXL, stableDiffusion3, flux];
 
 /** Optimum and older diffusers prefix the class of a pipeline that runs on ONNX Runtime. */
 const RUNTIME = /^(?:ORT|Onnx)/;

@@ -5,10 +5,10 @@ import { float32 } from 'srds/tensor';
 import { fixture } from '../support/fixtures.js';
 
 test('each folder has the family of its pipeline class', async () => {
-  const ids = ['sd15', 'sd21v', 'sdxl', 'sd3', 'sd3-no-t5'].map(
+  const ids = ['sd15', 'sd21v', 'sdxl', 'sd3', 'sd3-no-t5', 'flux-dev', 'flux-schnell'].map(
     async (name) => (await readModelFolder(fixture(`models/${name}`))).family.id,
   );
-  assert.deepEqual(await Promise.all(ids), ['sd', 'sd', 'sdxl', 'sd3', 'sd3']);
+  assert.deepEqual(await Promise.all(ids), ['sd', 'sd', 'sdxl', 'sd3', 'sd3', 'flux', 'flux']);
 });
 
 test('SDXL conditions on two text encoders and the size; without a negative prompt all but the size is zero', async () => {

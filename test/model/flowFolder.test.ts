@@ -36,6 +36,52 @@ test('SD3: size, steps and tokens follow its configuration, and the T5 encoder m
   assert.equal(unnamed.textEncoders[2], undefined);
 });
 
+test('Flux: dev takes the guidance scale and a shift by size, schnell neither', async () => {
+  const [dev, schnell] = [
+    await readModelFolder(fixture('models/flux-dev')),
+    await readModelFolder(fixture('models/flux-schnell')),
+  ];
+  assert.deepEqual(
+    [dev.defaults, dev.sequenceLength],
+    [
+      { steps: 28, guidance: 3.5 },
+      { default: 512, max: 512 },
+    ],
+  );
+  assert.deepEqual(
+    [schnell.defaults, schnell.sequenceLength],
+    [
+      { steps: 4, guidance: 0 },
+      { default: 256, max: 512 },
+    ],
+  );
+  assert.deepEqual([dev.size, dev.sizeStep, dev.maxSide], [{ width: 512, height: 512 }, 8, undefined]);
+  assert.equal(dev.fewSteps, undefined);
+  assert.match(schnell.fewSteps!, /schnell/);
+  const settings = (model: ModelFolder, options: object) => settingsOf({ prompt: 'a', ...options }, model);
+  const negative = { negativePrompt: 'b', trueGuidance: 2 };
+  const scales = [{}, { negativePrompt: 'b' }, { trueGuidance: 2 }, negative].map((one) => settings(dev, one).cfgScale);
+  assert.deepEqual(scales, [1, 1, 1, 2]);
+  assert.match(
+    settings(dev, { negativePrompt: 'b' }).ignoredOptions!,
+    /trueGuidance 1 does nothing with negativePrompt/,
+  );
+  assert.match(settings(dev, { trueGuidance: 2 }).ignoredOptions!, /trueGuidance does nothing without negativePrompt/);
+  assert.match(settings(schnell, { guidance: 3 }).ignoredOptions!, /nothing with guidance \(for models that take/);
+  assert.equal(settings(dev, { guidance: 3, ...negative }).ignoredOptions, undefined);
+});
+
+test('transformers of other kinds of Flux are refused', async () => {
+  for (const change of [
+    { in_channels: 384, out_channels: 64 },
+    { in_channels: 128 },
+    { in_channels: 66 },
+    { patch_size: 2 },
+  ]) {
+    await assert.rejects(readWith('flux-dev', 'transformer/config.json', change), { code: 'MODEL_INVALID' });
+  }
+});
+
 test('files of SD3 that cannot be used are refused by name', async () => {
   for (const [file, change, code, message] of [
     ['text_encoder_3/model.onnx', undefined, 'MODEL_NOT_FOUND', /no text_encoder_3\/model\.onnx/],

@@ -7,7 +7,7 @@ import { readT5Tokenizer } from 'srds/model';
 import { fixture } from '../support/fixtures.js';
 
 const ENCODER = { maxLength: 512, vocabulary: 175 };
-const FOLDERS = { sd3: 'tokenizer_3' } as const;
+const FOLDERS = { sd3: 'tokenizer_3', 'flux-dev': 'tokenizer_2' } as const;
 
 const { cases } = JSON.parse(readFileSync(fixture('tokens/t5_tiny.json'), 'utf8')) as {
   cases: (Readonly<Record<'text', string>> & Readonly<Partial<Record<string, number[]>>>)[];

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { GenerateOptions } from 'srds';
 import { Batcher } from 'srds/engine';
 import { drive } from 'srds/run';
 import { encodePrompt, networkDenoiser, Networks } from 'srds/model';
@@ -11,7 +12,7 @@ import { assertSameImage, fixture, reference, references, relativeError } from '
 import { forClip, optionsOf } from '../support/flow.js';
 import { sharedPipeline } from '../support/pipelines.js';
 
-const MODELS = ['sd3', 'sd3-no-t5'];
+const MODELS = ['sd3', 'sd3-no-t5', 'flux-dev', 'flux-schnell'];
 
 const ignore = () => undefined;
 
@@ -104,8 +105,9 @@ for (const model of MODELS) {
 
   test(`${model}: every sampler that runs until it is exact is === serial, where batches are odd too`, async () => {
     const pipeline = await sharedPipeline(folder);
-    for (const guidance of [1, 7]) {
-      const common = { prompt: 'a red ball', steps: 7, guidance, width: 24, height: 16, maxSequenceLength: 9, n: 2 };
+    for (const scales of [{ guidance: 1 }, { guidance: 7, trueGuidance: 2, negativePrompt: 'night' }]) {
+      const size = { width: 24, height: 16, maxSequenceLength: 9 };
+      const common = { prompt: 'a red ball', steps: 7, ...scales, ...size, n: 2 };
       const { images: expected } = await pipeline.generate({ ...common, sampler: 'serial' }).result;
       for (const form of [
         { blocks: 3 },
@@ -125,6 +127,52 @@ for (const model of MODELS) {
     }
   });
 }
+
+test('runs of other shapes, and of the same number of tokens in another shape, do not disturb each other', async () => {
+  for (const [model, sizes] of [
+    [
+      'flux-dev',
+      [
+        { width: 24, height: 16 },
+        { width: 16, height: 24 },
+        { width: 16, height: 24, maxSequenceLength: 7 },
+      ],
+    ],
+    ['sd3', [{ maxSequenceLength: 5 }, { maxSequenceLength: 9 }]],
+  ] as const) {
+    const pipeline = await sharedPipeline(fixture(`models/${model}`));
+    const generate = async (size: Partial<GenerateOptions>) => {
+      const common = { prompt: 'a red ball', steps: 4, width: 16, height: 16, maxSequenceLength: 9, ...size };
+      return (await pipeline.generate(common).result).images[0].latents;
+    };
+    const together = await Promise.all(sizes.map(generate));
+    for (const [k, size] of sizes.entries()) {
+      assert.deepEqual(await generate(size), together[k], `${model} ${k}`);
+    }
+  }
+});
+
+test('one row an evaluation for Flux, two with true guidance; auto is serial for schnell, and says why', async () => {
+  const pipeline = await sharedPipeline(fixture('models/flux-schnell'));
+  const common = { prompt: 'a red ball', width: 8, height: 8, maxSequenceLength: 5 };
+  const rowsOf = async (options: object) => {
+    const run = pipeline.generate({ ...common, sampler: 'auto', ...options });
+    const rows = new Set<number>();
+    const phases: string[] = [];
+    for await (const event of run) {
+      if (event.type === 'batch') rows.add(event.rows);
+      if (event.type === 'phase') phases.push(event.phase);
+    }
+    return { rows: [...rows], phases, result: await run.result };
+  };
+  const plain = await rowsOf({});
+  assert.deepEqual(plain.rows, [1]);
+  assert.deepEqual(plain.phases, ['preparing', 'sampling']);
+  assert.equal(plain.result.settings.steps, 4);
+  assert.match(plain.result.choice!.reason, /made for a few steps \(it is Flux schnell.*nothing to gain/);
+  assert.deepEqual((await rowsOf({ negativePrompt: 'night', trueGuidance: 2 })).rows, [2]);
+  assert.deepEqual((await rowsOf({ negativePrompt: 'night' })).rows, [1]);
+});
 
 for (const name of references('flow/srds')) {
   test(`${name}: every iterate equals the reference, the first p boundaries after p iterations ===`, async () => {

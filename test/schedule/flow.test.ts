@@ -36,7 +36,7 @@ for (const name of references('flow/tables')) {
   });
 }
 
-for (const model of ['sd3']) {
+for (const model of ['sd3', 'sd3-no-t5', 'flux-dev', 'flux-schnell']) {
   test(`${model}: sigmas and timesteps of its folder equal diffusers' bit for bit`, async () => {
     const { scheduler, sizeStep } = await readModelFolder(fixture(`models/${model}`));
     const expected = reference(`refs/${model}/schedule`);
