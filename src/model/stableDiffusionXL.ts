@@ -4,7 +4,7 @@ import type { ModelFamily } from './family.js';
 import { wholeSteps } from './firstStep.js';
 import { UNPACKED } from './latentLayout.js';
 import { VAE_GREY_LEVELS } from './latentScale.js';
-import { readScheduler } from './scheduler.js';
+import { readScheduler, type SchedulerFile } from './scheduler.js';
 import { unetConfig } from './unetConfig.js';
 
 /** Stable Diffusion XL base models. Source: diffusers StableDiffusionXLPipeline. */
@@ -39,4 +39,14 @@ export const stableDiffusionXL: ModelFamily = {
   firstStep: wholeSteps,
   zerosForNoNegative: (index) => index.force_zeros_for_empty_prompt,
   zeroed: (conditional) => zerosLike(conditional, ['time_ids']),
+  // As published with SDXL turbo; base models have another spacing.
+  fewSteps: ({ scheduler }) =>
+    scheduler.className === 'EulerAncestralDiscreteScheduler' && spacingOf(scheduler) === 'trailing'
+      ? "its scheduler is SDXL turbo's"
+      : undefined,
 };
+
+function spacingOf({ scheduleFor }: SchedulerFile): string | undefined {
+  const schedule = scheduleFor('euler');
+  return schedule.scheduler === 'flow' ? undefined : schedule.timestepSpacing;
+}

@@ -287,7 +287,7 @@ test('every failure is one line that says what was found and what would work', a
       'torch/model',
       {},
       3,
-      /unet\/model\.onnx in torch\/model@main.*none of them an ONNX graph.*optimum-cli export onnx --model torch\/model/,
+      /unet\/model\.onnx .*in torch\/model@main.*none of them an ONNX graph.*optimum-cli export onnx --model torch\/model/,
     ],
     ['down/model', {}, 7, /status 503; try again later/],
     ['someone/model', { HF_ENDPOINT: nowhere }, 7, /reach http:\/\/127\.0\.0\.1:\d+.*ECONNREFUSED.*check the network/],

@@ -169,4 +169,7 @@ test('models that were distilled to few steps are recognized by their names', as
     (await readWith('sdxl', 'model_index.json', { _name_or_path: 'x/sdxl_lightning' })).fewSteps!,
     /lightning/,
   );
+  const turbo = { _class_name: 'EulerAncestralDiscreteScheduler', timestep_spacing: 'trailing' };
+  assert.match((await readWith('sdxl', SCHEDULER, turbo)).fewSteps!, /turbo/);
+  assert.equal((await readWith('sdxl', SCHEDULER, { ...turbo, timestep_spacing: 'leading' })).fewSteps, undefined);
 });

@@ -128,14 +128,12 @@ export const GENERATION_OPTIONS = {
     description: 'prompt for the second text encoder',
     defaultText: 'the prompt',
     placeholder: '<text>',
-    setting: false,
     infotext: { label: 'Prompt 2' },
   }),
   prompt3: option(z.string(), {
     description: 'prompt for the third text encoder',
     defaultText: 'the prompt',
     placeholder: '<text>',
-    setting: false,
     infotext: { label: 'Prompt 3' },
   }),
   maxSequenceLength: option(z.int().min(1).max(512), {
