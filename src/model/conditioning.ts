@@ -1,3 +1,4 @@
+import { SrdsError } from '../errors.js';
 import { float32, type Tensor } from '../tensor/tensor.js';
 
 /** Inputs of the denoising network that depend on the prompt, each without batch axis. */
@@ -34,6 +35,18 @@ export function concatenateWidths(tensors: readonly Tensor[]): Tensor {
 /** The hidden states of a prompt. @throws Error if a text encoder that the family needs gave none */
 export function hiddenStates(encoded: readonly (EncodedText | undefined)[]): Tensor[] {
   return encoded.map((one) => given(one?.hidden, 'hidden state'));
+}
+
+/** The hidden state of T5. @throws SrdsError MODEL_INVALID unless it has the width that the denoising network takes */
+export function statesOfWidth(encoded: EncodedText | undefined, width: number | undefined): Tensor {
+  const [states] = hiddenStates([encoded]);
+  if (width === undefined || states.dims[1] === width) return states;
+  throw new SrdsError(
+    'MODEL_INVALID',
+    `a T5 text encoder of width ${width}, the joint_attention_dim of the transformer`,
+    String(states.dims[1]),
+    'use the text encoder published with the model',
+  );
 }
 
 /** The pooled output of a text encoder. @throws Error if it gave none */

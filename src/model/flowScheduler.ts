@@ -6,6 +6,9 @@ import { SCHEDULER_FILE, type SchedulerFile } from './scheduler.js';
 
 const off = (name: string) => z.literal(false, `${name} is not supported`).nullish();
 
+/** Beyond this all sigmas but the last are 1 in float32. */
+const MAX_SHIFT = 1e6;
+
 /** Source: the constructor of diffusers' FlowMatchEulerDiscreteScheduler. */
 const schema = z
   .object({
@@ -38,14 +41,14 @@ const schema = z
  */
 export async function readFlowScheduler(folder: string, spacing: FlowConfig['spacing']): Promise<SchedulerFile> {
   const parsed = schema.safeParse(await readJson(folder, SCHEDULER_FILE, z.unknown()));
-  if (!parsed.success) {
-    throw new SrdsError(
+  const broken = (found: string): SrdsError =>
+    new SrdsError(
       'MODEL_INVALID',
       `a configuration of FlowMatchEulerDiscreteScheduler in ${SCHEDULER_FILE}`,
-      issueOf(parsed.error.issues[0]),
+      found,
       'restore the scheduler_config.json published with the model',
     );
-  }
+  if (!parsed.success) throw broken(issueOf(parsed.error.issues[0]));
   const c = parsed.data;
   const isDynamic = c.use_dynamic_shifting ?? false;
   const dynamic = {
@@ -57,13 +60,11 @@ export async function readFlowScheduler(folder: string, spacing: FlowConfig['spa
     className: c._class_name,
     solver: 'euler',
     isFlow: true,
-    scheduleFor: (_solver, { tokens = c.base_image_seq_len } = {}) => ({
-      scheduler: 'flow',
-      predictionType: 'flow',
-      trainTimesteps: c.num_train_timesteps,
-      shift: isDynamic ? dynamicShift(dynamic, tokens) : c.shift,
-      isDynamic,
-      spacing,
-    }),
+    scheduleFor: (_solver, { tokens = c.base_image_seq_len } = {}) => {
+      const shift = isDynamic ? dynamicShift(dynamic, tokens) : c.shift;
+      if (!(shift > 0 && shift < MAX_SHIFT)) throw broken(`a shift of ${shift} for ${tokens} tokens`);
+      const trainTimesteps = c.num_train_timesteps;
+      return { scheduler: 'flow', predictionType: 'flow', trainTimesteps, shift, isDynamic, spacing };
+    },
   };
 }

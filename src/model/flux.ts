@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { float32, int64, type Tensor } from '../tensor/tensor.js';
-import { hiddenStates, pooledOf, zerosLike } from './conditioning.js';
+import { pooledOf, statesOfWidth, zerosLike } from './conditioning.js';
 import type { DescribedModel, ModelFamily, NetworkFacts } from './family.js';
 import { startedSteps } from './firstStep.js';
 import { readFlowScheduler } from './flowScheduler.js';
@@ -78,7 +78,7 @@ export const flux: ModelFamily = {
   // CLIP's states are not used.
   textOutputs: (graph) => (graph === 'text_encoder' ? { pooled: 'pooler_output' } : { hidden: 'last_hidden_state' }),
   condition: ([clip, t5], { network, latents: [, height, width], guidance }) => {
-    const [states] = hiddenStates([t5]);
+    const states = statesOfWidth(t5, network.textWidth);
     return {
       encoder_hidden_states: states,
       pooled_projections: pooledOf(clip),

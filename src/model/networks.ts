@@ -148,6 +148,11 @@ function checkGraph(model: ModelFolder, name: GraphName, info: GraphInfo): void 
   if (!fits) {
     throw unusable(model, name, expected ? `the inputs ${expected.join(', ')}` : 'one input', namesOf(info.inputs));
   }
+  const states = isDenoiser(name) ? info.inputs.find((input) => input.name === 'encoder_hidden_states') : undefined;
+  const [width, expectedWidth] = [states?.dims.at(-1), model.network.textWidth];
+  if (typeof width === 'number' && expectedWidth !== undefined && width !== expectedWidth) {
+    throw unusable(model, name, `text states of width ${expectedWidth}, its joint_attention_dim,`, `${width}`);
+  }
   if (info.outputs.length === 0) throw unusable(model, name, 'an output', 'none');
   const unsupported =
     info.inputs.find(({ type }) => !INPUT_TYPES.includes(type)) ??

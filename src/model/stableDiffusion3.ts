@@ -1,7 +1,14 @@
 import { z } from 'zod';
 import { SrdsError } from '../errors.js';
 import { float32, type Tensor } from '../tensor/tensor.js';
-import { concatenateWidths, hiddenStates, penultimateState, pooledOf, zerosLike } from './conditioning.js';
+import {
+  concatenateWidths,
+  hiddenStates,
+  penultimateState,
+  pooledOf,
+  statesOfWidth,
+  zerosLike,
+} from './conditioning.js';
 import type { ModelFamily, NetworkFacts } from './family.js';
 import { readFlowScheduler } from './flowScheduler.js';
 import { startedSteps } from './firstStep.js';
@@ -80,7 +87,7 @@ export const stableDiffusion3: ModelFamily = {
     const width = network.textWidth ?? clip.dims[1];
     const zeros = () => float32(new Float32Array(sequenceLength * width), [sequenceLength, width]);
     return {
-      encoder_hidden_states: stacked([clip, third ? hiddenStates([third])[0] : zeros()], width),
+      encoder_hidden_states: stacked([clip, third ? statesOfWidth(third, width) : zeros()], width),
       pooled_projections: joined([pooledOf(first), pooledOf(second)]),
     };
   },

@@ -109,6 +109,11 @@ test('the shift of a schedule may depend on the size, exponentially or linearly'
   assert.equal(await shiftAt(256), Math.exp(0.5));
   assert.equal(await shiftAt(4096), Math.exp(1.15));
   assert.equal(await shiftAt(256, 'linear'), 0.5);
+  const { scheduler } = await readWith('sd3', SCHEDULER, { use_dynamic_shifting: true, max_shift: 1e9 });
+  assert.throws(() => scheduler.scheduleFor('euler', { tokens: 400 }), {
+    code: 'MODEL_INVALID',
+    message: /a shift of/,
+  });
 });
 
 test('SD3: options out of range are refused in one line', async () => {

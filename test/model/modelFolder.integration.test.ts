@@ -109,6 +109,16 @@ test('contents that cannot be used are refused, each with its reason', async () 
   }
 });
 
+test('a transformer whose configuration names another width of text states is refused', async () => {
+  const copy = join(scratch, 'sd3');
+  cpSync(fixture('models/sd3-no-t5'), copy, { recursive: true });
+  const file = join(copy, 'transformer/config.json');
+  const config = JSON.parse(readFileSync(file, 'utf8')) as object;
+  writeFileSync(file, JSON.stringify({ ...config, joint_attention_dim: 64 }));
+  const message = /text states of width 64, .*transformer\/model\.onnx, found 40/;
+  await assert.rejects(Pipeline.open(copy), { code: 'MODEL_INVALID', message });
+});
+
 test("a graph of another kind in a graph's place is refused", async () => {
   const vae = readFileSync(join(folder, 'vae_decoder/model.onnx'));
   const error = await openWith('unet/model.onnx', vae);
