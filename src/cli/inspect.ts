@@ -1,5 +1,7 @@
 import { Command } from 'commander';
 import { inspectModel, type Inspection } from '../model/inspect.js';
+import type { ModelFolder } from '../model/modelFolder.js';
+import type { Schedule } from '../schedule/schedule.js';
 import { findModel } from './model.js';
 import { Progress } from './progress.js';
 import { bytes } from '../pipeline/bytes.js';
@@ -32,18 +34,17 @@ function report({ model, schedule, graphs, timesteps, weights }: Inspection): ob
     path: model.path,
     kind: model.family.id,
     size: { ...model.size, multiplesOf: model.sizeStep },
-    latents: { channels: model.latentChannels, pixelsEach: model.vaeFactor, scaling: model.latentScale.scaling },
-    tokens: model.textEncoders.map(({ tokenizer }) => tokenizer.maxLength),
+    latents: {
+      channels: model.network.latentChannels,
+      pixelsEach: model.vaeFactor,
+      scaling: model.latentScale.scaling,
+    },
+    tokens: tokensOf(model),
     imageToImage: model.graphs.vae_encoder !== undefined,
     scheduler: {
       class: scheduler.className,
       solver: scheduler.solver ?? null,
-      prediction: schedule.predictionType,
-      spacing: schedule.timestepSpacing,
-      trainTimesteps: schedule.trainTimesteps,
-      betaSchedule: schedule.trainedBetas ? 'trained_betas' : schedule.betaSchedule,
-      zeroTerminalSnr: schedule.zeroSnr,
-      karrasSigmas: schedule.karras,
+      ...scheduleReport(schedule),
     },
     timesteps,
     graphs: graphs.map(({ rewrite, ...graph }) => ({ ...graph, rewrite: rewrite ?? null })),
@@ -51,10 +52,38 @@ function report({ model, schedule, graphs, timesteps, weights }: Inspection): ob
   };
 }
 
+function scheduleReport(schedule: Schedule): object {
+  const { predictionType: prediction, trainTimesteps } = schedule;
+  if (schedule.scheduler === 'flow') {
+    return { prediction, trainTimesteps, shift: schedule.shift, dynamicShift: schedule.isDynamic };
+  }
+  return {
+    prediction,
+    spacing: schedule.timestepSpacing,
+    trainTimesteps,
+    betaSchedule: schedule.trainedBetas ? 'trained_betas' : schedule.betaSchedule,
+    zeroTerminalSnr: schedule.zeroSnr,
+    karrasSigmas: schedule.karras,
+  };
+}
+
+/** Most tokens of each text encoder. */
+function tokensOf({ textEncoders }: ModelFolder): number[] {
+  return textEncoders.flatMap((one) => one?.tokenizer.maxLength ?? []);
+}
+
+function scheduleText(schedule: Schedule): string {
+  if (schedule.scheduler === 'flow') {
+    const { shift, isDynamic } = schedule;
+    return `predicts the velocity of a flow, shift ${Number(shift.toPrecision(3))}${isDynamic ? ' at this size' : ''}`;
+  }
+  const extras = [schedule.zeroSnr && 'zero terminal SNR', schedule.karras && 'Karras sigmas'].filter(Boolean);
+  return [`predicts ${schedule.predictionType}`, `${schedule.timestepSpacing} timesteps`, ...extras].join(', ');
+}
+
 /** The inspection as text for people. */
 function text({ model, schedule, graphs, timesteps, weights }: Inspection): string {
   const { scheduler, size } = model;
-  const extras = [schedule.zeroSnr && 'zero terminal SNR', schedule.karras && 'Karras sigmas'].filter(Boolean);
   const solver = scheduler.solver ?? 'none by default, choose one with --solver';
   const batching = {
     perRow: 'one per row: evaluations at different timesteps share a batch',
@@ -63,17 +92,20 @@ function text({ model, schedule, graphs, timesteps, weights }: Inspection): stri
     shared:
       'one per batch: evaluations at different timesteps run one after the other, so SRDS is not faster than serial',
   };
+  const largest = model.maxSide === undefined ? '' : `, at most ${model.maxSide}`;
   const lines: [string, string][] = [
     ['Model', `${model.name}: ${model.family.title}`],
     ['Folder', model.path],
-    ['Images', `${size.width}x${size.height}; sides in multiples of ${model.sizeStep} pixels`],
+    ['Images', `${size.width}x${size.height}; sides in multiples of ${model.sizeStep} pixels${largest}`],
     ['From image', model.graphs.vae_encoder ? 'yes' : 'no, the folder has no VAE encoder'],
-    ['Prompt', model.textEncoders.map(({ tokenizer }) => `up to ${tokenizer.maxLength} tokens`).join(' and ')],
-    ['Scheduler', `${scheduler.className}; solver: ${solver}`],
     [
-      'Schedule',
-      [`predicts ${schedule.predictionType}`, `${schedule.timestepSpacing} timesteps`, ...extras].join(', '),
+      'Prompt',
+      tokensOf(model)
+        .map((tokens) => `up to ${tokens} tokens`)
+        .join(' and '),
     ],
+    ['Scheduler', `${scheduler.className}; solver: ${solver}`],
+    ['Schedule', scheduleText(schedule)],
     ['Timesteps', batching[timesteps.kind] + (timesteps.kind === 'shared' ? ` (${timesteps.why})` : '')],
     [
       'Weights',

@@ -7,9 +7,8 @@ import type { Selection } from '../hub/selection.js';
 import { brokenGraph } from '../onnx/brokenGraph.js';
 import { readModel } from '../onnx/readModel.js';
 import { weightFiles } from '../onnx/weights.js';
-import type { ModelFamily } from './family.js';
 import type { GraphName } from './graphNames.js';
-import { readFamily } from './modelFolder.js';
+import { readFamily, type FamilyFolder } from './modelFolder.js';
 
 /** The file that names the pipeline. */
 export const INDEX = 'model_index.json';
@@ -29,11 +28,12 @@ interface FolderParts {
   readonly tokenizers: readonly string[];
 }
 
-function partsOf({ textEncoders }: ModelFamily): FolderParts {
+function partsOf({ index, family: { network, textEncoders } }: FamilyFolder): FolderParts {
+  const present = textEncoders.filter(({ isAbsent }) => !isAbsent?.(index));
   return {
-    graphs: ['unet', ...textEncoders.map(({ graph }) => graph), 'vae_decoder'],
+    graphs: [network, ...present.map(({ graph }) => graph), 'vae_decoder'],
     optionalGraphs: ['vae_encoder'],
-    tokenizers: textEncoders.map(({ tokenizer }) => tokenizer),
+    tokenizers: present.map(({ tokenizer }) => tokenizer),
   };
 }
 
@@ -45,7 +45,7 @@ function partsOf({ textEncoders }: ModelFamily): FolderParts {
  */
 export function modelSelections(repository: Repository): readonly Selection[] {
   const graphsOf = async (paths: readonly string[], folder: string): Promise<readonly GraphName[]> => {
-    const { graphs, optionalGraphs } = partsOf((await readFamily(folder)).family);
+    const { graphs, optionalGraphs } = partsOf(await readFamily(folder));
     return [...graphs, ...optionalGraphs.filter((graph) => paths.includes(graphFile(graph)))];
   };
   return [
@@ -56,7 +56,7 @@ export function modelSelections(repository: Repository): readonly Selection[] {
       return [INDEX];
     },
     async (paths, folder) => {
-      const { tokenizers } = partsOf((await readFamily(folder)).family);
+      const { tokenizers } = partsOf(await readFamily(folder));
       const graphs = await graphsOf(paths, folder);
       const required = [
         ...graphs.map(graphFile),

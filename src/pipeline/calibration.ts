@@ -1,19 +1,20 @@
 import type { ConditioningId, Engine, Evaluation } from '../engine/engine.js';
 import { latentDims, type ModelFolder } from '../model/modelFolder.js';
+import { networkInputs } from '../model/networkDenoiser.js';
 import type { Networks } from '../model/networks.js';
 import { rowsThatPay, sharesRows, unmeasuredBuckets, type LatencyCurve } from '../planner/curve.js';
 import { CurveStore } from '../planner/curveStore.js';
 import type { Machine } from '../planner/forecast.js';
 import { curveOf, measureCurve, withSerialTimes, type MeasureOptions, type Measurements } from '../planner/measure.js';
-import { float32, sizeOf } from '../tensor/tensor.js';
+import { sizeOf } from '../tensor/tensor.js';
 import { version } from '../version.js';
 import { networkIdentity } from './networkIdentity.js';
 import type { Settings } from './options.js';
 
 /** The evaluations whose latency matters to a run. */
 export interface CalibrationTarget {
-  /** Size of the image in pixels, and a seed for each image. */
-  readonly settings: Pick<Settings, 'width' | 'height' | 'seeds'>;
+  /** Size of the image in pixels, a seed for each image, and the tokens of T5. */
+  readonly settings: Pick<Settings, 'width' | 'height' | 'seeds' | 'sequenceLength'>;
   /** Registered inputs of an evaluation. */
   readonly conditioning: readonly ConditioningId[];
   /** Rows of the largest batch that memory suffices for. */
@@ -129,9 +130,9 @@ export class Calibration {
 
   private evaluationOf({ settings, conditioning }: CalibrationTarget): Evaluation {
     const dims = latentDims(this.model, settings);
-    const sample = float32(new Float32Array(sizeOf(dims)), dims);
-    const inputs = { sample, timestep: float32(Float32Array.of(500), []) };
-    return { graph: 'unet', output: this.networks.unetOutput, inputs, conditioning };
+    const { network, layout, ...family } = this.model.family;
+    const inputs = networkInputs({ ...family, dims: layout.dims(dims) }, new Float32Array(sizeOf(dims)), 500);
+    return { graph: network, output: this.networks.denoiserOutput, inputs, conditioning };
   }
 
   /** What a curve depends on; undefined for a network without a file here, of which nothing is kept. */
@@ -140,7 +141,8 @@ export class Calibration {
     const network = await networkIdentity(model);
     if (!network) return undefined;
     const { buckets, slots, device } = engine;
-    const { width, height } = settings;
-    return [version(), ...network, device, buckets, slots, variant, width, height, conditioning.length];
+    const { width, height, sequenceLength } = settings;
+    const tokens = sequenceLength === undefined ? [] : [sequenceLength];
+    return [version(), ...network, device, buckets, slots, variant, width, height, conditioning.length, ...tokens];
   }
 }

@@ -81,7 +81,7 @@ export class Pipeline {
   ) {
     this.loadSeconds = loadSeconds;
     this.batcher = new Batcher(engine, (report) => {
-      if (report.graph === 'unet') this.batches.report(report);
+      if (report.graph === model.family.network) this.batches.report(report);
       onBatch?.(report);
     });
     this.networks = new Networks(model, engine, this.batcher);
@@ -279,7 +279,7 @@ export class Pipeline {
       };
     }
     const busy = this.batcher.full || this.networks.timestepBatching.kind === 'shared';
-    return this.selector.select(settings, busy, async () => {
+    return this.selector.select(settings, { busy, fewSteps: this.model.fewSteps }, async () => {
       if (target.maxRows < 2 * target.conditioning.length && this.engine.slots === 1) return NO_LARGER_BATCHES;
       await measureMore();
       enter('planning');

@@ -10,8 +10,8 @@ export const SPACINGS = ['leading', 'trailing', 'linspace'] as const;
 export type TimestepSpacing = (typeof SPACINGS)[number];
 
 export const PREDICTIONS = ['epsilon', 'v_prediction', 'sample'] as const;
-/** What the network predicts. */
-export type PredictionType = (typeof PREDICTIONS)[number];
+/** What the network predicts. `flow`: the velocity epsilon - x0 of flow matching, at (1 - sigma) x0 + sigma epsilon. */
+export type PredictionType = (typeof PREDICTIONS)[number] | 'flow';
 
 /** How the predicted sample is bounded. Latent models need no bound, but some configurations have one. */
 export type Bound =

@@ -74,23 +74,6 @@ export function stepsBetween(levels: readonly NoiseLevel[]): SolverStep[] {
   return levels.slice(1).map((to, i) => ({ from: levels[i], to }));
 }
 
-/**
- * Factor of the initial noise. Under linspace and trailing spacing Euler and Heun start from pure noise; all others start
- * from noise with the variance of a noisy sample, 1. Source: init_noise_sigma of diffusers' schedulers.
- */
-export function initialNoiseScale({ scheduler, timestepSpacing }: ScheduleConfig, first: NoiseLevel): number {
-  const pure = (scheduler === 'euler' || scheduler === 'heun') && timestepSpacing !== 'leading';
-  return pure ? Math.sqrt(1 - first.alphaBar) : 1;
-}
-
-/**
- * Factor from the last state to diffusers' sample. Euler's state in diffusers is x / sqrt(abar), which differs from x if
- * the last step ends with noise. Source: EulerDiscreteScheduler with final_sigmas_type sigma_min.
- */
-export function finalScale({ scheduler }: ScheduleConfig, last: NoiseLevel): number {
-  return scheduler === 'euler' ? 1 / Math.sqrt(last.alphaBar) : 1;
-}
-
 /** Noise levels of the training, for solvers that evaluate between the points of the grid. */
 export interface NoiseSchedule {
   /** The level at an integer timestep. */

@@ -20,19 +20,24 @@ function withFields(model: string, file: string, fields: object): string {
 }
 
 test('each folder has the family of its pipeline class', async () => {
-  const ids = ['sd15', 'sd21v', 'sdxl'].map(
+  const ids = ['sd15', 'sd21v', 'sdxl', 'sd3', 'sd3-no-t5', 'flux-dev', 'flux-schnell'].map(
     async (name) => (await readModelFolder(fixture(`models/${name}`))).family.id,
   );
-  assert.deepEqual(await Promise.all(ids), ['sd', 'sd', 'sdxl']);
+  assert.deepEqual(await Promise.all(ids), ['sd', 'sd', 'sdxl', 'sd3', 'sd3', 'flux', 'flux']);
 });
 
 test('SDXL conditions on two text encoders and the size; without a negative prompt all but the size is zero', async () => {
-  const { family } = await readModelFolder(fixture('models/sdxl'));
+  const { family, network } = await readModelFolder(fixture('models/sdxl'));
   const encoded = [1, 2].map((value) => ({
     hidden: float32(new Float32Array(2).fill(value), [2, 1]),
     pooled: float32(Float32Array.of(10 * value), [1]),
   }));
-  const conditioning = family.condition(encoded, { width: 32, height: 64 });
+  const conditioning = family.condition(encoded, {
+    network,
+    size: { width: 32, height: 64 },
+    latents: [4, 8, 4],
+    guidance: 5,
+  });
   assert.deepEqual(conditioning, {
     encoder_hidden_states: float32(Float32Array.of(1, 2, 1, 2), [2, 2]),
     text_embeds: float32(Float32Array.of(20), [1]),

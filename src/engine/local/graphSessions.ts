@@ -37,13 +37,17 @@ export class GraphSessions {
     /** Whether the file is the variant in half precision. */
     isHalfFile: boolean,
     values: Pick<GraphInfo, 'inputs' | 'outputs'>,
+    constants: readonly string[],
     /** Opens buckets over the C API; undefined for plain sessions. */
     private cApi?: CApiSessions,
   ) {
     this.buckets = settings.buckets;
     const { rewrite, fused } = prepared;
     const precision = isHalfFile ? 'float16' : prepared.precision;
-    this.info = { inputs: values.inputs, outputs: values.outputs, rewrite, precision, fused };
+    const inputs = values.inputs.map((input) =>
+      constants.includes(input.name) ? { ...input, constant: true } : input,
+    );
+    this.info = { inputs, outputs: values.outputs, rewrite, precision, fused };
   }
 
   /**
@@ -54,11 +58,12 @@ export class GraphSessions {
   static async open(given: GraphFile, settings: ProcessSettings, api?: OrtApi): Promise<GraphSessions> {
     const file = fileFor(given, settings);
     const isHalfFile = file.path === given.half;
+    const { constants = [], evenRows = false } = file;
     if (settings.buckets.length > 0) {
       const prepared = await prepareModel(file, settings.fused ? { fusedFor: settings.device.kind } : 'inMemory');
       if (prepared.values) {
         const cApi = api && file.replayed ? new CApiSessions(api, prepared, settings) : undefined;
-        return new GraphSessions(prepared, settings, false, undefined, isHalfFile, prepared.values, cApi);
+        return new GraphSessions(prepared, settings, false, undefined, isHalfFile, prepared.values, constants, cApi);
       }
     }
     let prepared = await prepareModel(file, 'given');
@@ -70,7 +75,7 @@ export class GraphSessions {
       prepared = await prepareModel(file, 'inMemory');
       session = await openSession(prepared, settings);
     }
-    return new GraphSessions(prepared, settings, file.evenRows ?? false, session, isHalfFile, valuesOf(session));
+    return new GraphSessions(prepared, settings, evenRows, session, isHalfFile, valuesOf(session), constants);
   }
 
   /** Frees the memory of all sessions. */
@@ -181,7 +186,8 @@ export class GraphSessions {
       isShared(info) ? info.dims.map(() => 1) : rowDims(info.name, batch, registered),
     );
     // A registered input is sent once a batch, not once a row.
-    const isRegistered = (info: TensorInfo) => !isShared(info) && !batch.inputs.some(({ name }) => name === info.name);
+    const isRegistered = (info: TensorInfo) =>
+      !isShared(info) && !info.constant && !batch.inputs.some(({ name }) => name === info.name);
     const canIndex = !this.common && this.prepared.canIndex;
     const indexed = canIndex ? this.info.inputs.filter(isRegistered).map(({ name }) => name) : [];
     const key = `${batch.output} ${rows} ${dims.join(' ')} ${indexed.join(' ')}`;
@@ -201,7 +207,9 @@ export class GraphSessions {
   /** @param dims of the inputs, without the batch axis */
   private shapesOf(rows: number, dims: readonly (readonly number[])[]): BucketShape['shapes'] {
     return new Map(
-      this.info.inputs.map((info, k) => [info.name, isShared(info) ? dims[k] : [rows, ...dims[k]]] as const),
+      this.info.inputs.map(
+        (info, k) => [info.name, isShared(info) || info.constant ? dims[k] : [rows, ...dims[k]]] as const,
+      ),
     );
   }
 

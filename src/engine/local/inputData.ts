@@ -12,13 +12,12 @@ export interface Row {
   readonly id: ConditioningId | undefined;
 }
 
-/** Copies values, converted to the type of the target: a graph may want integer timesteps, for instance. */
+/** Copies values, converted to the type of the target: a graph may want integer timesteps or positions in float32, for instance. */
 export function copyConverted(target: InputData, at: number, values: InputData): void {
   if (target instanceof BigInt64Array) {
     target.set(values instanceof BigInt64Array ? values : BigInt64Array.from(values, roundToBigInt), at);
   } else if (values instanceof BigInt64Array) {
-    if (target instanceof Float32Array) throw new Error('a float32 input was given int64 values');
-    target.set(Int32Array.from(values, Number), at);
+    target.set(Float64Array.from(values, Number), at);
   } else {
     target.set(values, at);
   }
