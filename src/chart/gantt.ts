@@ -1,4 +1,5 @@
 import type { RenderItem } from 'echarts';
+import { isDenoiser } from '../model/graphNames.js';
 import type { Trace } from '../pipeline/trace.js';
 import { COLOURS, toSvg } from './svg.js';
 
@@ -28,7 +29,7 @@ export function gantt({ title, batches, iterations }: Trace): string {
   const lowerTop = MARGINS.top + height + LOWER.gap;
   const total = Math.max(1, ...batches.map(({ end }) => end));
   const batchRows = batches
-    .filter(({ graph }) => graph === 'unet')
+    .filter(({ graph }) => isDenoiser(graph))
     .map((batch) => [batch.begin, batch.end, batch.rows, batch.paddedRows]);
   const x = { type: 'value', min: 0, max: Math.ceil(total) } as const;
   const y = { type: 'value', min: 0, minInterval: 1, nameLocation: 'middle', nameGap: 45 } as const;
@@ -94,7 +95,7 @@ function layOut(batches: Trace['batches']): { readonly bars: readonly Bar[]; rea
   }
   const bars = batches.flatMap(({ graph, device, begin, end, evaluations }) =>
     evaluations.map(([iteration], k): Bar => {
-      const colour = graph === 'unet' ? iteration % DECODING : DECODING;
+      const colour = isDenoiser(graph) ? iteration % DECODING : DECODING;
       return [begin, end, (tops.get(device) ?? 0) + k, 1, colour];
     }),
   );

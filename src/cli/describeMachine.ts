@@ -5,7 +5,7 @@ import { version } from '../version.js';
 
 /** What a benchmark ran on, on one line: model, devices, precision, fused operators and versions. */
 export async function describeMachine({ engine, model }: Pipeline): Promise<string> {
-  const { precision = 'as stored', fused } = engine.graphs.get('unet') ?? {};
+  const { precision = 'as stored', fused } = engine.graphs.get(model.family.network) ?? {};
   const processors = cpus();
   const gpus = await gpuNames();
   const parts = [

@@ -1,6 +1,8 @@
 import { Command } from 'commander';
+import { isDenoiser } from '../model/graphNames.js';
 import { inspectModel, type Inspection } from '../model/inspect.js';
 import type { ModelFolder } from '../model/modelFolder.js';
+import type { Schedule } from '../schedule/schedule.js';
 import { findModel } from './model.js';
 import { Progress } from './progress.js';
 import { bytes } from '../pipeline/bytes.js';
@@ -33,18 +35,17 @@ function report({ model, schedule, graphs, timesteps, weights }: Inspection): ob
     path: model.path,
     kind: model.family.id,
     size: { ...model.size, multiplesOf: model.sizeStep, fixed: fixedSides(model) },
-    latents: { channels: model.latentChannels, pixelsEach: model.vaeFactor, scaling: model.latentScale.scaling },
-    tokens: model.textEncoders.map(({ tokenizer }) => tokenizer.maxLength),
+    latents: {
+      channels: model.network.latentChannels,
+      pixelsEach: model.vaeFactor,
+      scaling: model.latentScale.scaling,
+    },
+    tokens: tokensOf(model),
     imageToImage: model.graphs.vae_encoder !== undefined,
     scheduler: {
       class: scheduler.className,
       solver: scheduler.solver ?? null,
-      prediction: schedule.predictionType,
-      spacing: schedule.timestepSpacing,
-      trainTimesteps: schedule.trainTimesteps,
-      betaSchedule: schedule.trainedBetas ? 'trained_betas' : schedule.betaSchedule,
-      zeroTerminalSnr: schedule.zeroSnr,
-      karrasSigmas: schedule.karras,
+      ...scheduleReport(schedule),
     },
     timesteps,
     graphs: graphs.map(({ rewrite, ...graph }) => ({ ...graph, rewrite: rewrite ?? null })),
@@ -54,10 +55,38 @@ function report({ model, schedule, graphs, timesteps, weights }: Inspection): ob
 
 const ALONE = 'one per batch, which has one row: rows run one after the other, so SRDS is not faster than serial';
 
+function scheduleReport(schedule: Schedule): object {
+  const { predictionType: prediction, trainTimesteps } = schedule;
+  if (schedule.scheduler === 'flow') {
+    return { prediction, trainTimesteps, shift: schedule.shift, dynamicShift: schedule.isDynamic };
+  }
+  return {
+    prediction,
+    spacing: schedule.timestepSpacing,
+    trainTimesteps,
+    betaSchedule: schedule.trainedBetas ? 'trained_betas' : schedule.betaSchedule,
+    zeroTerminalSnr: schedule.zeroSnr,
+    karrasSigmas: schedule.karras,
+  };
+}
+
+/** Most tokens of each text encoder. */
+function tokensOf({ textEncoders }: ModelFolder): number[] {
+  return textEncoders.flatMap((one) => one?.tokenizer.maxLength ?? []);
+}
+
+function scheduleText(schedule: Schedule): string {
+  if (schedule.scheduler === 'flow') {
+    const { shift, isDynamic } = schedule;
+    return `predicts the velocity of a flow, shift ${Number(shift.toPrecision(3))}${isDynamic ? ' at this size' : ''}`;
+  }
+  const extras = [schedule.zeroSnr && 'zero terminal SNR', schedule.karras && 'Karras sigmas'].filter(Boolean);
+  return [`predicts ${schedule.predictionType}`, `${schedule.timestepSpacing} timesteps`, ...extras].join(', ');
+}
+
 /** The inspection as text for people. */
 function text({ model, schedule, graphs, timesteps, weights }: Inspection): string {
   const { scheduler, size } = model;
-  const extras = [schedule.zeroSnr && 'zero terminal SNR', schedule.karras && 'Karras sigmas'].filter(Boolean);
   const solver = scheduler.solver ?? 'none by default, choose one with --solver';
   const batching = {
     perRow: 'one per row: evaluations at different timesteps share a batch',
@@ -66,18 +95,20 @@ function text({ model, schedule, graphs, timesteps, weights }: Inspection): stri
     shared:
       'one per batch: evaluations at different timesteps run one after the other, so SRDS is not faster than serial',
   };
-  const isAlone = graphs.some(({ name, maxRows }) => name === 'unet' && maxRows === 1);
+  const isAlone = graphs.some(({ name, maxRows }) => isDenoiser(name) && maxRows === 1);
   const lines: [string, string][] = [
     ['Model', `${model.name}: ${model.family.title}`],
     ['Folder', model.path],
     ['Images', `${size.width}x${size.height}; ${sides(model)}`],
     ['From image', model.graphs.vae_encoder ? 'yes' : 'no, the folder has no VAE encoder'],
-    ['Prompt', model.textEncoders.map(({ tokenizer }) => `up to ${tokenizer.maxLength} tokens`).join(' and ')],
-    ['Scheduler', `${scheduler.className}; solver: ${solver}`],
     [
-      'Schedule',
-      [`predicts ${schedule.predictionType}`, `${schedule.timestepSpacing} timesteps`, ...extras].join(', '),
+      'Prompt',
+      tokensOf(model)
+        .map((tokens) => `up to ${tokens} tokens`)
+        .join(' and '),
     ],
+    ['Scheduler', `${scheduler.className}; solver: ${solver}`],
+    ['Schedule', scheduleText(schedule)],
     [
       'Timesteps',
       isAlone ? ALONE : batching[timesteps.kind] + (timesteps.kind === 'shared' ? ` (${timesteps.why})` : ''),
@@ -107,8 +138,8 @@ function fixedSides({ fixed }: ModelFolder): object | null {
   return width === undefined && height === undefined ? null : { width: width ?? null, height: height ?? null };
 }
 
-function sides({ fixed, sizeStep }: ModelFolder): string {
-  const multiples = `in multiples of ${sizeStep} pixels`;
+function sides({ fixed, sizeStep, maxSide }: ModelFolder): string {
+  const multiples = `in multiples of ${sizeStep} pixels${maxSide === undefined ? '' : `, at most ${maxSide}`}`;
   if (fixed.width !== undefined && fixed.height !== undefined) return 'no other size, since the graphs fix it';
   if (fixed.width !== undefined) return `the graphs fix the width; heights ${multiples}`;
   return fixed.height === undefined ? `sides ${multiples}` : `the graphs fix the height; widths ${multiples}`;
@@ -116,10 +147,12 @@ function sides({ fixed, sizeStep }: ModelFolder): string {
 
 /** What graphs of fixed batches mean for sampling. */
 function batchLines(graphs: Inspection['graphs']): [string, string][] {
-  const rows = graphs.find(({ name }) => name === 'unet')?.maxRows;
+  const rows = graphs.find(({ name }) => isDenoiser(name))?.maxRows;
   if (rows === undefined) return [];
   const guided = rows < 4 ? '; an evaluation with guidance has 2, so no two of them share a batch' : '';
-  return [['Batches', `of at most ${rows} ${rows === 1 ? 'row' : 'rows'}, since the UNet fixes their size${guided}`]];
+  return [
+    ['Batches', `of at most ${rows} ${rows === 1 ? 'row' : 'rows'}, since the network fixes their size${guided}`],
+  ];
 }
 
 function deviceLines(graphs: Inspection['graphs']): [string, string][] {

@@ -15,7 +15,8 @@ export interface ReportContext {
 /** The report of `srds generate --json`. */
 export function jsonReport(result: GenerateResult, context: ReportContext): object {
   const { images, settings, seconds, timesteps, choice, batches } = result;
-  const { prompt, negativePrompt, steps, guidance, sampler, correction, pipelined, partition, tolerance } = settings;
+  const { prompt, negativePrompt, steps, guidance, sampler, correction, pipelined, partition, tolerance, stopping } =
+    settings;
   const { solver } = settings;
   const srds = sampler === 'srds';
   return {
@@ -34,6 +35,8 @@ export function jsonReport(result: GenerateResult, context: ReportContext): obje
     pipelined: srds ? pipelined : null,
     blocks: srds ? partition.length : null,
     tolerance: sampler === 'serial' ? null : tolerance,
+    // paradigms stops by its window.
+    stopping: sampler === 'serial' || sampler === 'paradigms' ? null : stopping,
     images: images.map(({ seed, status, iterations, residuals, evaluations, error }, i) => ({
       file: context.files[i],
       seed: jsonInteger(seed),

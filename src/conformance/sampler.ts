@@ -5,6 +5,7 @@ import type { Sampler } from '../sampler/sampler.js';
 import { serial, type SerialOptions } from '../sampler/serial.js';
 import { fineGrid, type SolverStep } from '../schedule/grid.js';
 import { scheduleConfig } from '../schedule/config.js';
+import { flowGrid } from '../schedule/flow.js';
 import { ddim } from '../solver/ddim.js';
 import { heun } from '../solver/heun.js';
 import type { Solver } from '../solver/solver.js';
@@ -45,6 +46,7 @@ export function samplerConformance(
     ...COUNTS.map((n) => ({ solver: ddim, steps: smoothGrid(n) })),
     ...(anySolver ? [{ solver: heun, steps: smoothGrid(10) }] : []),
     { solver: ddim, steps: toNoNoise },
+    { solver: ddim, steps: flowGrid({ shift: 3, last: 0.001 }, 12) },
   ];
   return [
     {

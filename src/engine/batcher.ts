@@ -223,9 +223,9 @@ export class Batcher {
   }
 
   /** Evaluations with equal keys can share a batch. An input with one value for the whole batch is part of the key. */
-  private keyOf({ graph, output, inputs, conditioning }: Evaluation): string {
+  private keyOf({ graph, output, inputs, conditioning, group = '' }: Evaluation): string {
     const declared = this.engine.graphs.get(graph)?.inputs;
-    let key = `${graph} ${output} ${conditioning ? 'conditioned' : 'alone'}`;
+    let key = `${graph} ${output} ${conditioning ? 'conditioned' : 'alone'} ${group}`;
     for (const [name, tensor] of Object.entries(inputs)) {
       const info = declared?.find((input) => input.name === name);
       key += ` ${name} ${info && isShared(info) ? String(tensor.data[0]) : tensor.dims.join('x')}`;

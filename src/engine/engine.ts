@@ -13,6 +13,11 @@ export interface Evaluation {
   readonly inputs: Readonly<Record<string, Tensor>>;
   /** Registered inputs: the evaluation has one row for each id (guidance needs two). Default: one row without any. */
   readonly conditioning?: readonly ConditioningId[];
+  /**
+   * Evaluations of other groups do not share a batch: their registered inputs differ in shape, or in the values of those without a
+   * batch axis.
+   */
+  readonly group?: string | undefined;
 }
 
 /** Evaluations that run together: of the same graph and output, with inputs of the same shapes. */

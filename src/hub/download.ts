@@ -13,6 +13,7 @@ import { makeFolder } from './makeFolder.js';
 import { authorization, explained, type RemoteFile } from './repository.js';
 import type { Repository } from './name.js';
 import type { HubSettings } from './settings.js';
+import type { Transport } from './transport.js';
 
 /** Retries in a row that may fail without a further byte. */
 const RETRIES = 4;
@@ -26,6 +27,7 @@ export interface DownloadOptions {
   readonly repository: Repository;
   readonly commit: string;
   readonly settings: HubSettings;
+  readonly transport: Transport;
   /** Called with the number of bytes of the file received so far. */
   readonly onProgress?: ((received: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -118,7 +120,7 @@ async function defectOf(
 
 /** Requests the rest of a file from byte `start` on and appends it to the partial file. */
 async function append(file: RemoteFile, partial: string, start: number, options: DownloadOptions): Promise<void> {
-  const { repository, commit, settings, signal } = options;
+  const { repository, commit, settings, transport, signal } = options;
   const path = file.path.split('/').map(encodeURIComponent).join('/');
   const url = `${settings.endpoint}/${repository.name}/resolve/${commit}/${path}`;
   const headers: Record<string, string> = {
@@ -131,7 +133,7 @@ async function append(file: RemoteFile, partial: string, start: number, options:
   const idle = setTimeout(() => stalled.abort(new Error(`no data for ${IDLE_MS / 1000} s`)), IDLE_MS);
   const either = signal ? AbortSignal.any([signal, stalled.signal]) : stalled.signal;
   try {
-    await receive(url, partial, start, await fetch(url, { headers, signal: either }), idle, options);
+    await receive(url, partial, start, await transport.fetch(url, { headers, signal: either }), idle, options);
   } finally {
     clearTimeout(idle);
   }

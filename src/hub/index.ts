@@ -1,3 +1,6 @@
-export { hubSettings, type Environment, type HubSettings } from './settings.js';
+export type { Environment } from './environment.js';
+export { hubSettings, type HubSettings } from './settings.js';
 export { parseRepository, type Repository } from './name.js';
+export type { Proxies } from './proxies.js';
+export type { Selection } from './selection.js';
 export { snapshot, type HubProgress, type SnapshotOptions } from './snapshot.js';

@@ -2,6 +2,7 @@ import { HubApiError, listFiles, modelInfo } from '@huggingface/hub';
 import { messageOf, SrdsError } from '../errors.js';
 import type { Repository } from './name.js';
 import type { HubSettings } from './settings.js';
+import type { Transport } from './transport.js';
 
 /** A file of a repository at a commit. */
 export interface RemoteFile {
@@ -21,6 +22,7 @@ export interface RemoteFile {
 export async function listRepository(
   { name, revision }: Repository,
   { endpoint, token }: HubSettings,
+  transport: Transport,
   signal: AbortSignal | undefined,
 ): Promise<{ readonly commit: string; readonly files: readonly RemoteFile[] }> {
   const common = {
@@ -31,7 +33,7 @@ export async function listRepository(
         ...(init?.headers as Record<string, string> | undefined),
         ...authorization(url, endpoint, token),
       };
-      return fetch(url, { ...init, headers, signal: signal ?? null });
+      return transport.fetch(url, { ...init, headers, signal: signal ?? null });
     }) as typeof fetch,
   };
   try {
@@ -88,7 +90,7 @@ export function explained(error: unknown, what: string, endpoint: string, hasTok
       'DOWNLOAD_FAILED',
       `to reach ${endpoint} for ${what}`,
       cause instanceof Error ? `${messageOf(error)}: ${messageOf(cause)}` : messageOf(error),
-      'check the network and HF_ENDPOINT, or give --model the path of a folder',
+      'check the network, HF_ENDPOINT and the proxy, or give --model the path of a folder',
       { cause: error },
     );
   }

@@ -1,7 +1,9 @@
 import { readFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { SrdsError } from '../errors.js';
+import type { Environment } from './environment.js';
+import { expandPath, homeOf } from './expandPath.js';
+import { proxiesOf, type Proxies } from './proxies.js';
 
 /** How to reach the Hugging Face hub, and where its cache is. */
 export interface HubSettings {
@@ -13,21 +15,20 @@ export interface HubSettings {
   readonly token: string | undefined;
   /** Whether to use the cache only. */
   readonly offline: boolean;
+  readonly proxies: Proxies;
 }
 
-/** Variables of the environment. */
-export type Environment = Readonly<Record<string, string | undefined>>;
-
 /**
- * Reads HF_ENDPOINT, HF_HUB_CACHE, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE as the Python client does.
- * Source: huggingface_hub, constants.py.
- * @throws SrdsError INVALID_OPTION if the address or the token is malformed
+ * Reads the variables of the Hugging Face hub and of proxies as the Python client does. An empty variable counts as missing.
+ * Source: huggingface_hub, constants.py and utils/_auth.py.
+ * @throws SrdsError INVALID_OPTION if an address or the token is malformed
  */
 export async function hubSettings(env: Environment = process.env): Promise<HubSettings> {
-  const home = env.HF_HOME || join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'huggingface');
-  const stored = await readFile(env.HF_TOKEN_PATH || join(home, 'token'), 'utf8').catch(() => '');
+  const expanded = (path: string) => expandPath(path, env);
+  const home = expanded(env.HF_HOME || join(env.XDG_CACHE_HOME || join(homeOf(env), '.cache'), 'huggingface'));
+  const stored = await readFile(expanded(env.HF_TOKEN_PATH || join(home, 'token')), 'utf8').catch(() => '');
   const endpoint = (env.HF_ENDPOINT || 'https://huggingface.co').replace(/\/+$/, '');
-  const token = env.HF_TOKEN?.trim() || stored.trim() || undefined;
+  const token = (env.HF_TOKEN || env.HUGGING_FACE_HUB_TOKEN || '').trim() || stored.trim() || undefined;
   // The message does not quote the secret.
   if (token !== undefined && !/^[\x21-\x7e]+$/.test(token)) {
     throw new SrdsError('INVALID_OPTION', 'a token in HF_TOKEN', 'characters that tokens do not have', 'copy it again');
@@ -45,8 +46,13 @@ export async function hubSettings(env: Environment = process.env): Promise<HubSe
   }
   return {
     endpoint,
-    cache: env.HF_HUB_CACHE || join(home, 'hub'),
-    token,
-    offline: /^(1|on|yes|true)$/i.test(env.HF_HUB_OFFLINE ?? ''),
+    cache: expanded(env.HF_HUB_CACHE || env.HUGGINGFACE_HUB_CACHE || join(home, 'hub')),
+    token: isTrue(env.HF_HUB_DISABLE_IMPLICIT_TOKEN) ? undefined : token,
+    offline: isTrue(env.HF_HUB_OFFLINE || env.TRANSFORMERS_OFFLINE),
+    proxies: proxiesOf(env),
   };
+}
+
+function isTrue(value: string | undefined): boolean {
+  return /^(1|on|yes|true)$/i.test(value ?? '');
 }

@@ -8,7 +8,9 @@ import { download, sizeOf, unwritable } from './download.js';
 import { makeFolder } from './makeFolder.js';
 import { listRepository, type RemoteFile } from './repository.js';
 import type { Repository } from './name.js';
+import type { Selection } from './selection.js';
 import type { HubSettings } from './settings.js';
+import { openTransport, type Transport } from './transport.js';
 
 /** Progress of a download: bytes over all files of this run. */
 export interface HubProgress {
@@ -21,10 +23,8 @@ export interface HubProgress {
 /** Which files to download, and how to report and abort it. */
 export interface SnapshotOptions {
   readonly settings: HubSettings;
-  /** Chooses the files to download from the paths of a repository. */
-  readonly select: (paths: readonly string[]) => readonly string[];
-  /** Chooses further files, such as a graph's weights, once those of `select` are in the folder. */
-  readonly follow: (folder: string, paths: readonly string[]) => Promise<readonly string[]>;
+  /** Choose the files to download from the paths of a repository. Each is called when the files of those before it are in the folder. */
+  readonly selections: readonly Selection[];
   readonly onProgress?: ((progress: HubProgress) => void) | undefined;
   /** Called if the hub is unreachable and the cached copy is used instead. */
   readonly onWarning?: ((message: string) => void) | undefined;
@@ -42,25 +42,43 @@ const PARALLEL = 3;
  * @example
  * const repository = parseRepository('owner/name@main');
  * const settings = await hubSettings();
- * const select = (paths: readonly string[]) => paths.filter((path) => path.endsWith('.json'));
- * if (repository) await snapshot(repository, { settings, select, follow: async () => [] });
+ * const json: Selection = async (paths) => paths.filter((path) => path.endsWith('.json'));
+ * if (repository) await snapshot(repository, { settings, selections: [json] });
  */
 export async function snapshot(repository: Repository, options: SnapshotOptions): Promise<string> {
-  const { settings, signal } = options;
+  const { settings } = options;
   const storage = join(settings.cache, getRepoFolderName({ name: repository.name, type: 'model' }));
   const cached = await cachedSnapshot(storage, repository.revision);
   if (settings.offline) {
     if (cached !== undefined) return cached;
     throw new SrdsError(
       'MODEL_NOT_FOUND',
-      `${repository.name}@${repository.revision} in the cache ${settings.cache}, since HF_HUB_OFFLINE is set`,
+      `${repository.name}@${repository.revision} in the cache ${settings.cache}, since HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set`,
       'nothing',
-      'run once without HF_HUB_OFFLINE',
+      'run once without it',
     );
   }
+  const transport = openTransport(settings.proxies);
+  try {
+    return await fetchSnapshot(repository, { ...options, transport, storage, cached });
+  } finally {
+    await transport.close();
+  }
+}
+
+interface SnapshotContext extends SnapshotOptions {
+  readonly transport: Transport;
+  /** The repository's folder in the cache. */
+  readonly storage: string;
+  /** The folder of the revision as it was fetched before; undefined if there is none. */
+  readonly cached: string | undefined;
+}
+
+async function fetchSnapshot(repository: Repository, options: SnapshotContext): Promise<string> {
+  const { settings, transport, storage, cached, signal } = options;
   let found: Awaited<ReturnType<typeof listRepository>>;
   try {
-    found = await listRepository(repository, settings, signal);
+    found = await listRepository(repository, settings, transport, signal);
   } catch (error) {
     signal?.throwIfAborted();
     if (cached === undefined || !(error instanceof SrdsError) || error.code !== 'DOWNLOAD_FAILED') throw error;
@@ -72,11 +90,10 @@ export async function snapshot(repository: Repository, options: SnapshotOptions)
   const downloadFiles = (paths: readonly string[]) =>
     downloadAndLink(
       files.filter(({ path }) => paths.includes(path)),
-      { ...options, repository, commit, storage, folder },
+      { ...options, repository, commit, folder },
     );
   const paths = files.map(({ path }) => path);
-  await downloadFiles(options.select(paths));
-  await downloadFiles(await options.follow(folder, paths));
+  for (const select of options.selections) await downloadFiles(await select(paths, folder));
   const ref = join(storage, 'refs', repository.revision);
   if ((await readFile(ref, 'utf8').catch(() => '')) === commit) return folder;
   await orUnwritable(ref, async () => {
@@ -97,10 +114,9 @@ async function cachedSnapshot(storage: string, revision: string): Promise<string
 }
 
 /** A snapshot that is being filled. */
-interface SnapshotTarget extends SnapshotOptions {
+interface SnapshotTarget extends SnapshotContext {
   readonly repository: Repository;
   readonly commit: string;
-  readonly storage: string;
   readonly folder: string;
 }
 

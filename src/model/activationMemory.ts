@@ -1,4 +1,4 @@
-import type { ImageSize } from './family.js';
+import type { ImageSize, Level } from './family.js';
 import type { ModelFolder } from './modelFolder.js';
 
 /** Bytes of a float32 number. */
@@ -7,23 +7,14 @@ const BYTES = 4;
 const SCORES = 2;
 /** Query, key, value and output of an attention, with their transposed and scaled copies and the inputs of its block. */
 const PROJECTIONS = 12;
-/** Feature maps of one resolution that are in memory at the same time, in the UNet with those that skip connections keep. */
-const UNET_MAPS = 12;
+/** Feature maps of one resolution that are in memory at the same time, in a UNet with those that skip connections keep. */
+const DENOISER_MAPS = 12;
 const VAE_MAPS = 4;
-
-/** A resolution of a network. */
-interface Level {
-  /** Positions of a feature map. */
-  readonly positions: number;
-  readonly channels: number;
-  /** Heads of its attentions; 0 without any. */
-  readonly heads: number;
-}
 
 /** Bytes that ONNX Runtime takes on a CPU beside the weights, and keeps. */
 export interface ActivationMemory {
-  /** For each row of a batch of the UNet. */
-  readonly unetRow: number;
+  /** For each row of a batch of the denoising network. */
+  readonly denoiserRow: number;
   /** For decoding one image, or encoding one. */
   readonly vaeRow: number;
 }
@@ -31,21 +22,20 @@ export interface ActivationMemory {
 /**
  * Estimates the memory of activations from the configuration of a model: the largest attention, 2 heads positions^2 scores in float32,
  * or the largest feature maps. Measured peaks of the bundled model (VmHWM less the memory after loading) are within 10 % of it at
- * 512 pixels and 25 % at 256, UNet and VAE alike; at 128 pixels, where all is a few megabytes, within a factor of two
- * (`test/model/activationMemory.integration.test.ts`). It is too high for a graph whose export fused its attentions.
+ * 512 pixels and 25 % at 256, denoising network and VAE alike; at 128 pixels, where all is a few megabytes, within a factor of two
+ * (`test/model/activationMemory.integration.test.ts`). For a tiny Flux they are within 8 % at 4160 tokens and 20 % at 1088. It is too high for a graph whose export fused its attentions.
  * @param size of the image, in pixels
  */
 export function activationMemory(model: ModelFolder, { width, height }: ImageSize): ActivationMemory {
-  const { unetLevels, vaeChannels, vaeAttention, vaeFactor } = model;
-  const latents = (width / vaeFactor) * (height / vaeFactor);
-  const unet = unetLevels.map((level, k) => ({ ...level, positions: Math.ceil(latents / 4 ** k) }));
+  const { network, vaeChannels, vaeAttention, vaeFactor } = model;
+  const denoiser = network.levels((width / vaeFactor) * (height / vaeFactor));
   const vae = vaeChannels.map((_, k): Level => {
     const isLast = k === vaeChannels.length - 1;
     // A level starts with the channels of the next smaller one.
     const channels = vaeChannels[isLast ? k : k + 1];
     return { positions: (width * height) / 4 ** k, channels, heads: isLast && vaeAttention ? 1 : 0 };
   });
-  return { unetRow: peakOf(unet, UNET_MAPS), vaeRow: peakOf(vae, VAE_MAPS) };
+  return { denoiserRow: peakOf(denoiser, DENOISER_MAPS), vaeRow: peakOf(vae, VAE_MAPS) };
 }
 
 function peakOf(levels: readonly Level[], maps: number): number {

@@ -1,6 +1,8 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { requireFile } from './files.js';
+import { z } from 'zod';
+import { fileExists, readJson, requireFile } from './files.js';
+import type { DenoiserName } from './graphNames.js';
 
 /** Names of a graph's file, the preferred first. */
 const NAMES = ['model.onnx', 'model_fp32.onnx', 'model_fp16.onnx', 'model_bf16.onnx'];
@@ -16,10 +18,18 @@ export async function findGraph(folder: string, graph: string): Promise<string> 
   return requireFile(folder, `${graph}/${usual}`);
 }
 
-/** Whether a model folder has a graph in a subfolder. */
-export async function hasGraph(folder: string, graph: string): Promise<boolean> {
-  return findGraph(folder, graph).then(
-    () => true,
-    () => false,
-  );
+/** Whether a model folder has a graph in one of these subfolders. */
+export async function hasGraph(folder: string, ...graphs: readonly string[]): Promise<boolean> {
+  const found = await Promise.allSettled(graphs.map((graph) => findGraph(folder, graph)));
+  return found.some(({ status }) => status === 'fulfilled');
+}
+
+const anyConfig = z.looseObject({ _class_name: z.string().nullish() });
+
+/** The subfolder of a denoising network: its own name, or `unet` for a transformer that some exports put there. */
+export async function networkFolder(folder: string, network: DenoiserName): Promise<string> {
+  if (network === 'unet' || (await fileExists(folder, `${network}/config.json`))) return network;
+  if (!(await fileExists(folder, 'unet/config.json'))) return network;
+  const { _class_name: name } = await readJson(folder, 'unet/config.json', anyConfig);
+  return name?.includes('Transformer') ? 'unet' : network;
 }

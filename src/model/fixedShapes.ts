@@ -57,7 +57,7 @@ export function fixedSizeFor(
  * The number of latent channels that graphs fix.
  * @throws SrdsError MODEL_INVALID if it is not that of the configuration
  */
-export function checkChannels(graphs: readonly DescribedGraph[], channels: number): void {
+export function checkGraphChannels(graphs: readonly DescribedGraph[], channels: number): void {
   for (const { name, file, description } of graphs) {
     if (name === 'vae_encoder') continue;
     const found = latentAxes(file, description).at(1);
@@ -102,7 +102,8 @@ function agreed(lengths: readonly FixedLength[], what: string): number | undefin
 /** Axes of the latents or pixels that a graph takes; empty if it takes no such. */
 function latentAxes(file: GraphFile, description: GraphDescription): readonly (number | string)[] {
   const [first] = file.inputs ?? [];
-  return (first as typeof first | undefined)?.ranks?.includes(4) ? dimsOf(description, file, first.name) : [];
+  const dims = (first as typeof first | undefined)?.ranks?.includes(4) ? dimsOf(description, file, first.name) : [];
+  return dims.length === 4 ? dims : [];
 }
 
 /** Shape of the input that evaluations give by that name; empty if there is none. */

@@ -11,6 +11,12 @@ const NETWORK_INPUTS: Readonly<Partial<Record<string, Omit<InputRole, 'name'>>>>
   encoder_hidden_states: { ranks: [3] },
   text_embeds: { ranks: [2] },
   time_ids: { ranks: [2], last: 6 },
+  // Those of transformers. Latents that are packed into tokens have three axes.
+  hidden_states: { ranks: [3, 4] },
+  pooled_projections: { ranks: [2] },
+  guidance: { ranks: [0, 1] },
+  img_ids: { ranks: [2], last: 3 },
+  txt_ids: { ranks: [2], last: 3 },
 };
 
 /** Name of the mask of a text encoder, or of a network's text. */

@@ -1,14 +1,14 @@
 import type { GraphDescription } from '../onnx/describe.js';
-import type { ScheduleConfig } from '../schedule/config.js';
+import type { Schedule } from '../schedule/schedule.js';
 import type { GraphName } from './graphNames.js';
-import type { ModelFolder } from './modelFolder.js';
+import { imageTokens, textGraphs, type ModelFolder } from './modelFolder.js';
 import { timestepBatching, type TimestepBatching } from './networks.js';
 
 /** Contents of a model folder. */
 export interface Inspection {
   readonly model: ModelFolder;
-  /** The noise schedule, as the default solver reads it. */
-  readonly schedule: ScheduleConfig;
+  /** The noise schedule, as the default solver reads it; that of a flow for the model's size. */
+  readonly schedule: Schedule;
   readonly graphs: readonly (GraphDescription & { readonly name: GraphName; readonly path: string })[];
   readonly timesteps: TimestepBatching;
   /** Most bytes of float32 weights in memory at a time. An initial image adds those of the VAE encoder. */
@@ -25,14 +25,14 @@ export function inspectModel(model: ModelFolder): Inspection {
   // A CPU widens float16 weights to float32.
   const bytes = (...names: readonly GraphName[]) =>
     graphs.filter(({ name }) => names.includes(name)).reduce((sum, { parameters }) => sum + 4 * parameters, 0);
-  const text = bytes(...model.textEncoders.map(({ graph }) => graph));
-  const sampling = bytes('unet', 'vae_decoder');
-  const unet = graphs.find(({ name }) => name === 'unet');
+  const denoiser = graphs.find(({ name }) => name === model.family.network);
+  const text = bytes(...textGraphs(model));
+  const sampling = bytes(model.family.network, 'vae_decoder');
   return {
     model,
-    schedule: model.scheduler.scheduleFor(model.scheduler.solver ?? 'ddim'),
+    schedule: model.scheduler.scheduleFor(model.scheduler.solver ?? 'ddim', { tokens: imageTokens(model, model.size) }),
     graphs,
-    timesteps: timestepBatching(unet?.perBatch ?? false, unet?.rewrite),
+    timesteps: timestepBatching(denoiser?.perBatch ?? false, denoiser?.rewrite),
     weights: { all: text + sampling, lowMemory: Math.max(text, sampling), vaeEncoder: bytes('vae_encoder') },
   };
 }

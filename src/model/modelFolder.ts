@@ -6,75 +6,58 @@ import type { GraphFile, Precision } from '../onnx/graphInfo.js';
 import { brokenGraph } from '../onnx/brokenGraph.js';
 import { describeGraph } from '../onnx/describe.js';
 import { messageOf, SrdsError } from '../errors.js';
-import { FAMILIES, familyOf } from './families.js';
-import { modelIndex, type ImageSize, type ModelFamily, type ModelIndex } from './family.js';
-import { fileExists, readJson } from './files.js';
-import { findGraph, hasGraph } from './findGraph.js';
+import { FAMILIES, familyOf, reasonAgainst } from './families.js';
 import {
-  checkChannels,
-  OTHER_UNETS,
-  fixedSizeFor,
-  fixedTokens,
-  type DescribedGraph,
-  type FixedSize,
-} from './fixedShapes.js';
+  modelIndex,
+  type ImageSize,
+  type ModelDefaults,
+  type ModelFamily,
+  type ModelIndex,
+  type NetworkFacts,
+  type SequenceLength,
+  type TextEncoderPart,
+} from './family.js';
+import { fewStepsOf } from './fewSteps.js';
+import { fileExists, readJson } from './files.js';
+import { findGraph, hasGraph, networkFolder } from './findGraph.js';
+import { checkGraphChannels, fixedSizeFor, fixedTokens, type DescribedGraph, type FixedSize } from './fixedShapes.js';
 import type { GraphName, TextEncoderName } from './graphNames.js';
 import { inputRoles } from './inputRoles.js';
 import type { LatentScale } from './latentScale.js';
 import { noFolder, otherFormat } from './otherFormats.js';
-import { readScheduler, type SchedulerFile } from './scheduler.js';
+import type { SchedulerFile } from './scheduler.js';
+import { readT5Tokenizer, type T5Tokenizer } from './t5Tokenizer.js';
 import { readTokenizer, type ClipTokenizer } from './tokenizer.js';
 
 /** The model that comes with this package. */
 export const BUNDLED_MODEL = fileURLToPath(new URL('../../models/scenes-128', import.meta.url));
 
-const channels = z.array(z.int().positive()).min(1);
-const side = z.int().positive();
-
-/** A number for all levels of a network, or one for each. */
-const perLevel = z.union([z.int().positive(), channels]);
-
-const unetConfig = z.object({
-  in_channels: z.literal(4, {
-    error: ({ input }) =>
-      `only UNets of 4 latent channels are supported, found ${String(input)}${OTHER_UNETS[Number(input)] ?? ''}`,
-  }),
-  sample_size: z.union([z.tuple([side, side]), side.transform((both): [number, number] => [both, both])]),
-  block_out_channels: channels,
-  down_block_types: z.array(z.string()).default([]),
-  up_block_types: z.array(z.string()).default([]),
-  // diffusers takes the dimension of a head for the number of heads if that is missing, as in every Stable Diffusion model.
-  num_attention_heads: perLevel.nullish(),
-  attention_head_dim: perLevel.nullish(),
-  time_cond_proj_dim: z.null('UNets that take the guidance scale as an input are not supported').optional(),
-});
-const perChannel = z.array(z.number()).nullish();
+/** Statistics of the latents, by channel, where the family's pipeline uses them. */
+const latentStatistics = (count: number) => {
+  const perChannel = z.array(z.number()).length(count, `expected ${count} numbers, one for each latent channel`);
+  return z.object({ latents_mean: perChannel.nullish(), latents_std: perChannel.nullish() });
+};
 const vaeConfig = z.object({
-  block_out_channels: channels,
+  block_out_channels: z.array(z.int().positive()).min(1),
   mid_block_add_attention: z.boolean().default(true),
+  latent_channels: z.int().positive().default(4),
   scaling_factor: z.number().positive().default(0.18215),
-  latents_mean: perChannel,
-  latents_std: perChannel,
+  shift_factor: z.number().nullish(),
 });
 /** A start, an end and a token between them. */
 const MIN_TOKENS = 3;
 const MAX_TOKENS = 65536;
-const textConfig = z.object({
+const clipConfig = z.object({
   max_position_embeddings: z.int().min(MIN_TOKENS).max(MAX_TOKENS),
   vocab_size: z.int().positive(),
   use_attention_mask: z.boolean().nullish(),
 });
-
-/**
- * ONNX Runtime's CPU kernels round the elements after the last whole vector differently. Layers whose width is a multiple of
- * this have no such elements; others have them in the last row of an odd batch (measured).
- */
-const VECTOR = 32;
+const t5Config = z.object({ vocab_size: z.int().positive() });
 
 /** A text encoder and its tokenizer. */
 export interface TextEncoder {
   readonly graph: TextEncoderName;
-  readonly tokenizer: ClipTokenizer;
+  readonly tokenizer: ClipTokenizer | T5Tokenizer;
   /** Whether the encoder ignores padding, as diffusers has it only where the configuration says so (`use_attention_mask`). */
   readonly masksPadding: boolean;
 }
@@ -86,33 +69,38 @@ export interface ModelFolder {
   readonly path: string;
   readonly family: ModelFamily;
   readonly scheduler: SchedulerFile;
-  readonly textEncoders: readonly TextEncoder[];
+  /** The text encoders of the family, in its order; undefined where the folder lacks one that it may lack. */
+  readonly textEncoders: readonly (TextEncoder | undefined)[];
   /** Path of each graph. Image to image needs `vae_encoder`, which is optional. */
   readonly graphs: Readonly<Partial<Record<GraphName, string>>>;
   /** What each graph's file contains. */
   readonly described: readonly DescribedGraph[];
-  /** Path of unet/model_fp16.onnx, the UNet in half precision; undefined if the folder has none. */
-  readonly unetHalf?: string | undefined;
-  /** Channels of each level of the UNet, the largest feature maps first, and the heads of its attentions: 0 without any. */
-  readonly unetLevels: readonly { readonly channels: number; readonly heads: number }[];
+  /** Path of the denoising network's model_fp16.onnx, that in half precision; undefined if the folder has none. */
+  readonly half?: string | undefined;
+  /** What its configuration says of the denoising network. */
+  readonly network: NetworkFacts;
   /** Channels of each level of the VAE, the largest feature maps first. */
   readonly vaeChannels: readonly number[];
   /** Whether the VAE has an attention over all latents. */
   readonly vaeAttention: boolean;
-  readonly latentChannels: number;
   /** Default size of an image, in pixels. */
   readonly size: ImageSize;
   /** The sides that the graphs fix; images have no others. An encoder may fix further ones for runs with an initial image. */
   readonly fixed: FixedSize;
+  /** Largest side of an image, in pixels; undefined if the network has no limit of its own. */
+  readonly maxSide?: number | undefined;
   /** Pixels for each latent, along each side. */
   readonly vaeFactor: number;
   /** Both sides of an image must be multiples of this, in pixels. */
   readonly sizeStep: number;
   readonly latentScale: LatentScale;
-  /** Whether a CPU needs batches with an even number of rows, so that the UNet's result for a row is the same in each. */
-  readonly evenRows: boolean;
   /** Whether a missing negative prompt means zero conditioning instead of that of "". */
   readonly zerosForNoNegative: boolean;
+  readonly defaults: ModelDefaults;
+  /** Tokens of T5; undefined for families without it. */
+  readonly sequenceLength?: SequenceLength | undefined;
+  /** What shows that the model was distilled to be sampled in a few steps; undefined if nothing does. */
+  readonly fewSteps?: string | undefined;
 }
 
 /**
@@ -135,87 +123,109 @@ export async function readModelFolder(folder: string, name?: string): Promise<Mo
       'give --model the path of a diffusers folder of ONNX graphs, or owner/name on the Hugging Face hub',
     );
   }
-  if (!((await fileExists(path, 'model_index.json')) && (await hasGraph(path, 'unet')))) {
+  if (!((await fileExists(path, 'model_index.json')) && (await hasGraph(path, 'unet', 'transformer')))) {
     const error = await otherFormat(path);
     if (error) throw error;
   }
-  const index = await readJson(path, 'model_index.json', modelIndex);
-  const family = supportedFamily(index);
-  const scheduler = await readScheduler(path, family.forcedScheduler);
-  const unet = await readJson(path, 'unet/config.json', unetConfig);
+  const { index, family } = await readFamily(path);
+  const scheduler = await family.readScheduler(path, index);
+  const folderOfNetwork = await networkFolder(path, family.network);
+  const network = await readJson(path, `${folderOfNetwork}/config.json`, family.networkConfig);
   const vae = await readJson(path, 'vae_decoder/config.json', vaeConfig);
-  const needed: GraphName[] = [...family.textEncoders.map(({ graph }) => graph), 'unet', 'vae_decoder'];
+  checkChannels(path, vae.latent_channels, network.latentChannels);
+  const described = { name: name ?? basename(path), index, network, scheduler };
+  const sequenceLength = family.sequenceLength?.(described);
+  const present = family.textEncoders.filter(({ isAbsent }) => !isAbsent?.(index));
+  const needed: GraphName[] = [...present.map(({ graph }) => graph), family.network, 'vae_decoder'];
   if (await hasGraph(path, 'vae_encoder')) needed.push('vae_encoder');
-  const files = await Promise.all(needed.map((graph) => findGraph(path, graph)));
-  const half = 'unet/model_fp16.onnx';
-
-  const graphs = Object.fromEntries(needed.map((graph, i) => [graph, files[i]]));
-  const isOther = (await fileExists(path, half)) && graphs.unet !== join(path, half);
-  const unetHalf = isOther ? join(path, half) : undefined;
-  const evenRows = unet.block_out_channels.some((count) => count % VECTOR !== 0);
-  const described = await describeGraphs(graphFiles({ family, graphs, unetHalf, evenRows }));
-  checkChannels(described, unet.in_channels);
-  const textEncoders: TextEncoder[] = [];
-  for (const { graph, tokenizer } of family.textEncoders) {
-    textEncoders.push(await readTextEncoder(path, graph, tokenizer, described));
+  const folderOf = (graph: GraphName) => (graph === family.network ? folderOfNetwork : graph);
+  const files = await Promise.all(needed.map((graph) => findGraph(path, folderOf(graph))));
+  const graphs: ModelFolder['graphs'] = Object.fromEntries(needed.map((graph, i) => [graph, files[i]]));
+  const halfFile = join(path, folderOfNetwork, 'model_fp16.onnx');
+  const hasHalf = graphs[family.network] !== halfFile && (await fileExists(path, `${folderOfNetwork}/model_fp16.onnx`));
+  const half = hasHalf ? halfFile : undefined;
+  const contents = await describeGraphs(graphFiles({ family, graphs, half, network }));
+  checkGraphChannels(contents, network.latentChannels);
+  const textEncoders: (TextEncoder | undefined)[] = [];
+  for (const part of family.textEncoders) {
+    const isPresent = present.includes(part);
+    textEncoders.push(isPresent ? await readTextEncoder(path, part, contents, sequenceLength?.max) : undefined);
   }
 
   const vaeFactor = 2 ** (vae.block_out_channels.length - 1);
-  const [height, width] = unet.sample_size;
-  const fixed = fixedSizeFor({ described, vaeFactor }, false);
-  const both = vae.latents_mean && vae.latents_std;
+  const [height, width] = network.sampleSize;
+  const fixed = fixedSizeFor({ described: contents, vaeFactor }, false);
   return {
-    name: name ?? basename(path),
+    name: described.name,
     path,
     family,
     scheduler,
     textEncoders,
     graphs,
-    described,
-    unetHalf,
-    unetLevels: levelsOf(unet),
+    described: contents,
+    half,
+    network,
     vaeChannels: vae.block_out_channels,
     vaeAttention: vae.mid_block_add_attention,
-    latentChannels: unet.in_channels,
     size: { width: fixed.width ?? width * vaeFactor, height: fixed.height ?? height * vaeFactor },
     fixed,
+    maxSide: network.maxLatents === undefined ? undefined : network.maxLatents * vaeFactor,
     vaeFactor,
-    sizeStep: vaeFactor * 2 ** (unet.block_out_channels.length - 1),
+    sizeStep: vaeFactor * network.latentStep,
     latentScale: {
       scaling: vae.scaling_factor,
-      mean: perLatentChannel(both && vae.latents_mean, 0, unet.in_channels),
-      deviation: perLatentChannel(both && vae.latents_std, 1, unet.in_channels),
+      ...(await readLatentStatistics(path, family, network.latentChannels, vae.shift_factor ?? 0)),
     },
-    evenRows,
     zerosForNoNegative: family.zerosForNoNegative(index),
+    defaults: family.defaults?.(described) ?? {},
+    sequenceLength,
+    fewSteps: fewStepsOf(family, described),
   };
 }
 
-/** Heads of a level without a number of its own, as in diffusers. */
-const USUAL_HEADS = 8;
+/** @throws SrdsError MODEL_INVALID if the VAE and the network differ in the channels of latents */
+function checkChannels(folder: string, found: number, expected: number): void {
+  if (found === expected) return;
+  throw new SrdsError(
+    'MODEL_INVALID',
+    `a VAE of ${expected} latent channels, as the denoising network has, in ${join(folder, 'vae_decoder/config.json')}`,
+    String(found),
+    'use the VAE published with the model',
+  );
+}
 
-function levelsOf(unet: z.infer<typeof unetConfig>): ModelFolder['unetLevels'] {
-  const { block_out_channels, down_block_types: down, up_block_types: up } = unet;
-  const heads = unet.num_attention_heads ?? unet.attention_head_dim ?? USUAL_HEADS;
-  const last = block_out_channels.length - 1;
-  return block_out_channels.map((count, k) => {
-    // The middle block, at the last level, has attentions in any case.
-    const attends = k === last || [down.at(k), up.at(last - k)].some((type) => type?.includes('Attn'));
-    const own = typeof heads === 'number' ? heads : (heads[k] ?? USUAL_HEADS);
-    return { channels: count, heads: attends ? own : 0 };
-  });
+/** Names of the graphs of the text encoders that a folder has. */
+export function textGraphs({ textEncoders }: Pick<ModelFolder, 'textEncoders'>): TextEncoderName[] {
+  return textEncoders.flatMap((one) => one?.graph ?? []);
+}
+
+/** What model_index.json of a folder says. */
+export interface FamilyFolder {
+  readonly index: ModelIndex;
+  readonly family: ModelFamily;
+}
+
+/**
+ * Reads model_index.json.
+ * @throws SrdsError MODEL_NOT_FOUND if it is missing, MODEL_INVALID if its pipeline is not supported
+ */
+export async function readFamily(folder: string): Promise<FamilyFolder> {
+  const index = await readJson(folder, 'model_index.json', modelIndex);
+  return { index, family: supportedFamily(index) };
 }
 
 /** @throws SrdsError MODEL_INVALID if there is none */
 function supportedFamily(index: ModelIndex): ModelFamily {
   const family = familyOf(index._class_name);
-  const unsupported = family?.unsupported(index);
+  const unsupported = family?.unsupported?.(index);
   if (family && unsupported === undefined) return family;
+  const { _class_name: name } = index;
+  const why = reasonAgainst(name);
   throw new SrdsError(
     'MODEL_INVALID',
-    `a ${FAMILIES.map(({ pipelines: [name] }) => name).join(' or ')} in model_index.json`,
-    unsupported ?? index._class_name,
-    'use the folder of a Stable Diffusion 1.x, 2.x or SDXL base model',
+    `a ${FAMILIES.map(({ pipelines: [first] }) => first).join(', ')} in model_index.json`,
+    unsupported ?? (why === undefined ? name : `${name}: ${why}`),
+    'use a model of a family in docs/models.md',
   );
 }
 
@@ -231,67 +241,87 @@ async function describeGraphs(files: Readonly<Record<string, GraphFile>>): Promi
   );
 }
 
+/** @param maxTokens largest number of tokens of T5 */
 async function readTextEncoder(
   folder: string,
-  graph: TextEncoderName,
-  tokenizerName: string,
-  described: readonly DescribedGraph[],
+  { graph, tokenizer, kind }: TextEncoderPart,
+  contents: readonly DescribedGraph[],
+  maxTokens = 0,
 ): Promise<TextEncoder> {
-  const config = await readJson(folder, `${graph}/config.json`, textConfig);
-  const own = described.find(({ name }) => name === graph);
+  const file = `${graph}/config.json`;
+  if (kind === 't5') {
+    const { vocab_size: vocabulary } = await readJson(folder, file, t5Config);
+    const read = await readT5Tokenizer(folder, tokenizer, { maxLength: maxTokens, vocabulary });
+    return { graph, tokenizer: read, masksPadding: false };
+  }
+  const config = await readJson(folder, file, clipConfig);
+  const own = contents.find(({ name }) => name === graph);
   const fixed = own && fixedTokens(own);
   const maxLength = Math.min(config.max_position_embeddings, fixed ?? Infinity);
   if (maxLength < MIN_TOKENS) {
     const expected = `at least ${MIN_TOKENS} tokens for a prompt in ${own?.file.path}`;
     throw new SrdsError('MODEL_INVALID', expected, String(maxLength), 'export the text encoder again');
   }
-  const tokenizer = await readTokenizer(folder, tokenizerName, { maxLength, vocabulary: config.vocab_size });
-  if (fixed !== undefined && tokenizer.maxLength !== fixed) {
+  const read = await readTokenizer(folder, tokenizer, { maxLength, vocabulary: config.vocab_size });
+  if (fixed !== undefined && read.maxLength !== fixed) {
     throw new SrdsError(
       'MODEL_INVALID',
-      `a tokenizer and a ${graph}/config.json for ${fixed} tokens, which ${own?.file.path} fixes`,
-      `${tokenizer.maxLength}`,
+      `a tokenizer and a ${file} for ${fixed} tokens, which ${own?.file.path} fixes`,
+      `${read.maxLength}`,
       'use the whole folder of one model',
     );
   }
-  return { graph, tokenizer, masksPadding: config.use_attention_mask ?? false };
+  return { graph, tokenizer: read, masksPadding: config.use_attention_mask ?? false };
 }
 
-function perLatentChannel(
-  given: readonly number[] | null | undefined,
-  value: number,
+/** Mean and deviation of the latents. They count together only, and not in every pipeline. */
+async function readLatentStatistics(
+  folder: string,
+  family: ModelFamily,
   count: number,
-): readonly number[] {
-  return given?.length === count ? given : Array<number>(count).fill(value);
+  shift: number,
+): Promise<Pick<LatentScale, 'mean' | 'deviation'>> {
+  const none = { mean: Array<number>(count).fill(shift), deviation: Array<number>(count).fill(1) };
+  if (!family.latentStatistics) return none;
+  const schema = latentStatistics(count);
+  const { latents_mean: mean, latents_std: deviation } = await readJson(folder, 'vae_decoder/config.json', schema);
+  return mean && deviation ? { mean, deviation } : none;
 }
 
 /**
- * The graphs of a folder as an engine opens them, with one timestep for each row of the UNet.
- * @param precision precision of the UNet
+ * The graphs of a folder as an engine opens them, with one timestep for each row of the denoising network.
+ * @param precision precision of the denoising network
  */
 export function graphFiles(
-  model: Pick<ModelFolder, 'family' | 'graphs' | 'unetHalf' | 'evenRows'>,
+  model: Pick<ModelFolder, 'family' | 'graphs' | 'half' | 'network'>,
   precision: Precision | 'auto' = 'float32',
 ): Record<string, GraphFile> {
   const entries = Object.entries(model.graphs) as [GraphName, string][];
-  const unet = {
+  const { family, network, half } = model;
+  const denoiser = {
     perRow: 'timestep',
     replayed: true,
-    evenRows: model.evenRows,
-    half: model.unetHalf,
+    evenRows: network.evenRows,
+    ...(family.constants && { constants: family.constants }),
+    half,
     ...(precision !== 'float32' && { precision }),
   };
   const decoder = { replayed: true };
-  const settings: Partial<Record<GraphName, Omit<GraphFile, 'path'>>> = { unet, vae_decoder: decoder };
+  const settings: Partial<Record<GraphName, Omit<GraphFile, 'path'>>> = {
+    [family.network]: denoiser,
+    vae_decoder: decoder,
+  };
   return Object.fromEntries(
-    entries.map(([name, path]) => [
-      name,
-      { path, inputs: inputRoles(name, model.family.unetInputs), ...settings[name] },
-    ]),
+    entries.map(([name, path]) => [name, { path, inputs: inputRoles(name, network.inputs), ...settings[name] }]),
   );
 }
 
 /** Shape of an image's latents, [channels, height / factor, width / factor]. */
-export function latentDims({ latentChannels, vaeFactor }: ModelFolder, { width, height }: ImageSize): number[] {
-  return [latentChannels, height / vaeFactor, width / vaeFactor];
+export function latentDims({ network, vaeFactor }: ModelFolder, { width, height }: ImageSize): number[] {
+  return [network.latentChannels, height / vaeFactor, width / vaeFactor];
+}
+
+/** Tokens of an image, where the network works on tokens. */
+export function imageTokens({ sizeStep }: ModelFolder, { width, height }: ImageSize): number {
+  return Math.floor(width / sizeStep) * Math.floor(height / sizeStep);
 }

@@ -2,7 +2,7 @@ import { Mutex } from 'async-mutex';
 import type { Engine } from '../engine/engine.js';
 import { acquireOrAbort } from '../waiting.js';
 import type { GraphName } from './graphNames.js';
-import type { ModelFolder } from './modelFolder.js';
+import { textGraphs, type ModelFolder } from './modelFolder.js';
 import type { Networks } from './networks.js';
 
 /** Decides which graphs are loaded when: all but rarely used ones or, with little memory, only those in use. */
@@ -18,7 +18,7 @@ export class ModelMemory {
 
   /** The graphs to load when a pipeline opens that need not save memory. */
   static atOnce(model: ModelFolder): GraphName[] {
-    return [...textGraphs(model), 'unet', 'vae_decoder'];
+    return [...textGraphs(model), model.family.network, 'vae_decoder'];
   }
 
   /**
@@ -45,9 +45,9 @@ export class ModelMemory {
     return this.only(textGraphs(this.model));
   }
 
-  /** Loads the UNet and the VAE. @returns seconds it took @throws SrdsError MODEL_INVALID, ENGINE_FAILED */
+  /** Loads the denoising network and the VAE. @returns seconds it took @throws SrdsError MODEL_INVALID, ENGINE_FAILED */
   forSampling(withInit: boolean): Promise<number> {
-    return this.only(['unet', 'vae_decoder', ...(withInit ? ['vae_encoder' as const] : [])]);
+    return this.only([this.model.family.network, 'vae_decoder', ...(withInit ? ['vae_encoder' as const] : [])]);
   }
 
   private async only(graphs: readonly GraphName[]): Promise<number> {
@@ -62,8 +62,4 @@ export class ModelMemory {
     this.networks.check();
     return (performance.now() - start) / 1000;
   }
-}
-
-function textGraphs({ textEncoders }: ModelFolder): GraphName[] {
-  return textEncoders.map(({ graph }) => graph);
 }

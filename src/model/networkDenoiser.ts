@@ -1,8 +1,9 @@
 import type { Batcher, Client } from '../engine/batcher.js';
-import type { ConditioningId } from '../engine/engine.js';
+import type { ConditioningId, Evaluation } from '../engine/engine.js';
 import { SrdsError } from '../errors.js';
 import type { Denoiser } from '../run/denoiser.js';
 import type { Bound, PredictionType } from '../schedule/config.js';
+import { networkSample } from '../solver/flow.js';
 import { bounded, toPrediction, type Prediction } from '../solver/prediction.js';
 import { float32 } from '../tensor/tensor.js';
 import { guide, rescaleGuidance } from './guidance.js';
@@ -14,8 +15,14 @@ export interface NetworkDenoiserOptions {
   /** Name of the network's graph and of its output. */
   readonly graph: string;
   readonly output: string;
-  /** Shape of a sample, [channels, height, width]. */
+  /** Shape of a sample, such as [channels, height, width]. */
   readonly dims: readonly number[];
+  /** Name of the input of the noisy sample; default `sample`. */
+  readonly sampleInput?: string;
+  /** The network's timestep for a timestep of the grid; default: the same. */
+  readonly networkTime?: (t: number) => number;
+  /** Evaluations of other groups do not share a batch: their registered inputs differ in shape, or in those without a batch axis. */
+  readonly group?: string | undefined;
   readonly predictionType: PredictionType;
   /** Limits the predicted sample; default: no limit. */
   readonly bound?: Bound | undefined;
@@ -58,15 +65,15 @@ export interface NetworkDenoiserOptions {
  * });
  */
 export function networkDenoiser(options: NetworkDenoiserOptions): Denoiser {
-  const { batcher, graph, output, dims, unconditional, conditional } = options;
+  const { batcher, graph, output, group, predictionType, unconditional, conditional } = options;
   const conditioning = unconditional === undefined ? [conditional] : [unconditional, conditional];
   const { client, maxRows, maxClientRows, minRows, splitsRows = false } = options;
   return async ({ x, level, signal, speculative = false, ...request }) => {
-    const inputs = { sample: float32(x, dims), timestep: float32(Float32Array.of(level.t), []) };
+    const inputs = networkInputs(options, networkSample(predictionType, x, level), level.t);
     const priority = [...request.priority, ...options.priority];
     const requestOptions = { priority, client, speculative, maxRows, maxClientRows, minRows, signal };
     const evaluate = (ids: readonly ConditioningId[]) =>
-      batcher.evaluate({ graph, output, inputs, conditioning: ids }, requestOptions);
+      batcher.evaluate({ graph, output, inputs, conditioning: ids, group }, requestOptions);
     // Where memory suffices for one row at a time, the rows of an evaluation are evaluations of their own.
     const isSplit = splitsRows || (maxRows !== undefined && maxRows < conditioning.length);
     const rows = isSplit
@@ -75,6 +82,19 @@ export function networkDenoiser(options: NetworkDenoiserOptions): Denoiser {
     for (const { length } of rows) if (length !== x.length) throw wrongSize(graph, length, x.length);
     return bounded(predictionOf(options, x, rows, level.alphaBar), options.bound);
   };
+}
+
+/** The inputs of an evaluation that are not registered. @param sample the network's noisy sample, of shape `dims` */
+export function networkInputs(
+  {
+    dims,
+    sampleInput = 'sample',
+    networkTime = (t) => t,
+  }: Pick<NetworkDenoiserOptions, 'dims' | 'sampleInput' | 'networkTime'>,
+  sample: Float32Array,
+  t: number,
+): Evaluation['inputs'] {
+  return { [sampleInput]: float32(sample, dims), timestep: float32(Float32Array.of(networkTime(t)), []) };
 }
 
 /**

@@ -6,19 +6,19 @@ import { float32, int64, sizeOf, type Tensor } from '../tensor/tensor.js';
 import { toRgb, toValues, type RgbImage } from '../image/image.js';
 import { fromLatents } from './latentScale.js';
 import type { Conditioning, EncodedText } from './conditioning.js';
-import type { GraphName, TextEncoderName } from './graphNames.js';
+import { isDenoiser, type GraphName, type TextEncoderName } from './graphNames.js';
 import { inputRoles, MASK, POSITIONS, TEXT_MASK } from './inputRoles.js';
-import { latentDims, type ModelFolder } from './modelFolder.js';
+import { latentDims, textGraphs, type ModelFolder } from './modelFolder.js';
 
 const INPUT_TYPES: readonly string[] = ['float32', 'int32', 'int64'];
 
 /** Outputs of a text encoder as transformers names them. */
 const STANDARD_OUTPUTS: readonly string[] = ['last_hidden_state', 'pooler_output', 'text_embeds'];
 
-/** Text encoding and the VAE go before the UNet's evaluations. A new client has the smallest share so far and goes first. */
+/** Text encoding and the VAE go before the denoising network's evaluations. A new client has the smallest share so far and goes first. */
 const highestPriority = () => ({ priority: [-1], client: {} });
 
-/** How a UNet takes timesteps: one for each row, in its file or after rewriting, or one for the whole batch. */
+/** How a denoising network takes timesteps: one for each row, in its file or after rewriting, or one for the whole batch. */
 export type TimestepBatching =
   { readonly kind: 'perRow' | 'rewritten' } | { readonly kind: 'shared'; readonly why: string };
 
@@ -36,24 +36,24 @@ export class Networks {
    */
   check(): void {
     for (const [name, info] of this.engine.graphs) checkGraph(this.model, name as GraphName, info);
-    for (const { graph } of this.model.textEncoders) {
+    for (const graph of textGraphs(this.model)) {
       if (this.engine.graphs.has(graph)) this.textOutputs(graph);
     }
   }
 
-  /** Name of the UNet's output. */
-  get unetOutput(): string {
-    return this.graph('unet').outputs[0].name;
+  /** Name of the denoising network's output. */
+  get denoiserOutput(): string {
+    return this.graph(this.model.family.network).outputs[0].name;
   }
 
-  /** Whether the UNet rounds as in half precision. GPUs do so with float32 too, where they multiply in TF32. */
+  /** Whether the denoising network rounds as in half precision. GPUs do so with float32 too, where they multiply in TF32. */
   get roundsCoarsely(): boolean {
-    return this.engine.buckets.length > 0 || this.graph('unet').precision === 'float16';
+    return this.engine.buckets.length > 0 || this.graph(this.model.family.network).precision === 'float16';
   }
 
-  /** How the loaded UNet takes timesteps. */
+  /** How the loaded denoising network takes timesteps. */
   get timestepBatching(): TimestepBatching {
-    const { inputs, rewrite } = this.graph('unet');
+    const { inputs, rewrite } = this.graph(this.model.family.network);
     const shared = inputs.some((input) => input.name === 'timestep' && isShared(input));
     return timestepBatching(shared, rewrite);
   }
@@ -76,15 +76,14 @@ export class Networks {
     const taken = this.graph(encoder).inputs.map(({ name }) => [name, int64(given[name], [ids.length])] as const);
     const inputs = Object.fromEntries(taken);
     const options = { ...highestPriority(), signal };
-    const evaluate = async (output: string) =>
-      (await this.batcher.evaluate({ graph: encoder, output, inputs }, options))[0];
-    const [hidden, pooled] = await Promise.all([evaluate(outputs.hidden), outputs.pooled && evaluate(outputs.pooled)]);
-    const width = hidden.length / ids.length;
-    if (!Number.isInteger(width))
+    const evaluate = async (output: string | undefined) =>
+      output === undefined ? undefined : (await this.batcher.evaluate({ graph: encoder, output, inputs }, options))[0];
+    const [hidden, pooled] = await Promise.all([evaluate(outputs.hidden), evaluate(outputs.pooled)]);
+    if (hidden && hidden.length % ids.length !== 0)
       throw unusable(this.model, encoder, `a hidden state of ${ids.length} positions`, `${hidden.length} values`);
     return {
-      hidden: float32(hidden, [ids.length, width]),
-      pooled: pooled ? float32(pooled, [pooled.length]) : undefined,
+      hidden: hidden && float32(hidden, [ids.length, hidden.length / ids.length]),
+      pooled: pooled && float32(pooled, [pooled.length]),
     };
   }
 
@@ -92,7 +91,7 @@ export class Networks {
    * Adds what a network takes beside the conditioning of a prompt: a mask of its text, of which diffusers' pipelines mask nothing.
    */
   completed(conditioning: Conditioning): Conditioning {
-    const isMasked = this.graph('unet').inputs.some(({ name }) => name === TEXT_MASK);
+    const isMasked = this.graph(this.model.family.network).inputs.some(({ name }) => name === TEXT_MASK);
     const positions = conditioning.encoder_hidden_states.dims[0];
     return isMasked
       ? { ...conditioning, [TEXT_MASK]: float32(new Float32Array(positions).fill(1), [positions]) }
@@ -149,7 +148,7 @@ export class Networks {
     return (await this.batcher.evaluate(evaluation, { ...highestPriority(), maxRows, signal }))[0];
   }
 
-  private textOutputs(graph: TextEncoderName): { readonly hidden: string; readonly pooled?: string } {
+  private textOutputs(graph: TextEncoderName): ReturnType<ModelFolder['family']['textOutputs']> {
     const { outputs } = this.graph(graph);
     const names = outputs.map(({ name }) => name);
     const { hidden, pooled } = this.model.family.textOutputs(graph, names);
@@ -160,7 +159,10 @@ export class Networks {
       if (found !== undefined && names.includes(found)) return found;
       throw unusable(this.model, graph, `an output ${wanted}`, names.join(', ') || 'none');
     };
-    return { hidden: find(hidden, 3), ...(pooled !== undefined && { pooled: find(pooled, 2) }) };
+    return {
+      ...(hidden !== undefined && { hidden: find(hidden, 3) }),
+      ...(pooled !== undefined && { pooled: find(pooled, 2) }),
+    };
   }
 
   private graph(name: GraphName): GraphInfo {
@@ -172,7 +174,7 @@ export class Networks {
 
 /** @throws SrdsError MODEL_INVALID if a graph has other inputs or outputs than the model's family needs */
 function checkGraph(model: ModelFolder, name: GraphName, info: GraphInfo): void {
-  const roles = inputRoles(name, model.family.unetInputs);
+  const roles = inputRoles(name, model.network.inputs);
   const names = info.inputs.map((input) => input.name);
   const needed = roles.filter(({ optional }) => optional === undefined).map((role) => role.name);
   if (
@@ -180,6 +182,11 @@ function checkGraph(model: ModelFolder, name: GraphName, info: GraphInfo): void 
     !names.every((one) => roles.some((role) => role.name === one))
   ) {
     throw unusable(model, name, `the inputs ${needed.join(', ')}`, namesOf(info.inputs));
+  }
+  const states = isDenoiser(name) ? info.inputs.find((input) => input.name === 'encoder_hidden_states') : undefined;
+  const [width, expectedWidth] = [states?.dims.at(-1), model.network.textWidth];
+  if (typeof width === 'number' && expectedWidth !== undefined && width !== expectedWidth) {
+    throw unusable(model, name, `text states of width ${expectedWidth}, its joint_attention_dim,`, `${width}`);
   }
   if (info.outputs.length === 0) throw unusable(model, name, 'an output', 'none');
   const unsupported =
@@ -195,7 +202,7 @@ function checkGraph(model: ModelFolder, name: GraphName, info: GraphInfo): void 
 }
 
 /**
- * How a UNet takes timesteps.
+ * How a denoising network takes timesteps.
  * @param shared whether a session takes one timestep for the whole batch
  */
 export function timestepBatching(shared: boolean, rewrite: Rewrite | undefined): TimestepBatching {
@@ -212,14 +219,14 @@ function unusable(model: ModelFolder, graph: GraphName, expected: string, found:
     'MODEL_INVALID',
     `${expected} in ${model.graphs[graph] ?? graph}`,
     found,
-    'export a Stable Diffusion 1.x, 2.x or SDXL model with Optimum',
+    'export the model with Optimum',
   );
 }
 
-/** Warning for a UNet that takes one timestep for a batch. @param why the reason */
+/** Warning for a network that takes one timestep for a batch. @param why the reason */
 export function sharedWarning(why: string): string {
   return (
-    `this UNet takes one timestep for a whole batch (${why}), so evaluations at different timesteps take turns and SRDS, ` +
+    `this network takes one timestep for a whole batch (${why}), so evaluations at different timesteps take turns and SRDS, ` +
     'which makes more of them, takes longer than the serial sampler; a UNet that optimum-cli export onnx writes is rewritten'
   );
 }

@@ -1,11 +1,12 @@
 import { z } from 'zod';
 import { SrdsError } from '../errors.js';
 import type { ScheduleConfig } from '../schedule/config.js';
+import type { Schedule } from '../schedule/schedule.js';
 import { schedulerOf, SOLVERS, type SolverName } from '../solver/registry.js';
 import { readJson } from './files.js';
-import { parseScheduleConfig, type ParseScheduleOptions } from './scheduleConfig.js';
+import { givenFields, parseScheduleConfig, type ParseScheduleOptions } from './scheduleConfig.js';
 
-const FILE = 'scheduler/scheduler_config.json';
+export const SCHEDULER_FILE = 'scheduler/scheduler_config.json';
 
 /** Default solver of each scheduler class. Multistep classes map to DDIM, because a parallel sampler needs a one-step solver. */
 const SOLVER_OF_CLASS: Readonly<Partial<Record<string, SolverName>>> = {
@@ -21,43 +22,56 @@ const SOLVER_OF_CLASS: Readonly<Partial<Record<string, SolverName>>> = {
 /** Scheduler classes of models that were trained with another kind of noise schedule. */
 const UNSUPPORTED = /FlowMatch|EDM|VQ|LCM|TCD|Consistency|Cosine/;
 
-const schema = z.looseObject({ _class_name: z.string() });
+const schema = z.looseObject({ _class_name: z.string().optional() });
 
 /** A folder's scheduler_config.json, which each solver reads as its own scheduler class. */
-export interface SchedulerFile {
-  /** Scheduler class that the file names. */
+export interface SchedulerFile<Given extends Schedule = Schedule> {
+  /** Scheduler class of the folder. */
   readonly className: string;
   /** Default solver; undefined if the class is unknown. */
   readonly solver: SolverName | undefined;
+  /** Whether it is that of a flow matching model, which reads no spacing and no prediction; default: no. */
+  readonly isFlow?: boolean;
   /**
    * The noise schedule for a solver.
    * @throws SrdsError MODEL_INVALID if the solver's scheduler class does not support the file
    */
-  readonly scheduleFor: (
-    solver: SolverName,
-    options?: Pick<ParseScheduleOptions, 'spacing' | 'prediction'>,
-  ) => ScheduleConfig;
+  readonly scheduleFor: (solver: SolverName, options?: ScheduleOptions) => Given;
+}
+
+/** What a schedule depends on, beside the solver and the file. */
+export interface ScheduleOptions extends Pick<ParseScheduleOptions, 'spacing' | 'prediction'> {
+  /** Tokens of the image, for flow matching models whose shift depends on its size; default: those of their least shift. */
+  readonly tokens?: number;
 }
 
 /**
  * Reads the scheduler of a model folder.
  * @param forced fields that the pipeline overrides
+ * @param named class that model_index.json names; as in diffusers, it counts more than that of the file
  * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID
  */
-export async function readScheduler(folder: string, forced: object): Promise<SchedulerFile> {
-  const content = await readJson(folder, FILE, schema);
-  const { _class_name: className } = content;
-  if (UNSUPPORTED.test(className)) {
+export async function readScheduler(
+  folder: string,
+  forced: object = {},
+  named?: string,
+): Promise<SchedulerFile<ScheduleConfig>> {
+  const content = await readJson(folder, SCHEDULER_FILE, schema);
+  const className = named ?? content._class_name ?? 'a scheduler without _class_name';
+  const unsupported = [className, content._class_name ?? ''].find((name) => UNSUPPORTED.test(name));
+  if (unsupported !== undefined) {
     throw new SrdsError(
       'MODEL_INVALID',
-      `a scheduler of a Stable Diffusion model in ${FILE}`,
-      `${className}, which no solver supports`,
+      `a scheduler of a Stable Diffusion model in ${SCHEDULER_FILE}`,
+      `${unsupported}, which no solver supports`,
       `use a model with ${Object.keys(SOLVER_OF_CLASS).join(', ')}`,
     );
   }
-  const scheduleFor: SchedulerFile['scheduleFor'] = (solver, options = {}) => {
-    const reading = { scheduler: schedulerOf(solver), reader: solver, source: FILE };
-    return parseScheduleConfig({ ...content, ...forced }, { ...options, ...reading });
+  // The pipeline's fields replace the defaults of the class too.
+  const fields = { ...(givenFields(content) ?? content), ...forced };
+  const scheduleFor = (solver: SolverName, { spacing, prediction }: ScheduleOptions = {}) => {
+    const reading = { scheduler: schedulerOf(solver), reader: solver, source: SCHEDULER_FILE };
+    return parseScheduleConfig(fields, { spacing, prediction, ...reading });
   };
   const solver = SOLVER_OF_CLASS[className];
   const usable = SOLVERS.some((name) => {

@@ -1,9 +1,11 @@
 import { float32 } from '../tensor/tensor.js';
-import { concatenateWidths, zerosLike } from './conditioning.js';
+import { concatenateWidths, hiddenStates, penultimateState, pooledOf, zerosLike } from './conditioning.js';
 import type { ModelFamily } from './family.js';
+import { wholeSteps } from './firstStep.js';
+import { UNPACKED } from './latentLayout.js';
 import { VAE_GREY_LEVELS } from './latentScale.js';
-
-const HIDDEN_STATE = /^hidden_states\.(\d+)$/;
+import { readScheduler, type SchedulerFile } from './scheduler.js';
+import { unetConfig } from './unetConfig.js';
 
 /** Stable Diffusion XL base models. Source: diffusers StableDiffusionXLPipeline. */
 export const stableDiffusionXL: ModelFamily = {
@@ -11,25 +13,41 @@ export const stableDiffusionXL: ModelFamily = {
   title: 'Stable Diffusion XL, two text encoders',
   pipelines: ['StableDiffusionXLPipeline', 'StableDiffusionXLImg2ImgPipeline'],
   textEncoders: [
-    { graph: 'text_encoder', tokenizer: 'tokenizer' },
-    { graph: 'text_encoder_2', tokenizer: 'tokenizer_2' },
+    { graph: 'text_encoder', tokenizer: 'tokenizer', kind: 'clip' },
+    { graph: 'text_encoder_2', tokenizer: 'tokenizer_2', kind: 'clip' },
   ],
-  forcedScheduler: {},
-  unetInputs: ['sample', 'timestep', 'encoder_hidden_states', 'text_embeds', 'time_ids'],
+  network: 'unet',
+  networkConfig: unetConfig(['sample', 'timestep', 'encoder_hidden_states', 'text_embeds', 'time_ids']),
+  sampleInput: 'sample',
+  networkTime: (t) => t,
+  layout: UNPACKED,
+  readScheduler: (folder, { scheduler }) => readScheduler(folder, {}, scheduler?.[1]),
   greyLevels: VAE_GREY_LEVELS,
+  latentStatistics: true,
   unsupported: (index) => (index.requires_aesthetics_score ? 'an SDXL refiner' : undefined),
   // The hidden state before the last one, as in encode_prompt.
-  textOutputs: (graph, outputs) => {
-    const layers = outputs.flatMap((name) => HIDDEN_STATE.exec(name)?.[1] ?? []).map(Number);
-    const hidden = `hidden_states.${Math.max(1, ...layers) - 1}`;
-    return graph === 'text_encoder_2' ? { hidden, pooled: 'text_embeds' } : { hidden };
-  },
-  condition: (encoded, { width, height }) => ({
-    encoder_hidden_states: concatenateWidths(encoded.map(({ hidden }) => hidden)),
-    text_embeds: encoded[encoded.length - 1].pooled ?? float32(new Float32Array(0), [0]),
+  textOutputs: (graph, outputs) => ({
+    hidden: penultimateState(outputs),
+    ...(graph === 'text_encoder_2' && { pooled: 'text_embeds' }),
+  }),
+  condition: (encoded, { size: { width, height } }) => ({
+    encoder_hidden_states: concatenateWidths(hiddenStates(encoded)),
+    text_embeds: pooledOf(encoded[1]),
     // Original size, crop and target size, each with the height first, as in _get_add_time_ids.
     time_ids: float32(Float32Array.of(height, width, 0, 0, height, width), [6]),
   }),
+  guidanceOption: 'guidance',
+  firstStep: wholeSteps,
   zerosForNoNegative: (index) => index.force_zeros_for_empty_prompt,
   zeroed: (conditional) => zerosLike(conditional, ['time_ids']),
+  // As published with SDXL turbo; base models have another spacing.
+  fewSteps: ({ scheduler }) =>
+    scheduler.className === 'EulerAncestralDiscreteScheduler' && spacingOf(scheduler) === 'trailing'
+      ? "its scheduler is SDXL turbo's"
+      : undefined,
 };
+
+function spacingOf({ scheduleFor }: SchedulerFile): string | undefined {
+  const schedule = scheduleFor('euler');
+  return schedule.scheduler === 'flow' ? undefined : schedule.timestepSpacing;
+}

@@ -27,7 +27,13 @@ export interface GraphDescription extends GraphInfo {
  * say of it.
  * @throws Error if the file is not an ONNX model, or a file with its weights is missing or too short
  */
-export async function describeGraph({ path, perRow, inputs = [], evenRows }: GraphFile): Promise<GraphDescription> {
+export async function describeGraph({
+  path,
+  perRow,
+  inputs = [],
+  evenRows,
+  constants,
+}: GraphFile): Promise<GraphDescription> {
   const model = await readModel(path);
   const { graph } = model;
   if (!graph) throw new Error('the file has no graph');
@@ -44,6 +50,6 @@ export async function describeGraph({ path, perRow, inputs = [], evenRows }: Gra
     gpuOperators: gpuOperators(graph),
     rewrite,
     perBatch: graph.input.map(describeValue).some((input) => input.name === perRow && isShared(input)),
-    maxRows: maxRows(fixedRows(values.inputs), evenRows),
+    maxRows: maxRows(fixedRows(valuesOf(graph, constants).inputs), evenRows),
   };
 }

@@ -14,11 +14,14 @@ export function describeValue({ name, type }: ValueInfoProto): TensorInfo {
   return { name, type: nameOfType(elemType), dims };
 }
 
-/** Describes the inputs and outputs of a graph. */
-export function valuesOf(graph: GraphProto): Pick<GraphInfo, 'inputs' | 'outputs'> {
+/** Describes the inputs and outputs of a graph. @param constants names of the inputs without a batch axis */
+export function valuesOf(graph: GraphProto, constants: readonly string[] = []): Pick<GraphInfo, 'inputs' | 'outputs'> {
   // Inputs that are initializers too have a value already.
   const known = new Set(graph.initializer.map(({ name }) => name));
-  const inputs = graph.input.filter(({ name }) => !known.has(name)).map(describeValue);
+  const inputs = graph.input
+    .filter(({ name }) => !known.has(name))
+    .map(describeValue)
+    .map((input) => (constants.includes(input.name) ? { ...input, constant: true } : input));
   return { inputs, outputs: graph.output.map(describeValue) };
 }
 
@@ -27,7 +30,7 @@ export function valuesOf(graph: GraphProto): Pick<GraphInfo, 'inputs' | 'outputs
  * @throws Error if they differ from input to input
  */
 export function fixedRows(inputs: readonly TensorInfo[]): number | undefined {
-  const fixed = inputs.filter((input) => !isShared(input) && typeof input.dims[0] === 'number');
+  const fixed = inputs.filter((input) => !isShared(input) && !input.constant && typeof input.dims[0] === 'number');
   const [rows, ...others] = new Set(fixed.map(({ dims }) => Number(dims[0])));
   if (others.length === 0 && rows !== 0) return rows;
   throw new Error(`batches of ${[rows, ...others].join(' and ')} rows: ${fixed.map(({ name }) => name).join(', ')}`);

@@ -6,6 +6,8 @@ export interface TensorInfo {
   readonly name: string;
   readonly type: string;
   readonly dims: readonly (number | string)[];
+  /** Whether it has no batch axis, so that all rows of a batch share one value; default: it has one, unless `isShared`. */
+  readonly constant?: boolean;
 }
 
 /** Whether an input has one value for the whole batch: a scalar, or an axis that is fixed at 1. */
@@ -34,6 +36,8 @@ export interface GraphFile {
   readonly inputs?: readonly InputRole[] | undefined;
   /** An input that needs one value a row; the graph is rewritten if the file has one value for the whole batch. */
   readonly perRow?: string;
+  /** Names of inputs without a batch axis, such as the positions of Flux's tokens: evaluations of a batch have the same. */
+  readonly constants?: readonly string[];
   /**
    * Whether batches are padded to an even number of rows on a CPU. A row's result then does not depend on its batch in UNets with
    * layers of other than multiples of 32 channels (measured); in other graphs it may.

@@ -59,7 +59,7 @@ export interface BucketShape {
  * @throws Error if the file is not an ONNX model, or cannot be computed in the requested precision
  */
 export async function prepareModel(file: GraphFile, fusedFor?: DeviceKind): Promise<PreparedModel> {
-  const { path, perRow, precision, inputs = [] } = file;
+  const { path, perRow, precision, inputs = [], constants } = file;
   const model = await readModel(path);
   const { graph } = model;
   if (!graph) throw new Error('the file has no graph');
@@ -74,9 +74,9 @@ export async function prepareModel(file: GraphFile, fusedFor?: DeviceKind): Prom
   const half = precision === 'float16' ? !(optimized && inHalf) : precision === 'auto' && inHalf && !optimized;
   const why = half ? (optimized ? 'it was optimized in another precision' : computeInHalf(graph)) : undefined;
   if (why !== undefined && precision === 'float16') throw new Error(`the graph cannot run in float16: ${why}`);
-  const values = valuesOf(graph);
+  const values = valuesOf(graph, constants);
   const rows = fixedRows(values.inputs);
-  if (rows !== undefined) freeRows(graph);
+  if (rows !== undefined) freeRows(graph, constants);
   return {
     source: (bucket) =>
       toBinary(ModelProtoSchema, bucket ? withFixedShapes(clone(ModelProtoSchema, model), bucket) : model),
@@ -95,8 +95,9 @@ export async function prepareModel(file: GraphFile, fusedFor?: DeviceKind): Prom
  * Declares the first axis of all inputs as free. A batch has the rows that the file fixes all the same, but ONNX Runtime's optimizer
  * fails on some graphs of fixed batches, and rounds differently in others.
  */
-function freeRows(graph: GraphProto): void {
-  for (const { type } of graph.input) {
+function freeRows(graph: GraphProto, constants: readonly string[] = []): void {
+  for (const { name, type } of graph.input) {
+    if (constants.includes(name)) continue;
     const shape = type?.value.case === 'tensorType' ? type.value.value.shape : undefined;
     if (shape && shape.dim.length > 0) shape.dim[0] = axis({ case: 'dimParam', value: 'batch_size' });
   }

@@ -1,22 +1,20 @@
 import { bucketsOf, maxRowsOf, type ConditioningId, type Engine, type Evaluation } from '../engine/engine.js';
 import { latentDims, type ModelFolder } from '../model/modelFolder.js';
+import { networkInputs } from '../model/networkDenoiser.js';
 import type { Networks } from '../model/networks.js';
 import { rowsThatPay, sharesRows, unmeasuredBuckets, type LatencyCurve } from '../planner/curve.js';
 import { CurveStore } from '../planner/curveStore.js';
 import type { Machine } from '../planner/forecast.js';
 import { curveOf, measureCurve, withSerialTimes, type MeasureOptions, type Measurements } from '../planner/measure.js';
-import { float32, sizeOf } from '../tensor/tensor.js';
+import { sizeOf } from '../tensor/tensor.js';
 import { version } from '../version.js';
 import { networkIdentity } from './networkIdentity.js';
 import type { Settings } from './options.js';
 
-/** The graph that samplers evaluate. */
-const NETWORK = 'unet';
-
 /** The evaluations whose latency matters to a run. */
 export interface CalibrationTarget {
-  /** Size of the image in pixels, and a seed for each image. */
-  readonly settings: Pick<Settings, 'width' | 'height' | 'seeds'>;
+  /** Size of the image in pixels, a seed for each image, and the tokens of T5. */
+  readonly settings: Pick<Settings, 'width' | 'height' | 'seeds' | 'sequenceLength'>;
   /** Registered inputs of an evaluation. */
   readonly conditioning: readonly ConditioningId[];
   /** Rows of the largest batch that memory suffices for. */
@@ -116,7 +114,7 @@ export class Calibration {
 
   private machineWith(curve: LatencyCurve, { settings, conditioning, maxRows }: CalibrationTarget): Machine {
     const { engine } = this;
-    const most = Math.min(maxRowsOf(engine, NETWORK), maxRows);
+    const most = Math.min(maxRowsOf(engine, this.model.family.network), maxRows);
     return {
       devices: Array.from({ length: engine.slots }, () => curve),
       rowsPerEvaluation: conditioning.length,
@@ -128,7 +126,7 @@ export class Calibration {
 
   /** Batch sizes that batches of the network are padded to. */
   private get buckets(): readonly number[] {
-    return bucketsOf(this.engine, NETWORK);
+    return bucketsOf(this.engine, this.model.family.network);
   }
 
   private sampleSize({ settings }: CalibrationTarget): number {
@@ -137,9 +135,9 @@ export class Calibration {
 
   private evaluationOf({ settings, conditioning }: CalibrationTarget): Evaluation {
     const dims = latentDims(this.model, settings);
-    const sample = float32(new Float32Array(sizeOf(dims)), dims);
-    const inputs = { sample, timestep: float32(Float32Array.of(500), []) };
-    return { graph: NETWORK, output: this.networks.unetOutput, inputs, conditioning };
+    const { network, layout, ...family } = this.model.family;
+    const inputs = networkInputs({ ...family, dims: layout.dims(dims) }, new Float32Array(sizeOf(dims)), 500);
+    return { graph: network, output: this.networks.denoiserOutput, inputs, conditioning };
   }
 
   /** What a curve depends on; undefined for a network without a file here, of which nothing is kept. */
@@ -148,7 +146,8 @@ export class Calibration {
     const network = await networkIdentity(model);
     if (!network) return undefined;
     const { slots, device } = engine;
-    const { width, height } = settings;
-    return [version(), ...network, device, buckets, slots, variant, width, height, conditioning.length];
+    const { width, height, sequenceLength } = settings;
+    const tokens = sequenceLength === undefined ? [] : [sequenceLength];
+    return [version(), ...network, device, buckets, slots, variant, width, height, conditioning.length, ...tokens];
   }
 }

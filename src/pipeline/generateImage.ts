@@ -9,10 +9,9 @@ import { drive } from '../run/drive.js';
 import type { EvaluationCount, SampleResult, SamplerEvent } from '../run/events.js';
 import type { Run } from '../run/run.js';
 import { serial, type SerialOptions } from '../sampler/serial.js';
-import { finalScale } from '../schedule/grid.js';
+import { finalScale } from '../schedule/schedule.js';
 import { serialEvaluations } from '../solver/solver.js';
 import { maxAbsoluteDifference, meanAbsoluteDifference } from '../tensor/operations.js';
-import { sizeOf } from '../tensor/tensor.js';
 import type { Settings } from './options.js';
 import { prepareLatents } from './prepareLatents.js';
 import type { GeneratedImage, GenerateEvent, ImageEvaluations } from './result.js';
@@ -29,6 +28,8 @@ export interface ImageContext {
   readonly settings: Settings;
   readonly conditional: ConditioningId;
   readonly unconditional: ConditioningId | undefined;
+  /** What evaluations of a batch must have in common (`Evaluation.group`). */
+  readonly group: string;
   /** Output of the VAE encoder for the initial image. */
   readonly encodedInit: Float32Array | undefined;
   /** Sizes of batches; undefined if nothing is known of the devices. */
@@ -72,7 +73,7 @@ export async function generateImage(context: ImageContext, image: number): Promi
   const decoded = performance.now();
 
   const { iterations, residuals } = sample;
-  const latents = finished(settings, sample.x);
+  const latents = finished(settings, context.model, sample.x);
   const status = rgb ? sample.status : 'aborted';
   const evaluations = withSerial(sample.evaluations, settings);
   const result: GeneratedImage = { seed, status, iterations, residuals, evaluations, latents, rgb };
@@ -94,7 +95,7 @@ export async function compareWithSerial(
   const { status, x } = await run.result;
   if (status === 'aborted') return result;
   const { width, height } = settings;
-  const decoding = context.networks.decode(finished(settings, x), width, height, signal);
+  const decoding = context.networks.decode(finished(settings, context.model, x), width, height, signal);
   const expected = await unlessAborted(decoding, signal);
   if (!expected) return result;
   const [a, b] = [result.rgb.data, expected.data];
@@ -122,11 +123,16 @@ function startRun(
 }
 
 /** Decodes latents, each array once. */
-function memoizedDecoder({ networks, settings, signal }: ImageContext): (latents: Float32Array) => Promise<RgbImage> {
+function memoizedDecoder({
+  networks,
+  settings,
+  model,
+  signal,
+}: ImageContext): (latents: Float32Array) => Promise<RgbImage> {
   const images = new WeakMap<Float32Array, Promise<RgbImage>>();
   const { width, height } = settings;
   return (latents) => {
-    const decoded = images.get(latents) ?? networks.decode(finished(settings, latents), width, height, signal);
+    const decoded = images.get(latents) ?? networks.decode(finished(settings, model, latents), width, height, signal);
     decoded.catch(() => undefined);
     images.set(latents, decoded);
     return decoded;
@@ -134,23 +140,26 @@ function memoizedDecoder({ networks, settings, signal }: ImageContext): (latents
 }
 
 function startOf({ settings, model, encodedInit }: ImageContext, image: number): SerialOptions {
-  const size = sizeOf(latentDims(model, settings));
-  return { ...prepareLatents(settings, image, size, model.latentScale, encodedInit), solver: settings.method };
+  return { ...prepareLatents(settings, model, image, encodedInit), solver: settings.method };
 }
 
 function denoiserOf(context: ImageContext, image: number): Denoiser {
-  const { batcher, networks, model, settings, conditional, unconditional, limits, client } = context;
-  const { schedule, guidance, guidanceRescale } = settings;
+  const { batcher, networks, model, settings, conditional, unconditional, group, limits, client } = context;
+  const { schedule, cfgScale, guidanceRescale } = settings;
+  const { network, layout, sampleInput, networkTime } = model.family;
   return networkDenoiser({
     batcher,
-    graph: 'unet',
-    output: networks.unetOutput,
-    dims: latentDims(model, settings),
+    graph: network,
+    output: networks.denoiserOutput,
+    dims: layout.dims(latentDims(model, settings)),
+    sampleInput,
+    networkTime,
+    group,
     predictionType: schedule.predictionType,
-    bound: schedule.bound,
+    bound: schedule.scheduler === 'flow' ? undefined : schedule.bound,
     conditional,
     unconditional,
-    guidance,
+    guidance: cfgScale,
     guidanceRescale,
     priority: [image],
     client,
@@ -158,10 +167,12 @@ function denoiserOf(context: ImageContext, image: number): Denoiser {
   });
 }
 
-/** The last state of a trajectory as the latents that diffusers returns. */
-function finished({ schedule, grid }: Settings, x: Float32Array): Float32Array {
+/** The last state of a trajectory as the latents that diffusers returns, [channels, height, width]. */
+function finished(settings: Settings, model: ModelFolder, x: Float32Array): Float32Array {
+  const { schedule, grid } = settings;
   const scale = finalScale(schedule, grid[grid.length - 1].to);
-  return scale === 1 ? x : x.map((value) => scale * value);
+  const state = scale === 1 ? x : x.map((value) => scale * value);
+  return model.family.layout.toLatents(state, latentDims(model, settings));
 }
 
 function withSerial(count: EvaluationCount, { method, grid }: Settings): ImageEvaluations {

@@ -30,12 +30,12 @@ export interface MemoryNeed extends ActivationMemory {
  * Rows of the largest batch: as many as are free, unless that takes much more memory than the serial sampler does.
  * @returns 0 if memory does not suffice for one row; less than `rowsPerEvaluation` if it does not for an evaluation at once
  */
-export function rowsInMemory({ free, base, unetRow, vaeRow, rowsPerEvaluation, processes }: MemoryNeed): number {
-  const fitting = (count: number) => Math.floor((free - vaeRow) / (unetRow * count));
+export function rowsInMemory({ free, base, denoiserRow, vaeRow, rowsPerEvaluation, processes }: MemoryNeed): number {
+  const fitting = (count: number) => Math.floor((free - vaeRow) / (denoiserRow * count));
   if (fitting(1) < 1) return 0;
-  const serial = base + rowsPerEvaluation * unetRow + vaeRow;
+  const serial = base + rowsPerEvaluation * denoiserRow + vaeRow;
   const more = Math.max(MORE_BYTES, MORE_SHARE * serial);
-  const usual = rowsPerEvaluation + Math.floor(more / (unetRow * processes));
+  const usual = rowsPerEvaluation + Math.floor(more / (denoiserRow * processes));
   return Math.max(1, Math.min(usual, fitting(processes)));
 }
 
@@ -70,8 +70,8 @@ export class MemoryGuard {
     const { model, engine } = this;
     const free = engine.freeMemory?.();
     if (free === undefined) return Infinity;
-    const rowsPerEvaluation = settings.guidance > 1 ? 2 : 1;
-    const loading = (['unet', 'vae_decoder'] as const).filter((name) => !engine.graphs.has(name));
+    const rowsPerEvaluation = rowsOf(settings);
+    const loading = [model.family.network, 'vae_decoder' as const].filter((name) => !engine.graphs.has(name));
     const weights = weightBytes(model, ModelMemory.atOnce(model));
     const missing = weightBytes(model, loading);
     const left = free - missing + this.kept;
@@ -85,13 +85,13 @@ export class MemoryGuard {
       });
     const rows = rowsAt(settings);
     if (rows > 0) return rows;
-    const { unetRow, vaeRow } = activationMemory(model, settings);
+    const { denoiserRow, vaeRow } = activationMemory(model, settings);
     const { fixed } = model;
     const isFree = fixed.width === undefined && fixed.height === undefined;
     const fitting = isFree ? largestSize(settings, model.sizeStep, (size) => rowsAt(size) > 0) : undefined;
     throw new SrdsError(
       'INVALID_OPTION',
-      `about ${bytes(unetRow + vaeRow + missing)} of free memory for ${settings.width}x${settings.height} pixels on the CPU`,
+      `about ${bytes(denoiserRow + vaeRow + missing)} of free memory for ${settings.width}x${settings.height} pixels on the CPU`,
       bytes(free + this.kept),
       fitting ? `choose a size of at most ${fitting.width}x${fitting.height}, or free memory` : 'free memory',
     );
@@ -99,10 +99,14 @@ export class MemoryGuard {
 
   /** Notes what a run that has ended took. @param rows of its largest batch */
   keep(settings: Settings, rows: number): void {
-    const { unetRow, vaeRow } = activationMemory(this.model, settings);
-    if (Number.isFinite(rows))
-      this.kept = Math.max(this.kept, unetRow * Math.min(rows, settings.guidance > 1 ? 2 : 1) + vaeRow);
+    const { denoiserRow, vaeRow } = activationMemory(this.model, settings);
+    if (Number.isFinite(rows)) this.kept = Math.max(this.kept, denoiserRow * Math.min(rows, rowsOf(settings)) + vaeRow);
   }
+}
+
+/** Rows of an evaluation. */
+function rowsOf({ cfgScale }: Settings): number {
+  return cfgScale > 1 ? 2 : 1;
 }
 
 /** The largest size of the same proportions, in whole steps, that fits; undefined if none does. */

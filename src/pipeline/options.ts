@@ -1,11 +1,12 @@
-import { SrdsError } from '../errors.js';
+import { SrdsError, wholeNumber } from '../errors.js';
 import type { RgbImage } from '../image/image.js';
+import type { ImageSize } from '../model/family.js';
 import { fixedSizeFor, type FixedSize } from '../model/fixedShapes.js';
-import { latentDims, type ModelFolder } from '../model/modelFolder.js';
+import { imageTokens, latentDims, type ModelFolder } from '../model/modelFolder.js';
 import type { Correction } from '../sampler/corrections.js';
 import { checkPartition, defaultPartition, evenPartition, type Partition } from '../sampler/partition.js';
-import type { ScheduleConfig } from '../schedule/config.js';
-import { fineGrid, type SolverStep } from '../schedule/grid.js';
+import type { SolverStep } from '../schedule/grid.js';
+import { stepsOf, type Schedule } from '../schedule/schedule.js';
 import { solverOf, type SolverName } from '../solver/registry.js';
 import { oneEvaluationSolver, oneStepSolver, type AnySolver } from '../solver/solver.js';
 import type { Tensor } from '../tensor/tensor.js';
@@ -20,6 +21,7 @@ import {
   type SamplerName,
   type Stopping,
 } from './options/generation.js';
+import { withoutEffectOn } from './options/modelEffects.js';
 import { checkedValue, type Options } from './options/option.js';
 
 /**
@@ -43,6 +45,11 @@ export interface GenerateOptions extends Omit<GenerationValues, 'prompt' | 'size
 /** Options, checked, with every default filled in. */
 export interface Settings {
   readonly prompt: string;
+  /** Prompts for the second and third text encoder; undefined: the same. */
+  readonly prompt2: string | undefined;
+  readonly prompt3: string | undefined;
+  /** Number of tokens of T5; undefined for models without it. */
+  readonly sequenceLength: number | undefined;
   /** null: no prompt; zeros take the place of its embedding. */
   readonly negativePrompt: string | null;
   readonly seeds: readonly bigint[];
@@ -52,12 +59,15 @@ export interface Settings {
   /** The solver of that name. */
   readonly method: AnySolver;
   readonly eta: number;
-  readonly schedule: ScheduleConfig;
+  readonly schedule: Schedule;
   /** The options of the schedule that were given. */
   readonly given: Pick<GenerateOptions, 'spacing' | 'prediction'>;
   /** The fine grid: the steps that are taken. */
   readonly grid: readonly SolverStep[];
   readonly guidance: number;
+  readonly trueGuidance: number;
+  /** Scale of classifier-free guidance, `guidance` or `trueGuidance`; 1: an evaluation has one row. */
+  readonly cfgScale: number;
   readonly guidanceRescale: number;
   readonly noise: Float32Array | undefined;
   readonly init: RgbImage | undefined;
@@ -93,23 +103,27 @@ const MAX_SIDE = 4096;
  */
 export function settingsOf(options: GenerateOptions, model: ModelFolder): Settings {
   checkValues(options);
-  const { steps: stepsOption, n: nOption, guidance, guidanceRescale, correction, pipelined } = GENERATION_OPTIONS;
-  const { maxIterations, sampler = 'srds', prompt, negativePrompt, init, blocks } = options;
-  const { solver, eta, schedule } = scheduleOf(options, model);
-  const steps = options.steps ?? stepsOption.default;
-  const whole = fineGrid(schedule, steps);
-  const strength = strengthOf(options, steps, model);
-  const grid = strength === undefined ? whole : whole.slice(startOf(steps, strength));
+  const { n: nOption, guidanceRescale, correction, pipelined } = GENERATION_OPTIONS;
+  const { maxIterations, sampler = 'srds', prompt, prompt2, prompt3, negativePrompt, init, blocks } = options;
+  const size = sizeOf(options, model);
+  const { solver, eta, schedule } = scheduleOf(options, size, model);
+  const steps = options.steps ?? defaultsFor(model).steps;
+  const strength = strengthOf(options, model);
+  const grid = stepsOf(schedule, steps, strength === undefined ? 0 : model.family.firstStep(steps, strength));
+  if (strength !== undefined && grid.length === 0) throw noStepLeft(steps, strength);
   const method = solverOf(solver, { schedule, steps, eta });
   if (sampler !== 'serial' && sampler !== 'auto') oneStepSolver(method);
   if (sampler === 'picard' || sampler === 'paradigms' || sampler === 'parataa') oneEvaluationSolver(method);
 
-  const size = sizeOf(options, model);
+  const scales = scalesOf(options, model);
   const stopping = options.stopping ?? GENERATION_OPTIONS.stopping.default;
   const n = options.n ?? nOption.default;
   const first = BigInt(options.seed ?? GENERATION_OPTIONS.seed.default);
   return {
     prompt,
+    prompt2,
+    prompt3,
+    sequenceLength: sequenceLengthOf(options, model),
     negativePrompt: negativePrompt ?? (model.zerosForNoNegative ? null : ''),
     seeds: Array.from({ length: n }, (_, i) => seedInRange(first + BigInt(i))),
     steps,
@@ -119,7 +133,7 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
     schedule,
     given: { spacing: options.spacing, prediction: options.prediction },
     grid,
-    guidance: options.guidance ?? guidance.default,
+    ...scales,
     guidanceRescale: options.guidanceRescale ?? guidanceRescale.default,
     noise: noiseOf(options.noise, n, size, model),
     init,
@@ -131,7 +145,7 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
     partition: partitionOf(blocks, grid.length),
     partitionGiven: blocks !== undefined,
     srdsGiven: SRDS_OPTIONS.some((name) => options[name] !== undefined),
-    ignoredOptions: ignoredOptions(options, sampler),
+    ignoredOptions: joined([...ignoredOptions(options, sampler), ...withoutEffectOn(model, options, scales)]),
     tolerance: options.tolerance ?? defaultTolerance(sampler, stopping),
     stopping,
     window: options.window,
@@ -141,6 +155,36 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
     compare: options.compare ?? GENERATION_OPTIONS.compare.default,
     previews: options.previews ?? GENERATION_OPTIONS.previews.default,
   };
+}
+
+/** Steps and guidance scale of a generation that gives none. */
+export function defaultsFor({ defaults }: Pick<ModelFolder, 'defaults'>): {
+  readonly steps: number;
+  readonly guidance: number;
+} {
+  const { steps, guidance } = GENERATION_OPTIONS;
+  return { steps: defaults.steps ?? steps.default, guidance: defaults.guidance ?? guidance.default };
+}
+
+function scalesOf(
+  options: GenerateOptions,
+  model: ModelFolder,
+): Pick<Settings, 'guidance' | 'trueGuidance' | 'cfgScale'> {
+  const guidance = options.guidance ?? defaultsFor(model).guidance;
+  const trueGuidance = options.trueGuidance ?? GENERATION_OPTIONS.trueGuidance.default;
+  if (model.family.guidanceOption === 'guidance') return { guidance, trueGuidance, cfgScale: Math.max(1, guidance) };
+  const cfgScale = options.negativePrompt === undefined ? 1 : Math.max(1, trueGuidance);
+  return { guidance, trueGuidance, cfgScale };
+}
+
+function sequenceLengthOf({ maxSequenceLength }: GenerateOptions, { sequenceLength }: ModelFolder): number | undefined {
+  if (sequenceLength === undefined) return undefined;
+  const { default: usual, max } = sequenceLength;
+  return wholeNumber('a number of tokens of T5 (maxSequenceLength)', maxSequenceLength ?? usual, 1, max);
+}
+
+function joined(warnings: readonly string[]): string | undefined {
+  return warnings.length > 0 ? warnings.join('; ') : undefined;
 }
 
 function defaultTolerance(sampler: Settings['sampler'], stopping: Stopping): number {
@@ -173,8 +217,10 @@ function partitionOf(blocks: number | Partition | undefined, steps: number): Par
 
 function scheduleOf(
   { solver: given, eta = GENERATION_OPTIONS.eta.default, spacing, prediction }: GenerateOptions,
-  { scheduler }: ModelFolder,
+  size: ImageSize,
+  model: ModelFolder,
 ): Pick<Settings, 'solver' | 'eta' | 'schedule'> {
+  const { scheduler } = model;
   const solver = given ?? scheduler.solver;
   if (solver === undefined) {
     throw new SrdsError(
@@ -187,10 +233,14 @@ function scheduleOf(
   if (eta > 0 && solver !== 'ddim') {
     throw new SrdsError('INVALID_OPTION', 'eta with the solver ddim only', solver, 'use ddim, or ddpm for full noise');
   }
-  return { solver, eta, schedule: scheduler.scheduleFor(solver, { spacing, prediction }) };
+  return {
+    solver,
+    eta,
+    schedule: scheduler.scheduleFor(solver, { spacing, prediction, tokens: imageTokens(model, size) }),
+  };
 }
 
-function strengthOf({ init, strength }: GenerateOptions, steps: number, model: ModelFolder): number | undefined {
+function strengthOf({ init, strength }: GenerateOptions, model: ModelFolder): number | undefined {
   if (!init) {
     if (strength === undefined) return undefined;
     throw new SrdsError('INVALID_OPTION', 'a strength with an initial image only', 'none', 'give one with --init');
@@ -207,19 +257,18 @@ function strengthOf({ init, strength }: GenerateOptions, steps: number, model: M
       'export the model again with all of its parts, or leave out the initial image',
     );
   }
-  const value = strength ?? DEFAULT_STRENGTH;
-  if (startOf(steps, value) < steps) return value;
-  throw new SrdsError(
-    'INVALID_OPTION',
-    'a strength that leaves at least one step',
-    `${value} of ${steps} steps`,
-    `choose at least ${Math.ceil(1000 / steps) / 1000}, or more steps`,
-  );
+  return strength ?? DEFAULT_STRENGTH;
 }
 
-/** Source: get_timesteps of diffusers' image-to-image pipelines. */
-function startOf(steps: number, strength: number): number {
-  return steps - Math.min(Math.floor(steps * strength), steps);
+/** diffusers fails where no step is left; pndm always has one, the repeated one. */
+function noStepLeft(steps: number, strength: number): SrdsError {
+  const least = Math.ceil(1000 / steps) / 1000;
+  return new SrdsError(
+    'INVALID_OPTION',
+    'a strength that leaves at least one step',
+    `${strength} of ${steps} steps`,
+    `choose at least ${least}, or more steps`,
+  );
 }
 
 function sizeOf({ width, height, init }: GenerateOptions, model: ModelFolder): { width: number; height: number } {
@@ -229,11 +278,11 @@ function sizeOf({ width, height, init }: GenerateOptions, model: ModelFolder): {
   if (
     given &&
     (fixed.width === undefined || fixed.height === undefined) &&
-    !(Math.min(init.width, init.height) >= model.sizeStep && Math.max(init.width, init.height) <= MAX_SIDE)
+    !(Math.min(init.width, init.height) >= model.sizeStep && Math.max(init.width, init.height) <= maxSideOf(model))
   ) {
     throw new SrdsError(
       'INVALID_OPTION',
-      `an initial image of ${model.sizeStep} to ${MAX_SIDE} pixels a side, unless the size of the result is given`,
+      `an initial image of ${model.sizeStep} to ${maxSideOf(model)} pixels a side, unless the size of the result is given`,
       `${init.width}x${init.height}`,
       'give a size, to which the image is resized',
     );
@@ -247,7 +296,13 @@ function sizeOf({ width, height, init }: GenerateOptions, model: ModelFolder): {
   return size;
 }
 
-function checkSide(name: 'width' | 'height', side: number, { sizeStep, size }: ModelFolder, fixed: FixedSize): void {
+/** Largest side of an image, in pixels. */
+function maxSideOf({ maxSide = Infinity }: ModelFolder): number {
+  return Math.min(MAX_SIDE, maxSide);
+}
+
+function checkSide(name: 'width' | 'height', side: number, model: ModelFolder, fixed: FixedSize): void {
+  const { sizeStep, size } = model;
   const only = fixed[name];
   if (side === only) return;
   if (only !== undefined) {
@@ -258,11 +313,12 @@ function checkSide(name: 'width' | 'height', side: number, { sizeStep, size }: M
       `choose ${fixed.width ?? size.width}x${fixed.height ?? size.height}, or export the model with free sides`,
     );
   }
-  if (Number.isInteger(side) && side >= sizeStep && side <= MAX_SIDE && side % sizeStep === 0) return;
-  const nearest = Math.min(MAX_SIDE, Math.max(sizeStep, Math.round(side / sizeStep) * sizeStep));
+  const largest = maxSideOf(model);
+  if (Number.isInteger(side) && side >= sizeStep && side <= largest && side % sizeStep === 0) return;
+  const nearest = Math.min(largest, Math.max(sizeStep, Math.round(side / sizeStep) * sizeStep));
   throw new SrdsError(
     'INVALID_OPTION',
-    `a ${name} in multiples of ${sizeStep} pixels, ${sizeStep} to ${MAX_SIDE}, for this model`,
+    `a ${name} in multiples of ${sizeStep} pixels, ${sizeStep} to ${largest}, for this model`,
     String(side),
     Number.isFinite(nearest) ? `try ${nearest}` : 'choose one of those',
   );

@@ -81,7 +81,7 @@ export class Pipeline {
   ) {
     this.loadSeconds = loadSeconds;
     this.batcher = new Batcher(engine, (report) => {
-      if (report.graph === 'unet') this.batches.report(report);
+      if (report.graph === model.family.network) this.batches.report(report);
       onBatch?.(report);
     });
     this.networks = new Networks(model, engine, this.batcher);
@@ -278,10 +278,10 @@ export class Pipeline {
         limits: await this.selector.limitsFor(settings, await this.withConvergence(machine, settings)),
       };
     }
-    const most = this.engine.slots * maxRowsOf(this.engine, 'unet');
+    const most = this.engine.slots * maxRowsOf(this.engine, this.model.family.network);
     const busy =
       this.batcher.full || this.networks.timestepBatching.kind === 'shared' || most < 2 * target.conditioning.length;
-    return this.selector.select(settings, busy, async () => {
+    return this.selector.select(settings, { busy, fewSteps: this.model.fewSteps }, async () => {
       if (target.maxRows < 2 * target.conditioning.length && this.engine.slots === 1) return NO_LARGER_BATCHES;
       await measureMore();
       enter('planning');

@@ -17,7 +17,7 @@ export function pngParameters(image: GeneratedImage, settings: Settings, model: 
   return infotext(prompt, negativePrompt ?? undefined, [
     ...entries.slice(0, afterSize),
     ['Model', model],
-    ...(schedule.karras ? ([['Schedule type', 'Karras']] as const) : []),
+    ...(schedule.scheduler !== 'flow' && schedule.karras ? ([['Schedule type', 'Karras']] as const) : []),
     ...entries.slice(afterSize),
     ...outcome(image, sampler),
     ['Version', `srds ${version()}`],

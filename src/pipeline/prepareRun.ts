@@ -1,7 +1,7 @@
 import type { ConditioningId, Engine } from '../engine/engine.js';
 import { resized } from '../image/image.js';
 import type { Conditioning } from '../model/conditioning.js';
-import { encodePrompt } from '../model/encodePrompt.js';
+import { encodePrompt, type Prompt } from '../model/encodePrompt.js';
 import type { ModelFolder } from '../model/modelFolder.js';
 import type { ModelMemory } from '../model/modelMemory.js';
 import type { Networks } from '../model/networks.js';
@@ -19,6 +19,8 @@ export interface PrepareContext {
 export interface PreparedRun {
   readonly conditional: ConditioningId;
   readonly unconditional: ConditioningId | undefined;
+  /** What evaluations of a batch must have in common (`Evaluation.group`). */
+  readonly group: string;
   /** Output of the VAE encoder for the initial image. */
   readonly encodedInit: Float32Array | undefined;
   /** Seconds of loading graphs, encoding prompts and encoding the initial image. */
@@ -51,12 +53,19 @@ export async function prepareRun(
   return {
     conditional: ids[0],
     unconditional: ids[1],
+    group: groupOf(conditional, settings),
     encodedInit,
     seconds: { load: textLoad + samplingLoad, encode, init: (performance.now() - begin) / 1000 },
     release: () => {
       for (const id of ids) if (id !== undefined) engine.release(id);
     },
   };
+}
+
+/** The shapes of the conditioning, and the size of the image, on which positions of tokens depend. */
+function groupOf(conditioning: Conditioning, { width, height }: Settings): string {
+  const shapes = Object.values(conditioning).map(({ dims }) => dims.join('x'));
+  return [`${width}x${height}`, ...shapes].join(' ');
 }
 
 /** Guidance needs the negative prompt too; above scale 1 it is evaluated. */
@@ -66,12 +75,13 @@ async function encodePrompts(
   settings: Settings,
   warn: (message: string) => void,
 ): Promise<{ readonly conditional: Conditioning; readonly unconditional: Conditioning | undefined }> {
-  const encode = (name: string, text: string) => encodePrompt(model, networks, { name, text }, settings, warn);
-  const { prompt, guidance, negativePrompt } = settings;
-  const isGuided = guidance > 1;
+  const { prompt, prompt2, prompt3, negativePrompt, sequenceLength, guidance } = settings;
+  const options = { size: settings, sequenceLength, guidance };
+  const encode = (given: Prompt) => encodePrompt(model, networks, given, options, warn);
+  const isGuided = settings.cfgScale > 1;
   const [conditional, negative] = await Promise.all([
-    encode('prompt', prompt),
-    isGuided && negativePrompt !== null ? encode('negative prompt', negativePrompt) : undefined,
+    encode({ name: 'prompt', text: prompt, others: [prompt2, prompt3] }),
+    isGuided && negativePrompt !== null ? encode({ name: 'negative prompt', text: negativePrompt }) : undefined,
   ]);
   return { conditional, unconditional: isGuided ? (negative ?? model.family.zeroed(conditional)) : undefined };
 }

@@ -27,11 +27,11 @@ const PASS_ROUNDING = 0.0041;
  * The residual, in grey levels, below which a sampler stops; 0 for paradigms, which stops by its window.
  * @param roundsCoarsely whether the network rounds as in half precision
  */
-export function residualTolerance({ sampler, tolerance, guidance }: Settings, roundsCoarsely: boolean): number {
+export function residualTolerance({ sampler, tolerance, cfgScale }: Settings, roundsCoarsely: boolean): number {
   if (sampler === 'paradigms' || tolerance === 0) return 0;
   if (sampler !== 'picard' && sampler !== 'parataa') return tolerance;
   // Independent errors of the unconditional and the conditional output, with the weights 1 - g and g.
-  const amplification = guidance > 1 ? Math.hypot(guidance, guidance - 1) : 1;
+  const amplification = Math.hypot(cfgScale, cfgScale - 1);
   return Math.hypot(SHARE_OF_TOLERANCE * tolerance, roundsCoarsely ? PASS_ROUNDING * amplification : 0);
 }
 

@@ -53,14 +53,15 @@ export class SamplerSelector {
   /**
    * Selects the sampler for `auto`.
    * @param busy whether the devices take no more evaluations at a time than the serial sampler makes
+   * @param fewSteps what shows that the model was distilled to be sampled in a few steps
    * @param machineOf measures the devices if necessary; returns the reason for the serial sampler if they are not known well enough to choose
    */
   async select(
     settings: Settings,
-    busy: boolean,
+    { busy, fewSteps }: { readonly busy: boolean; readonly fewSteps: string | undefined },
     machineOf: () => Promise<Machine | string>,
   ): Promise<SelectedSampler> {
-    const reason = reasonForSerial(settings, busy);
+    const reason = reasonForSerial(settings, busy, fewSteps);
     if (reason !== undefined) return serialFor(reason, settings);
     const machine = await machineOf();
     if (typeof machine === 'string') return serialFor(machine, settings);
@@ -107,12 +108,17 @@ export const NO_ROOM = 'the devices have no room for more than the serial sample
 const NO_GAIN = 'a large batch costs here as much as its rows one by one';
 
 /** Why `auto` is the serial sampler without comparing; undefined if it has to compare. */
-function reasonForSerial({ method, tolerance, grid }: Settings, busy: boolean): string | undefined {
+function reasonForSerial(
+  { method, tolerance, grid }: Settings,
+  busy: boolean,
+  fewSteps: string | undefined,
+): string | undefined {
   if (isMultistep(method)) return `${method.name} is for the serial sampler only`;
   if (tolerance === 0) {
     return 'with tolerance 0 the result is the serial sample, which the serial sampler finds with the least work';
   }
   if (grid.length === 1) return 'there is one step only';
+  if (fewSteps !== undefined) return `the model is made for a few steps (${fewSteps}), which leave nothing to gain`;
   return busy ? NO_ROOM : undefined;
 }
 

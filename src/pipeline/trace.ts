@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { BatchReport } from '../engine/batcher.js';
 import { issueOf, SrdsError } from '../errors.js';
+import { isDenoiser } from '../model/graphNames.js';
 import type { GenerateEvent } from './result.js';
 
 export type { BatchReport };
@@ -52,7 +53,7 @@ export class TraceRecorder {
   readonly batch = (report: BatchReport): void => {
     const { graph, device, networkMs, rows, paddedRows } = report;
     if (this.finished === this.images) return;
-    if (graph !== 'unet') {
+    if (!isDenoiser(graph)) {
       if (this.start === undefined) return;
     } else this.start ??= report.begin;
     const [begin, end] = [report.begin - this.start, report.end - this.start];

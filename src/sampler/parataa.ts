@@ -1,4 +1,4 @@
-import { SrdsError, wholeNumber } from '../errors.js';
+import { wholeNumber } from '../errors.js';
 import { identical } from '../tensor/operations.js';
 import { fixedPoint, stepWith, type FixedPointOptions, type Window } from './fixedPoint.js';
 import type { Sampler } from './sampler.js';
@@ -14,7 +14,7 @@ export interface ParataaOptions extends FixedPointOptions {
   readonly order?: number | undefined;
 }
 
-/** States in y = x / sqrt(abar) and the residuals of the fixed point there, each [size], by index in the trajectory. */
+/** States in y and the residuals of the fixed point there, each [size], by index in the trajectory. */
 interface Pass {
   readonly y: ReadonlyMap<number, Float64Array>;
   readonly residual: ReadonlyMap<number, Float64Array>;
@@ -31,26 +31,22 @@ const RIDGE = 1e-6;
  *
  * with dY_h and dR_h the changes between the last passes. Each step has its own g from the steps before it, so later steps do not
  * disturb it. The first state of each pass is the solver's step. States are float64.
+ *
+ * A trajectory that starts without signal, as a flow does, has no y there. It takes the sample of the flow in its place,
+ * y = x / (sqrt(abar) + sqrt(1 - abar)), in which the ODE is dy = (epsilon - x0) dsigma.
  * Source: Tang et al. 2024 (arXiv 2402.09970), section 3.
- * @throws SrdsError INVALID_OPTION as `fixedPoint` does, and if the first state has no signal
+ * @throws SrdsError INVALID_OPTION as `fixedPoint` does
  * @example
  * const { result } = drive(parataa({ x, steps, solver: ddim, history: 3 }), { denoiser, tolerance: 1e-3 });
  */
 export function parataa(options: ParataaOptions): Sampler {
   const history = wholeNumber('a history of passes', options.history ?? DEFAULT_HISTORY, 1, MAX_HISTORY);
   const order = wholeNumber('an order', options.order ?? options.steps.length, 1);
-  if (options.steps[0]?.from.alphaBar === 0) {
-    throw new SrdsError(
-      'INVALID_OPTION',
-      'a trajectory that starts with some signal, for parataa',
-      'zero terminal SNR',
-      'use picard or srds',
-    );
-  }
+  const divisor = options.steps[0]?.from.alphaBar === 0 ? ofFlow : Math.sqrt;
   const past: Pass[] = [];
   return fixedPoint(options, {
     update: (window) => {
-      const now = fixedPointOf(window, order);
+      const now = fixedPointOf(window, order, divisor);
       const mixed = mix(now, past, window);
       past.unshift(now);
       past.length = Math.min(past.length, history - 1);
@@ -60,20 +56,29 @@ export function parataa(options: ParataaOptions): Sampler {
         const { alphaBar } = steps[i - 1].to;
         const kept = identical(states[i - 1], moved[i - 1]);
         if (kept) moved.push(stepWith(solver, states[i - 1], predictions[i - 1], steps[i - 1]));
-        else moved.push(unscaled(get(mixed, front + i), alphaBar));
+        else moved.push(unscaled(get(mixed, front + i), divisor(alphaBar)));
       }
       return moved;
     },
   });
 }
 
-/** Y and R of a window. */
-function fixedPointOf({ front, states, predictions, steps, solver }: Window, order: number): Pass {
-  const y = [scaled(states[0], steps[0].from.alphaBar)];
+/** x / y of the sample of a flow. */
+function ofFlow(alphaBar: number): number {
+  return Math.sqrt(alphaBar) + Math.sqrt(1 - alphaBar);
+}
+
+/** Y and R of a window. @param divisor x / y at a noise level */
+function fixedPointOf(
+  { front, states, predictions, steps, solver }: Window,
+  order: number,
+  divisor: (alphaBar: number) => number,
+): Pass {
+  const y = [scaled(states[0], divisor(steps[0].from.alphaBar))];
   const increments: Float64Array[] = [];
   for (const [j, step] of steps.entries()) {
-    y.push(scaled(states[j + 1], step.to.alphaBar));
-    const end = scaled(stepWith(solver, states[j], predictions[j], step), step.to.alphaBar);
+    y.push(scaled(states[j + 1], divisor(step.to.alphaBar)));
+    const end = scaled(stepWith(solver, states[j], predictions[j], step), divisor(step.to.alphaBar));
     increments.push(minus(end, y[j]));
   }
   const residual = new Map<number, Float64Array>();
@@ -86,17 +91,15 @@ function fixedPointOf({ front, states, predictions, steps, solver }: Window, ord
   return { y: new Map(y.map((state, i) => [front + i, state])), residual };
 }
 
-function scaled(x: Float32Array, alphaBar: number): Float64Array {
-  const root = Math.sqrt(alphaBar);
+function scaled(x: Float32Array, divisor: number): Float64Array {
   const y = new Float64Array(x.length);
-  for (let k = 0; k < y.length; k++) y[k] = x[k] / root;
+  for (let k = 0; k < y.length; k++) y[k] = x[k] / divisor;
   return y;
 }
 
-function unscaled(y: Float64Array, alphaBar: number): Float32Array {
-  const root = Math.sqrt(alphaBar);
+function unscaled(y: Float64Array, divisor: number): Float32Array {
   const x = new Float32Array(y.length);
-  for (let k = 0; k < x.length; k++) x[k] = root * y[k];
+  for (let k = 0; k < x.length; k++) x[k] = divisor * y[k];
   return x;
 }
 

@@ -10,8 +10,8 @@ export const SPACINGS = ['leading', 'trailing', 'linspace'] as const;
 export type TimestepSpacing = (typeof SPACINGS)[number];
 
 export const PREDICTIONS = ['epsilon', 'v_prediction', 'sample'] as const;
-/** What the network predicts. */
-export type PredictionType = (typeof PREDICTIONS)[number];
+/** What the network predicts. `flow`: the velocity epsilon - x0 of flow matching, at (1 - sigma) x0 + sigma epsilon. */
+export type PredictionType = (typeof PREDICTIONS)[number] | 'flow';
 
 /** How the predicted sample is bounded. Latent models need no bound, but some configurations have one. */
 export type Bound =
@@ -60,6 +60,8 @@ export interface ScheduleConfig {
   readonly solverType: 'midpoint' | 'heun';
   /** Order of dpm2m. */
   readonly solverOrder: number;
+  /** dpm leaves out the timesteps whose log(sqrt(abar) / sqrt(1 - abar)) is below this. */
+  readonly lambdaMin: number;
 }
 
 /** diffusers' DDIMScheduler without clipping. */
@@ -84,6 +86,7 @@ const DEFAULTS: ScheduleConfig = {
   eulerAtFinal: false,
   solverType: 'midpoint',
   solverOrder: 2,
+  lambdaMin: -Infinity,
 };
 
 /**

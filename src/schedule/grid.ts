@@ -2,7 +2,7 @@ import { SrdsError } from '../errors.js';
 import { alphasCumprod } from './betas.js';
 import { sigmaScheduler, type ScheduleConfig } from './config.js';
 import { sigmaGrid, sigmaOf, timestepOf, trainedSigmas } from './sigmas.js';
-import { timesteps } from './timesteps.js';
+import { checkTimestep, timesteps } from './timesteps.js';
 
 /** A point of the noise schedule. */
 export interface NoiseLevel {
@@ -28,18 +28,24 @@ export interface SolverStep {
  * DDIMScheduler.step; for most N that is not the next timestep. PNDM repeats its second timestep and so has one more
  * step, as in PNDMScheduler.set_timesteps.
  * @param steps number of steps, N
- * @returns [steps], or [steps + 1] for pndm
+ * @param start the first step that is taken, for a sample that starts from an image
+ * @returns [steps - start], or one more for pndm
  * @throws SrdsError INVALID_OPTION if the schedule cannot be sampled in this number of steps
  * @example
  * const steps = fineGrid(scheduleConfig({ timestepSpacing: 'trailing' }), 25);
  */
-export function fineGrid(config: ScheduleConfig, steps: number): SolverStep[] {
-  if (sigmaScheduler(config.scheduler)) return overSigmas(config, steps);
+export function fineGrid(config: ScheduleConfig, steps: number, start = 0): SolverStep[] {
+  if (sigmaScheduler(config.scheduler)) return overSigmas(config, steps).slice(start);
   const alphaBar = alphasCumprod(config);
   const final = config.setAlphaToOne ? 1 : alphaBar[0];
   const stride = Math.floor(config.trainTimesteps / steps);
-  const list = timesteps(config, steps);
-  if (config.scheduler === 'pndm') list.splice(1, 0, ...list.slice(1, 2));
+  const all = timesteps(config, steps);
+  if (config.scheduler === 'pndm') all.splice(1, 0, ...all.slice(1, 2));
+  const list = all.slice(start);
+  if (list.length === 0) return [];
+  checkTimestep(config, list[0], steps);
+  // The second entry of PNDM takes the first step again, from where it began.
+  if (config.scheduler === 'pndm' && list.length > 1) checkTimestep(config, list[1] + stride, steps);
   if (alphaBar[list[0]] === 0 && config.predictionType === 'epsilon') {
     throw new SrdsError(
       'INVALID_OPTION',
@@ -66,23 +72,6 @@ function overSigmas(config: ScheduleConfig, steps: number): SolverStep[] {
 /** The steps from each level to the next. */
 export function stepsBetween(levels: readonly NoiseLevel[]): SolverStep[] {
   return levels.slice(1).map((to, i) => ({ from: levels[i], to }));
-}
-
-/**
- * Factor of the initial noise. Under linspace and trailing spacing Euler and Heun start from pure noise; all others start
- * from noise with the variance of a noisy sample, 1. Source: init_noise_sigma of diffusers' schedulers.
- */
-export function initialNoiseScale({ scheduler, timestepSpacing }: ScheduleConfig, first: NoiseLevel): number {
-  const pure = (scheduler === 'euler' || scheduler === 'heun') && timestepSpacing !== 'leading';
-  return pure ? Math.sqrt(1 - first.alphaBar) : 1;
-}
-
-/**
- * Factor from the last state to diffusers' sample. Euler's state in diffusers is x / sqrt(abar), which differs from x if
- * the last step ends with noise. Source: EulerDiscreteScheduler with final_sigmas_type sigma_min.
- */
-export function finalScale({ scheduler }: ScheduleConfig, last: NoiseLevel): number {
-  return scheduler === 'euler' ? 1 / Math.sqrt(last.alphaBar) : 1;
 }
 
 /** Noise levels of the training, for solvers that evaluate between the points of the grid. */

@@ -1,6 +1,6 @@
 import { alphasCumprod } from './betas.js';
 import type { ScheduleConfig } from './config.js';
-import { roundHalfEven, timesteps } from './timesteps.js';
+import { roundHalfEven, spacedTimesteps } from './timesteps.js';
 
 /** A grid over sigma = sqrt((1 - abar) / abar), as in diffusers' Euler, Heun and DPM-Solver schedulers. */
 export interface SigmaGrid {
@@ -25,18 +25,19 @@ const RHO = 7;
  */
 export function sigmaGrid(config: ScheduleConfig, steps: number): SigmaGrid {
   const trained = trainedSigmas(config);
-  const plain = timesteps(config, steps);
+  const spaced = spacedTimesteps(config, steps);
   const last = config.finalSigma === 'zero' ? 0 : trained[0];
   if (!config.karras) {
+    const plain = spaced.filter((t) => t >= 0);
     return { timesteps: plain, sigmas: Float32Array.from([...plain.map((t) => interpolate(trained, t)), last]) };
   }
   // DPM-Solver spreads Karras' sigmas over the whole training, the others over the range of the plain grid.
   const range =
     config.scheduler === 'dpm'
       ? [trained[trained.length - 1], trained[0]]
-      : [interpolate(trained, plain[0]), interpolate(trained, plain[plain.length - 1])];
+      : [interpolate(trained, spaced[0]), interpolate(trained, spaced[spaced.length - 1])];
   const [max, min] = [config.sigmaMax ?? range[0], config.sigmaMin ?? range[1]];
-  const sigmas = karras(max, min, plain.length);
+  const sigmas = karras(max, min, steps);
   const logs = trained.map(Math.log);
   const rounded = sigmas.map((sigma) => timestepOf(logs, sigma)).map(timestepRounding(config));
   return { timesteps: rounded, sigmas: Float32Array.from([...sigmas, last]) };
@@ -67,9 +68,10 @@ function karras(max: number, min: number, count: number): number[] {
   return Array.from({ length: count }, (_, i) => (first + (count > 1 ? i / (count - 1) : 0) * (last - first)) ** RHO);
 }
 
-/** numpy.interp over the training timesteps. */
+/** numpy.interp over the training timesteps: before and after them it has their ends. */
 function interpolate(values: Float32Array, t: number): number {
   const low = Math.min(Math.floor(t), values.length - 1);
+  if (low < 0) return values[0];
   if (low === values.length - 1) return values[low];
   return (values[low + 1] - values[low]) * (t - low) + values[low];
 }

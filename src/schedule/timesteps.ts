@@ -1,5 +1,6 @@
 import { SrdsError, wholeNumber } from '../errors.js';
-import type { ScheduleConfig } from './config.js';
+import { alphasCumprod } from './betas.js';
+import { sigmaScheduler, type ScheduleConfig } from './config.js';
 
 /**
  * The timesteps of a sample, from noise to image, without Karras sigmas. Those of Euler and Heun with linspace may be
@@ -12,44 +13,67 @@ import type { ScheduleConfig } from './config.js';
  * @throws SrdsError INVALID_OPTION if the schedule cannot be sampled in this number of steps
  */
 export function timesteps(config: ScheduleConfig, steps: number): number[] {
-  const train = config.trainTimesteps;
-  wholeNumber('a number of steps', steps, 1, train);
-  const list = spaced(config, steps).filter((t) => t >= 0);
-  if (list[0] >= train) {
-    throw new SrdsError(
-      'INVALID_OPTION',
-      `timesteps below ${train}`,
-      `${list[0]} with ${steps} steps, leading spacing and offset ${config.stepsOffset}`,
-      'choose fewer steps',
-    );
-  }
-  return list;
+  return spacedTimesteps(config, steps).filter((t) => t >= 0);
 }
 
-function spaced({ timestepSpacing, trainTimesteps, stepsOffset, scheduler }: ScheduleConfig, steps: number): number[] {
+/** As `timesteps`, with the entry -1 that diffusers has for some numbers of steps. */
+export function spacedTimesteps(config: ScheduleConfig, steps: number): number[] {
+  wholeNumber('a number of steps', steps, 1, config.trainTimesteps);
+  return spaced(config, steps);
+}
+
+/**
+ * Checks that the training has the timesteps that are read. Euler, Heun and DPM-Solver take the noise of the last one for those
+ * after it, as diffusers does; the others have none.
+ * @throws SrdsError INVALID_OPTION
+ */
+export function checkTimestep(
+  { scheduler, trainTimesteps, stepsOffset }: ScheduleConfig,
+  t: number,
+  steps: number,
+): void {
+  if (t < trainTimesteps || sigmaScheduler(scheduler)) return;
+  throw new SrdsError(
+    'INVALID_OPTION',
+    `timesteps below ${trainTimesteps}`,
+    `${t} with ${steps} steps, leading spacing and offset ${stepsOffset}`,
+    'choose fewer steps',
+  );
+}
+
+function spaced(config: ScheduleConfig, steps: number): number[] {
+  const { timestepSpacing, trainTimesteps, stepsOffset, scheduler } = config;
   // DPM-Solver spaces one more point, the last, which stands for the sample itself.
   const ends = scheduler === 'dpm' ? steps + 1 : steps;
+  const last = lastTimestep(config);
   switch (timestepSpacing) {
     case 'leading': {
-      const ratio = Math.floor(trainTimesteps / ends);
+      const ratio = Math.floor(last / ends);
       return Array.from({ length: steps }, (_, i) => (ends - 1 - i) * ratio + stepsOffset);
     }
     case 'trailing': {
       // numpy.arange(T, 0, -T/N) rounds its length up and computes each entry as start + i * (second - start).
       const ratio = trainTimesteps / steps;
-      const delta = trainTimesteps - ratio - trainTimesteps;
-      return Array.from(
-        { length: Math.ceil(trainTimesteps / ratio) },
-        (_, i) => roundHalfEven(trainTimesteps + i * delta) - 1,
-      );
+      const delta = last - ratio - last;
+      return Array.from({ length: Math.ceil(last / ratio) }, (_, i) => roundHalfEven(last + i * delta) - 1);
     }
     case 'linspace': {
       if (ends === 1) return [0];
-      const step = (trainTimesteps - 1) / (ends - 1);
+      const step = (last - 1) / (ends - 1);
       const round = scheduler === 'euler' || scheduler === 'heun' ? Math.fround : roundHalfEven;
-      return Array.from({ length: steps }, (_, i) => (i === 0 ? trainTimesteps - 1 : round((ends - 1 - i) * step)));
+      return Array.from({ length: steps }, (_, i) => (i === 0 ? last - 1 : round((ends - 1 - i) * step)));
     }
   }
+}
+
+/** The number of timesteps from which DPM-Solver takes those of a sample. Source: DPMSolverMultistepScheduler.set_timesteps. */
+function lastTimestep(config: ScheduleConfig): number {
+  const { scheduler, trainTimesteps, lambdaMin } = config;
+  if (scheduler !== 'dpm' || lambdaMin === -Infinity) return trainTimesteps;
+  const { log, sqrt, fround } = Math;
+  const lambda = (alphaBar: number) =>
+    fround(fround(log(fround(sqrt(alphaBar)))) - fround(log(fround(sqrt(fround(1 - alphaBar))))));
+  return alphasCumprod(config).filter((alphaBar) => lambda(alphaBar) >= lambdaMin).length;
 }
 
 /** numpy.round, which rounds halves to even. */

@@ -4,6 +4,7 @@ import type { GeneratedImage, GenerateEvent, GenerateResult } from '../pipeline/
 import { shuttingDown } from './apiError.js';
 import { checkSize, fitToLimit } from './imageSize.js';
 import { JobLimit } from './jobLimit.js';
+import { withSteps } from './modelSteps.js';
 import type { ServedModel } from './models.js';
 import type { Progress, Services } from './services.js';
 
@@ -55,8 +56,9 @@ export async function generate(
   const { models, queue, metrics, config } = services;
   if (services.draining()) throw shuttingDown();
   const model = models.find(job.model);
+  const given = withSteps(job.options, model.folder, config.maxSteps);
   // An invalid request fails before it waits.
-  checkSize(job.options, model.folder, config.maxPixels);
+  checkSize(given, model.folder, config.maxPixels);
   const limit = new JobLimit(job.client, services.stop, job.deadlineSeconds);
   const arrived = performance.now();
   try {
@@ -66,7 +68,7 @@ export async function generate(
     const queueSeconds = (performance.now() - arrived) / 1000;
     metrics.queueSeconds.observe(queueSeconds);
     try {
-      return await run(services, job, { model, signal: limit.signal, queueSeconds }, onEvent);
+      return await run(services, { ...job, options: given }, { model, signal: limit.signal, queueSeconds }, onEvent);
     } finally {
       leave();
     }

@@ -7,7 +7,15 @@ import { formControl } from './formControl.js';
  */
 export const infoAnswer = z.object({
   version: z.string(),
-  models: z.array(z.object({ name: z.string(), width: z.int(), height: z.int(), pixels: z.int() })),
+  models: z.array(
+    z.object({
+      name: z.string(),
+      width: z.int(),
+      height: z.int(),
+      pixels: z.int(),
+      initial: z.object({ steps: z.int(), guidance: z.number() }).describe('what a form starts with for this model'),
+    }),
+  ),
   samplers: z.array(z.string()),
   solvers: z.array(
     z.object({ name: z.string(), title: z.string().describe('the name that Stable Diffusion web UIs give it') }),

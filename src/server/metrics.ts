@@ -1,5 +1,6 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { BatchReport } from '../engine/batcher.js';
+import { isDenoiser } from '../model/graphNames.js';
 import type { GenerateEvent } from '../pipeline/result.js';
 
 const SECONDS = [0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 60, 120, 300];
@@ -26,7 +27,7 @@ export class Metrics {
   });
   private readonly batchRows = this.histogram(
     'srds_batch_rows',
-    'Rows of batches of the UNet',
+    'Rows of batches of the denoising network',
     [1, 2, 4, 8, 16, 32, 64, 128],
   );
   private readonly iterations = this.histogram(
@@ -70,7 +71,7 @@ export class Metrics {
   /** Counts a batch of a device. */
   batch({ graph, device, paddedRows, networkMs }: BatchReport): void {
     this.busySeconds.inc({ device }, networkMs / 1000);
-    if (graph === 'unet') this.batchRows.observe(paddedRows);
+    if (isDenoiser(graph)) this.batchRows.observe(paddedRows);
   }
 
   /** Counts the evaluations and finished images of a run. */

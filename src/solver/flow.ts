@@ -1,4 +1,5 @@
 import type { NoiseLevel } from '../schedule/grid.js';
+import type { PredictionType } from '../schedule/config.js';
 import type { Prediction } from './prediction.js';
 
 /** sigma of a flow, where the sample is (1 - sigma) x0 + sigma epsilon, at a level of `flowGrid`. */
@@ -12,6 +13,11 @@ export function toFlow(x: Float32Array, level: NoiseLevel): Float32Array {
   const sigma = flowSigma(level);
   const scale = Math.hypot(1 - sigma, sigma);
   return x.map((value) => scale * value);
+}
+
+/** The input of a network, from a solver's sample, [size]. Only that of a flow matching network differs from it. */
+export function networkSample(type: PredictionType, x: Float32Array, level: NoiseLevel): Float32Array {
+  return type === 'flow' ? toFlow(x, level) : x;
 }
 
 /**

@@ -19,6 +19,14 @@ export { dpm1 } from './dpm1.js';
 export { dpm2s } from './dpm2s.js';
 export { dpm2m, type Dpm2mOptions } from './dpm2m.js';
 export { pndm } from './pndm.js';
-export { addsNoise, schedulerOf, solverOf, SOLVERS, type SolverName, type SolverOptions } from './registry.js';
+export {
+  addsNoise,
+  FLOW_SOLVERS,
+  schedulerOf,
+  solverOf,
+  SOLVERS,
+  type SolverName,
+  type SolverOptions,
+} from './registry.js';
 export { bounded, toPrediction, type Combination, type Prediction } from './prediction.js';
-export { flowSigma, fromVelocity, toFlow } from './flow.js';
+export { flowSigma, fromVelocity, networkSample, toFlow } from './flow.js';

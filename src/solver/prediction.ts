@@ -66,8 +66,10 @@ class NetworkPrediction implements Prediction {
  *     epsilon         x0 = (x - n output) / s       epsilon = output
  *     sample          x0 = output                   epsilon = (x - s output) / n
  *     v_prediction    x0 = s x - n output           epsilon = s output + n x
+ *     flow            x0 = (x - n output) / (s + n)   epsilon = (x + s output) / (s + n)
  *
- * Source: diffusers DDIMScheduler.step, formulas (12) of the DDIM paper and the v-prediction of Salimans, Ho 2022.
+ * Source: diffusers DDIMScheduler.step, formulas (12) of the DDIM paper and the v-prediction of Salimans, Ho 2022. For a flow, see
+ * `fromVelocity`: its sigma is n / (s + n), and its sample x / (s + n).
  */
 export function networkWeights(
   type: PredictionType,
@@ -83,6 +85,8 @@ export function networkWeights(
       return [b / n, a - (b * s) / n];
     case 'v_prediction':
       return [a * s + b * n, b * s - a * n];
+    case 'flow':
+      return [(a + b) / (s + n), (b * s - a * n) / (s + n)];
   }
 }
 

@@ -1,6 +1,7 @@
 import { SrdsError } from '../errors.js';
 import type { ScheduleConfig, Scheduler } from '../schedule/config.js';
 import { noiseSchedule } from '../schedule/grid.js';
+import type { Schedule } from '../schedule/schedule.js';
 import { ddim, ddimEta } from './ddim.js';
 import { ddpm } from './ddpm.js';
 import { dpm1 } from './dpm1.js';
@@ -9,11 +10,11 @@ import { dpm2s } from './dpm2s.js';
 import { euler } from './euler.js';
 import { heun } from './heun.js';
 import { pndm } from './pndm.js';
-import type { AnySolver } from './solver.js';
+import type { AnySolver, Solver } from './solver.js';
 
 /** Parameters of a solver. */
-export interface SolverOptions {
-  readonly schedule: ScheduleConfig;
+export interface SolverOptions<Given extends Schedule = Schedule> {
+  readonly schedule: Given;
   /** Steps of the fine grid. */
   readonly steps: number;
   /** Share of DDPM's noise that DDIM adds; default 0. */
@@ -25,20 +26,25 @@ interface Entry {
   readonly scheduler: Scheduler;
   /** Whether its steps add noise, given `eta`. */
   readonly noisy?: (eta: number) => boolean;
-  readonly make: (options: SolverOptions) => AnySolver;
+  readonly make: (options: SolverOptions<ScheduleConfig>) => AnySolver;
+  /** The solver on the grid of a flow, which starts without signal; undefined if it divides by the signal or needs training levels. */
+  readonly makeForFlow?: (options: Pick<SolverOptions, 'eta'>) => Solver;
 }
+
+const makeDdim = ({ eta = 0 }: Pick<SolverOptions, 'eta'>) => (eta > 0 ? ddimEta(eta) : ddim);
 
 /** All solvers by name. */
 const REGISTRY = {
   ddim: {
     scheduler: 'ddim',
     noisy: (eta) => eta > 0,
-    make: ({ eta = 0 }) => (eta > 0 ? ddimEta(eta) : ddim),
+    make: makeDdim,
+    makeForFlow: makeDdim,
   },
-  ddpm: { scheduler: 'ddpm', noisy: () => true, make: () => ddpm },
-  euler: { scheduler: 'euler', make: () => euler },
+  ddpm: { scheduler: 'ddpm', noisy: () => true, make: () => ddpm, makeForFlow: () => ddpm },
+  euler: { scheduler: 'euler', make: () => euler, makeForFlow: () => euler },
   heun: { scheduler: 'heun', make: () => heun },
-  dpm1: { scheduler: 'dpm', make: () => dpm1 },
+  dpm1: { scheduler: 'dpm', make: () => dpm1, makeForFlow: () => dpm1 },
   dpm2s: { scheduler: 'dpm', make: ({ schedule }) => dpm2s(noiseSchedule(schedule)) },
   dpm2m: {
     scheduler: 'dpm',
@@ -77,7 +83,21 @@ export function addsNoise(name: SolverName, eta: number): boolean {
   return entry.noisy?.(eta) ?? false;
 }
 
-/** A solver by its name, for a schedule as its scheduler class reads it. */
-export function solverOf(name: SolverName, options: SolverOptions): AnySolver {
-  return REGISTRY[name].make(options);
+/** Names of the solvers for flow matching models. */
+export const FLOW_SOLVERS = SOLVERS.filter((name) => 'makeForFlow' in REGISTRY[name]);
+
+/**
+ * A solver by its name, for a schedule as its scheduler class reads it.
+ * @throws SrdsError INVALID_OPTION if it cannot step over a flow
+ */
+export function solverOf(name: SolverName, { schedule, ...others }: SolverOptions): AnySolver {
+  const entry: Entry = REGISTRY[name];
+  if (schedule.scheduler !== 'flow') return entry.make({ schedule, ...others });
+  if (entry.makeForFlow) return entry.makeForFlow(others);
+  throw new SrdsError(
+    'INVALID_OPTION',
+    `one of the solvers ${FLOW_SOLVERS.join(', ')} for a flow matching model`,
+    name,
+    'use euler, the method of its scheduler',
+  );
 }

@@ -111,9 +111,9 @@ test('a folder that cannot be used is one line that says what was found and what
   const cases: [string, Record<string, string | object | undefined>, number, RegExp][] = [
     [
       'sd15',
-      { 'model_index.json': { _class_name: 'FluxPipeline' } },
+      { 'model_index.json': { _class_name: 'QwenImagePipeline' } },
       4,
-      /StableDiffusionXLPipeline.*found FluxPipeline/,
+      /StableDiffusionXLPipeline.*found QwenImagePipeline: Optimum does not export/,
     ],
     ['sdxl', { 'model_index.json': { requires_aesthetics_score: true } }, 4, /found an SDXL refiner/],
     [

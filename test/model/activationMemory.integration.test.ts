@@ -3,8 +3,8 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { LocalEngine, type Evaluation } from 'srds/engine';
 import { activationMemory, BUNDLED_MODEL, readModelFolder } from 'srds/model';
-import { float32 } from 'srds/tensor';
-import { ROOT } from '../support/fixtures.js';
+import { float32, int64 } from 'srds/tensor';
+import { fixture, ROOT } from '../support/fixtures.js';
 
 const MIB = 2 ** 20;
 
@@ -42,6 +42,49 @@ async function growth(graph: 'unet' | 'vae_decoder', pixels: number, rows: numbe
   }
 }
 
+/** The same for the transformer of the tiny Flux. @param tokens of T5 */
+async function transformerGrowth(pixels: number, tokens: number): Promise<number> {
+  const path = fixture('models/flux-dev/transformer/model.onnx');
+  const engine = await LocalEngine.open({ transformer: { path, constants: ['img_ids', 'txt_ids'] } });
+  try {
+    const [pid] = engine.pids;
+    const before = statusOf(pid, 'VmRSS');
+    const count = (pixels / 8) ** 2;
+    const id = engine.register({
+      encoder_hidden_states: float32(new Float32Array(40 * tokens).fill(0.1), [tokens, 40]),
+      pooled_projections: float32(new Float32Array(24), [24]),
+      img_ids: int64(Array<number>(3 * count).fill(1), [count, 3]),
+      txt_ids: int64(Array<number>(3 * tokens).fill(0), [tokens, 3]),
+      guidance: float32(Float32Array.of(3.5), []),
+    });
+    const evaluation: Evaluation = {
+      graph: 'transformer',
+      output: 'out_hidden_states',
+      inputs: {
+        hidden_states: float32(new Float32Array(64 * count).fill(0.1), [count, 64]),
+        timestep: float32(Float32Array.of(0.5), []),
+      },
+      conditioning: [id],
+    };
+    for (let run = 0; run < 2; run++) await engine.run([evaluation]);
+    return statusOf(pid, 'VmHWM') - before;
+  } finally {
+    await engine.close();
+  }
+}
+
+test(
+  'the estimate is near what a process takes for a transformer',
+  { skip: process.platform !== 'linux' },
+  async () => {
+    const model = await readModelFolder(fixture('models/flux-dev'));
+    const estimate = activationMemory(model, { width: 384, height: 384 }).denoiserRow;
+    const peak = await transformerGrowth(384, 512);
+    const what = `${Math.round(estimate / MIB)} MiB estimated, ${Math.round(peak / MIB)} measured`;
+    assert.ok(Math.abs(estimate / peak - 1) < 0.2, what);
+  },
+);
+
 test('the estimate is near what a process takes', { skip: process.platform !== 'linux' }, async () => {
   const model = await readModelFolder(BUNDLED_MODEL);
   // Memory that loading has freed holds part of a small run.
@@ -51,8 +94,8 @@ test('the estimate is near what a process takes', { skip: process.platform !== '
     ['vae_decoder', 256, 1, 0.25],
     ['vae_decoder', 384, 1, 0.1],
   ] as const) {
-    const { unetRow, vaeRow } = activationMemory(model, { width: pixels, height: pixels });
-    const estimate = graph === 'unet' ? rows * unetRow : vaeRow;
+    const { denoiserRow, vaeRow } = activationMemory(model, { width: pixels, height: pixels });
+    const estimate = graph === 'unet' ? rows * denoiserRow : vaeRow;
     const peak = await growth(graph, pixels, rows);
     const what = `${graph} at ${pixels}: ${Math.round(estimate / MIB)} MiB estimated, ${Math.round(peak / MIB)} measured`;
     assert.ok(Math.abs(estimate / peak - 1) < error, what);
@@ -62,13 +105,16 @@ test('the estimate is near what a process takes', { skip: process.platform !== '
 test('it grows with the square of the positions that the largest attention has', async () => {
   const model = await readModelFolder(BUNDLED_MODEL);
   const at = (width: number, height = width) => activationMemory(model, { width, height });
-  assert.ok(at(1024).unetRow / at(512).unetRow > 15 && at(1024).vaeRow / at(512).vaeRow > 15);
+  assert.ok(at(1024).denoiserRow / at(512).denoiserRow > 15 && at(1024).vaeRow / at(512).vaeRow > 15);
   assert.deepEqual(at(1024, 256), at(512));
   const without = {
     ...model,
     vaeAttention: false,
-    unetLevels: model.unetLevels.map((level) => ({ ...level, heads: 0 })),
+    network: {
+      ...model.network,
+      levels: (latents: number) => model.network.levels(latents).map((level) => ({ ...level, heads: 0 })),
+    },
   };
   const plain = (width: number) => activationMemory(without, { width, height: width });
-  assert.deepEqual([plain(1024).unetRow / plain(512).unetRow, plain(1024).vaeRow / plain(512).vaeRow], [4, 4]);
+  assert.deepEqual([plain(1024).denoiserRow / plain(512).denoiserRow, plain(1024).vaeRow / plain(512).vaeRow], [4, 4]);
 });

@@ -120,12 +120,12 @@ test('graphs of other file names are found', async () => {
   const folder = copy();
   renameSync(join(folder, 'unet/model.onnx'), join(folder, 'unet/model_fp16.onnx'));
   renameSync(join(folder, 'vae_decoder/model.onnx'), join(folder, 'vae_decoder/decoder.onnx'));
-  const { graphs, unetHalf } = await readModelFolder(folder);
+  const { graphs, half } = await readModelFolder(folder);
   assert.deepEqual(
     [graphs.unet, graphs.vae_decoder].map((path) => basename(path ?? '')),
     ['model_fp16.onnx', 'decoder.onnx'],
   );
-  assert.equal(unetHalf, undefined);
+  assert.equal(half, undefined);
 });
 
 test('a folder of 20 GB is described without reading its weights', async () => {
@@ -193,14 +193,15 @@ test('a text encoder ignores padding only where its configuration says so', asyn
     try {
       const networks = new Networks(model, engine, new Batcher(engine));
       const prompt = { name: 'prompt', text: 'a red ball' };
-      return (await encodePrompt(model, networks, prompt, model.size, () => undefined)).encoder_hidden_states;
+      return (await encodePrompt(model, networks, prompt, { size: model.size, guidance: 1 }, () => undefined))
+        .encoder_hidden_states;
     } finally {
       await engine.close();
     }
   };
   const all = await hidden(null);
   const masked = await hidden(true);
-  const { mask } = (await readModelFolder(folder)).textEncoders[0].tokenizer.encode('a red ball');
+  const { mask } = (await readModelFolder(folder)).textEncoders[0]!.tokenizer.encode('a red ball');
   const length = mask.filter((one) => one === 1).length;
   const width = all.dims[1];
   const expected = (all.data as Float32Array).map((value, k) => value * (k < length * width ? 1 : 0));

@@ -72,10 +72,22 @@ test('contents that cannot be used are refused, each with its reason', async () 
   const json = (file: string, change: object) =>
     JSON.stringify({ ...(JSON.parse(readFileSync(join(folder, file), 'utf8')) as object), ...change });
   const cases: [string, string, RegExp][] = [
-    ['model_index.json', json('model_index.json', { _class_name: 'FluxPipeline' }), /FluxPipeline/],
+    ['model_index.json', json('model_index.json', { _class_name: 'KolorsPipeline' }), /found KolorsPipeline;/],
+    ['model_index.json', json('model_index.json', { _class_name: 'Flux2Pipeline' }), /Flux2Pipeline: Optimum does not/],
+    [
+      'model_index.json',
+      json('model_index.json', { _class_name: 'StableDiffusionControlNetPipeline' }),
+      /control nets/,
+    ],
+    ['model_index.json', json('model_index.json', { _class_name: 'ORTStableDiffusionInpaintPipeline' }), /a mask/],
+    [
+      'vae_decoder/config.json',
+      json('vae_decoder/config.json', { latent_channels: 16 }),
+      /4 latent channels.* found 16/,
+    ],
     ['model_index.json', '[]', /model_index\.json/],
     ['scheduler/scheduler_config.json', '{"_class_name": "DDIMScheduler", "beta_start": "x"}', /beta_start/],
-    ['scheduler/scheduler_config.json', '{}', /_class_name/],
+    ['scheduler/scheduler_config.json', '{"_class_name": 1}', /_class_name/],
     ['scheduler/scheduler_config.json', '{"_class_name": "FlowMatchEulerDiscreteScheduler"}', /FlowMatch.* DDIM/],
     ['scheduler/scheduler_config.json', 'null', /scheduler_config\.json/],
     ['unet/config.json', json('unet/config.json', { in_channels: 9 }), /4 latent channels/],
@@ -95,6 +107,16 @@ test('contents that cannot be used are refused, each with its reason', async () 
     assert.match(error?.message ?? 'accepted', message);
     assert.equal(error?.code, 'MODEL_INVALID');
   }
+});
+
+test('a transformer whose configuration names another width of text states is refused', async () => {
+  const copy = join(scratch, 'sd3');
+  cpSync(fixture('models/sd3-no-t5'), copy, { recursive: true });
+  const file = join(copy, 'transformer/config.json');
+  const config = JSON.parse(readFileSync(file, 'utf8')) as object;
+  writeFileSync(file, JSON.stringify({ ...config, joint_attention_dim: 64 }));
+  const message = /text states of width 64, .*transformer\/model\.onnx, found 40/;
+  await assert.rejects(Pipeline.open(copy), { code: 'MODEL_INVALID', message });
 });
 
 test("a graph of another kind in a graph's place is refused", async () => {

@@ -26,15 +26,15 @@ for (const model of ['sd15', 'sd21v', 'sdxl']) {
       const networks = new Networks(folder, engine, new Batcher(engine));
       const prompts = JSON.parse(embeddings.metadata.prompts) as string[];
       for (const [i, text] of prompts.entries()) {
-        folder.textEncoders.forEach(({ tokenizer }, k) => {
+        folder.textEncoders.forEach((encoder, k) => {
           const key = `${i}.input_ids${k === 0 ? '' : '_2'}`;
-          assert.deepEqual(tokenizer.encode(text).ids, embeddings.numbers(key));
+          assert.deepEqual(encoder!.tokenizer.encode(text, 77).ids, embeddings.numbers(key));
         });
         const conditioning = await encodePrompt(
           folder,
           networks,
           { name: 'prompt', text },
-          { width: 32, height: 32 },
+          { size: { width: 32, height: 32 }, guidance: 1 },
           fail,
         );
         const { encoder_hidden_states: hidden, text_embeds: pooled } = conditioning;

@@ -19,7 +19,7 @@ after(() => {
 });
 
 test('rows are those that are free, and not many more than the serial sampler takes', () => {
-  const need = { unetRow: 1e9, vaeRow: 2e9, base: 4e9, rowsPerEvaluation: 2, processes: 1 };
+  const need = { denoiserRow: 1e9, vaeRow: 2e9, base: 4e9, rowsPerEvaluation: 2, processes: 1 };
   assert.equal(rowsInMemory({ ...need, free: 2.9e9 }), 0);
   assert.equal(rowsInMemory({ ...need, free: 3.5e9 }), 1);
   assert.equal(rowsInMemory({ ...need, free: 4.5e9 }), 2);
@@ -27,9 +27,9 @@ test('rows are those that are free, and not many more than the serial sampler ta
   assert.equal(rowsInMemory({ ...need, free: 100e9 }), 2);
   assert.equal(rowsInMemory({ ...need, base: 14e9, free: 100e9 }), 3);
   // Small rows may take a few hundred megabytes, in all processes together.
-  assert.equal(rowsInMemory({ ...need, unetRow: 50e6, vaeRow: 1e8, base: 1e8, free: 100e9 }), 2 + 5);
-  assert.equal(rowsInMemory({ ...need, unetRow: 50e6, vaeRow: 1e8, base: 1e8, free: 100e9, processes: 2 }), 2 + 2);
-  assert.equal(rowsInMemory({ ...need, unetRow: 50e6, vaeRow: 1e8, base: 1e8, free: 275e6, processes: 2 }), 1);
+  assert.equal(rowsInMemory({ ...need, denoiserRow: 50e6, vaeRow: 1e8, base: 1e8, free: 100e9 }), 2 + 5);
+  assert.equal(rowsInMemory({ ...need, denoiserRow: 50e6, vaeRow: 1e8, base: 1e8, free: 100e9, processes: 2 }), 2 + 2);
+  assert.equal(rowsInMemory({ ...need, denoiserRow: 50e6, vaeRow: 1e8, base: 1e8, free: 275e6, processes: 2 }), 1);
 });
 
 const SIZE = { width: 64, height: 64 };
@@ -57,19 +57,19 @@ async function generateWith(free: (engine: Engine) => number, sampler: 'serial' 
 }
 
 test('a run that memory does not suffice for is refused with a size that fits; one row at a time is a warning', async () => {
-  const { unetRow, vaeRow } = activationMemory(await readModelFolder(BUNDLED_MODEL), SIZE);
+  const { denoiserRow, vaeRow } = activationMemory(await readModelFolder(BUNDLED_MODEL), SIZE);
   await assert.rejects(
-    generateWith(() => vaeRow + 0.5 * unetRow),
+    generateWith(() => vaeRow + 0.5 * denoiserRow),
     {
       code: 'INVALID_OPTION',
       message:
         /^expected about .* MB of free memory for 64x64 pixels on the CPU, found .*; choose a size of at most 48x48/,
     },
   );
-  const one = await generateWith(() => vaeRow + 1.5 * unetRow);
+  const one = await generateWith(() => vaeRow + 1.5 * denoiserRow);
   assert.deepEqual(one.rows, [1]);
   assert.ok(one.events.some((event) => event.type === 'warning' && /one row/.test(event.message)));
-  const three = await generateWith(() => vaeRow + 3.5 * unetRow);
+  const three = await generateWith(() => vaeRow + 3.5 * denoiserRow);
   assert.deepEqual(three.rows, [2]);
   const many = await generateWith(() => 1e12);
   assert.ok(Math.max(...many.rows) > 2);
@@ -77,8 +77,8 @@ test('a run that memory does not suffice for is refused with a size that fits; o
 });
 
 test('where memory has no room for larger batches, auto is serial and measures nothing', async () => {
-  const { unetRow, vaeRow } = activationMemory(await readModelFolder(BUNDLED_MODEL), SIZE);
-  const { events, rows } = await generateWith(() => vaeRow + 3 * unetRow, 'auto');
+  const { denoiserRow, vaeRow } = activationMemory(await readModelFolder(BUNDLED_MODEL), SIZE);
+  const { events, rows } = await generateWith(() => vaeRow + 3 * denoiserRow, 'auto');
   assert.deepEqual(rows, [2]);
   assert.deepEqual(
     events.flatMap((event) => (event.type === 'phase' ? [event.phase] : [])),

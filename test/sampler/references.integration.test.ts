@@ -4,7 +4,7 @@ import { networkDenoiser } from 'srds/model';
 import { Batcher, LocalEngine } from 'srds/engine';
 import { drive } from 'srds/run';
 import { serial, srds, type Correction } from 'srds/sampler';
-import { fineGrid, type TimestepSpacing } from 'srds/schedule';
+import { stepsOf, type TimestepSpacing } from 'srds/schedule';
 import { ddim } from 'srds/solver';
 import { readModelFolder } from 'srds/model';
 import { float32 } from 'srds/tensor';
@@ -44,7 +44,7 @@ for (const name of references('srds')) {
     const all = expected.floats('iterates');
     const common = {
       x: all.slice(0, size),
-      steps: fineGrid(schedule, Number(metadata.N)),
+      steps: stepsOf(schedule, Number(metadata.N)),
       solver: ddim,
       denoiser: networkDenoiser({
         batcher: new Batcher(engine),

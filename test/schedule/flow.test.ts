@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { gridConformance } from 'srds/conformance';
 import { flowSigma, fromVelocity, toFlow } from 'srds/solver';
-import { flowGrid, flowShift, flowSigmas, type FlowSchedule } from 'srds/schedule';
-import { ddim } from 'srds/solver';
-import { reference, references, relativeError } from '../support/fixtures.js';
+import { readModelFolder } from 'srds/model';
+import { flowGrid, flowSchedule, flowShift, flowSigmas, type FlowSchedule } from 'srds/schedule';
+import { ddim, toPrediction } from 'srds/solver';
+import { fixture, reference, references, relativeError } from '../support/fixtures.js';
 
 /** mu of a Flux image of so many tokens. Source: calculate_shift of diffusers' Flux pipeline. */
 const mu = (tokens: number) => 0.5 + ((tokens - 256) / (4096 - 256)) * (1.15 - 0.5);
@@ -35,6 +36,22 @@ for (const name of references('flow/tables')) {
   });
 }
 
+for (const model of ['sd3', 'sd3-no-t5', 'flux-dev', 'flux-schnell']) {
+  test(`${model}: sigmas and timesteps of its folder equal diffusers' bit for bit`, async () => {
+    const { scheduler, sizeStep } = await readModelFolder(fixture(`models/${model}`));
+    const expected = reference(`refs/${model}/schedule`);
+    for (const key of Object.keys(expected.tensors).filter((name) => name.endsWith('.sigmas'))) {
+      const [, height, width, steps] = /^(\d+)x(\d+)\.N(\d+)/.exec(key)!.map(Number);
+      const tokens = Math.floor(height / sizeStep) * Math.floor(width / sizeStep);
+      const schedule = scheduler.scheduleFor('euler', { tokens });
+      assert.ok(schedule.scheduler === 'flow');
+      const { sigmas, timesteps } = flowSigmas(flowSchedule(schedule, steps), steps);
+      assert.deepEqual(sigmas, expected.floats(key), key);
+      assert.deepEqual(timesteps, expected.numbers(key.replace('sigmas', 'timesteps')));
+    }
+  });
+}
+
 for (const [name, shift] of [
   ['flow_shift1', 1],
   ['flow_shift3', 3],
@@ -49,6 +66,10 @@ for (const [name, shift] of [
         const x = z.map((value) => value / Math.hypot(1 - sigma, sigma));
         assert.ok(relativeError(toFlow(x, step.from), z) < 1e-6);
         const prediction = fromVelocity(z, row('model_output'), step.from);
+        const same = toPrediction('flow', x, row('model_output'), step.from.alphaBar);
+        assert.ok(
+          relativeError(same.x0, prediction.x0) < 1e-6 && relativeError(same.epsilon, prediction.epsilon) < 1e-6,
+        );
         const end = toFlow(ddim.step(x, prediction, step) as Float32Array, step.to);
         assert.ok(relativeError(end, row('prev_sample')) < 1e-5, `step ${j} of ${n}`);
         z = row('prev_sample');

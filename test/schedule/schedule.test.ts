@@ -129,8 +129,10 @@ test('numbers of steps that a schedule does not support are refused', () => {
     assert.throws(() => timesteps(config, steps), { name: 'SrdsError', code: 'INVALID_OPTION' });
   }
   const leading = scheduleConfig({ stepsOffset: 1 });
-  assert.throws(() => timesteps(leading, 1000), { code: 'INVALID_OPTION' });
-  assert.equal(timesteps(leading, 999).length, 999);
+  assert.throws(() => fineGrid(leading, 1000), { code: 'INVALID_OPTION' });
+  assert.equal(fineGrid(leading, 999).length, 999);
+  // A sample that starts from an image skips the timestep that the training does not have.
+  assert.equal(fineGrid(leading, 1000, 1).length, 999);
 });
 
 test("a schedule with no fields given is DDIM's, without clipping", () => {

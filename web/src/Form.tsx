@@ -50,7 +50,10 @@ export function Form({ parameters, race, info, busy, onDraw, onCancel }: Props) 
           <select
             name="model"
             value={value.model}
-            onChange={(event) => (parameters.value = { ...value, model: event.currentTarget.value })}
+            onChange={({ currentTarget }) => {
+              const { initial } = info.models.find(({ name }) => name === currentTarget.value) ?? info.models[0];
+              parameters.value = { ...value, ...initial, model: currentTarget.value };
+            }}
           >
             {info.models.map(({ name }, i) => (
               <option key={name} value={i === 0 ? '' : name}>

@@ -2,7 +2,7 @@ import { isShared, type TensorInfo } from '../../onnx/graphInfo.js';
 import { sizeOf } from '../../tensor/tensor.js';
 import type { ConditioningId } from '../engine.js';
 import { elementBytes, inputData, type BucketSession, type InputData } from '../bucketSession.js';
-import { copyConverted, copyRegistered, type Registered, type Row } from './inputData.js';
+import { copyConverted, copyRegistered, registeredInput, type Registered, type Row } from './inputData.js';
 import type { WireInput } from './protocol.js';
 import type { SharedChannel } from './sharedChannel.js';
 
@@ -24,7 +24,7 @@ export class BoundInput {
     dims: readonly number[],
     rows: number,
   ) {
-    const shape = isShared(info) ? info.dims.map(() => 1) : [rows, ...dims];
+    const shape = isShared(info) ? info.dims.map(() => 1) : info.constant ? dims : [rows, ...dims];
     this.data = session.allocate(info.name, info.type, shape);
     this.size = sizeOf(dims);
   }
@@ -35,7 +35,7 @@ export class BoundInput {
    */
   load(sent: WireInput, from: number, batchRows: readonly Row[], channel: SharedChannel): void {
     const { info, data, size } = this;
-    const rows = isShared(info) ? batchRows.slice(0, 1) : batchRows;
+    const rows = isShared(info) || info.constant ? batchRows.slice(0, 1) : batchRows;
     const sameType = sent.type === info.type;
     const staged = sameType
       ? data
@@ -58,10 +58,27 @@ export class BoundInput {
 
   /** Copies the registered input of each row, unless the row holds it already. */
   bind(rows: readonly Row[], registered: Registered): void {
+    if (this.info.constant) return this.bindConstant(rows, registered);
     rows.forEach(({ id }, row) => {
       if (id !== undefined && this.bound[row] === id) return;
       copyRegistered(this.info.name, id, registered, this.data, row, this.size);
       this.bound[row] = id;
     });
+  }
+
+  /** @throws Error if the rows have other values than the first */
+  private bindConstant(rows: readonly Row[], registered: Registered): void {
+    const { name } = this.info;
+    const [first] = rows;
+    this.bound.length = 0;
+    copyRegistered(name, first.id, registered, this.data, 0, this.size);
+    const { data } = registeredInput(name, first.id, registered);
+    for (const id of new Set(rows.map((row) => row.id))) {
+      const { data: other } = registeredInput(name, id, registered);
+      if (other.length !== data.length || other.some((value, k) => value !== data[k])) {
+        throw new Error(`rows of ${name} differ, which has no batch axis`);
+      }
+    }
+    rows.forEach(({ id }, row) => (this.bound[row] = id));
   }
 }

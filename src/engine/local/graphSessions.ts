@@ -177,7 +177,8 @@ export class GraphSessions {
       isShared(info) ? info.dims.map(() => 1) : rowDims(info.name, batch, registered),
     );
     // A registered input is sent once a batch, not once a row.
-    const isRegistered = (info: TensorInfo) => !isShared(info) && !batch.inputs.some(({ name }) => name === info.name);
+    const isRegistered = (info: TensorInfo) =>
+      !isShared(info) && !info.constant && !batch.inputs.some(({ name }) => name === info.name);
     const canIndex = !this.common && this.prepared.canIndex;
     const indexed = canIndex ? this.info.inputs.filter(isRegistered).map(({ name }) => name) : [];
     const key = `${batch.output} ${rows} ${dims.join(' ')} ${indexed.join(' ')}`;
@@ -197,7 +198,9 @@ export class GraphSessions {
   /** @param dims of the inputs, without the batch axis */
   private shapesOf(rows: number, dims: readonly (readonly number[])[]): BucketShape['shapes'] {
     return new Map(
-      this.info.inputs.map((info, k) => [info.name, isShared(info) ? dims[k] : [rows, ...dims[k]]] as const),
+      this.info.inputs.map(
+        (info, k) => [info.name, isShared(info) || info.constant ? dims[k] : [rows, ...dims[k]]] as const,
+      ),
     );
   }
 

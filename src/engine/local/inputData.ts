@@ -17,7 +17,7 @@ export function copyConverted(target: InputData, at: number, values: InputData):
   if (target instanceof BigInt64Array) {
     target.set(values instanceof BigInt64Array ? values : BigInt64Array.from(values, truncated), at);
   } else if (values instanceof BigInt64Array) {
-    target.set(Array.from(values, Number), at);
+    target.set(Float64Array.from(values, Number), at);
   } else {
     target.set(values, at);
   }

@@ -13,24 +13,17 @@ export function requestsRefinement(values: GenerationValues, options: Options = 
   });
 }
 
-/** A warning about the given options that have no effect; undefined if there are none. */
+/** A warning about the given options that have no effect on a sampler, if there are any. */
 export function ignoredOptions(
   values: GenerationValues,
   sampler: SamplerName | 'auto',
   options: Options = GENERATION_OPTIONS,
-): string | undefined {
+): string[] {
   const able = sampler === 'auto' ? CHOSEN_BY_AUTO : [sampler];
   const given = Object.entries(values).filter(([, value]) => value !== undefined);
   const names = new Set(given.map(([name]) => name));
   const ignored = Object.entries(options)
     .filter(([name, { samplers }]) => names.has(name) && samplers && !able.some((one) => samplers.includes(one)))
     .map(([name, { samplers = [] }]) => `${name} (for ${samplers.join(', ')})`);
-  const { negativePrompt, guidance = Infinity } = values;
-  const warnings = [
-    ...(ignored.length > 0 ? [`sampler ${sampler} does nothing with ${ignored.join(' and ')}`] : []),
-    ...(negativePrompt && guidance <= 1
-      ? [`guidance ${guidance} does nothing with negativePrompt (for guidance above 1)`]
-      : []),
-  ];
-  return warnings.length > 0 ? warnings.join('; ') : undefined;
+  return ignored.length > 0 ? [`sampler ${sampler} does nothing with ${ignored.join(' and ')}`] : [];
 }

@@ -59,6 +59,7 @@ export const GENERATION_OPTIONS = {
   steps: option(z.int().min(1).max(1000), {
     description: 'steps of the fine grid',
     default: 25,
+    defaultText: '25; 28 for SD3 and Flux, 4 for Flux schnell',
     infotext: { label: 'Steps' },
     control: { label: 'Steps', initial: 50 },
   }),
@@ -69,8 +70,10 @@ export const GENERATION_OPTIONS = {
     control: { label: 'Solver', group: 'more', placeholder: "the model's", titles: SAMPLER_NAMES },
   }),
   guidance: option(z.number().min(0), {
-    description: 'guidance scale; at 1 or below the negative prompt is not evaluated, which halves the cost',
+    description:
+      'guidance scale; at 1 or below the negative prompt is not evaluated, which halves the cost. An input of the network for Flux',
     default: 5,
+    defaultText: '5; 7 for SD3, 3.5 for Flux',
     infotext: { label: 'CFG scale' },
     control: { label: 'Guidance' },
   }),
@@ -114,6 +117,30 @@ export const GENERATION_OPTIONS = {
     defaultText: 'empty; no prompt at all for most SDXL models',
     placeholder: '<text>',
     control: { label: 'Negative prompt', wide: true, initial: '' },
+  }),
+  trueGuidance: option(z.number().min(0), {
+    description:
+      'scale of classifier-free guidance for models that take the guidance scale as an input; above 1 it doubles the cost',
+    default: 1,
+    infotext: { label: 'True CFG scale', omitDefault: true },
+  }),
+  prompt2: option(z.string(), {
+    description: 'prompt for the second text encoder',
+    defaultText: 'the prompt',
+    placeholder: '<text>',
+    infotext: { label: 'Prompt 2' },
+  }),
+  prompt3: option(z.string(), {
+    description: 'prompt for the third text encoder',
+    defaultText: 'the prompt',
+    placeholder: '<text>',
+    infotext: { label: 'Prompt 3' },
+  }),
+  maxSequenceLength: option(z.int().min(1).max(512), {
+    description: 'tokens of T5, the last text encoder of SD3 and Flux; longer prompts are cut',
+    defaultText: '256; 512 for Flux dev',
+    placeholder: '<n>',
+    infotext: { label: 'Max sequence length' },
   }),
   eta: option(z.number().min(0).max(1), {
     description: 'noise that ddim adds, as a share of the noise of ddpm',

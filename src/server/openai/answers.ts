@@ -80,7 +80,9 @@ export function usageOf({ result, model, images }: GenerationResult): Usage {
 
 /** The number of a prompt's tokens, without the start token and the padding. */
 function tokensOf({ textEncoders }: ModelFolder, prompt: string): number {
-  const { ids } = textEncoders[0].tokenizer.encode(prompt);
+  const [first] = textEncoders;
+  if (!first) return 0;
+  const { ids } = first.tokenizer.encode(prompt, first.tokenizer.maxLength);
   const padding = ids[ids.length - 1];
   return Math.max(
     0,

@@ -22,7 +22,10 @@ export function requestLimits({ maxSteps, maxImages }: LimitSettings) {
   return {
     prompt: MAX_TEXT,
     negativePrompt: MAX_TEXT,
+    prompt2: MAX_TEXT,
+    prompt3: MAX_TEXT,
     guidance: MAX_GUIDANCE,
+    trueGuidance: MAX_GUIDANCE,
     tolerance: MAX_TOLERANCE,
     steps: maxSteps,
     blocks: maxSteps,
@@ -30,10 +33,13 @@ export function requestLimits({ maxSteps, maxImages }: LimitSettings) {
   };
 }
 
-/** The defaults of requests: the server's own settings, and no more steps and images than it allows. */
+/**
+ * The defaults of requests: the server's own settings, and no more steps and images than it allows. Without a number of steps, that of
+ * the model is taken (`withSteps`).
+ */
 export function requestDefaults({ maxSteps, maxImages, requests }: LimitSettings) {
-  const { steps = GENERATION_OPTIONS.steps.default, n = GENERATION_OPTIONS.n.default } = requests;
-  return { ...requests, steps: Math.min(steps, maxSteps), n: Math.min(n, maxImages) };
+  const { steps, n = GENERATION_OPTIONS.n.default } = requests;
+  return { ...requests, steps: steps && Math.min(steps, maxSteps), n: Math.min(n, maxImages) };
 }
 
 /** The settings of a server that its requests depend on. */

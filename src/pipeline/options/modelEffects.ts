@@ -1,0 +1,50 @@
+import type { ModelFolder } from '../../model/modelFolder.js';
+import type { GenerationValues } from './generation.js';
+
+/** What decides which options have an effect on a model. */
+type Model = Pick<ModelFolder, 'family' | 'network' | 'scheduler' | 'textEncoders' | 'sequenceLength'>;
+
+/**
+ * Warnings about the given options that have no effect on a model.
+ * @param scales the scales in use
+ */
+export function withoutEffectOn(
+  model: Model,
+  values: GenerationValues,
+  scales: Pick<Required<GenerationValues>, 'guidance' | 'trueGuidance'>,
+): string[] {
+  const given = unusedOptions(model).filter(([name]) => values[name] !== undefined);
+  const { guidanceOption } = model.family;
+  const scale = scales[guidanceOption] ?? 1;
+  const { negativePrompt } = values;
+  return [
+    ...(given.length > 0
+      ? [`this model does nothing with ${given.map(([name, purpose]) => `${name} (for ${purpose})`).join(' and ')}`]
+      : []),
+    ...(negativePrompt && scale <= 1
+      ? [`${guidanceOption} ${scale} does nothing with negativePrompt (for ${guidanceOption} above 1)`]
+      : []),
+    ...(guidanceOption === 'trueGuidance' && scale > 1 && negativePrompt === undefined
+      ? ['trueGuidance does nothing without negativePrompt']
+      : []),
+  ];
+}
+
+/** Names of the options that have no effect on a model, and the models that they have one on. */
+function unusedOptions(model: Model): (readonly [name: keyof GenerationValues, purpose: string])[] {
+  const { family, network, scheduler, textEncoders, sequenceLength } = model;
+  const isGuidedTruly = family.guidanceOption === 'trueGuidance';
+  const isFlow = scheduler.isFlow ?? false;
+  return [
+    ...(textEncoders[1] ? [] : [['prompt2', 'models with a second text encoder'] as const]),
+    ...(textEncoders[2] ? [] : [['prompt3', 'models with a third text encoder'] as const]),
+    ...(sequenceLength ? [] : [['maxSequenceLength', 'models with T5'] as const]),
+    ...(isGuidedTruly ? [] : [['trueGuidance', 'models that take the guidance scale as an input'] as const]),
+    ...(isGuidedTruly && !network.embedsGuidance
+      ? [['guidance', 'models that take the guidance scale as an input'] as const]
+      : []),
+    ...(isFlow
+      ? (['spacing', 'prediction'] as const).map((name) => [name, 'models without flow matching'] as const)
+      : []),
+  ];
+}

@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { readT5Tokenizer } from 'srds/model';
+import { fixture } from '../support/fixtures.js';
+
+const ENCODER = { maxLength: 512, vocabulary: 175 };
+const FOLDERS = { sd3: 'tokenizer_3', 'flux-dev': 'tokenizer_2' } as const;
+
+const { cases } = JSON.parse(readFileSync(fixture('tokens/t5_tiny.json'), 'utf8')) as {
+  cases: (Readonly<Record<'text', string>> & Readonly<Partial<Record<string, number[]>>>)[];
+};
+
+for (const [model, name] of Object.entries(FOLDERS)) {
+  test(`${model}: token ids equal those of tokenizers, padded with 0 and cut before </s>`, async () => {
+    const tokenizer = await readT5Tokenizer(fixture(`models/${model}`), name, ENCODER);
+    for (const given of cases) {
+      const expected = (given[model] ?? given.sd3)!;
+      const { ids, cut } = tokenizer.encode(given.text, expected.length + 3);
+      assert.deepEqual(ids, [...expected, 0, 0, 0], given.text);
+      assert.equal(cut, '');
+      if (expected.length < 4) continue;
+      const short = tokenizer.encode(given.text, expected.length - 2);
+      assert.deepEqual(short.ids, [...expected.slice(0, -3), 1], given.text);
+    }
+    assert.equal(tokenizer.encode('two green cones by a grey wall', 6).cut, 'a grey wall');
+  });
+}
+
+test('files that do not fit are refused by name', async () => {
+  const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
+  try {
+    cpSync(fixture('models/sd3/tokenizer_3'), join(scratch, 't5'), { recursive: true });
+    const file = join(scratch, 't5/tokenizer.json');
+    const content = JSON.parse(readFileSync(file, 'utf8')) as { added_tokens: object[]; model: object };
+    const openWith = (change: object, encoder = ENCODER) => {
+      writeFileSync(file, JSON.stringify({ ...content, ...change }));
+      return readT5Tokenizer(scratch, 't5', encoder);
+    };
+    const code = 'MODEL_INVALID';
+    await assert.rejects(openWith({}, { ...ENCODER, vocabulary: 174 }), { code, message: /token 174; .* has 174/ });
+    await assert.rejects(openWith({ model: { type: 'BPE', vocab: {} } }), { code, message: /Unigram/ });
+    await assert.rejects(openWith({ added_tokens: [], model: { type: 'Unigram', vocab: [['a', 0]] } }), {
+      code,
+      message: /no token <\/s>/,
+    });
+    await assert.rejects(openWith({ normalizer: { type: 'None such' } }), { code, message: /None such/ });
+    const lacking = await openWith({ model: { ...content.model, unk_id: undefined } });
+    assert.throws(() => lacking.encode('漢', 8), { code, message: /unknown/ });
+  } finally {
+    rmSync(scratch, { recursive: true });
+  }
+});
