@@ -89,6 +89,7 @@ test('model_index.json names the scheduler, whatever the file of the scheduler s
 test("Stable Diffusion's pipeline overrides its scheduler's offset and clipping, also where they are defaults of the class", async () => {
   const fields = { steps_offset: 0, clip_sample: true, _use_default_values: ['steps_offset', 'clip_sample'] };
   const { scheduler } = await readModelFolder(withFields('sd15', 'scheduler/scheduler_config.json', fields));
-  const { stepsOffset, bound } = scheduler.scheduleFor('ddim');
-  assert.deepEqual([stepsOffset, bound], [1, undefined]);
+  const schedule = scheduler.scheduleFor('ddim');
+  assert.ok(schedule.scheduler !== 'flow');
+  assert.deepEqual([schedule.stepsOffset, schedule.bound], [1, undefined]);
 });

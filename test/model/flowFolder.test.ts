@@ -11,12 +11,19 @@ const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
 after(() => rmSync(scratch, { recursive: true }));
 
 /** Reads a copy of a fixture in which a JSON file has other fields; undefined: without the file. */
-async function readWith(model: string, file: string, change: object | undefined): Promise<ModelFolder> {
+async function readWith(
+  model: string,
+  file: string,
+  change: object | undefined,
+  others: Readonly<Record<string, object>> = {},
+): Promise<ModelFolder> {
   const folder = mkdtempSync(join(scratch, 'model-'));
   cpSync(fixture(`models/${model}`), folder, { recursive: true });
-  const path = join(folder, file);
-  if (change === undefined) rmSync(path);
-  else writeFileSync(path, JSON.stringify({ ...(JSON.parse(readFileSync(path, 'utf8')) as object), ...change }));
+  for (const [name, fields] of Object.entries({ [file]: change, ...others })) {
+    const path = join(folder, name);
+    if (fields === undefined) rmSync(path);
+    else writeFileSync(path, JSON.stringify({ ...(JSON.parse(readFileSync(path, 'utf8')) as object), ...fields }));
+  }
   return readModelFolder(folder);
 }
 
@@ -174,7 +181,10 @@ test('models that were distilled to few steps are recognized by their names', as
     (await readWith('sdxl', 'model_index.json', { _name_or_path: 'x/sdxl_lightning' })).fewSteps!,
     /lightning/,
   );
-  const turbo = { _class_name: 'EulerAncestralDiscreteScheduler', timestep_spacing: 'trailing' };
-  assert.match((await readWith('sdxl', SCHEDULER, turbo)).fewSteps!, /turbo/);
-  assert.equal((await readWith('sdxl', SCHEDULER, { ...turbo, timestep_spacing: 'leading' })).fewSteps, undefined);
+  // The class is that of model_index.json.
+  const ancestral = { scheduler: ['diffusers', 'EulerAncestralDiscreteScheduler'] };
+  const spaced = (timestep_spacing: string) =>
+    readWith('sdxl', 'model_index.json', ancestral, { [SCHEDULER]: { timestep_spacing } });
+  assert.match((await spaced('trailing')).fewSteps!, /turbo/);
+  assert.equal((await spaced('leading')).fewSteps, undefined);
 });
