@@ -95,7 +95,10 @@ async function weightsOf(
   const file = join(folder, graphFile(graph));
   const hasCandidates = paths.some((path) => path.startsWith(`${graph}/`) && !NO_WEIGHTS.test(path));
   if (!hasCandidates && (await stat(file)).size > SMALL_GRAPH) return [];
-  const named = weightNames(await readGraph(file)).map((name) => posix.join(graph, name));
+  // Weights in the graph's file itself are read as references to it.
+  const named = weightNames(await readGraph(file))
+    .map((name) => posix.join(graph, name))
+    .filter((path) => path !== graphFile(graph));
   const absent = named.find((path) => !paths.includes(path));
   if (absent !== undefined) throw missing(`${absent}, weights of ${graphFile(graph)},`, paths, repository);
   return named;

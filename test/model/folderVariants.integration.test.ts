@@ -201,7 +201,7 @@ test('a text encoder ignores padding only where its configuration says so', asyn
   };
   const all = await hidden(null);
   const masked = await hidden(true);
-  const { mask } = (await readModelFolder(folder)).textEncoders[0]!.tokenizer.encode('a red ball');
+  const { mask } = (await readModelFolder(folder)).textEncoders[0]!.tokenizer.encode('a red ball', 77);
   const length = mask.filter((one) => one === 1).length;
   const width = all.dims[1];
   const expected = (all.data as Float32Array).map((value, k) => value * (k < length * width ? 1 : 0));
