@@ -249,20 +249,22 @@ async function readTextEncoder(
   maxTokens = 0,
 ): Promise<TextEncoder> {
   const file = `${graph}/config.json`;
+  const own = contents.find(({ name }) => name === graph);
+  // The configuration may promise more than the graph has.
+  const tokensWithin = (size: number) => Math.min(size, own?.description.tokens ?? Infinity);
   if (kind === 't5') {
-    const { vocab_size: vocabulary } = await readJson(folder, file, t5Config);
+    const vocabulary = tokensWithin((await readJson(folder, file, t5Config)).vocab_size);
     const read = await readT5Tokenizer(folder, tokenizer, { maxLength: maxTokens, vocabulary });
     return { graph, tokenizer: read, masksPadding: false };
   }
   const config = await readJson(folder, file, clipConfig);
-  const own = contents.find(({ name }) => name === graph);
   const fixed = own && fixedTokens(own);
   const maxLength = Math.min(config.max_position_embeddings, fixed ?? Infinity);
   if (maxLength < MIN_TOKENS) {
     const expected = `at least ${MIN_TOKENS} tokens for a prompt in ${own?.file.path}`;
     throw new SrdsError('MODEL_INVALID', expected, String(maxLength), 'export the text encoder again');
   }
-  const read = await readTokenizer(folder, tokenizer, { maxLength, vocabulary: config.vocab_size });
+  const read = await readTokenizer(folder, tokenizer, { maxLength, vocabulary: tokensWithin(config.vocab_size) });
   if (fixed !== undefined && read.maxLength !== fixed) {
     throw new SrdsError(
       'MODEL_INVALID',

@@ -1,5 +1,6 @@
 import { realpath, stat } from 'node:fs/promises';
 import { sizeOf } from '../tensor/tensor.js';
+import { embeddingRows } from './embeddingRows.js';
 import { gpuOperators } from './foreignOperators.js';
 import { isShared, maxRows, type GraphFile, type GraphInfo } from './graphInfo.js';
 import { renameInputs } from './matchInputs.js';
@@ -20,6 +21,8 @@ export interface GraphDescription extends GraphInfo {
   readonly gpuOperators: readonly string[];
   /** Whether an engine, after rewriting, takes one value of the input that needs one a row for a whole batch. */
   readonly perBatch: boolean;
+  /** Rows of the table of a text encoder's token ids; undefined for other graphs, and if none is found. */
+  readonly tokens: number | undefined;
 }
 
 /**
@@ -50,6 +53,7 @@ export async function describeGraph({
     gpuOperators: gpuOperators(graph),
     rewrite,
     perBatch: graph.input.map(describeValue).some((input) => input.name === perRow && isShared(input)),
+    tokens: embeddingRows(graph, 'input_ids'),
     maxRows: maxRows(fixedRows(valuesOf(graph, constants).inputs), evenRows),
   };
 }
