@@ -128,6 +128,13 @@ test('graphs of other file names are found', async () => {
   assert.equal(half, undefined);
 });
 
+test('a transformer in the folder unet is found by the class in its configuration', async () => {
+  const folder = mkdtempSync(join(scratch, 'model-'));
+  cpSync(fixture('models/sd3'), folder, { recursive: true });
+  renameSync(join(folder, 'transformer'), join(folder, 'unet'));
+  assert.deepEqual(await image(folder), await image(fixture('models/sd3')));
+});
+
 test('a folder of 20 GB is described without reading its weights', async () => {
   const folder = copy();
   change(folder, 'unet', ({ graph }) => {

@@ -11,8 +11,8 @@ import { fixture } from '../support/fixtures.js';
 import { copyOf, Dice, mutate } from '../support/mutations.js';
 
 /** Number of folders; FUZZ_FOLDERS=1000 for more, FUZZ_SEED=7 or FUZZ_FROM=500 for others. */
-const { FUZZ_FOLDERS = '60', FUZZ_SEED = '1', FUZZ_FROM = '0' } = process.env;
-const MODELS = ['sd15', 'sd21v', 'sdxl'];
+const { FUZZ_FOLDERS = '40', FUZZ_SEED = '1', FUZZ_FROM = '0' } = process.env;
+const MODELS = ['sd15', 'sd21v', 'sdxl', 'flux-dev', 'flux-schnell', 'sd3', 'sd3-no-t5'];
 /** What a folder may cause: exit codes 2, 3 and 4. */
 const CODES: readonly string[] = ['INVALID_OPTION', 'MODEL_NOT_FOUND', 'MODEL_INVALID'];
 const LIMIT_MS = 60_000;
