@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { createLog, parseConfig, startServer } from 'srds/server';
+import { changeModel } from '../support/onnx.js';
 import { serve } from '../support/serve.js';
 import { assertError, metric, post, SD15, SD21V, until } from '../support/server.js';
 
@@ -234,13 +235,14 @@ test('a full queue answers with Retry-After; a deadline ends a longer request', 
 test('a model that cannot be loaded is an error of each request; the server continues', async (context) => {
   const folder = mkdtempSync(join(tmpdir(), 'srds-'));
   cpSync(SD15, folder, { recursive: true });
-  writeFileSync(join(folder, 'unet/model.onnx'), 'no graph');
+  const unet = join(folder, 'unet/model.onnx');
+  changeModel(unet, unet, ({ graph }) => graph.initializer.pop());
   const config = parseConfig([{ name: 'the test', settings: { port: 0, models: [folder], logLevel: 'silent' } }]);
   const server = await startServer(config, { log: createLog('silent'), signal: new AbortController().signal });
   context.after(() => server.close());
   for (let k = 0; k < 2; k++) {
     const { status, body } = await post(server.url, GENERATE, { prompt: 'a' });
-    assert.equal(status, 500);
+    assert.equal(status, 400);
     assert.match((body as { error: { message: string } }).error.message, /unet/);
   }
   assert.equal((await fetch(`${server.url}/healthz/ready`)).status, 503);
