@@ -89,12 +89,14 @@ export async function tail(pipeline: Pipeline, options: TailOptions): Promise<Ta
   const one = async (seed: number): Promise<void> => {
     const given = { ...common, prompt: promptOf(seed), seed };
     const reference = await serialImage(pipeline, given);
+    const found = new Map<number, Awaited<ReturnType<typeof stopsOf>>>();
     for (const [k, { options: chosen }] of fixed.entries()) {
       if (keys.indexOf(keys[k]) < k) continue;
-      const stops = await stopsOf(pipeline, { ...given, ...chosen }, rules, reference);
-      stops.forEach((stop, r) => samples[k][r].push({ seed, ...stop }));
-      if (seed < floor || stops.some(({ error }) => error > FAR)) references.set(seed, reference);
+      found.set(k, await stopsOf(pipeline, { ...given, ...chosen }, rules, reference));
     }
+    // All cases or none, so that an interrupted run compares the same prompts.
+    for (const [k, stops] of found) stops.forEach((stop, r) => samples[k][r].push({ seed, ...stop }));
+    if (seed < floor || [...found.values()].flat().some(({ error }) => error > FAR)) references.set(seed, reference);
     onProgress?.(++finished);
   };
   // Where several clients fill the devices, samplers take their serial course.

@@ -42,7 +42,9 @@ const HEADER = [
 
 /** Results for some numbers of steps as a table. The first row is its header. */
 export function tailTable(results: readonly TailResult[]): string[][] {
-  return [HEADER, ...results.flatMap(({ runs, floor }) => [...runs.map(rowOf), ...floorRow(runs[0].steps, floor)])];
+  // An interrupted run may have none.
+  const measured = results.filter(({ runs }) => runs.every(({ samples }) => samples.length > 0));
+  return [HEADER, ...measured.flatMap(({ runs, floor }) => [...runs.map(rowOf), ...floorRow(runs[0].steps, floor)])];
 }
 
 function rowOf({ steps, caseName, sampler, stopping, tolerance, serial, samples }: TailRun): string[] {

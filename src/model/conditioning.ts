@@ -16,10 +16,20 @@ export interface EncodedText {
  * Concatenates hidden states along their width.
  * @param tensors each [positions, width], with equal positions
  * @returns [positions, sum of widths]
+ * @throws SrdsError MODEL_INVALID if the positions differ
  */
 export function concatenateWidths(tensors: readonly Tensor[]): Tensor {
   if (tensors.length === 1) return tensors[0];
   const positions = tensors[0].dims[0];
+  const other = tensors.find(({ dims }) => dims[0] !== positions);
+  if (other) {
+    throw new SrdsError(
+      'MODEL_INVALID',
+      'text encoders of equally many tokens',
+      `${positions} and ${other.dims[0]}`,
+      'restore the model_max_length of the tokenizers as published with the model',
+    );
+  }
   const width = tensors.reduce((sum, { dims }) => sum + dims[1], 0);
   const joined = new Float32Array(positions * width);
   let left = 0;

@@ -9,6 +9,9 @@ const DISTILLED = /\b(turbo|schnell|lightning|lcm|hyper)\b/i;
  */
 export function fewStepsOf(family: ModelFamily, model: DescribedModel): string | undefined {
   const { name, index } = model;
-  const found = [name, index._name_or_path].find((text) => text != null && DISTILLED.test(text.replaceAll('_', ' ')));
+  // The last part of a path: a folder above says nothing of the model.
+  const found = [name, index._name_or_path]
+    .map((text) => text?.split('/').findLast((part) => part !== ''))
+    .find((text) => text !== undefined && DISTILLED.test(text.replaceAll('_', ' ')));
   return family.fewSteps?.(model) ?? (found === undefined ? undefined : `it is called ${found}`);
 }

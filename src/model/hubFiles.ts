@@ -60,7 +60,8 @@ export function modelSelections(repository: Repository): readonly Selection[] {
       const graphs = await graphsOf(paths, folder);
       const required = [
         ...graphs.map(graphFile),
-        ...graphs.map((graph) => `${graph}/config.json`),
+        // Nothing is read of the encoder's configuration.
+        ...graphs.filter((graph) => graph !== 'vae_encoder').map((graph) => `${graph}/config.json`),
         'scheduler/scheduler_config.json',
       ];
       const absent = required.find((path) => !paths.includes(path));

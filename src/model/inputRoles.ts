@@ -14,7 +14,7 @@ const NETWORK_INPUTS: Readonly<Partial<Record<string, Omit<InputRole, 'name'>>>>
   // Those of transformers. Latents that are packed into tokens have three axes.
   hidden_states: { ranks: [3, 4] },
   pooled_projections: { ranks: [2] },
-  guidance: { ranks: [0, 1] },
+  guidance: { ranks: [1] },
   img_ids: { ranks: [2], last: 3 },
   txt_ids: { ranks: [2], last: 3 },
 };

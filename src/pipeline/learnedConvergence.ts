@@ -27,15 +27,16 @@ export class LearnedConvergence {
     this.prior = model.path === BUNDLED_MODEL ? BUNDLED_CONVERGENCE : UNKNOWN_CONVERGENCE;
   }
 
-  /** What is known for a guidance scale. */
-  async known({ guidance }: Pick<Settings, 'guidance'>): Promise<Convergence> {
-    const records = (await this.load()).filter((one) => one.guidance === guidance);
+  /** What is known for the scales of guidance. */
+  async known(settings: Pick<Settings, 'guidance' | 'cfgScale'>): Promise<Convergence> {
+    const { guidance, cfgScale } = this.scalesOf(settings);
+    const records = (await this.load()).filter((one) => one.guidance === guidance && one.cfgScale === cfgScale);
     return { ...this.prior, records };
   }
 
   /** Learns from a run that had the devices to itself. The records are written later, or by `save`. */
   async learn(settings: Settings, images: readonly GeneratedImage[]): Promise<void> {
-    const key = keyOf(settings);
+    const key = keyOf(settings, this.scalesOf(settings));
     const ended = images.filter(({ status }) => status === 'converged' || status === 'exact');
     if (!key || ended.length === 0) return;
     const iterations = ended.map((image) => image.iterations);
@@ -53,6 +54,10 @@ export class LearnedConvergence {
     if (name) await writeCache('convergence', name, { model: this.model.name, records });
   }
 
+  private scalesOf({ guidance, cfgScale }: Pick<Settings, 'guidance' | 'cfgScale'>): Scales {
+    return this.model.family.guidanceOption === 'trueGuidance' ? { guidance, cfgScale } : { guidance };
+  }
+
   private load(): Promise<readonly ConvergenceRecord[]> {
     this.records ??= this.read();
     return this.records;
@@ -64,12 +69,13 @@ export class LearnedConvergence {
   }
 }
 
+type Scales = Pick<ConvergenceRecord, 'guidance' | 'cfgScale'>;
+
 /** The settings that iterations depend on; undefined where forecasts are not made. */
-function keyOf(settings: Settings): Omit<ConvergenceRecord, 'runs' | 'iterations'> | undefined {
-  const { sampler, grid, partition, window, guidance, tolerance, stopping, correction, pipelined, maxIterations } =
-    settings;
+function keyOf(settings: Settings, scales: Scales): Omit<ConvergenceRecord, 'runs' | 'iterations'> | undefined {
+  const { sampler, grid, partition, window, tolerance, stopping, correction, pipelined, maxIterations } = settings;
   if (tolerance === 0 || stopping !== 'look-ahead' || maxIterations !== undefined) return undefined;
-  const common = { steps: grid.length, tolerance, guidance };
+  const common = { steps: grid.length, tolerance, ...scales };
   if (sampler === 'srds' && correction === 'secant' && pipelined) {
     return { ...common, sampler, parts: partition.length, expected: expectedIterations(partition, tolerance) };
   }

@@ -2,6 +2,7 @@ import type { Engine } from '../engine/engine.js';
 import { SrdsError } from '../errors.js';
 import { activationMemory, type ActivationMemory } from '../model/activationMemory.js';
 import type { ImageSize } from '../model/family.js';
+import { fixedSizeFor } from '../model/fixedShapes.js';
 import type { ModelFolder } from '../model/modelFolder.js';
 import { ModelMemory } from '../model/modelMemory.js';
 import { weightBytes } from '../model/weightBytes.js';
@@ -86,7 +87,7 @@ export class MemoryGuard {
     const rows = rowsAt(settings);
     if (rows > 0) return rows;
     const { denoiserRow, vaeRow } = activationMemory(model, settings);
-    const { fixed } = model;
+    const fixed = fixedSizeFor(model, settings.init !== undefined);
     const isFree = fixed.width === undefined && fixed.height === undefined;
     const fitting = isFree ? largestSize(settings, model.sizeStep, (size) => rowsAt(size) > 0) : undefined;
     throw new SrdsError(

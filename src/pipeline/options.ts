@@ -260,15 +260,12 @@ function strengthOf({ init, strength }: GenerateOptions, model: ModelFolder): nu
   return strength ?? DEFAULT_STRENGTH;
 }
 
-/** diffusers fails where no step is left; pndm always has one, the repeated one. */
+/** diffusers fails where no step is left. Flow matching models and pndm always have one, unless the strength is 0. */
 function noStepLeft(steps: number, strength: number): SrdsError {
-  const least = Math.ceil(1000 / steps) / 1000;
-  return new SrdsError(
-    'INVALID_OPTION',
-    'a strength that leaves at least one step',
-    `${strength} of ${steps} steps`,
-    `choose at least ${least}, or more steps`,
-  );
+  const remedy =
+    strength === 0 ? 'choose more than 0' : `choose at least ${Math.ceil(1000 / steps) / 1000}, or more steps`;
+  const expected = 'a strength that leaves at least one step';
+  return new SrdsError('INVALID_OPTION', expected, `${strength} of ${steps} steps`, remedy);
 }
 
 function sizeOf({ width, height, init }: GenerateOptions, model: ModelFolder): { width: number; height: number } {

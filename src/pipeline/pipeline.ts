@@ -199,8 +199,9 @@ export class Pipeline {
       if (isFull && selected.choice?.reason === NO_ROOM) emit({ type: 'warning', message: SERIAL_UNDER_LOAD });
       if (this.batcher.delaysSpeculation(client)) emit({ type: 'warning', message: SRDS_UNDER_LOAD });
       const others = Math.max(othersBefore, this.batches.runs - 1);
-      if (others === 0 && isOneSerial(result.settings) && limits?.splitsRows !== true)
-        await this.calibration.learn(target, times);
+      // Otherwise the rows of an evaluation ran in batches of their own.
+      const isWhole = limits?.splitsRows !== true && maxRows >= target.conditioning.length;
+      if (others === 0 && isWhole && isOneSerial(result.settings)) await this.calibration.learn(target, times);
       // With other clients a run may take its serial course.
       if (others === 0) await this.convergence.learn(result.settings, result.images);
       return result;

@@ -145,13 +145,14 @@ export function withinMemory(limits: BatchLimits | undefined, maxRows: number): 
   return { ...limits, maxRows: Math.min(limits?.maxRows ?? Infinity, maxRows), minRows: limits?.minRows ?? 0 };
 }
 
-function limitsOn({ maxRows, devices }: Machine): BatchLimits {
-  return { maxRows, minRows: rowsNotWorthSplitting(devices[0]) };
+function limitsOn({ maxRows, devices, rowsPerEvaluation }: Machine): BatchLimits {
+  return { maxRows, minRows: rowsNotWorthSplitting(devices[0], rowsPerEvaluation) };
 }
 
 /** Of the serial sampler. */
 function serialLimits(machine: Machine): BatchLimits {
-  return { ...limitsOn(machine), splitsRows: machine.splitsRows };
+  const limits = limitsOn(machine);
+  return machine.splitsRows ? { ...limits, minRows: 1, splitsRows: true } : limits;
 }
 
 function selected({ chosen, reason, basis }: Plan, settings: Settings, machine: Machine): SelectedSampler {

@@ -11,6 +11,8 @@ export interface ConvergenceRecord {
   readonly tolerance: number;
   /** Guidance scale. */
   readonly guidance: number;
+  /** Scale of classifier-free guidance where the network takes the guidance scale as an input; default: `guidance`. */
+  readonly cfgScale?: number | undefined;
   /** Number of images. */
   readonly runs: number;
   /** Mean number of their iterations. */
@@ -25,6 +27,7 @@ const record: z.ZodType<ConvergenceRecord> = z.object({
   parts: z.int().positive(),
   tolerance: z.number().positive(),
   guidance: z.number(),
+  cfgScale: z.number().optional(),
   runs: z.number().positive(),
   iterations: z.number().nonnegative(),
   expected: z.number().positive(),
@@ -147,7 +150,10 @@ export function withRuns(
   iterations: readonly number[],
 ): ConvergenceRecord[] {
   const isSame = (one: ConvergenceRecord) =>
-    isLike(settings)(one) && one.sampler === settings.sampler && one.guidance === settings.guidance;
+    isLike(settings)(one) &&
+    one.sampler === settings.sampler &&
+    one.guidance === settings.guidance &&
+    one.cfgScale === settings.cfgScale;
   const known = records.find(isSame);
   const before = Math.min(known?.runs ?? 0, MAX_RUNS - 1);
   const runs = before + iterations.length;

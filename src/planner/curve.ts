@@ -91,7 +91,12 @@ export function rowsThatPay({ points }: LatencyCurve): number {
   return points[each.findIndex((seconds) => seconds <= 1.05 * least)].rows;
 }
 
-/** Rows of the largest batch that takes about as long as the smallest. Splitting a batch below that over devices gains nothing. */
-export function rowsNotWorthSplitting({ points }: LatencyCurve): number {
-  return Math.max(...points.filter(({ seconds }) => seconds <= 1.1 * points[0].seconds).map(({ rows }) => rows));
+/**
+ * Rows of the largest batch that takes about as long as the smallest. Splitting a batch below that over devices gains nothing.
+ * @param least rows of the smallest batch
+ */
+export function rowsNotWorthSplitting({ points }: LatencyCurve, least = 1): number {
+  const able = points.filter(({ rows }) => rows >= least);
+  const [smallest] = able.length > 0 ? able : points;
+  return Math.max(...able.filter(({ seconds }) => seconds <= 1.1 * smallest.seconds).map(({ rows }) => rows), 0);
 }

@@ -49,7 +49,7 @@ export function forecastSerial(size: TrajectorySize, machine: Machine): Forecast
 export function serialForecast(size: TrajectorySize, machine: Machine): Steps<Forecast> {
   const { images = 1, devices, rowsPerEvaluation, splitsRows = false } = machine;
   const hardware = hardwareOf(machine);
-  if (splitsRows) return runOf(serial, size, images, Infinity, { ...hardware, splitsRows });
+  if (splitsRows) return runOf(serial, size, images, Infinity, { ...hardware, splitsRows, minRows: 1 });
   const alone = Math.min(...devices.map((curve) => curve.aloneSeconds ?? latency(curve, rowsPerEvaluation)));
   return runOf(serial, size, images, Infinity, images === 1 ? { ...hardware, devices: [() => alone] } : hardware);
 }
@@ -208,6 +208,6 @@ function hardwareOf({ devices, rowsPerEvaluation, maxRows }: Machine): Hardware 
     hostSeconds: devices[0].hostSeconds ?? 0,
     rowsPerEvaluation,
     maxRows,
-    minRows: rowsNotWorthSplitting(devices[0]),
+    minRows: rowsNotWorthSplitting(devices[0], rowsPerEvaluation),
   };
 }

@@ -186,8 +186,10 @@ class Measuring {
       if (isNew) free--;
       if (!(await this.measure(rows, hasTime))) break;
     }
-    if (this.engine.slots > 1 && this.alone === undefined)
-      this.alone = typical(await this.round(Math.max(this.sizes[0], this.rowsEach), () => true, 1));
+    const { maxRows = Infinity } = this.options;
+    const rows = Math.max(this.sizes[0], this.rowsEach);
+    if (this.engine.slots > 1 && this.alone === undefined && rows <= maxRows)
+      this.alone = typical(await this.round(rows, () => true, 1));
   }
 
   /** Measures again what one measurement alone says. A machine that was idle needs some time to reach its speed. */

@@ -8,7 +8,7 @@
  *     |s[p]|^2       = |d[p]|^2 + 2 min(0, <d[p], d[p-1]>)
  *
  * Where nothing but rounding is left, |d[p]| stays the same from one iteration to the next, and the result is near 0.
- * @param limit a change of this root mean square or more is returned as it is
+ * @param limit root mean square of the largest change that may be rounding; where one of the two is larger, all of `now - before` counts
  */
 export function changeBeyondRounding(
   now: Float32Array,
@@ -16,12 +16,14 @@ export function changeBeyondRounding(
   older: Float32Array,
   limit: number,
 ): number {
-  let [squares, products] = [0, 0];
+  let [squares, earlier, products] = [0, 0, 0];
   for (let k = 0; k < now.length; k++) {
     const change = now[k] - before[k];
     squares += change ** 2;
-    products += change * (before[k] - older[k]);
+    const last = before[k] - older[k];
+    earlier += last ** 2;
+    products += change * last;
   }
-  const share = squares >= now.length * limit ** 2 ? 0 : 2 * Math.min(0, products);
+  const share = Math.max(squares, earlier) >= now.length * limit ** 2 ? 0 : 2 * Math.min(0, products);
   return Math.sqrt(Math.max(0, squares + share) / now.length);
 }

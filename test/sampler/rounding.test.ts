@@ -63,7 +63,9 @@ test('what is left of a change without rounding: independent errors vanish, a ch
   // A change of 5e-3 in the same direction.
   const still = changeBeyondRounding(withError(0.015, a), withError(0.01, b), withError(0.005, c), 1);
   assert.ok(Math.abs(still - rmsDifference(withError(0.015, a), withError(0.01, b))) < 1e-12);
-  // Above the limit all counts.
+  // Above the limit all counts, also after a change above it, as of an iterate that overshoots.
+  const [zero, far, near] = [0, 0.02, 0.0101].map((value) => Float32Array.of(value));
+  assert.equal(changeBeyondRounding(near, far, zero, 0.01), rmsDifference(near, far));
   assert.equal(
     changeBeyondRounding(withError(0, a), withError(0, b), withError(0, c), 1e-3),
     rmsDifference(withError(0, a), withError(0, b)),
