@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { messageOf, SrdsError } from '../errors.js';
 import { codec } from './codec.js';
+import { lanczos } from './lanczos.js';
 
 /** An 8-bit colour image, [height, width, 3]. */
 export interface RgbImage {
@@ -75,14 +76,8 @@ export async function readImage(source: string | Uint8Array, maxPixels = MAX_PIX
   }
 }
 
-/** Resizes an image with a Lanczos filter, as diffusers does. @param width in pixels @param height in pixels */
+/** Resizes an image as diffusers does, with Pillow's Lanczos filter. @param width in pixels @param height in pixels */
 export async function resized(image: RgbImage, width: number, height: number): Promise<RgbImage> {
   if (image.width === width && image.height === height) return image;
-  const sharp = await codec();
-  const raw = { width: image.width, height: image.height, channels: 3 } as const;
-  const data = await sharp(image.data, { raw })
-    .resize(width, height, { fit: 'fill', kernel: 'lanczos3' })
-    .raw()
-    .toBuffer();
-  return { width, height, data };
+  return { width, height, data: await lanczos(image.data, image, { width, height }) };
 }

@@ -1,0 +1,44 @@
+import { resized, type RgbImage } from './image.js';
+
+/** Which pixels of an image to repaint, white: [height, width, 3], or grey, [height, width]. */
+export type MaskImage = RgbImage;
+
+/** Whether the data of a mask fills its size, in grey or in colour. */
+export function isMask({ width, height, data }: MaskImage): boolean {
+  return data.length === width * height || data.length === 3 * width * height;
+}
+
+/**
+ * A mask at a size, with each pixel black or white. Source: diffusers VaeImageProcessor.preprocess with do_convert_grayscale and
+ * do_binarize.
+ * @returns [height, width], 1 where to repaint: from 128 grey levels on
+ */
+export async function binaryMask(mask: MaskImage, width: number, height: number): Promise<Uint8Array> {
+  const { data } = await resized(inColour(mask), width, height);
+  return Uint8Array.from({ length: width * height }, (_, i) => (luminance(data, 3 * i) >= 128 ? 1 : 0));
+}
+
+/** The grey value of a pixel, as Pillow computes it: ITU-R 601-2 in fixed point. */
+function luminance(data: Uint8Array, at: number): number {
+  return (19595 * data[at] + 38470 * data[at + 1] + 7471 * data[at + 2] + 0x8000) >> 16;
+}
+
+function inColour({ width, height, data }: MaskImage): RgbImage {
+  if (data.length === 3 * width * height) return { width, height, data };
+  return { width, height, data: Uint8Array.from({ length: 3 * width * height }, (_, k) => data[Math.floor(k / 3)]) };
+}
+
+/**
+ * A binary mask at a smaller size: of the pixels that become one, the first counts. Source: torch.nn.functional.interpolate, as
+ * diffusers calls it to bring a mask to the size of latents.
+ * @param mask [height, width]
+ * @param factor of both sides
+ * @returns [height / factor, width / factor]
+ */
+export function subsampled(mask: Uint8Array, width: number, factor: number): Uint8Array {
+  const columns = width / factor;
+  return Uint8Array.from(
+    { length: mask.length / factor ** 2 },
+    (_, i) => mask[Math.floor(i / columns) * factor * width + (i % columns) * factor],
+  );
+}
