@@ -100,7 +100,7 @@ function tapsOf(length: number, outLength: number): Taps[] {
     return {
       from,
       weights: Int32Array.from(values, (value) => {
-        const scaled = (value * (1 / total)) * 2 ** PRECISION;
+        const scaled = value * (1 / total) * 2 ** PRECISION;
         return Math.trunc(scaled < 0 ? scaled - 0.5 : scaled + 0.5);
       }),
     };

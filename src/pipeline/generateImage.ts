@@ -1,6 +1,7 @@
 import type { Batcher } from '../engine/batcher.js';
 import type { ConditioningId } from '../engine/engine.js';
 import type { RgbImage } from '../image/image.js';
+import { repaintedShare } from '../image/mask.js';
 import { latentDims, type ModelFolder } from '../model/modelFolder.js';
 import { networkDenoiser } from '../model/networkDenoiser.js';
 import type { Networks } from '../model/networks.js';
@@ -93,7 +94,10 @@ export async function compareWithSerial(
   if (!result.rgb || result.status === 'aborted') return result;
   // A client of its own: the run's traces and events do not contain its batches.
   const own = { ...context, client: {} };
-  const run = drive(serial(prepareLatents(settings, own.model, image, own)), { denoiser: denoiserOf(own, image), signal });
+  const run = drive(serial(prepareLatents(settings, own.model, image, own)), {
+    denoiser: denoiserOf(own, image),
+    signal,
+  });
   const { status, x } = await run.result;
   if (status === 'aborted') return result;
   const { width, height } = settings;
@@ -118,9 +122,11 @@ function startRun(
 ): Run<SamplerEvent, SampleResult> {
   const { settings, model, networks, signal } = context;
   const tolerance = residualTolerance(settings, networks.roundsCoarsely);
-  const residual = residualOf(settings.stopping, model.family.greyLevels, decode);
+  const share = repaintedShare(context.mask);
+  const residual = residualOf(settings.stopping, model.family.greyLevels, decode, share);
   const denoiser = denoiserOf(context, image);
-  const sampler = samplerOf(settings, prepareLatents(settings, model, image, context), networks.roundsCoarsely);
+  const start = prepareLatents(settings, model, image, context);
+  const sampler = samplerOf(settings, start, networks.roundsCoarsely, share);
   return drive(sampler, { denoiser, tolerance, residual, signal });
 }
 
