@@ -21,7 +21,7 @@ function image([height, width]: Size, base64: string) {
 test("images are resized as by Pillow's Lanczos filter, bit for bit", async () => {
   assert.ok(cases.images.length > 5);
   for (const { from, to, data, resized: expected } of cases.images) {
-    assert.deepEqual(await resized(image(from, data), to[1], to[0]), image(to, expected), `${from} to ${to}`);
+    assert.deepEqual(await resized(image(from, data), to[1], to[0]), image(to, expected), `${from.join()} to ${to.join()}`);
   }
 });
 
@@ -32,7 +32,7 @@ test("masks, in colour and grey, become diffusers' masks of latents", async () =
     assert.ok(isMask(mask));
     const pixels = await binaryMask(mask, to[1], to[0]);
     const { data: expected } = image([to[0] / factor, to[1] / factor], latents);
-    assert.deepEqual(subsampled(pixels, to[1], factor), expected, `${from} to ${to}`);
+    assert.deepEqual(subsampled(pixels, to[1], factor), expected, `${from.join()} to ${to.join()}`);
   }
 });
 
