@@ -27,6 +27,7 @@ interface FileFlags {
   readonly lowMemory?: boolean;
   readonly noise?: string;
   readonly init?: string;
+  readonly mask?: string;
   readonly out?: string;
   readonly previews?: string;
   readonly latents?: string;
@@ -49,6 +50,7 @@ export function generateCommand(signal: AbortSignal): Command {
     .option('--config <file>', 'JSON file of options, by their names in the library [SRDS_CONFIG]')
     .option('--noise <file.npy>', 'initial noise in place of that of the seed, float32, [n,4,h,w]')
     .option('--init <image>', 'image to start from, PNG, JPEG or WebP')
+    .option('--mask <image>', 'part of the image to start from that is repainted, white; the rest stays')
     .option('--out <file>', 'PNG file, folder, or pattern with {seed}')
     .option('--previews <dir>', 'folder for the image of every iteration')
     .option('--latents <file.npy>', 'file for the final latents, float32, [n,4,h,w]')
@@ -64,7 +66,7 @@ export function generateCommand(signal: AbortSignal): Command {
       '\nfile of --config, such as {"steps": 50}. Flags win over the environment, and that over the file.',
   );
   return command.action(async (prompt: string, flags: ParsedFlags) => {
-    const { model, lowMemory, out, previews, latents, trace, noise, init } = flags;
+    const { model, lowMemory, out, previews, latents, trace, noise, init, mask } = flags;
     const { open, others } = splitDeviceFlags(await settingsFor(flags));
     const { json = false, quiet = false } = flags;
     const { result, context } = await runGenerate({
@@ -73,6 +75,7 @@ export function generateCommand(signal: AbortSignal): Command {
       lowMemory,
       noise,
       init,
+      mask,
       generate: {
         prompt,
         sampler: previews !== undefined ? 'srds' : usualSampler(others),

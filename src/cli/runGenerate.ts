@@ -23,6 +23,8 @@ export interface RunGenerateOptions {
   readonly noise?: string | undefined;
   /** Path of the initial image. */
   readonly init?: string | undefined;
+  /** Path of the mask, white where to repaint the initial image. */
+  readonly mask?: string | undefined;
   readonly generate: GenerateOptions;
   /** Path of the image or images; see `imagePath`. */
   readonly out?: string | undefined;
@@ -120,11 +122,12 @@ async function checkOutputs({ previews, latents, trace, generate }: RunGenerateO
 }
 
 /** The options of `generate` with the content of the input files. */
-async function withInputs({ generate, noise, init, previews }: RunGenerateOptions): Promise<GenerateOptions> {
+async function withInputs({ generate, noise, init, mask, previews }: RunGenerateOptions): Promise<GenerateOptions> {
   return {
     ...generate,
     ...(noise !== undefined && { noise: await readNoise(noise) }),
     ...(init !== undefined && { init: await readImage(init) }),
+    ...(mask !== undefined && { mask: await readImage(mask) }),
     previews: generate.previews ?? previews !== undefined,
   };
 }

@@ -1,9 +1,18 @@
 import { stat } from 'node:fs/promises';
+import type { Sharp } from 'sharp';
 import { messageOf, SrdsError } from '../errors.js';
 import { codec } from './codec.js';
+import { lanczos } from './lanczos.js';
 
 /** An 8-bit colour image, [height, width, 3]. */
 export interface RgbImage {
+  readonly width: number;
+  readonly height: number;
+  readonly data: Uint8Array;
+}
+
+/** An 8-bit grey image, [height, width]. */
+export interface GreyImage {
   readonly width: number;
   readonly height: number;
   readonly data: Uint8Array;
@@ -52,18 +61,32 @@ const MAX_PIXELS = 0x3fff ** 2;
  * const { width, height, data } = await readImage('photo.jpg');
  */
 export async function readImage(source: string | Uint8Array, maxPixels = MAX_PIXELS): Promise<RgbImage> {
+  const { width, height, channels, data } = await decoded(source, maxPixels, (file) => file.removeAlpha());
+  if (channels === 3) return { width, height, data };
+  return { width, height, data: Uint8Array.from({ length: 3 * width * height }, (_, k) => data[Math.floor(k / 3)]) };
+}
+
+/**
+ * Reads the transparency of an image as a grey image, white where nothing of it is seen. Formats, orientation and errors are those of
+ * `readImage`.
+ * @returns [height, width]
+ */
+export async function readTransparency(source: string | Uint8Array, maxPixels = MAX_PIXELS): Promise<GreyImage> {
+  const { width, height, channels, data } = await decoded(source, maxPixels, (file) => file.ensureAlpha());
+  const alpha = (pixel: number) => data[channels * pixel + channels - 1];
+  return { width, height, data: Uint8Array.from({ length: width * height }, (_, pixel) => 255 - alpha(pixel)) };
+}
+
+async function decoded(source: string | Uint8Array, maxPixels: number, withAlpha: (file: Sharp) => Sharp) {
   const sharp = await codec();
   try {
     if (typeof source === 'string' && (await stat(source)).isDirectory()) throw new Error('a folder');
-    const { data, info } = await sharp(source, { limitInputPixels: maxPixels })
-      .rotate()
-      .removeAlpha()
+    const file = withAlpha(sharp(source, { limitInputPixels: maxPixels }).rotate());
+    const { data, info } = await file
       .toColourspace('srgb')
       .raw({ depth: 'uchar' })
       .toBuffer({ resolveWithObject: true });
-    const { width, height, channels } = info;
-    if (channels === 3) return { width, height, data };
-    return { width, height, data: Uint8Array.from({ length: 3 * width * height }, (_, k) => data[Math.floor(k / 3)]) };
+    return { width: info.width, height: info.height, channels: info.channels, data };
   } catch (error) {
     throw new SrdsError(
       'INVALID_OPTION',
@@ -75,14 +98,8 @@ export async function readImage(source: string | Uint8Array, maxPixels = MAX_PIX
   }
 }
 
-/** Resizes an image with a Lanczos filter, as diffusers does. @param width in pixels @param height in pixels */
+/** Resizes an image as diffusers does, with Pillow's Lanczos filter. @param width in pixels @param height in pixels */
 export async function resized(image: RgbImage, width: number, height: number): Promise<RgbImage> {
   if (image.width === width && image.height === height) return image;
-  const sharp = await codec();
-  const raw = { width: image.width, height: image.height, channels: 3 } as const;
-  const data = await sharp(image.data, { raw })
-    .resize(width, height, { fit: 'fill', kernel: 'lanczos3' })
-    .raw()
-    .toBuffer();
-  return { width, height, data };
+  return { width, height, data: await lanczos(image.data, image, { width, height }) };
 }

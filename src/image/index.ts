@@ -1,3 +1,4 @@
-export { readImage, toRgb, type RgbImage } from './image.js';
+export { readImage, toRgb, type GreyImage, type RgbImage } from './image.js';
+export type { MaskImage } from './mask.js';
 export { encodePng } from './png.js';
 export { infotext, type Parameters } from './infotext.js';

@@ -1,6 +1,7 @@
 import type { Batcher } from '../engine/batcher.js';
 import type { ConditioningId } from '../engine/engine.js';
 import type { RgbImage } from '../image/image.js';
+import { repaintedShare } from '../image/mask.js';
 import { latentDims, type ModelFolder } from '../model/modelFolder.js';
 import { networkDenoiser } from '../model/networkDenoiser.js';
 import type { Networks } from '../model/networks.js';
@@ -8,7 +9,7 @@ import type { Denoiser } from '../run/denoiser.js';
 import { drive } from '../run/drive.js';
 import type { EvaluationCount, SampleResult, SamplerEvent } from '../run/events.js';
 import type { Run } from '../run/run.js';
-import { serial, type SerialOptions } from '../sampler/serial.js';
+import { serial } from '../sampler/serial.js';
 import { finalScale } from '../schedule/schedule.js';
 import { serialEvaluations } from '../solver/solver.js';
 import { maxAbsoluteDifference, meanAbsoluteDifference } from '../tensor/operations.js';
@@ -32,6 +33,8 @@ export interface ImageContext {
   readonly group: string;
   /** Output of the VAE encoder for the initial image. */
   readonly encodedInit: Float32Array | undefined;
+  /** The pixels to repaint, [height, width], 1 or 0; undefined: all. */
+  readonly mask: Uint8Array | undefined;
   /** Sizes of batches; undefined if nothing is known of the devices. */
   readonly limits: BatchLimits | undefined;
   /** Identifies the call to the batcher. */
@@ -91,7 +94,10 @@ export async function compareWithSerial(
   if (!result.rgb || result.status === 'aborted') return result;
   // A client of its own: the run's traces and events do not contain its batches.
   const own = { ...context, client: {} };
-  const run = drive(serial(startOf(own, image)), { denoiser: denoiserOf(own, image), signal });
+  const run = drive(serial(prepareLatents(settings, own.model, image, own)), {
+    denoiser: denoiserOf(own, image),
+    signal,
+  });
   const { status, x } = await run.result;
   if (status === 'aborted') return result;
   const { width, height } = settings;
@@ -116,9 +122,11 @@ function startRun(
 ): Run<SamplerEvent, SampleResult> {
   const { settings, model, networks, signal } = context;
   const tolerance = residualTolerance(settings, networks.roundsCoarsely);
-  const residual = residualOf(settings.stopping, model.family.greyLevels, decode);
+  const share = repaintedShare(context.mask);
+  const residual = residualOf(settings.stopping, model.family.greyLevels, decode, share);
   const denoiser = denoiserOf(context, image);
-  const sampler = samplerOf(settings, startOf(context, image), networks.roundsCoarsely);
+  const start = prepareLatents(settings, model, image, context);
+  const sampler = samplerOf(settings, start, networks.roundsCoarsely, share);
   return drive(sampler, { denoiser, tolerance, residual, signal });
 }
 
@@ -137,10 +145,6 @@ function memoizedDecoder({
     images.set(latents, decoded);
     return decoded;
   };
-}
-
-function startOf({ settings, model, encodedInit }: ImageContext, image: number): SerialOptions {
-  return { ...prepareLatents(settings, model, image, encodedInit), solver: settings.method };
 }
 
 function denoiserOf(context: ImageContext, image: number): Denoiser {

@@ -1,5 +1,6 @@
 import { SrdsError, wholeNumber } from '../errors.js';
 import type { RgbImage } from '../image/image.js';
+import { isMask, type MaskImage } from '../image/mask.js';
 import type { ImageSize } from '../model/family.js';
 import { fixedSizeFor, type FixedSize } from '../model/fixedShapes.js';
 import { imageTokens, latentDims, type ModelFolder } from '../model/modelFolder.js';
@@ -38,6 +39,11 @@ export interface GenerateOptions extends Omit<GenerationValues, 'prompt' | 'size
   readonly noise?: Tensor | undefined;
   /** An image to start from, resized to the size of the result. */
   readonly init?: RgbImage | undefined;
+  /**
+   * The part of `init` to repaint, white from 128 grey levels on, in colour or grey, resized to the size of the result. The rest stays,
+   * as far as the VAE keeps it.
+   */
+  readonly mask?: MaskImage | undefined;
   /** Aborts the generation. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -71,6 +77,7 @@ export interface Settings {
   readonly guidanceRescale: number;
   readonly noise: Float32Array | undefined;
   readonly init: RgbImage | undefined;
+  readonly mask: MaskImage | undefined;
   readonly strength: number | undefined;
   readonly width: number;
   readonly height: number;
@@ -104,11 +111,12 @@ const MAX_SIDE = 4096;
 export function settingsOf(options: GenerateOptions, model: ModelFolder): Settings {
   checkValues(options);
   const { n: nOption, guidanceRescale, correction, pipelined } = GENERATION_OPTIONS;
-  const { maxIterations, sampler = 'srds', prompt, prompt2, prompt3, negativePrompt, init, blocks } = options;
+  const { maxIterations, sampler = 'srds', prompt, prompt2, prompt3, negativePrompt, init, mask, blocks } = options;
   const size = sizeOf(options, model);
   const { solver, eta, schedule } = scheduleOf(options, size, model);
   const steps = options.steps ?? defaultsFor(model).steps;
   const strength = strengthOf(options, model);
+  checkMask(options);
   const grid = stepsOf(schedule, steps, strength === undefined ? 0 : model.family.firstStep(steps, strength));
   if (strength !== undefined && grid.length === 0) throw noStepLeft(steps, strength);
   const method = solverOf(solver, { schedule, steps, eta });
@@ -137,6 +145,7 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
     guidanceRescale: options.guidanceRescale ?? guidanceRescale.default,
     noise: noiseOf(options.noise, n, size, model),
     init,
+    mask,
     strength,
     ...size,
     sampler,
@@ -258,6 +267,17 @@ function strengthOf({ init, strength }: GenerateOptions, model: ModelFolder): nu
     );
   }
   return strength ?? DEFAULT_STRENGTH;
+}
+
+function checkMask({ init, mask }: GenerateOptions): void {
+  if (!mask) return;
+  if (!init) {
+    throw new SrdsError('INVALID_OPTION', 'a mask with an initial image only', 'none', 'give one with --init');
+  }
+  if (mask.width >= 1 && mask.height >= 1 && isMask(mask)) return;
+  const pixels = mask.width * mask.height;
+  const expected = `a mask with ${pixels} or ${3 * pixels} values, [height, width] or [height, width, 3]`;
+  throw new SrdsError('INVALID_OPTION', expected, `${mask.data.length}`, 'use readImage');
 }
 
 /** diffusers fails where no step is left. Flow matching models and pndm always have one, unless the strength is 0. */

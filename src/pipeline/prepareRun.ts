@@ -1,5 +1,6 @@
 import type { ConditioningId, Engine } from '../engine/engine.js';
 import { resized } from '../image/image.js';
+import { binaryMask } from '../image/mask.js';
 import type { Conditioning } from '../model/conditioning.js';
 import { encodePrompt, type Prompt } from '../model/encodePrompt.js';
 import type { ModelFolder } from '../model/modelFolder.js';
@@ -23,6 +24,8 @@ export interface PreparedRun {
   readonly group: string;
   /** Output of the VAE encoder for the initial image. */
   readonly encodedInit: Float32Array | undefined;
+  /** The pixels to repaint, [height, width], 1 or 0; undefined: all. */
+  readonly mask: Uint8Array | undefined;
   /** Seconds of loading graphs, encoding prompts and encoding the initial image. */
   readonly seconds: { readonly load: number; readonly encode: number; readonly init: number };
   /** Frees the registered inputs. */
@@ -47,6 +50,7 @@ export async function prepareRun(
   const begin = performance.now();
   const init = settings.init && (await resized(settings.init, settings.width, settings.height));
   const encodedInit = init && (await networks.encode(init, signal));
+  const mask = settings.mask && (await binaryMask(settings.mask, settings.width, settings.height));
   signal.throwIfAborted();
   const register = (one: Conditioning) => engine.register(networks.completed(one));
   const ids = [register(conditional), unconditional && register(unconditional)] as const;
@@ -55,6 +59,7 @@ export async function prepareRun(
     unconditional: ids[1],
     group: groupOf(conditional, settings),
     encodedInit,
+    mask,
     seconds: { load: textLoad + samplingLoad, encode, init: (performance.now() - begin) / 1000 },
     release: () => {
       for (const id of ids) if (id !== undefined) engine.release(id);

@@ -38,12 +38,15 @@ export function residualTolerance({ sampler, tolerance, cfgScale }: Settings, ro
 /**
  * The sampler that the settings name.
  * @param roundsCoarsely whether the network rounds as in half precision
+ * @param share of the latents that changes, 0 to 1
  */
-export function samplerOf(settings: Settings, start: SerialOptions, roundsCoarsely: boolean): Sampler {
+export function samplerOf(settings: Settings, start: SerialOptions, roundsCoarsely: boolean, share: number): Sampler {
   const { sampler, tolerance, partition, correction, pipelined, maxIterations, window, history, order } = settings;
   const isPartial = (window ?? Infinity) < start.steps.length;
-  const windowTolerance = tolerance > 0 && isPartial ? WINDOW_TOLERANCE : 0;
-  const roundingLimit = roundsCoarsely ? COARSE_ROUNDING : 0;
+  // Of a root mean square over all latents.
+  const scale = Math.sqrt(share);
+  const windowTolerance = tolerance > 0 && isPartial ? WINDOW_TOLERANCE * scale : 0;
+  const roundingLimit = roundsCoarsely ? COARSE_ROUNDING * scale : 0;
   switch (sampler) {
     case 'auto':
     case 'serial':
@@ -53,7 +56,7 @@ export function samplerOf(settings: Settings, start: SerialOptions, roundsCoarse
     case 'picard':
       return picard({ ...start, window, windowTolerance, maxIterations });
     case 'paradigms':
-      return paradigms({ ...start, window, windowTolerance: tolerance, maxIterations });
+      return paradigms({ ...start, window, windowTolerance: tolerance * scale, maxIterations });
     case 'parataa':
       return parataa({ ...start, window, windowTolerance, maxIterations, history, order });
   }

@@ -90,7 +90,7 @@ class FixedPoint implements Sampler {
     this.windowTolerance = nonNegative('a tolerance of the window', windowTolerance ?? 0);
     this.maxIterations = wholeNumber('a number of iterations', maxIterations ?? last, 1);
     this.sample = x;
-    this.states = Array.from({ length: last + 1 }, () => x);
+    this.states = [x, ...steps.map((step) => this.keep(x, step))];
     const { guess } = method;
     if (guess) {
       this.evaluate([0], () => {
@@ -146,6 +146,7 @@ class FixedPoint implements Sampler {
     const window = { front, states: states.slice(front, to + 1), predictions, steps: steps.slice(front, to), solver };
     const moved = this.method
       .update(window)
+      .map((state, k) => (k === 0 ? state : this.keep(state, window.steps[k - 1])))
       .map((state, k) => (identical(state, window.states[k]) ? window.states[k] : state));
     const hasSettled = (i: number) =>
       this.windowTolerance > 0 &&
@@ -160,6 +161,11 @@ class FixedPoint implements Sampler {
     const after = [...states.slice(0, front), ...moved, ...states.slice(to + 1)];
     this.states = after;
     this.report(to === last ? after[last] : this.propagate(after, to, predictions[predictions.length - 1].x0));
+  }
+
+  /** Puts back what a mask keeps of a state at the end of a step, which sums of increments do not. */
+  private keep(state: Float32Array, { to }: SolverStep): Float32Array {
+    return this.solver.mask?.keep(state, to) ?? state;
   }
 
   /** Starts the states that enter the window from the last predicted sample. @returns the sample that it leads to */

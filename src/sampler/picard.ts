@@ -28,7 +28,8 @@ export function picard(options: FixedPointOptions): Sampler {
 
 /** Share of a difference at a step's start that is left at its end, for the same predicted sample: for DDIM sigma' / sigma. */
 function damping({ from, to, noise }: SolverStep, solver: Solver): number {
+  const unmasked = solver.mask?.solver ?? solver;
   const step = { from, to, noise: noise && Float32Array.of(0) };
-  const [factor] = stepWithX0(solver, Float32Array.of(1), Float32Array.of(0), step);
+  const [factor] = stepWithX0(unmasked, Float32Array.of(1), Float32Array.of(0), step);
   return factor;
 }

@@ -14,8 +14,8 @@ export interface GenerateJob {
   readonly id: string;
   readonly model: string | undefined;
   readonly options: GenerateOptions;
-  /** Decodes the initial image. It runs when the job starts, because pixels take much more memory than files. */
-  readonly init?: () => Promise<Pick<GenerateOptions, 'init' | 'strength'>>;
+  /** Decodes the initial image and its mask. It runs when the job starts, because pixels take much more memory than files. */
+  readonly init?: () => Promise<Pick<GenerateOptions, 'init' | 'mask' | 'strength'>>;
   /** The name of the client's API key. */
   readonly key: string;
   readonly priority: number;

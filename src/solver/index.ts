@@ -19,6 +19,7 @@ export { dpm1 } from './dpm1.js';
 export { dpm2s } from './dpm2s.js';
 export { dpm2m, type Dpm2mOptions } from './dpm2m.js';
 export { pndm } from './pndm.js';
+export { masked, type Mask } from './masked.js';
 export {
   addsNoise,
   FLOW_SOLVERS,

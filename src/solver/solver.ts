@@ -27,6 +27,11 @@ export interface Solver {
    * @param prediction of the denoiser for `x` at `step.from`
    */
   step(x: Float32Array, prediction: Prediction, step: SolverStep): Float32Array | StepGenerator;
+  /** Of a solver with a mask: the solver without it, and what puts back the known part of a sample at a noise level. */
+  readonly mask?: {
+    readonly solver: Solver;
+    readonly keep: (x: Float32Array, level: NoiseLevel) => Float32Array;
+  };
 }
 
 /** A step of the past: the sample at its start and its prediction. */

@@ -50,6 +50,7 @@ const report = z.strictObject({
   pipelined: z.boolean().nullable(),
   blocks: z.int().nullable(),
   tolerance: z.number().nullable(),
+  stopping: z.enum(['look-ahead', 'change']).nullable(),
   images: z.array(
     z.strictObject({
       file: z.string().nullable(),

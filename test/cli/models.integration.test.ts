@@ -124,7 +124,7 @@ test('a folder that cannot be used is one line that says what was found and what
     ],
     [
       'sd15',
-      { 'scheduler/scheduler_config.json': { _class_name: 'UniPCMultistepScheduler' } },
+      { 'model_index.json': { scheduler: ['diffusers', 'UniPCMultistepScheduler'] } },
       2,
       /UniPC.*--solver; ddim/,
     ],
@@ -179,6 +179,9 @@ test('options that do not go together are one line that says what would', async 
     [['--init', 'nowhere.png'], 2, /an image at nowhere\.png, found ENOENT/],
     [['--init', '.'], 2, /an image at \., found a folder; give a PNG/],
     [['--strength', '0.5'], 2, /give one with --init/],
+    [['--mask', 'ok.webp'], 2, /a mask with an initial image only, found none; give one with --init/],
+    [['--init', 'ok.webp', '--mask', 'text.png'], 2, /an image at text\.png, found .*give a PNG/],
+    [['--init', 'ok.webp', '--mask', 'nowhere.png'], 2, /an image at nowhere\.png, found ENOENT/],
     [['--init', 'ok.webp', '--strength', '2'], 2, /from 0 to 1 for --strength/],
     [['--init', 'ok.webp', '--strength', '0.01'], 2, /at least one step, found 0\.01 of 5 steps/],
     [['--noise', 'few.npy'], 2, /initial noise of shape \[1, 4, 8, 8\], found float32 of shape \[10\]/],
@@ -201,6 +204,26 @@ test('options that do not go together are one line that says what would', async 
   assert.match(none.message, /a VAE encoder .*no vae_encoder\/model\.onnx/);
   assert.equal(none.code, 3);
   assert.ok(existsSync(join(cwd, 'o.png')));
+});
+
+test('--mask repaints the white part of --init', async () => {
+  const expected = reference('refs/masks/wide');
+  for (const name of ['init', 'mask']) {
+    const [height, width, channels = 1] = expected.shape(name);
+    await sharp(expected.bytes(name), { raw: { width, height, channels: channels as 1 | 3 } })
+      .png()
+      .toFile(join(cwd, `part-${name}.png`));
+  }
+  const given = JSON.parse(expected.metadata.arguments) as Record<string, number>;
+  const files = ['--init', 'part-init.png', '--mask', 'part-mask.png', '--out', 'part.png', '--latents', 'part.npy'];
+  const steps = ['--steps', String(given.num_inference_steps), '--guidance', String(given.guidance_scale)];
+  const others = ['--strength', String(given.strength), '--seed', expected.metadata.seed, '--solver', 'euler'];
+  const model = ['--model', fixture(`models/${expected.metadata.model}`), '--tolerance', '0'];
+  await generate(expected.metadata.prompt, ...model, ...files, ...steps, ...others);
+  const { data } = decodeNpy(readFileSync(join(cwd, 'part.npy')));
+  assert.ok(relativeError(data, expected.floats('latents')) < 1e-4);
+  const image = await sharp(join(cwd, 'part.png')).removeAlpha().raw().toBuffer();
+  assertSameImage(image, expected.bytes('image_uint8'));
 });
 
 test('the name of the bundled model means it, unless a folder of that name exists', async () => {

@@ -343,6 +343,9 @@ test('options that cannot be used are refused at once', async () => {
     { init, strength: 0.01, steps: 10 },
     { init: { width: 8, height: 8, data: new Uint8Array(192) } },
     { init: { ...init, data: new Uint8Array(5) } },
+    { mask: init },
+    { init, mask: { ...init, data: new Uint8Array(5) } },
+    { init, mask: { width: 0, height: 0, data: new Uint8Array(0) } },
     { noise: float32(new Float32Array(256).fill(NaN), [1, 4, 8, 8]) },
     { noise: float32(new Float32Array(256), [1, 8, 8, 4]) },
   ];

@@ -4,7 +4,7 @@ import { generate, type GenerateJob } from '../generate.js';
 import type { Services } from '../services.js';
 import { streamJob } from '../streamJob.js';
 import { imagesAnswer } from './answers.js';
-import { checkImageFormat, decodeImage } from './imageInput.js';
+import { checkImageFormats, decodeImages } from './imageInput.js';
 import { optionsOf } from './options.js';
 import { PartialImages, type ImageEvents, type ImageKind } from './partialImages.js';
 import {
@@ -31,14 +31,14 @@ export function imageEndpoints(services: Services): Endpoint[] {
     endpoint({
       method: 'post',
       path: '/v1/images/edits',
-      summary: 'Generates images from an initial image, with models that have a VAE encoder.',
+      summary: 'Generates images from an initial image, or repaints a part of it, with models that have a VAE encoder.',
       body: editRequest(services.config),
       form: true,
       answer: imagesAnswerSchema,
       events: imageEvents('image_edit'),
       handle: (body, caller) => {
-        checkImageFormat(body.image);
-        const init = async () => ({ init: await decodeImage(body.image), strength: body.strength });
+        checkImageFormats(body);
+        const init = async () => ({ ...(await decodeImages(body)), strength: body.strength });
         return answer(services, 'image_edit', body, { options: optionsOf(body), init }, caller);
       },
     }),

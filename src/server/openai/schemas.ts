@@ -91,15 +91,15 @@ export function liveRequest(config: LimitSettings) {
 
 export type LiveRequest = z.output<ReturnType<typeof liveRequest>>;
 
+const file = () => z.instanceof(Uint8Array, { error: 'expected a file' }).meta({ type: 'string', format: 'binary' });
+
 /** The body of /v1/images/edits, a form. */
 export function editRequest(config: LimitSettings) {
   return z.strictObject({
     ...requestFields(config),
     ...openAiFields(),
-    image: z
-      .instanceof(Uint8Array, { error: 'expected a file' })
-      .describe('PNG, JPEG or WebP')
-      .meta({ type: 'string', format: 'binary' }),
+    image: file().describe('PNG, JPEG or WebP; without a mask, its transparent pixels are repainted, if it has any'),
+    mask: optional(file()).describe('PNG or WebP whose transparent pixels are repainted; the others stay'),
     input_fidelity: optional(z.string().max(32)).describe('has no effect'),
   });
 }

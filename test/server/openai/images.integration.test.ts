@@ -124,6 +124,53 @@ test('image to image', async () => {
   assert.ok((await response.text()).length < 1000);
 });
 
+test('transparent pixels of a mask, or of the image without one, are repainted', async () => {
+  const [width, height] = [64, 64];
+  const init: RgbImage = { width, height, data: Uint8Array.from({ length: 3 * width * height }, (_, i) => i % 251) };
+  const isFree = (pixel: number) => pixel % width >= 24;
+  /** The picture with transparency, and a mask of it with other colours. */
+  const file = async (alpha: (pixel: number) => number, colour: (i: number) => number, name: string) => {
+    const data = Uint8Array.from({ length: 4 * width * height }, (_, i) =>
+      i % 4 === 3 ? alpha(Math.floor(i / 4)) : colour(3 * Math.floor(i / 4) + (i % 4)),
+    );
+    const png = await sharp(data, { raw: { width, height, channels: 4 } })
+      .png()
+      .toBuffer();
+    return toFile(png, name, { type: 'image/png' });
+  };
+  const opaque = await toFile(await encodePng(init), 'a.png', { type: 'image/png' });
+  const erased = (pixel: number) => (isFree(pixel) ? 100 : 130);
+  const mask = await file(erased, () => 0, 'mask.png');
+  const picture = await file(erased, (i) => init.data[i], 'b.png');
+  const options = { prompt: 'a red ball', seed: 2, steps: 6, strength: 1, sampler: 'serial' } as const;
+  const grey = Uint8Array.from({ length: width * height }, (_, pixel) => (isFree(pixel) ? 255 : 0));
+  const expected = await libraryImage({ ...options, init, mask: { width, height, data: grey } });
+  const edited = async (files: Pick<OpenAI.ImageEditParamsNonStreaming, 'image' | 'mask'>) => {
+    const { data } = await openai.images.edit({ ...files, ...(options as { prompt: string }) });
+    return (await pixelsOf(data![0].b64_json!)).data;
+  };
+  assert.deepEqual(await edited({ image: opaque, mask }), expected.data);
+  assert.deepEqual(await edited({ image: picture }), expected.data);
+  // A mask takes the place of the image's transparency.
+  const other = await file(
+    (pixel) => (pixel < 32 * width ? 0 : 255),
+    () => 0,
+    'mask.png',
+  );
+  assert.deepEqual(await edited({ image: picture, mask: other }), await edited({ image: opaque, mask: other }));
+  assert.notDeepEqual(await edited({ image: opaque, mask: other }), expected.data);
+  assert.deepEqual(await edited({ image: opaque }), (await libraryImage({ ...options, init })).data);
+  const refused = { status: 400, code: 'invalid_image', param: 'mask' };
+  await assert.rejects(edited({ image: opaque, mask: opaque }), {
+    ...refused,
+    message: /transparent pixels.*found none/,
+  });
+  const text = await toFile(Buffer.from('no image'), 'mask.png');
+  await assert.rejects(edited({ image: opaque, mask: text }), refused);
+  const cut = await toFile(Buffer.from(await mask.arrayBuffer()).subarray(0, 90), 'mask.png');
+  await assert.rejects(edited({ image: opaque, mask: cut }), refused);
+});
+
 test('options that had no effect cause warnings; seeds beyond 2^53 are text in requests and answers', async () => {
   const options = { prompt: 'a', steps: 2, sampler: 'serial' };
   const vain = await post(url, '/v1/images/generations', { ...options, blocks: 2 });
