@@ -21,7 +21,11 @@ function image([height, width]: Size, base64: string) {
 test("images are resized as by Pillow's Lanczos filter, bit for bit", async () => {
   assert.ok(cases.images.length > 5);
   for (const { from, to, data, resized: expected } of cases.images) {
-    assert.deepEqual(await resized(image(from, data), to[1], to[0]), image(to, expected), `${from.join()} to ${to.join()}`);
+    assert.deepEqual(
+      await resized(image(from, data), to[1], to[0]),
+      image(to, expected),
+      `${from.join()} to ${to.join()}`,
+    );
   }
 });
 
