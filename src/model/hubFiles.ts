@@ -60,7 +60,6 @@ export function modelSelections(repository: Repository): readonly Selection[] {
       const graphs = await graphsOf(paths, folder);
       const required = [
         ...graphs.map(graphFile),
-        // Nothing is read of the encoder's configuration.
         ...graphs.filter((graph) => graph !== 'vae_encoder').map((graph) => `${graph}/config.json`),
         'scheduler/scheduler_config.json',
       ];
@@ -71,7 +70,9 @@ export function modelSelections(repository: Repository): readonly Selection[] {
           (path) => path.startsWith(`${tokenizer}/`) && TOKENIZER_FILE.test(path.slice(tokenizer.length + 1)),
         ),
       );
-      return [...required, ...ofTokenizers];
+      // Nothing here reads it, but other tools that share the cache may.
+      const encoder = paths.filter((path) => path === 'vae_encoder/config.json');
+      return [...required, ...encoder, ...ofTokenizers];
     },
     async (paths, folder) => {
       const files: string[] = [];
