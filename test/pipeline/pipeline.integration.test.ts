@@ -294,7 +294,7 @@ test('aborted at any moment, a run ends with a result', async () => {
 test('latents that are not finite are an error, not a black image', async () => {
   const pipeline = await sharedPipeline(fixture('models/sd15'));
   const run = pipeline.generate({ prompt: 'a', steps: 5, guidance: 1e39 });
-  await assert.rejects(run.result, { code: 'ENGINE_FAILED', message: /latents that are finite/ });
+  await assert.rejects(run.result, { code: 'MODEL_INVALID', message: /latents that are finite/ });
 });
 
 test('two runs at once on one pipeline do not disturb each other', async () => {
