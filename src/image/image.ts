@@ -62,7 +62,11 @@ const MAX_PIXELS = 0x3fff ** 2;
  */
 export async function readImage(source: string | Uint8Array, maxPixels = MAX_PIXELS): Promise<RgbImage> {
   const { width, height, channels, data } = await decoded(source, maxPixels, (file) => file.removeAlpha());
-  if (channels === 3) return { width, height, data };
+  return channels === 3 ? { width, height, data } : inColour({ width, height, data });
+}
+
+/** A grey image in colour. */
+export function inColour({ width, height, data }: GreyImage): RgbImage {
   return { width, height, data: Uint8Array.from({ length: 3 * width * height }, (_, k) => data[Math.floor(k / 3)]) };
 }
 

@@ -1,4 +1,4 @@
-import { resized, type GreyImage, type RgbImage } from './image.js';
+import { inColour, resized, type GreyImage, type RgbImage } from './image.js';
 
 /** Which pixels of an image to repaint, white from 128 grey levels on. The length of its data tells which of both it is. */
 export type MaskImage = RgbImage | GreyImage;
@@ -22,18 +22,14 @@ export function repaintsAnything({ data }: GreyImage): boolean {
  * @returns [height, width], 1 where to repaint
  */
 export async function binaryMask(mask: MaskImage, width: number, height: number): Promise<Uint8Array> {
-  const { data } = await resized(inColour(mask), width, height);
+  const isColour = mask.data.length === 3 * mask.width * mask.height;
+  const { data } = await resized(isColour ? mask : inColour(mask), width, height);
   return Uint8Array.from({ length: width * height }, (_, i) => (luminance(data, 3 * i) >= WHITE ? 1 : 0));
 }
 
 /** The grey value of a pixel, as Pillow computes it: ITU-R 601-2 in fixed point. */
 function luminance(data: Uint8Array, at: number): number {
   return (19595 * data[at] + 38470 * data[at + 1] + 7471 * data[at + 2] + 0x8000) >> 16;
-}
-
-function inColour({ width, height, data }: MaskImage): RgbImage {
-  if (data.length === 3 * width * height) return { width, height, data };
-  return { width, height, data: Uint8Array.from({ length: 3 * width * height }, (_, k) => data[Math.floor(k / 3)]) };
 }
 
 /**

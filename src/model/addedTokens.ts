@@ -2,7 +2,7 @@
 export interface AddedToken {
   readonly content: string;
   readonly id: number;
-  /** Whether a letter or digit beside it means that it is a part of a word, not this token. */
+  /** Whether it is ignored next to a letter or digit, where it is part of a word. */
   readonly singleWord: boolean;
   /** Whether it takes the white space before it. */
   readonly lstrip: boolean;

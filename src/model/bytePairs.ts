@@ -15,8 +15,7 @@ const BYTES: ReadonlyMap<string, number> = new Map(BYTE_CHARACTERS.map((characte
 export const BYTE_TOKENS: readonly string[] = BYTE_CHARACTERS.flatMap((character) => [character, character + WORD_END]);
 
 /**
- * Normal form of a prompt. Each letter becomes lower case by itself, so a capital sigma at the end of a word does not become a
- * final sigma. Source: the normalizer of transformers' CLIPTokenizerFast.
+ * Normalizes a prompt. Letters are lowercased one by one, so a capital sigma at the end of a word becomes σ, not ς. Source: the normalizer of transformers' CLIPTokenizerFast.
  */
 export function normalized(text: string): string {
   const composed = text.normalize('NFC').replace(WHITE_SPACE, ' ');

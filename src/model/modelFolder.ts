@@ -77,7 +77,7 @@ export interface ModelFolder {
   readonly described: readonly DescribedGraph[];
   /** Path of the denoising network's model_fp16.onnx, that in half precision; undefined if the folder has none. */
   readonly half?: string | undefined;
-  /** What its configuration says of the denoising network. */
+  /** The configuration of the denoising network. */
   readonly network: NetworkFacts;
   /** Channels of each level of the VAE, the largest feature maps first. */
   readonly vaeChannels: readonly number[];

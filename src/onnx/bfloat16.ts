@@ -1,4 +1,12 @@
-import { TensorProto_DataType as Type, type AttributeProto, type GraphProto, type TensorProto } from 'onnx-buf';
+import {
+  TensorProto_DataType as Type,
+  type AttributeProto,
+  type GraphProto,
+  type NodeProto,
+  type TensorProto,
+} from 'onnx-buf';
+import { innerGraphs } from './constants.js';
+import { elementTypeOf, retype, retypeResult } from './elementTypes.js';
 import { castNode, derived } from './nodes.js';
 import { replaceUses } from './matchInputs.js';
 
@@ -16,7 +24,8 @@ export function widenBfloat16(graph: GraphProto): boolean {
 function widen(graph: GraphProto): boolean {
   let isChanged = false;
   for (const node of graph.node) {
-    for (const attribute of node.attribute) if (widenAttribute(node.opType, attribute)) isChanged = true;
+    for (const inner of innerGraphs(node)) if (widen(inner)) isChanged = true;
+    for (const attribute of node.attribute) if (widenAttribute(node, attribute)) isChanged = true;
   }
   const names = graph.initializer.filter(({ dataType }) => isBfloat16(dataType)).map(({ name }) => name);
   for (const name of names) {
@@ -24,25 +33,19 @@ function widen(graph: GraphProto): boolean {
     replaceUses(graph, name, wide);
     graph.node.unshift(castNode(name, wide, Type.FLOAT));
   }
-  for (const { type } of [...graph.input, ...graph.output]) {
-    if (type?.value.case !== 'tensorType' || !isBfloat16(type.value.value.elemType)) continue;
-    type.value.value.elemType = Type.FLOAT;
+  for (const value of [...graph.input, ...graph.output]) {
+    if (!isBfloat16(elementTypeOf(value))) continue;
+    retype(value, Type.FLOAT);
     isChanged = true;
   }
   return isChanged || names.length > 0;
 }
 
-function widenAttribute(opType: string, attribute: AttributeProto): boolean {
-  const inner = attribute.g ? [attribute.g, ...attribute.graphs] : attribute.graphs;
-  const isInside = inner.map(widen).includes(true);
-  const tensors = [...(attribute.t ? [attribute.t] : []), ...attribute.tensors].filter(({ dataType }) =>
-    isBfloat16(dataType),
-  );
-  tensors.forEach(widenTensor);
-  const setsType = (opType === 'Cast' && attribute.name === 'to') || attribute.name === 'dtype';
-  const isType = setsType && isBfloat16(Number(attribute.i));
-  if (isType) attribute.i = BigInt(Type.FLOAT);
-  return isInside || isType || tensors.length > 0;
+function widenAttribute(node: NodeProto, attribute: AttributeProto): boolean {
+  const { t, tensors } = attribute;
+  const narrow = (t ? [t, ...tensors] : tensors).filter(({ dataType }) => isBfloat16(dataType));
+  narrow.forEach(widenTensor);
+  return retypeResult(node, attribute, Type.BFLOAT16, Type.FLOAT) || narrow.length > 0;
 }
 
 /** The numbers of a bfloat16 are the upper halves of those of a float32. */
@@ -58,6 +61,6 @@ function widenTensor(tensor: TensorProto): void {
   tensor.dataType = Type.FLOAT;
 }
 
-function isBfloat16(type: number): boolean {
+function isBfloat16(type: number | undefined): boolean {
   return type === (Type.BFLOAT16 as number);
 }

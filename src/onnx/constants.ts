@@ -19,7 +19,12 @@ export function constantsOf(graph: GraphProto): Constants {
 
 /** Whether nodes have subgraphs, as conditions and loops do. */
 export function hasInnerGraphs({ node }: GraphProto): boolean {
-  return node.some(({ attribute }) => attribute.some(({ g, graphs }) => g !== undefined || graphs.length > 0));
+  return node.some((one) => innerGraphs(one).length > 0);
+}
+
+/** The subgraphs of a node, of which conditions and loops have some. */
+export function innerGraphs({ attribute }: NodeProto): GraphProto[] {
+  return attribute.flatMap(({ g, graphs }) => (g ? [g, ...graphs] : graphs));
 }
 
 /** The `value` attribute of a node, such as Constant or ConstantOfShape. */

@@ -1,6 +1,6 @@
 import type { GraphProto, ValueInfoProto } from 'onnx-buf';
 import { nameOfType } from './elementTypes.js';
-import { isShared, type GraphInfo, type TensorInfo } from './graphInfo.js';
+import { hasBatchAxis, type GraphInfo, type TensorInfo } from './graphInfo.js';
 
 /** Describes an input or output as the file declares it. */
 export function describeValue({ name, type }: ValueInfoProto): TensorInfo {
@@ -30,7 +30,7 @@ export function valuesOf(graph: GraphProto, constants: readonly string[] = []): 
  * @throws Error if they differ from input to input
  */
 export function fixedRows(inputs: readonly TensorInfo[]): number | undefined {
-  const fixed = inputs.filter((input) => !isShared(input) && !input.constant && typeof input.dims[0] === 'number');
+  const fixed = inputs.filter((input) => hasBatchAxis(input) && typeof input.dims[0] === 'number');
   const [rows, ...others] = new Set(fixed.map(({ dims }) => Number(dims[0])));
   if (others.length === 0 && rows !== 0) return rows;
   throw new Error(`batches of ${[rows, ...others].join(' and ')} rows: ${fixed.map(({ name }) => name).join(', ')}`);

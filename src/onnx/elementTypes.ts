@@ -1,4 +1,4 @@
-import { TensorProto_DataType as Type, type ValueInfoProto } from 'onnx-buf';
+import { TensorProto_DataType as Type, type AttributeProto, type NodeProto, type ValueInfoProto } from 'onnx-buf';
 
 /** Name, and bytes of an element, of each ONNX type that tensors here may have. */
 const TYPES: Readonly<Partial<Record<number, readonly [name: string, bytes: number]>>> = {
@@ -30,4 +30,17 @@ export function bytesOfType(type: number): number {
 /** The element type of an input or output; undefined if it is no tensor. */
 export function elementTypeOf({ type }: ValueInfoProto): number | undefined {
   return type?.value.case === 'tensorType' ? type.value.value.elemType : undefined;
+}
+
+/** Declares an input or output with another element type. */
+export function retype({ type }: ValueInfoProto, to: number): void {
+  if (type?.value.case === 'tensorType') type.value.value.elemType = to;
+}
+
+/** Changes an attribute that sets the element type of a node's result. @returns whether it set the type `from` */
+export function retypeResult({ opType }: NodeProto, attribute: AttributeProto, from: number, to: number): boolean {
+  const setsType = (opType === 'Cast' && attribute.name === 'to') || attribute.name === 'dtype';
+  if (!setsType || Number(attribute.i) !== from) return false;
+  attribute.i = BigInt(to);
+  return true;
 }

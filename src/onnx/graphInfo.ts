@@ -15,6 +15,11 @@ export function isShared({ dims }: Pick<TensorInfo, 'dims'>): boolean {
   return dims.length === 0 || (dims.length === 1 && dims[0] === 1);
 }
 
+/** Whether an input has a value for each row of a batch. */
+export function hasBatchAxis(input: TensorInfo): boolean {
+  return !isShared(input) && !input.constant;
+}
+
 /** An input that evaluations give, by which a graph's own input of another name is recognized. */
 export interface InputRole {
   readonly name: string;

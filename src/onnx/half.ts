@@ -1,7 +1,7 @@
 import { sizeOf } from '../tensor/tensor.js';
-import type { AttributeProto, GraphProto, NodeProto, TensorProto } from 'onnx-buf';
+import type { GraphProto, NodeProto, TensorProto } from 'onnx-buf';
 import { FLOAT, FLOAT16, hasInnerGraphs, valueOf } from './constants.js';
-import { elementTypeOf } from './elementTypes.js';
+import { elementTypeOf, retypeResult } from './elementTypes.js';
 import { castNode, derived } from './nodes.js';
 
 /**
@@ -39,7 +39,7 @@ export function computeInHalf(graph: GraphProto): string | undefined {
       continue;
     }
     node.input = node.input.map((name, k) => (node.opType === 'Resize' && k > 0 ? name : half(name)));
-    for (const attribute of node.attribute) narrow(node, attribute);
+    for (const attribute of node.attribute) retypeResult(node, attribute, FLOAT, FLOAT16);
     node.output = node.output.map((name) => (outputs.has(name) ? derived(name, 'float16') : name));
     nodes.push(node);
   }
@@ -112,10 +112,4 @@ function leadingToPhases({ node: nodes }: GraphProto): Set<NodeProto> {
 
 function isPhase({ opType }: NodeProto): boolean {
   return opType === 'Sin' || opType === 'Cos';
-}
-
-/** Changes an attribute that sets the type of a node's result to float16. */
-function narrow({ opType }: NodeProto, attribute: AttributeProto): void {
-  const setsType = (opType === 'Cast' && attribute.name === 'to') || attribute.name === 'dtype';
-  if (setsType && Number(attribute.i) === FLOAT) attribute.i = BigInt(FLOAT16);
 }

@@ -1,6 +1,7 @@
 import type { GraphProto } from 'onnx-buf';
 import type { InputRole, TensorInfo } from './graphInfo.js';
-import { describeValue } from './describeValue.js';
+import { innerGraphs } from './constants.js';
+import { valuesOf } from './describeValue.js';
 import { derived } from './nodes.js';
 
 const WHOLE = /^u?int\d+$/;
@@ -44,9 +45,7 @@ function fits({ type, dims }: TensorInfo, { ranks, whole = false, last }: InputR
 
 /** Renames the inputs of a graph to what evaluations call them. */
 export function renameInputs(graph: GraphProto, roles: readonly InputRole[]): void {
-  const weights = new Set(graph.initializer.map(({ name }) => name));
-  const inputs = graph.input.filter(({ name }) => !weights.has(name)).map(describeValue);
-  const changes = [...matchInputs(inputs, roles)].filter(([own, name]) => own !== name);
+  const changes = [...matchInputs(valuesOf(graph).inputs, roles)].filter(([own, name]) => own !== name);
   // In two passes, since a new name may be the old one of another input, or that of an output.
   for (const [, name] of changes) renameValue(graph, name, derived(name, 'own'));
   for (const [own, name] of changes) {
@@ -63,8 +62,7 @@ export function renameValue(graph: GraphProto, from: string, to: string): void {
   for (const node of graph.node) {
     node.input = node.input.map(renamed);
     node.output = node.output.map(renamed);
-    for (const { g, graphs } of node.attribute)
-      for (const inner of g ? [g, ...graphs] : graphs) renameValue(inner, from, to);
+    for (const inner of innerGraphs(node)) renameValue(inner, from, to);
   }
 }
 
@@ -72,7 +70,6 @@ export function renameValue(graph: GraphProto, from: string, to: string): void {
 export function replaceUses(graph: GraphProto, from: string, to: string): void {
   for (const node of graph.node) {
     node.input = node.input.map((name) => (name === from ? to : name));
-    for (const { g, graphs } of node.attribute)
-      for (const inner of g ? [g, ...graphs] : graphs) replaceUses(inner, from, to);
+    for (const inner of innerGraphs(node)) replaceUses(inner, from, to);
   }
 }

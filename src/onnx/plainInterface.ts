@@ -1,12 +1,11 @@
 import { TensorProto_DataType as Type, type GraphProto, type ValueInfoProto } from 'onnx-buf';
-import { elementTypeOf } from './elementTypes.js';
+import { elementTypeOf, retype } from './elementTypes.js';
 import { renameValue, replaceUses } from './matchInputs.js';
 import { castNode, derived } from './nodes.js';
 
-/** Types that JavaScript has no arrays of, or that evaluations do not give, and the one to give instead. */
+/** Types that JavaScript has no arrays of, or that evaluations do not give, and the one to give instead. `widenBfloat16` leaves no bfloat16. */
 const PLAIN: Readonly<Partial<Record<number, number>>> = {
   [Type.FLOAT16]: Type.FLOAT,
-  [Type.BFLOAT16]: Type.FLOAT,
   [Type.DOUBLE]: Type.FLOAT,
   [Type.BOOL]: Type.INT64,
   [Type.INT8]: Type.INT64,
@@ -43,8 +42,4 @@ export function plainInterface(graph: GraphProto): void {
 function typesOf(value: ValueInfoProto): [own: number | undefined, plain: number | undefined] {
   const own = elementTypeOf(value);
   return [own, own === undefined ? undefined : PLAIN[own]];
-}
-
-function retype({ type }: ValueInfoProto, to: number): void {
-  if (type?.value.case === 'tensorType') type.value.value.elemType = to;
 }

@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { TensorShapeProto_DimensionSchema, type GraphProto, type NodeProto } from 'onnx-buf';
 import { isShared, type Rewrite } from './graphInfo.js';
-import { constantsOf, numbersOf, type Constants } from './constants.js';
+import { constantsOf, innerGraphs, numbersOf, type Constants } from './constants.js';
 
 /**
  * Gives an input one value a row instead of one for the batch. Optimum's UNets take a scalar timestep, unsqueeze it to a
@@ -101,10 +101,7 @@ function lengthOf(name: string | undefined, graph: GraphProto, constants: Consta
 
 /** Whether a value is used in a subgraph of a node. */
 function usedInside(graph: GraphProto, names: ReadonlySet<string>): boolean {
-  const inner = graph.node.flatMap(({ attribute }) =>
-    attribute.flatMap(({ g, graphs }) => (g ? [g, ...graphs] : graphs)),
-  );
-  return inner.some(
-    (part) => part.node.some(({ input }) => input.some((value) => names.has(value))) || usedInside(part, names),
-  );
+  return graph.node
+    .flatMap(innerGraphs)
+    .some((part) => part.node.some(({ input }) => input.some((value) => names.has(value))) || usedInside(part, names));
 }

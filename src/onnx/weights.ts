@@ -10,6 +10,7 @@ import {
   type TensorProto,
 } from 'onnx-buf';
 import { sizeOf } from '../tensor/tensor.js';
+import { innerGraphs } from './constants.js';
 import { bytesOfType } from './elementTypes.js';
 
 /** Where a file with weights is, and its size. */
@@ -94,15 +95,8 @@ function externalTensors({ graph }: ModelProto): TensorProto[] {
 
 /** All tensors of a graph, those in attributes and subgraphs included. */
 function tensorsOf({ initializer, node }: GraphProto): TensorProto[] {
-  const inner = node.flatMap(({ attribute }) =>
-    attribute.flatMap(({ t, tensors, g, graphs }) => [
-      ...(t ? [t] : []),
-      ...tensors,
-      ...(g ? tensorsOf(g) : []),
-      ...graphs.flatMap(tensorsOf),
-    ]),
-  );
-  return [...initializer, ...inner];
+  const given = node.flatMap(({ attribute }) => attribute.flatMap(({ t, tensors }) => (t ? [t, ...tensors] : tensors)));
+  return [...initializer, ...given, ...node.flatMap(innerGraphs).flatMap(tensorsOf)];
 }
 
 function entryOf({ externalData: entries }: TensorProto, wanted: string): string | undefined {

@@ -97,6 +97,6 @@ export function rowsThatPay({ points }: LatencyCurve): number {
  */
 export function rowsNotWorthSplitting({ points }: LatencyCurve, least = 1): number {
   const able = points.filter(({ rows }) => rows >= least);
-  const [smallest] = able.length > 0 ? able : points;
+  const [smallest] = able;
   return Math.max(...able.filter(({ seconds }) => seconds <= 1.1 * smallest.seconds).map(({ rows }) => rows), 0);
 }

@@ -21,6 +21,7 @@ import { after, before, beforeEach, test } from 'node:test';
 import { srdsCli, start } from '../support/cli.js';
 import { fixture } from '../support/fixtures.js';
 import { failureIn, outputOf } from '../support/program.js';
+import { repositoryInfo } from '../support/hub.js';
 
 const COMMIT = '0123456789abcdef0123456789abcdef01234567';
 const LARGE = 100_000;
@@ -66,9 +67,11 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
   if (owner === 'down') return json(503, { error: 'down' });
   const only = owner === 'torch' ? files.filter((name) => !name.endsWith('.onnx')) : files;
   if (/^\/api\/models\/[^/]+\/[^/]+\/revision\//.test(path)) {
-    return path.endsWith('/no-such') ? json(404, { error: 'Revision Not Found' }) : json(200, info());
+    return path.endsWith('/no-such')
+      ? json(404, { error: 'Revision Not Found' })
+      : json(200, repositoryInfo('x/y', COMMIT));
   }
-  if (/^\/api\/models\/[^/]+\/[^/]+$/.test(path)) return json(200, info());
+  if (/^\/api\/models\/[^/]+\/[^/]+$/.test(path)) return json(200, repositoryInfo('x/y', COMMIT));
   if (/^\/api\/models\/[^/]+\/[^/]+\/tree\//.test(path)) return json(200, hostile ? [hostile] : only.map(treeEntry));
   const [, name] = /^\/[^/]+\/[^/]+\/resolve\/[0-9a-f]{40}\/(.*)$/.exec(path) ?? [];
   if (!name) return json(404, { error: path });
@@ -84,19 +87,6 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
     response.write(content.subarray(start, start + 1));
     void (name === 'model_index.json' ? Promise.resolve() : held).then(() => response.end(content.subarray(start + 1)));
   }
-}
-
-function info() {
-  return {
-    _id: '1',
-    id: 'x/y',
-    sha: COMMIT,
-    private: false,
-    downloads: 0,
-    gated: false,
-    likes: 0,
-    lastModified: '2026-01-01',
-  };
 }
 
 function treeEntry(path: string) {

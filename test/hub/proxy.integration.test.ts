@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
 import { hubSettings, snapshot } from 'srds/hub';
+import { repositoryInfo } from '../support/hub.js';
 
 const COMMIT = '0123456789abcdef0123456789abcdef01234567';
 const CONTENT = Buffer.from('{"a": 1}');
@@ -16,15 +17,7 @@ const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
 const hub = createServer(({ url = '' }, response) => {
   const oid = createHash('sha1').update(`blob ${CONTENT.length}\0`).update(CONTENT).digest('hex');
   if (url.includes('/resolve/')) return void response.end(CONTENT);
-  const info = {
-    id: 'a/b',
-    sha: COMMIT,
-    private: false,
-    downloads: 0,
-    gated: false,
-    likes: 0,
-    lastModified: '2026-01-01',
-  };
+  const info = repositoryInfo('a/b', COMMIT);
   const tree = [{ type: 'file', path: 'a.json', size: CONTENT.length, oid }];
   response.setHeader('content-type', 'application/json');
   response.end(JSON.stringify(url.includes('/tree/') ? tree : info));

@@ -306,7 +306,7 @@ test('one timestep a batch in batches of two rows: evaluations take turns', asyn
   assert.deepEqual(srds, serial);
 });
 
-test('SDXL: inputs of other names are told apart by their axes', async () => {
+test('SDXL: inputs of other names are recognized by their axes', async () => {
   const names = { text_embeds: 'add_text', time_ids: 'add_time', encoder_hidden_states: 'context', timestep: 't' };
   const folder = variant(
     'unet',

@@ -1,8 +1,8 @@
-import { isShared, type TensorInfo } from '../../onnx/graphInfo.js';
+import { hasBatchAxis, type TensorInfo } from '../../onnx/graphInfo.js';
 import { sizeOf } from '../../tensor/tensor.js';
 import type { ConditioningId } from '../engine.js';
 import { elementBytes, inputData, type BucketSession, type InputData } from '../bucketSession.js';
-import { copyConverted, copyRegistered, registeredInput, type Registered, type Row } from './inputData.js';
+import { copyConverted, copyRegistered, registeredInput, shapeOf, type Registered, type Row } from './inputData.js';
 import type { WireInput } from './protocol.js';
 import type { SharedChannel } from './sharedChannel.js';
 
@@ -24,8 +24,7 @@ export class BoundInput {
     dims: readonly number[],
     rows: number,
   ) {
-    const shape = isShared(info) ? info.dims.map(() => 1) : info.constant ? dims : [rows, ...dims];
-    this.data = session.allocate(info.name, info.type, shape);
+    this.data = session.allocate(info.name, info.type, shapeOf(info, dims, rows));
     this.size = sizeOf(dims);
   }
 
@@ -35,7 +34,7 @@ export class BoundInput {
    */
   load(sent: WireInput, from: number, batchRows: readonly Row[], channel: SharedChannel): void {
     const { info, data, size } = this;
-    const rows = isShared(info) || info.constant ? batchRows.slice(0, 1) : batchRows;
+    const rows = hasBatchAxis(info) ? batchRows : batchRows.slice(0, 1);
     const sameType = sent.type === info.type;
     const staged = sameType
       ? data

@@ -1,5 +1,12 @@
 import type { InferenceSession } from 'onnxruntime-node';
-import { isShared, maxRows, type GraphFile, type GraphInfo, type TensorInfo } from '../../onnx/graphInfo.js';
+import {
+  hasBatchAxis,
+  isShared,
+  maxRows,
+  type GraphFile,
+  type GraphInfo,
+  type TensorInfo,
+} from '../../onnx/graphInfo.js';
 import { ForeignOperators } from '../../onnx/foreignOperators.js';
 import { prepareModel, type BucketShape, type PreparedModel } from '../../onnx/prepare.js';
 import { sizeOf } from '../../tensor/tensor.js';
@@ -7,7 +14,7 @@ import type { OrtApi } from '../cuda/ortApi.js';
 import { rangesWithin } from './batchParts.js';
 import { Bucket } from './bucket.js';
 import { CApiFailure, CApiSessions } from './cApiSessions.js';
-import { rowDims, type Registered } from './inputData.js';
+import { rowDims, shapeOf, type Registered } from './inputData.js';
 import { PlainSession } from './plainSession.js';
 import type { ProcessSettings, Reply, WireBatch } from './protocol.js';
 import { fileFor, isOutOfMemory, openSession } from './session.js';
@@ -56,16 +63,12 @@ export class GraphSessions {
     const file = fileFor(given, settings);
     const isHalfFile = file.path === given.half;
     const { fused, device, buckets } = settings;
-    if (buckets.length === 0) {
-      const prepared = await prepareModel(file);
-      if (device.kind === 'cpu') checkOperators(prepared);
-      const common = await openSession(prepared, settings);
-      return new GraphSessions(prepared, settings, file, common, isHalfFile);
-    }
-    const prepared = await prepareModel(file, fused ? device.kind : undefined);
+    const hasBuckets = buckets.length > 0;
+    const prepared = await prepareModel(file, hasBuckets && fused ? device.kind : undefined);
     if (device.kind === 'cpu') checkOperators(prepared);
-    const cApi = api && file.replayed ? new CApiSessions(api, prepared, settings) : undefined;
-    return new GraphSessions(prepared, settings, file, undefined, isHalfFile, cApi);
+    const common = hasBuckets ? undefined : await openSession(prepared, settings);
+    const cApi = hasBuckets && api && file.replayed ? new CApiSessions(api, prepared, settings) : undefined;
+    return new GraphSessions(prepared, settings, file, common, isHalfFile, cApi);
   }
 
   /** Frees the memory of all sessions. */
@@ -178,7 +181,7 @@ export class GraphSessions {
     );
     // A registered input is sent once a batch, not once a row.
     const isRegistered = (info: TensorInfo) =>
-      !isShared(info) && !info.constant && !batch.inputs.some(({ name }) => name === info.name);
+      hasBatchAxis(info) && !batch.inputs.some(({ name }) => name === info.name);
     const canIndex = !this.common && this.prepared.canIndex;
     const indexed = canIndex ? this.info.inputs.filter(isRegistered).map(({ name }) => name) : [];
     const key = `${batch.output} ${rows} ${dims.join(' ')} ${indexed.join(' ')}`;
@@ -197,11 +200,7 @@ export class GraphSessions {
 
   /** @param dims of the inputs, without the batch axis */
   private shapesOf(rows: number, dims: readonly (readonly number[])[]): BucketShape['shapes'] {
-    return new Map(
-      this.info.inputs.map(
-        (info, k) => [info.name, isShared(info) || info.constant ? dims[k] : [rows, ...dims[k]]] as const,
-      ),
-    );
+    return new Map(this.info.inputs.map((info, k) => [info.name, shapeOf(info, dims[k], rows)] as const));
   }
 
   private async openBucket(shape: BucketShape): Promise<Bucket> {

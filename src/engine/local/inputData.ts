@@ -1,3 +1,4 @@
+import { hasBatchAxis, isShared, type TensorInfo } from '../../onnx/graphInfo.js';
 import { sizeOf, type Tensor } from '../../tensor/tensor.js';
 import type { InputData } from '../bucketSession.js';
 import type { ConditioningId } from '../engine.js';
@@ -54,6 +55,12 @@ export function registeredInput(name: string, id: ConditioningId | undefined, re
 export function rowDims(name: string, batch: WireBatch, registered: Registered): readonly number[] {
   const sent = batch.inputs.find((input) => input.name === name);
   return sent ? sent.dims : registeredInput(name, batch.conditioning[0]?.[0], registered).dims;
+}
+
+/** Shape of an input of a batch. @param dims of a row; unused where one value serves the batch */
+export function shapeOf(info: TensorInfo, dims: readonly number[], rows: number): readonly number[] {
+  if (isShared(info)) return info.dims.map(() => 1);
+  return hasBatchAxis(info) ? [rows, ...dims] : dims;
 }
 
 function truncated(value: number): bigint {
