@@ -17,3 +17,14 @@ export { LocalEngine, DEFAULT_BUCKETS, type LocalEngineOptions } from './local/l
 export { freeMemory } from './freeMemory.js';
 export { CPU, deviceName, parseDevices, type Device } from './device.js';
 export type { DeviceKind } from '../onnx/graphInfo.js';
+export { endpointName, parseEndpoint, type Endpoint } from './remote/endpoint.js';
+export { OipClient, OipError, type Connection, type OipFailure, type RequestLimits } from './remote/oipClient.js';
+export type {
+  AnswerTensor,
+  InferRequest,
+  ModelConfig,
+  ModelMetadata,
+  RequestTensor,
+  ServerMetadata,
+  TensorMetadata,
+} from './remote/oip.js';

@@ -1,0 +1,242 @@
+import { randomUUID } from 'node:crypto';
+import http, { type IncomingMessage } from 'node:http';
+import https from 'node:https';
+import { messageOf, systemCode } from '../../errors.js';
+import { modelUrl, serverUrl, type Endpoint } from './endpoint.js';
+import {
+  decodeAnswer,
+  encodeRequest,
+  errorIn,
+  MalformedAnswer,
+  readModelConfig,
+  readModelMetadata,
+  readServerMetadata,
+  type AnswerTensor,
+  type InferRequest,
+  type ModelConfig,
+  type ModelMetadata,
+  type ServerMetadata,
+} from './oip.js';
+
+/** How to connect to endpoints. Errors and logs never show its values. */
+export interface Connection {
+  /** Sent as `Authorization: Bearer`. */
+  readonly token?: string | undefined;
+  /** Further headers of each request. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** Certificates of the authorities to trust, PEM; default: those of Node. */
+  readonly ca?: string | undefined;
+}
+
+/**
+ * Kinds of failures of a request.
+ * `unreachable`: no connection, or it was lost. `untrusted`: the certificate is not trusted. `timeout`: no answer in time. `busy`: the server
+ * has no room (429, 503). `refused`: it takes no such request (other 4xx). `failed`: it failed (5xx). `malformed`: its answer is wrong.
+ */
+export type OipFailure = 'unreachable' | 'untrusted' | 'timeout' | 'busy' | 'refused' | 'failed' | 'malformed';
+
+/** A request that failed. */
+export class OipError extends Error {
+  /** @param retryAfter seconds after which the server wants to be asked again */
+  constructor(
+    readonly failure: OipFailure,
+    message: string,
+    readonly retryAfter?: number,
+  ) {
+    super(message);
+  }
+}
+
+/** Limits of a request. */
+export interface RequestLimits {
+  /** Milliseconds until the answer must be complete. */
+  readonly timeoutMs: number;
+  /** Abandons the request. The server may compute its result all the same, as Triton does. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly headers: IncomingMessage['headers'];
+  readonly body: Uint8Array;
+}
+
+/** Longest answer that is not a tensor, and the share of a tensor's answer that errors quote. */
+const MAX_QUOTED = 200;
+/** Milliseconds that an answer about the server or the model may take. */
+const ABOUT_MS = 10_000;
+
+/**
+ * One model of a server that speaks the Open Inference Protocol v2, such as Triton's or KServe's, over connections that are kept alive.
+ * @example
+ * const client = new OipClient(parseEndpoint('oip+http://localhost:8000/unet'));
+ * const { inputs } = await client.metadata();
+ * const outputs = await client.infer({ inputs: tensors, outputs: ['out_sample'] }, { timeoutMs: 60_000 });
+ * client.close();
+ */
+export class OipClient {
+  private readonly agent: http.Agent | https.Agent;
+  private readonly headers: Readonly<Record<string, string>>;
+
+  constructor(
+    private readonly endpoint: Endpoint,
+    { token, headers, ca }: Connection = {},
+  ) {
+    const keeping = { keepAlive: true, scheduling: 'lifo' } as const;
+    this.agent = isSecure(endpoint) ? new https.Agent({ ...keeping, ca }) : new http.Agent(keeping);
+    this.headers = { ...headers, ...(token !== undefined && { authorization: `Bearer ${token}` }) };
+  }
+
+  /** Name and version of the server. @throws OipError */
+  async server(): Promise<ServerMetadata> {
+    return this.read(serverUrl(this.endpoint), readServerMetadata);
+  }
+
+  /** Names, types and shapes of the model's inputs and outputs. @throws OipError */
+  async metadata(): Promise<ModelMetadata> {
+    return this.read(modelUrl(this.endpoint), readModelMetadata);
+  }
+
+  /** The model's configuration; undefined where the server is not Triton. @throws OipError */
+  async config(): Promise<ModelConfig | undefined> {
+    try {
+      return await this.read(`${modelUrl(this.endpoint)}/config`, readModelConfig);
+    } catch (error) {
+      if (error instanceof OipError && ['refused', 'failed', 'malformed'].includes(error.failure)) return undefined;
+      throw error;
+    }
+  }
+
+  /** Whether the model takes requests. @throws OipError if the server does not answer */
+  async isReady(limits: RequestLimits = { timeoutMs: ABOUT_MS }): Promise<boolean> {
+    const { status } = await this.request('GET', `${modelUrl(this.endpoint)}/ready`, {}, [], limits);
+    return status === 200;
+  }
+
+  /** Runs the model. @returns its outputs by name @throws OipError; the reason of the signal */
+  async infer(request: Omit<InferRequest, 'id'>, limits: RequestLimits): Promise<ReadonlyMap<string, AnswerTensor>> {
+    const { headers, parts } = encodeRequest({ id: randomUUID(), ...request });
+    const answer = await this.request('POST', `${modelUrl(this.endpoint)}/infer`, headers, parts, limits);
+    if (answer.status !== 200) throw failureOf(answer);
+    return decoded(() => decodeAnswer(answer.headers, answer.body));
+  }
+
+  /** Closes idle connections. */
+  close(): void {
+    this.agent.destroy();
+  }
+
+  private async read<Content>(url: string, reader: (body: Uint8Array) => Content): Promise<Content> {
+    const answer = await this.request('GET', url, {}, [], { timeoutMs: ABOUT_MS });
+    if (answer.status !== 200) throw failureOf(answer);
+    return decoded(() => reader(answer.body));
+  }
+
+  /** Sends a request; once more if the server closed the kept connection before it answered. */
+  private async request(
+    method: string,
+    url: string,
+    headers: Readonly<Record<string, string>>,
+    parts: readonly Uint8Array[],
+    { timeoutMs, signal }: RequestLimits,
+  ): Promise<Answer> {
+    const abandoned = new AbortController();
+    const abandon = () => abandoned.abort();
+    const timer = setTimeout(abandon, timeoutMs);
+    signal?.addEventListener('abort', abandon);
+    try {
+      for (;;) {
+        signal?.throwIfAborted();
+        const sent = this.send(method, url, headers, parts, abandoned.signal);
+        try {
+          return await sent.answer;
+        } catch (error) {
+          signal?.throwIfAborted();
+          if (abandoned.signal.aborted) throw new OipError('timeout', `no answer within ${timeoutMs / 1000} s`);
+          // The loop ends: a new connection is not a reused one.
+          if (!sent.wasStale()) throw unreachable(error);
+        }
+      }
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', abandon);
+    }
+  }
+
+  private send(
+    method: string,
+    url: string,
+    headers: Readonly<Record<string, string>>,
+    parts: readonly Uint8Array[],
+    signal: AbortSignal,
+  ): { readonly answer: Promise<Answer>; wasStale(): boolean } {
+    const { request } = isSecure(this.endpoint) ? https : http;
+    const sent = request(url, { method, agent: this.agent, headers: { ...this.headers, ...headers }, signal });
+    let answered = false;
+    const answer = new Promise<Answer>((resolve, reject) => {
+      sent.on('error', reject);
+      sent.on('response', (response) => {
+        answered = true;
+        bodyOf(response).then(
+          (body) => resolve({ status: response.statusCode ?? 0, headers: response.headers, body }),
+          reject,
+        );
+      });
+    });
+    sent.setNoDelay(true);
+    sent.cork();
+    for (const part of parts) sent.write(part);
+    sent.end();
+    sent.uncork();
+    const wasStale = () => sent.reusedSocket && !answered;
+    return { answer, wasStale };
+  }
+}
+
+/** The whole body. @throws Error if it is cut off */
+function bodyOf(response: IncomingMessage): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = [];
+    response.on('data', (chunk: Buffer) => chunks.push(chunk));
+    response.on('end', () => resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)));
+    response.on('error', reject);
+    response.on('aborted', () => reject(new Error('an answer that was cut off')));
+  });
+}
+
+function decoded<Content>(decode: () => Content): Content {
+  try {
+    return decode();
+  } catch (error) {
+    throw error instanceof MalformedAnswer ? new OipError('malformed', error.message) : error;
+  }
+}
+
+/** The failure that an answer reports. */
+function failureOf({ status, headers, body }: Answer): OipError {
+  const text = errorIn(body) ?? Buffer.from(body.buffer, body.byteOffset, body.length).toString('utf8');
+  const quoted = text.trim() === '' ? '' : ` (${text.trim().slice(0, MAX_QUOTED)})`;
+  const message = `status ${status}${quoted}`;
+  if (status === 429 || status === 503) {
+    const seconds = Number(headers['retry-after']);
+    return new OipError('busy', message, Number.isFinite(seconds) ? seconds : undefined);
+  }
+  // A gateway answers for a server that it does not reach.
+  if (status === 502 || status === 504) return new OipError('unreachable', message);
+  return new OipError(status >= 500 ? 'failed' : 'refused', message);
+}
+
+function unreachable(error: unknown): OipError {
+  const code = systemCode(error) ?? '';
+  const isUntrusted = /CERT|SIGNATURE|SELF_SIGNED|ISSUER/.test(code);
+  return new OipError(isUntrusted ? 'untrusted' : 'unreachable', reasonOf(error));
+}
+
+/** An attempt at several addresses of a host fails with an error without a message. */
+function reasonOf(error: unknown): string {
+  return error instanceof AggregateError && error.errors.length > 0 ? messageOf(error.errors[0]) : messageOf(error);
+}
+
+function isSecure({ url }: Endpoint): boolean {
+  return url.startsWith('https:');
+}
