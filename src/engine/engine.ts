@@ -46,6 +46,8 @@ export interface Engine {
   readonly graphs: ReadonlyMap<string, GraphInfo>;
   /** Number of batches that can run at once. */
   readonly slots: number;
+  /** Whether batches can run now, for health checks; absent: always. */
+  readonly available?: boolean;
   /** Rows beyond which a larger batch has no advantage. */
   readonly maxRows: number;
   /** Batch sizes that batches are padded to, in rows, ascending; empty if any size will do. */

@@ -6,6 +6,7 @@ import type { Notification, Numbered, ProcessSettings, Reply, Request, RunBatch,
 import { loadMemoryMap } from './memoryMap.js';
 import { SharedChannel } from './sharedChannel.js';
 import { SpinPoller } from './spinPoller.js';
+import { Watchdog } from './watchdog.js';
 
 /** What to do where memory is too small for a batch. */
 export const LESS_MEMORY = 'choose a smaller --size, free memory, or use another --device';
@@ -19,8 +20,13 @@ const KILLED = 137;
 const SPIN_MS = 50;
 /** Characters of the process's standard error that error messages quote. */
 const STDERR_TAIL = 500;
+/** How often the watchdog looks. */
+const WATCH_MS = 1000;
+/** Time that an idle process has to end by itself. */
+const END_MS = 2000;
 
 interface Pending {
+  readonly limitSeconds: number;
   readonly resolve: (reply: Reply) => void;
   readonly reject: (error: SrdsError) => void;
 }
@@ -40,6 +46,9 @@ export class DeviceProcess {
   private error: SrdsError | undefined;
   private stderrTail = '';
   private killed = false;
+  private readonly watchdog = new Watchdog();
+  /** How the process hung, if it was ended for that. */
+  private hung: string | undefined;
 
   constructor(settings: Omit<ProcessSettings, 'channel'>) {
     this.device = deviceName(settings.device);
@@ -65,8 +74,10 @@ export class DeviceProcess {
       if (message.kind === 'wake') this.poller.poll();
       else this.receive(message);
     });
+    const watching = setInterval(() => this.watch(), WATCH_MS).unref();
     this.ended = new Promise((resolve) => {
       const end = (how: string) => {
+        clearInterval(watching);
         if (!this.error) {
           this.poller.stop();
           this.channel.remove();
@@ -77,8 +88,8 @@ export class DeviceProcess {
       };
       this.child.on('error', (error) => end(`failed (${error.message})`));
       this.child.once('exit', (code, signal) => {
-        this.killed = signal === 'SIGKILL' || code === KILLED;
-        end(signal ? `was ended by ${signal}` : `ended with exit code ${code}`);
+        this.killed = this.hung === undefined && (signal === 'SIGKILL' || code === KILLED);
+        end(this.hung ?? (signal ? `was ended by ${signal}` : `ended with exit code ${code}`));
       });
     });
   }
@@ -97,18 +108,28 @@ export class DeviceProcess {
     return this.killed && !this.closing;
   }
 
-  /** Sends a request. @throws SrdsError ENGINE_FAILED if the process ends before it replies */
-  request(request: Request): Promise<Reply> {
-    return this.reply((number) => this.send({ ...request, number }));
+  /** Whether the process has given a sign of life lately. */
+  get isResponsive(): boolean {
+    return this.watchdog.isResponsive;
+  }
+
+  /**
+   * Sends a request.
+   * @param limitSeconds after which the process counts as hung and is ended
+   * @throws SrdsError ENGINE_FAILED if the process ends before it replies
+   */
+  request(request: Request, limitSeconds: number): Promise<Reply> {
+    return this.reply(limitSeconds, (number) => this.send({ ...request, number }));
   }
 
   /**
    * Runs a batch whose tensors are in the channel.
    * @param end position after the tensors, where the message is written
+   * @param limitSeconds as in `request`
    * @throws SrdsError ENGINE_FAILED if the process ends before it replies
    */
-  run(batch: WireBatch, end: number): Promise<Reply> {
-    return this.reply((number) => {
+  run(batch: WireBatch, end: number, limitSeconds: number): Promise<Reply> {
+    return this.reply(limitSeconds, (number) => {
       const message: Numbered<RunBatch> = { batch, notifications: this.notifications, number };
       if (this.channel.send(message, end)) this.send({ kind: 'wake' });
       if (this.spins) this.poller.spin(SPIN_MS);
@@ -122,20 +143,31 @@ export class DeviceProcess {
     this.send(notification);
   }
 
-  /** Ends the process, forcibly if it is busy: a call of the network cannot be interrupted. */
+  /** Ends the process, forcibly if it is busy or does not end: a call of the network cannot be interrupted. */
   async close(): Promise<void> {
     this.closing = true;
-    if (this.pending.size > 0 || !this.child.connected) this.child.kill('SIGKILL');
+    const kill = () => void this.child.kill('SIGKILL');
+    if (this.pending.size > 0 || !this.child.connected) kill();
     else this.child.disconnect();
+    const forced = setTimeout(kill, END_MS);
     await this.ended;
+    clearTimeout(forced);
   }
 
-  private reply(send: (number: number) => void): Promise<Reply> {
+  /** Ends a process that hangs. */
+  private watch(): void {
+    const oldest = [...this.pending].at(0);
+    const pending = oldest && { number: oldest[0], limitSeconds: oldest[1].limitSeconds };
+    this.hung ??= this.watchdog.tick(this.channel.heartbeats, pending);
+    if (this.hung !== undefined) this.child.kill('SIGKILL');
+  }
+
+  private reply(limitSeconds: number, send: (number: number) => void): Promise<Reply> {
     return new Promise((resolve, reject) => {
       if (this.error) return reject(this.error);
       const number = this.requests++;
       send(number);
-      this.pending.set(number, { resolve, reject });
+      this.pending.set(number, { limitSeconds, resolve, reject });
     });
   }
 

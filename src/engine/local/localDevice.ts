@@ -7,6 +7,7 @@ import type { Tensor } from '../../tensor/tensor.js';
 import { deviceName } from '../device.js';
 import { rowsOf, type Batch, type BatchResult, type ConditioningId } from '../engine.js';
 import { joinedResult, partsOf } from './batchParts.js';
+import { BatchTimes, firstLimit } from './batchTimes.js';
 import { DeviceProcess, LESS_MEMORY, RUN_AGAIN } from './deviceProcess.js';
 import type { ProcessSettings, Reply } from './protocol.js';
 import type { SharedChannel } from './sharedChannel.js';
@@ -57,6 +58,7 @@ export class LocalDevice {
   private readonly rowLimits = new Map<string, number>();
   /** Keys of the buckets that the process has opened or is about to open. */
   private readonly openBuckets = new Set<string>();
+  private readonly times: BatchTimes;
   private closed = false;
   private warned = false;
 
@@ -68,6 +70,7 @@ export class LocalDevice {
   ) {
     this.name = name;
     this.buckets = settings.buckets;
+    this.times = new BatchTimes(settings.device);
     this.process = new DeviceProcess(settings);
   }
 
@@ -83,6 +86,11 @@ export class LocalDevice {
   /** Whether the device is closed, or its processes died too often. */
   get lost(): boolean {
     return this.closed || this.deaths >= MAX_DEATHS;
+  }
+
+  /** Whether a batch can run now: a process that died is replaced, whereas one that hangs is still waited for. */
+  get available(): boolean {
+    return !this.lost && (this.process.failure !== undefined || this.process.isResponsive);
   }
 
   /** Batch sizes in rows, ascending; empty if any size will do. */
@@ -102,7 +110,7 @@ export class LocalDevice {
   unload(graphs: readonly string[]): Promise<void> {
     return this.mutex.runExclusive(async () => {
       this.openBuckets.clear();
-      await this.process.request({ kind: 'unload', graphs });
+      await this.process.request({ kind: 'unload', graphs }, firstLimit(this.settings.device));
     });
   }
 
@@ -204,11 +212,12 @@ export class LocalDevice {
     const { process } = this;
     const rows = totalRows(batch);
     const { wire, end } = writeBatch(batch, process.channel);
-    const reply = await process.run(wire, end).catch((error: unknown) => {
+    const reply = await process.run(wire, end, this.times.limit(shape, rows)).catch((error: unknown) => {
       throw process.wasKilled && process.failure ? new OutOfMemory(rows, process.failure) : error;
     });
     this.deaths = 0;
     if (reply.kind === 'failed' && reply.outOfMemory) throw new OutOfMemory(rows, this.failed(reply, batch));
+    if (reply.kind === 'done') this.times.add(shape, rows, reply.seconds);
     return this.resultOf(reply, batch, process.channel);
   }
 
@@ -246,7 +255,7 @@ export class LocalDevice {
 
   private async open(names: readonly string[]): Promise<Readonly<Record<string, GraphInfo>>> {
     const graphs = Object.fromEntries(names.map((name) => [name, this.state.files[name]]));
-    const reply = await this.process.request({ kind: 'load', graphs });
+    const reply = await this.process.request({ kind: 'load', graphs }, firstLimit(this.settings.device));
     if (reply.kind === 'loaded') this.warnOfPlain(reply.plain);
     return this.loadedGraphs(reply, graphs);
   }

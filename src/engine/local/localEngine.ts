@@ -120,6 +120,10 @@ export class LocalEngine implements Engine {
     return Math.max(1, this.alive.length);
   }
 
+  get available(): boolean {
+    return this.devices.some(({ available }) => available);
+  }
+
   get maxRows(): number {
     return Math.max(1, ...this.alive.map(({ batchSizes }) => batchSizes.at(-1) ?? MAX_CPU_ROWS));
   }

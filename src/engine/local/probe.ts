@@ -3,6 +3,9 @@ import { CPU, deviceName, type Device } from '../device.js';
 import { DeviceProcess } from './deviceProcess.js';
 import { explain, type Problem } from './remedies.js';
 
+/** Seconds after which a device that does not answer counts as one that does not work. */
+const PROBE_S = 300;
+
 /** The result of probing a device. */
 export interface Probe {
   readonly device: Device;
@@ -26,7 +29,7 @@ export async function probe(device: Device): Promise<Probe> {
   }
   const process = new DeviceProcess({ device, threads: 1, buckets: [], fused: false, cApi: device.kind === 'cuda' });
   try {
-    const reply = await process.request({ kind: 'probe' });
+    const reply = await process.request({ kind: 'probe' }, PROBE_S);
     if (reply.kind === 'works') return { device, withoutGraphs: reply.plain };
     return { device, problem: await explain(device, reply.kind === 'failed' ? reply.message : reply.kind) };
   } catch (error) {

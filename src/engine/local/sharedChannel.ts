@@ -19,9 +19,10 @@ const SHARED_MEMORY = '/dev/shm';
 
 /**
  * Each side has a header at the start of the file, with these fields at these offsets, in bytes: the number of its last
- * message, int32; the position and length of that message, float64; and whether the side sleeps, int32.
+ * message, int32; the position and length of that message, float64; whether the side sleeps, int32; and the number of its
+ * heartbeats, int32.
  */
-const HEADER = { number: 0, location: 8, asleep: 24, bytes: 64 };
+const HEADER = { number: 0, location: 8, asleep: 24, heartbeats: 28, bytes: 64 };
 /** Where the content begins, in bytes. */
 export const CONTENT_START = 2 * HEADER.bytes;
 
@@ -52,7 +53,8 @@ export class SharedChannel {
 
   private constructor(
     readonly path: string,
-    private readonly fd: number,
+    /** The open file. */
+    readonly fd: number,
     private readonly ownHeader: number,
     private readonly otherHeader: number,
   ) {}
@@ -69,6 +71,16 @@ export class SharedChannel {
   /** Opens a channel that the other process has created. */
   static open(path: string): SharedChannel {
     return new SharedChannel(path, openSync(path, 'r+'), HEADER.bytes, 0);
+  }
+
+  /** Sets the number of heartbeats of the side that opened a channel. A thread without the channel calls it. */
+  static putHeartbeat(fd: number, beats: number): void {
+    writeSync(fd, Int32Array.of(beats), 0, Int32Array.BYTES_PER_ELEMENT, HEADER.bytes + HEADER.heartbeats);
+  }
+
+  /** The number of heartbeats of the other side. */
+  get heartbeats(): number {
+    return this.getNumber(this.otherHeader + HEADER.heartbeats);
   }
 
   /** Maps the file into memory from now on. */

@@ -3,6 +3,7 @@
  * The process ends when its parent disconnects or ends.
  */
 import { setFlagsFromString } from 'node:v8';
+import { Worker } from 'node:worker_threads';
 import { messageOf } from '../../errors.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { ForeignOperators, lacksKernel } from '../../onnx/foreignOperators.js';
@@ -16,6 +17,7 @@ import { isOfGraph, isOutOfMemory } from './session.js';
 import { CONTENT_START, SharedChannel } from './sharedChannel.js';
 import { SpinPoller } from './spinPoller.js';
 import { addition, tryProviders } from './providers.js';
+import { NO_HEARTBEAT } from './watchdog.js';
 import type { Wake, Notification, Numbered, RunBatch, ProcessSettings, Request, Reply } from './protocol.js';
 
 // Collects garbage less often: the parent waits meanwhile, and large data is outside V8's heap.
@@ -24,6 +26,10 @@ setFlagsFromString('--heap-growing-percent=400');
 const settings = JSON.parse(process.argv[2]) as ProcessSettings;
 const channel = SharedChannel.open(settings.channel);
 channel.remove();
+// Without memory for a thread, the process works without heartbeats.
+new Worker(new URL('./heartbeat.js', import.meta.url), { workerData: channel.fd })
+  .on('error', () => SharedChannel.putHeartbeat(channel.fd, NO_HEARTBEAT))
+  .unref();
 if (settings.cApi) {
   const map = await loadMemoryMap();
   if (map) channel.mapWith(map);
