@@ -1,12 +1,14 @@
 import { Hono, type Context } from 'hono';
 import { cors } from 'hono/cors';
+import { etag } from 'hono/etag';
 import { methodNotAllowed } from 'hono/method-not-allowed';
-import { requestId, type RequestIdVariables } from 'hono/request-id';
+import { requestId } from 'hono/request-id';
 import { secureHeaders } from 'hono/secure-headers';
 import { ApiError, logFailure, toApiError } from './apiError.js';
 import { ANONYMOUS, authorize } from './auth.js';
 import { checked, jsonOf } from './content.js';
 import type { Endpoint } from './endpoint.js';
+import { fixedAnswer, type FixedAnswer, sendFixed } from './fixedAnswer.js';
 import { formOf } from './form.js';
 import { generateStreamEndpoint } from './generateStream.js';
 import { infoEndpoint } from './info.js';
@@ -15,19 +17,19 @@ import { imageEndpoints } from './openai/images.js';
 import { modelEndpoints } from './openai/models.js';
 import { openApi } from './openapi.js';
 import { operationEndpoints } from './operations.js';
-import { refuseForeignPages } from './origins.js';
-import { pageRoutes, type PageFile } from './page.js';
-import { requestLog } from './requestLog.js';
+import { refuseForeignPages, refuseInvalidAddress } from './origins.js';
+import { pageRoutes } from './page.js';
+import { requestLog, type RequestVariables } from './requestLog.js';
 import { sdapiEndpoints } from './sdapi/endpoints.js';
 import type { Services } from './services.js';
 
 const MAX_ID_LENGTH = 64;
 
-export type App = Hono<{ Variables: RequestIdVariables }>;
-type AppContext = Context<{ Variables: RequestIdVariables }>;
+export type App = Hono<{ Variables: RequestVariables }>;
+type AppContext = Context<{ Variables: RequestVariables }>;
 
 /** All routes of the server. @param page the files of the web page by path */
-export function createApp(services: Services, page: ReadonlyMap<string, PageFile>): App {
+export function createApp(services: Services, page: ReadonlyMap<string, FixedAnswer>): App {
   const { config, log } = services;
   const app: App = new Hono();
   app.use(requestId({ limitLength: MAX_ID_LENGTH }));
@@ -57,6 +59,7 @@ export function createApp(services: Services, page: ReadonlyMap<string, PageFile
     const origin = config.corsOrigins.includes('*') ? '*' : [...config.corsOrigins];
     app.use(cors({ origin, allowHeaders: ['authorization', 'content-type'], exposeHeaders: ['x-request-id'] }));
   }
+  app.use(refuseInvalidAddress);
   app.use(refuseForeignPages(config));
   app.use(methodNotAllowed({ app, onMethodNotAllowed: (context, methods) => wrongMethod(context, methods) }));
 
@@ -73,7 +76,8 @@ export function createApp(services: Services, page: ReadonlyMap<string, PageFile
     app.on(one.method.toUpperCase(), path, (context) => handle(one, services, context));
   }
   const document = openApi(endpoints, config.apiKeys.length > 0);
-  app.get('/openapi.json', () => Response.json(document));
+  const content = new TextEncoder().encode(JSON.stringify(document));
+  app.get('/openapi.json', etag(), sendFixed(fixedAnswer(content, 'application/json', 'no-cache')));
   app.route('/', pageRoutes(page));
   app.notFound((context) => {
     const found = `${context.req.method} ${context.req.path}`;
@@ -96,7 +100,8 @@ async function handle(endpoint: Endpoint, { config, log }: Services, context: Ap
   const body = schema && checked(schema, content);
   if (logPrompts) log.info({ id, prompt: promptOf(body) }, 'prompt');
   const base = (publicUrl ?? new URL(context.req.url).origin).replace(/\/$/, '');
-  return endpoint.handle(body, { id, key, signal: context.req.raw.signal, base }, context);
+  const follow = (outcome: Promise<number>) => context.set('outcome', outcome);
+  return endpoint.handle(body, { id, key, signal: context.req.raw.signal, base, follow }, context);
 }
 
 function wrongMethod(context: Context, methods: readonly string[]): Response {

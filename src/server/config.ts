@@ -1,3 +1,4 @@
+import { isIPv4 } from 'node:net';
 import { z } from 'zod';
 import { SrdsError } from '../errors.js';
 import { parseDevices } from '../engine/device.js';
@@ -18,6 +19,8 @@ const MEBI = 2 ** 20;
 const GIBI = 2 ** 30;
 
 const seconds = z.number().positive().max(86400);
+/** Headers hold no other characters, so no client could send such a key. */
+const apiKey = z.string().regex(/^[\x21-\x7e]{8,}$/);
 const origin = z.string().regex(/^(\*|https?:\/\/[^/]+)$/, 'expected * or an origin such as https://example.org');
 
 const NETWORK_OPTIONS = {
@@ -29,9 +32,9 @@ const NETWORK_OPTIONS = {
     default: [],
     defaultText: 'the bundled model',
   }),
-  apiKeys: option(z.array(z.string().min(8)).readonly(), {
+  apiKeys: option(z.array(apiKey).readonly(), {
     description: 'key that a request must have, or one of several, each of at least 8 characters',
-    expected: 'keys of at least 8 characters',
+    expected: 'keys of at least 8 visible ASCII characters, without spaces',
     flag: 'api-key',
     default: [],
     defaultText: 'none: everyone who can connect is served',
@@ -151,5 +154,5 @@ function part({ settings, ...source }: Source, includes: (name: string) => boole
 
 /** Whether only this machine can connect to an address. */
 export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);
+  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
 }

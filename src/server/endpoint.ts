@@ -11,6 +11,8 @@ export interface Caller {
   readonly signal: AbortSignal;
   /** The address of this server, as clients reach it. */
   readonly base: string;
+  /** Says of an answer that is a stream what its status turns out to be, for the log and the metrics. */
+  readonly follow: (outcome: Promise<number>) => void;
 }
 
 /** A route. Its schemas check requests and describe the route at /openapi.json. */

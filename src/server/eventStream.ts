@@ -1,9 +1,7 @@
-import { toApiError } from './apiError.js';
+import { clientGone, toApiError } from './apiError.js';
 
 /** The longest silence. Proxies close connections that stay silent. */
 const HEARTBEAT_MS = 15_000;
-/** The time after which a reader that takes nothing counts as gone. */
-const STALL_MS = 60_000;
 /** Bytes handed over at a time; small enough to notice that a slow reader makes progress. */
 const PIECE_BYTES = 16_384;
 
@@ -22,9 +20,13 @@ export class EventStream<Events extends object> {
   private readonly encoder = new TextEncoder();
   private readonly gone = new AbortController();
   private readonly heartbeat: NodeJS.Timeout;
-  private stall: NodeJS.Timeout | undefined;
   private wake: () => void = () => undefined;
   private ended = false;
+  private status = 200;
+  private settle: (status: number) => void = () => undefined;
+
+  /** The status that the answer would have had if it had not been a stream; known at its end. */
+  readonly outcome = new Promise<number>((resolve) => (this.settle = resolve));
 
   constructor() {
     this.heartbeat = setInterval(() => {
@@ -32,7 +34,7 @@ export class EventStream<Events extends object> {
     }, HEARTBEAT_MS).unref();
   }
 
-  /** Aborted when the reader has left or has stalled. */
+  /** Aborted when the reader has left. */
   get closed(): AbortSignal {
     return this.gone.signal;
   }
@@ -44,13 +46,16 @@ export class EventStream<Events extends object> {
 
   /** Sends an `error` event. @param thrown the error */
   fail(thrown: unknown): void {
-    this.push({ text: messageText('error', toApiError(thrown).body), replaces: undefined });
+    const error = toApiError(thrown);
+    this.status = error.status;
+    this.push({ text: messageText('error', error.body), replaces: undefined });
   }
 
   /** Ends the stream after the messages that are still in memory. */
   end(): void {
     this.ended = true;
     clearInterval(this.heartbeat);
+    this.settle(this.status);
     this.wake();
   }
 
@@ -64,7 +69,6 @@ export class EventStream<Events extends object> {
           });
         },
         pull: async (controller) => {
-          clearTimeout(this.stall);
           while (rest.length === 0 && this.messages.length === 0 && !this.ended) {
             await new Promise<void>((resolve) => (this.wake = resolve));
           }
@@ -73,7 +77,6 @@ export class EventStream<Events extends object> {
           if (rest.length === 0) return controller.close();
           controller.enqueue(rest.subarray(0, PIECE_BYTES));
           rest = rest.subarray(PIECE_BYTES);
-          this.stall = setTimeout(() => this.abandon(), STALL_MS).unref();
         },
         cancel: () => this.abandon(),
       },
@@ -94,9 +97,9 @@ export class EventStream<Events extends object> {
   }
 
   private abandon(): void {
-    clearTimeout(this.stall);
     this.messages.length = 0;
     this.gone.abort();
+    this.status = clientGone().status;
     this.end();
   }
 }

@@ -7,8 +7,8 @@ import { contentOf, requireType } from './content.js';
 const LIMITS = { fields: 50, files: 4, fieldSize: 256 * 1024, headerPairs: 20 };
 
 /**
- * Reads a form as the object that JSON would give, so that one schema checks both. Text becomes a number or a boolean where the schema
- * has one; files become bytes. The name `image[]` means `image`.
+ * Reads a form as the object that JSON would give, so that one schema checks both. Text becomes a number, a boolean or a list where the
+ * schema has one; files become bytes. The name `image[]` means `image`, and a list may also be sent as several fields.
  * @throws ApiError 400, 413, 415, 499
  */
 export async function formOf(context: Context, schema: z.ZodType, maxBytes: number): Promise<unknown> {
@@ -18,10 +18,17 @@ export async function formOf(context: Context, schema: z.ZodType, maxBytes: numb
   const fields = new Map<string, unknown>();
   for (const { name: given, value } of parts) {
     const name = given.replace(/\[\]$/, '');
-    if (fields.has(name)) {
+    const schema = schemas.get(name) ?? '';
+    const content = typeof value === 'string' ? fromText(value, schema) : value;
+    const before = fields.get(name);
+    if (isList(schema) && (before !== undefined || given !== name)) {
+      fields.set(name, [
+        ...(Array.isArray(before) ? (before as unknown[]) : before === undefined ? [] : [before]),
+        content,
+      ]);
+    } else if (fields.has(name)) {
       throw new ApiError(400, 'invalid_parameter', `expected ${name} once, found it twice; send it once`, name);
-    }
-    fields.set(name, typeof value === 'string' ? fromText(value, schemas.get(name)) : value);
+    } else fields.set(name, content);
   }
   // fromEntries makes an own property of any name, `__proto__` included.
   return Object.fromEntries(fields);
@@ -64,13 +71,30 @@ function fieldSchemas(schema: z.ZodType): ReadonlyMap<string, string> {
   return new Map(Object.entries(properties).map(([name, property]) => [name, JSON.stringify(property)]));
 }
 
-/** Text as a number or a boolean where the field's schema has one. */
-function fromText(text: string, schema = ''): unknown {
-  if (/"(integer|number)"/.test(schema) && /^-?\d+(\.\d+)?$/.test(text)) {
+function isList(schema: string): boolean {
+  return schema.includes('"array"');
+}
+
+/** A number in JSON, and a list of such numbers. */
+const NUMBER = /^-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?$/;
+const LIST = /^\s*\[[\s\d,.eE+-]*\]\s*$/;
+
+/** Text as a number, a boolean or a list where the field's schema has one. */
+function fromText(text: string, schema: string): unknown {
+  if (/"(integer|number)"/.test(schema) && NUMBER.test(text)) {
     const number = Number(text);
     // JavaScript rounds larger integers.
-    return Number.isInteger(number) && !Number.isSafeInteger(number) ? text : number;
+    return /^-?\d+$/.test(text) && !Number.isSafeInteger(number) ? text : number;
   }
   if (schema.includes('"boolean"') && /^(true|false)$/.test(text)) return text === 'true';
+  if (isList(schema) && LIST.test(text)) return listOf(text);
   return text;
+}
+
+function listOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
 }

@@ -35,7 +35,7 @@ export function generateStreamEndpoint(services: Services): Endpoint {
         deadlineSeconds: body.deadline,
         client: caller.signal,
       };
-      return streamJob(services, job, events, new EventWriter(events));
+      return streamJob(services, job, events, new EventWriter(events), caller);
     },
   });
 }

@@ -4,11 +4,16 @@ import { getRequestListener } from '@hono/node-server';
 import { messageOf, SrdsError } from '../errors.js';
 import { ApiError } from './apiError.js';
 import type { App } from './app.js';
+import { ConnectionTurns } from './connectionTurns.js';
 
 /** Time limits for receiving the headers and the whole request. */
 const HEADERS_MS = 10_000;
 const REQUEST_MS = 60_000;
 const KEEP_ALIVE_MS = 5_000;
+/** The time after which a reader that takes nothing of an answer counts as gone. */
+const STALL_MS = 30_000;
+/** How long the rest of a refused request is read and dropped. Closing at once would lose the answer on its way. */
+const LINGER_MS = 1_000;
 const MAX_HEADER_BYTES = 16_384;
 
 /** A listening server. */
@@ -24,32 +29,29 @@ export interface Listening {
  * @throws SrdsError LISTEN_FAILED
  */
 export async function listen(app: App, host: string, port: number): Promise<Listening> {
-  let openRequests = 0;
-  const openOnSocket = new WeakMap<Duplex, number>();
   const handle = getRequestListener(app.fetch, {
     overrideGlobalObjects: false,
     errorHandler: () =>
       Response.json(new ApiError(400, 'bad_request', 'expected a valid HTTP request').body, { status: 400 }),
   });
+  const turns = new ConnectionTurns((request, response) => void handle(request, response));
   const server = createServer(
     {
+      // The routes' own answer to a request without Host is in the API's form.
+      requireHostHeader: false,
       headersTimeout: HEADERS_MS,
       requestTimeout: REQUEST_MS,
       keepAliveTimeout: KEEP_ALIVE_MS,
       maxHeaderSize: MAX_HEADER_BYTES,
       connectionsCheckingInterval: 1000,
     },
-    (request: IncomingMessage, response: ServerResponse) => {
-      const { socket } = request;
-      openOnSocket.set(socket, (openOnSocket.get(socket) ?? 0) + 1);
-      openRequests++;
-      response.once('close', () => {
-        openOnSocket.set(socket, (openOnSocket.get(socket) ?? 1) - 1);
-        openRequests--;
-      });
-      void handle(request, response);
-    },
+    turns.enter,
   );
+  // Node notices here whether a reader has taken anything; it says nothing of an answer that is still being made.
+  server.setTimeout(STALL_MS, (socket) => {
+    if (socket.writableLength > 0 || !turns.running(socket)) socket.destroy();
+    else socket.setTimeout(STALL_MS);
+  });
   server.on('checkExpectation', (_: IncomingMessage, response: ServerResponse) => {
     const { body } = new ApiError(
       417,
@@ -65,11 +67,16 @@ export async function listen(app: App, host: string, port: number): Promise<List
       ),
     ),
   );
+  const refused = new WeakSet<Duplex>();
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    if (refused.has(socket)) return;
+    refused.add(socket);
     // An answer that has begun cannot be replaced by an error.
-    if (!socket.writable || error.code === 'ECONNRESET' || (openOnSocket.get(socket) ?? 0) > 0)
+    if (!socket.writable || error.code === 'ECONNRESET' || turns.running(socket)?.headersSent === true)
       return void socket.destroy();
-    socket.end(rawAnswer(refusalOf(error)), () => socket.destroy());
+    socket.end(rawAnswer(refusalOf(error)));
+    socket.resume();
+    setTimeout(() => socket.destroy(), LINGER_MS).unref();
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) =>
@@ -88,7 +95,7 @@ export async function listen(app: App, host: string, port: number): Promise<List
   const bound = address !== null && typeof address === 'object' ? address.port : port;
   return {
     server,
-    openRequests: () => openRequests,
+    openRequests: () => turns.open,
     url: `http://${host.includes(':') ? `[${host}]` : host}:${bound}`,
   };
 }

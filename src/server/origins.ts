@@ -2,6 +2,14 @@ import type { Context, MiddlewareHandler } from 'hono';
 import { ApiError } from './apiError.js';
 import { isLoopback, type ServerConfig } from './config.js';
 
+/** Refuses requests whose Host header and path are no address, such as a host of 127.0.0.256. */
+export const refuseInvalidAddress: MiddlewareHandler = async ({ req }, next) => {
+  if (!URL.canParse(req.url)) {
+    throw new ApiError(400, 'bad_request', 'expected a host name or address in Host, found another text; correct it');
+  }
+  await next();
+};
+
 /**
  * Refuses requests that other sites' pages send. A server without keys accepts loopback names only, because a page can point its own
  * name to this machine (DNS rebinding). A POST must come from this server's page, an allowed origin, or no page at all, because

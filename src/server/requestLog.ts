@@ -3,11 +3,17 @@ import type { RequestIdVariables } from 'hono/request-id';
 import { routePath } from 'hono/route';
 import type { Services } from './services.js';
 
-/** Logs and counts each request, and returns its id in `X-Request-Id`. */
+/** What handlers know of a request. */
+export interface RequestVariables extends RequestIdVariables {
+  /** The status that a stream turns out to have, which began with 200. */
+  readonly outcome?: Promise<number>;
+}
+
+/** Logs and counts each request when its status is known, and returns its id in `X-Request-Id`. */
 export function requestLog({
   log,
   metrics,
-}: Pick<Services, 'log' | 'metrics'>): MiddlewareHandler<{ Variables: RequestIdVariables }> {
+}: Pick<Services, 'log' | 'metrics'>): MiddlewareHandler<{ Variables: RequestVariables }> {
   return async (context, next) => {
     const start = performance.now();
     await next();
@@ -15,10 +21,14 @@ export function requestLog({
     // Hono does not add headers that were set earlier to a Response that a handler made.
     context.res.headers.set('x-request-id', id);
     const { method } = context.req;
-    const { status } = context.res;
     const route = routeOf(context);
-    metrics.requests.inc({ route, status });
-    log.info({ id, method, route, status, ms: Math.round(performance.now() - start) }, 'request');
+    const end = (status: number) => {
+      metrics.requests.inc({ route, status });
+      log.info({ id, method, route, status, ms: Math.round(performance.now() - start) }, 'request');
+    };
+    const outcome = context.get('outcome');
+    if (outcome) void outcome.then(end);
+    else end(context.res.status);
   };
 }
 

@@ -1,4 +1,5 @@
 import { logFailure } from './apiError.js';
+import type { Caller } from './endpoint.js';
 import type { EventStream } from './eventStream.js';
 import { generate, type GenerateJob, type GenerateJobEvent, type GenerationResult } from './generate.js';
 import type { Services } from './services.js';
@@ -19,6 +20,7 @@ export async function streamJob<Events extends object>(
   job: GenerateJob,
   events: EventStream<Events>,
   writer: JobWriter,
+  { follow }: Pick<Caller, 'follow'>,
 ): Promise<Response> {
   const client = AbortSignal.any([job.client, events.closed]);
   await new Promise<void>((resolve, reject) => {
@@ -40,5 +42,6 @@ export async function streamJob<Events extends object>(
       })
       .finally(() => events.end());
   });
+  follow(events.outcome);
   return events.response();
 }

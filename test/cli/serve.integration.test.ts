@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -31,6 +31,22 @@ test('a device process that is killed during a generation is replaced, and the i
   assert.ok(now.length > 0 && now.every((pid) => !before.includes(pid)));
   child.kill('SIGTERM');
   await new Promise((resolve) => child.once('close', resolve));
+});
+
+test('device processes do not see keys, and SIGTERM ends a stopped one', async () => {
+  const secrets = { SRDS_API_KEYS: 'a-key-of-the-test', HF_TOKEN: 'a-token-of-the-test' };
+  const { child, ended } = start(['serve', '--port', '0', '--model', SD15, '--threads', '1'], {
+    env: { ...secrets, SRDS_QUEUE: '9' },
+  });
+  await ready(await addressOf(child));
+  const [pid] = await childrenOf(child.pid!);
+  const environment = readFileSync(`/proc/${pid}/environ`, 'utf8');
+  for (const secret of Object.values(secrets)) assert.ok(!environment.includes(secret));
+  assert.match(environment, /SRDS_QUEUE=9/);
+  process.kill(pid, 'SIGSTOP');
+  child.kill('SIGTERM');
+  assert.equal((await ended).code, 0);
+  assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
 });
 
 test('SIGTERM lets running and queued requests finish, refuses others, and leaves nothing', async () => {

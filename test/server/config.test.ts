@@ -12,6 +12,9 @@ test('listening beyond this machine requires keys or an explicit setting', () =>
   });
   assert.equal(parse({ host: '0.0.0.0', apiKeys: [KEY] }).host, '0.0.0.0');
   assert.equal(parse({ host: '0.0.0.0', allowAnonymous: true }).host, '0.0.0.0');
+  for (const key of ['short', 'a key with spaces', 'a-key-with-\u00e9', 'a-key-with-\n-in-it', ' a-key-of-the-test']) {
+    assert.throws(() => parse({ apiKeys: [key] }), { code: 'INVALID_OPTION', message: /visible ASCII/ }, key);
+  }
   assert.throws(() => parse({ port: 70000 }), { message: /for port, found 70000 in the test/ });
   assert.throws(() => parse({ prot: 1 }), { message: /prot/ });
   const sources = [

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { serve } from '../support/serve.js';
-import { post } from '../support/server.js';
+import { metric, post } from '../support/server.js';
 
 test('metrics count requests, images and evaluations; health is ok', async () => {
   const { url: own } = await serve();
@@ -21,4 +21,27 @@ test('metrics count requests, images and evaluations; health is ok', async () =>
   assert.ok(value('srds_device_busy_seconds_total{device="cpu"}') > 0);
   assert.equal(value('srds_running'), 0);
   assert.deepEqual(await (await fetch(`${own}/healthz/ready`)).json(), { status: 'ok' });
+});
+
+test('a stream that fails is counted with the status that it would have had', async () => {
+  const { url: own } = await serve();
+  const stream = async (path: string, body: object) => {
+    const headers = { 'content-type': 'application/json' };
+    const response = await fetch(own + path, { method: 'POST', headers, body: JSON.stringify(body) });
+    assert.equal(response.status, 200);
+    return response.text();
+  };
+  const late = { prompt: 'a', steps: 250, sampler: 'serial', deadline: 0.2 };
+  assert.match(await stream('/srds/v1/generate', late), /event: error/);
+  assert.match(await stream('/v1/images/generations', { ...late, stream: true }), /event: error/);
+  assert.match(await stream('/srds/v1/generate', { prompt: 'a', steps: 1 }), /event: done/);
+  for (const [route, status, count] of [
+    ['/srds/v1/generate', 504, 1],
+    ['/v1/images/generations', 504, 1],
+    ['/srds/v1/generate', 200, 1],
+    ['/v1/images/generations', 200, NaN],
+  ] as const) {
+    const name = `srds_requests_total\\{route="${route}",status="${status}"\\}`;
+    assert.equal(await metric(own, name), count, name);
+  }
 });

@@ -25,6 +25,9 @@ const WATCH_MS = 1000;
 /** Time that an idle process has to end by itself. */
 const END_MS = 2000;
 
+/** Names of variables that hold secrets, such as SRDS_API_KEYS and HF_TOKEN. A device process needs none of them. */
+const SECRET = /KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|AUTHORIZATION|_HEADERS/i;
+
 interface Pending {
   readonly limitSeconds: number;
   readonly resolve: (reply: Reply) => void;
@@ -64,7 +67,7 @@ export class DeviceProcess {
       serialization: 'advanced',
       execArgv: [],
       // Keeps ONNX Runtime from storing a machine identifier in the user's cache and from sending telemetry.
-      env: { ...process.env, ORT_DISABLE_TELEMETRY: '1' },
+      env: { ...withoutSecrets(process.env), ORT_DISABLE_TELEMETRY: '1' },
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     });
     this.child.stderr?.setEncoding('utf8').on('data', (text: string) => {
@@ -192,4 +195,8 @@ export class DeviceProcess {
     for (const { reject } of this.pending.values()) reject(this.error);
     this.pending.clear();
   }
+}
+
+function withoutSecrets(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !SECRET.test(name)));
 }

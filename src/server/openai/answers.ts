@@ -38,7 +38,7 @@ export async function fileOf(
 export async function imagesAnswer(
   generation: GenerationResult,
   output: Output,
-  { stored, base }: { readonly stored: StoredImages; readonly base: string },
+  { stored, base, key }: { readonly stored: StoredImages; readonly base: string; readonly key: string },
 ): Promise<ImagesAnswer> {
   const { result, model, images } = generation;
   const { settings } = result;
@@ -47,7 +47,7 @@ export async function imagesAnswer(
       const file = await fileOf(image, generation, output);
       const content =
         output.response_format === 'url'
-          ? { url: `${base}/files/${stored.put({ bytes: file, type: typeOf(output.output_format) })}` }
+          ? { url: `${base}/files/${stored.put(key, { bytes: file, type: typeOf(output.output_format) })}` }
           : { b64_json: file.toString('base64') };
       return { ...content, seed: jsonSeed(image.seed), srds: srdsOf(image, settings) };
     }),

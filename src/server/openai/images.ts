@@ -63,8 +63,8 @@ async function answer(
   };
   if (body.stream) {
     const events = new EventStream<ImageEvents>();
-    return streamJob(services, job, events, new PartialImages(events, kind, body));
+    return streamJob(services, job, events, new PartialImages(events, kind, body), caller);
   }
   const generation = await generate(services, job, () => undefined);
-  return Response.json(await imagesAnswer(generation, body, { stored: services.stored, base: caller.base }));
+  return Response.json(await imagesAnswer(generation, body, { ...caller, stored: services.stored }));
 }
