@@ -3,7 +3,6 @@ import type { RgbImage } from '../image/image.js';
 import { settingsOf, type GenerateOptions } from '../pipeline/options.js';
 import type { Stopping } from '../pipeline/options/generation.js';
 import type { Pipeline } from '../pipeline/pipeline.js';
-import { serialEvaluations } from '../solver/solver.js';
 import { meanAbsoluteDifference } from '../tensor/operations.js';
 import type { BenchmarkOptions } from './benchmark.js';
 import { BENCHMARK_CASES, type BenchmarkCase } from './cases.js';
@@ -150,9 +149,9 @@ async function fixedCase(
   const given = { ...common, prompt: promptOf(0), ...BENCHMARK_CASES[caseName](common.steps, common.steps) };
   const settings =
     given.sampler === 'auto' ? (await pipeline.generate(given).result).settings : settingsOf(given, pipeline.model);
-  const { sampler, partition, correction, pipelined, window, method, grid } = settings;
+  const { sampler, partition, correction, pipelined, window } = settings;
   const options = sampler === 'srds' ? { sampler, blocks: partition, correction, pipelined } : { sampler, window };
-  return { caseName, options, sampler, serial: serialEvaluations(method, grid) };
+  return { caseName, options, sampler, serial: settings.serialEvaluations };
 }
 
 async function serialImage(pipeline: Pipeline, options: GenerateOptions): Promise<RgbImage> {

@@ -1,6 +1,6 @@
 import { parseDevices } from '../engine/device.js';
 import type { DeviceValues } from '../pipeline/options/devices.js';
-import type { OpenOptions } from '../pipeline/pipeline.js';
+import type { OpenOptions } from '../pipeline/openOptions.js';
 
 /** Devices that a model opens on, and how it uses them. */
 export type OpenOnDevices = Pick<

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { DEVICE_OPTIONS } from '../pipeline/options/devices.js';
+import { flagOf } from '../pipeline/options/flags.js';
 import { GENERATION_OPTIONS, withSides } from '../pipeline/options/generation.js';
 import { without } from '../pipeline/options/option.js';
 import {
@@ -80,6 +81,7 @@ export function generateCommand(signal: AbortSignal): Command {
         prompt,
         sampler: previews !== undefined ? 'srds' : usualSampler(others),
         ...withSides(others),
+        nameOf: (option) => flagOf(SAMPLING_OPTIONS, option),
       },
       out,
       previews,

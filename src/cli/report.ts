@@ -1,5 +1,6 @@
 import type { Choice } from '../pipeline/selectSampler.js';
 import type { GeneratedImage, GenerateResult } from '../pipeline/result.js';
+import { GENERATION_OPTIONS } from '../pipeline/options/generation.js';
 import type { Settings } from '../pipeline/options.js';
 import { version } from '../version.js';
 
@@ -63,8 +64,14 @@ export function choiceText(sampler: string, { reason, basis }: Choice): string {
 }
 
 /** Settings that appear in a report only if they are in use. */
-function optionalSettings({ eta, guidanceRescale, strength, given, window, history, order }: Settings): object {
+function optionalSettings(settings: Settings): object {
+  const { trueGuidance, prompt2, prompt3, sequenceLength, eta, guidanceRescale, strength, given } = settings;
+  const { window, history, order } = settings;
   return {
+    ...(trueGuidance !== GENERATION_OPTIONS.trueGuidance.default && { trueGuidance }),
+    ...(prompt2 !== undefined && { prompt2 }),
+    ...(prompt3 !== undefined && { prompt3 }),
+    ...(sequenceLength !== undefined && { maxSequenceLength: sequenceLength }),
     ...(window !== undefined && { window }),
     ...(history !== undefined && { history }),
     ...(order !== undefined && { order }),

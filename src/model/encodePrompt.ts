@@ -1,5 +1,5 @@
 import type { Conditioning } from './conditioning.js';
-import type { ImageSize } from './family.js';
+import { ENCODER_TITLES, type ImageSize } from './family.js';
 import { latentDims, type ModelFolder, type TextEncoder } from './modelFolder.js';
 import type { Networks } from './networks.js';
 
@@ -21,6 +21,8 @@ export interface EncodeOptions {
   readonly sequenceLength?: number | undefined;
   /** Guidance scale of a network that takes it as an input. */
   readonly guidance: number;
+  /** What warnings call an option; default: its name. */
+  readonly nameOf?: (option: string) => string;
 }
 
 /**
@@ -31,29 +33,36 @@ export async function encodePrompt(
   model: ModelFolder,
   networks: Networks,
   { name, text, others = [] }: Prompt,
-  { size, guidance, sequenceLength = model.sequenceLength?.default }: EncodeOptions,
+  { size, guidance, sequenceLength = model.sequenceLength?.default, nameOf = (option) => option }: EncodeOptions,
   warn: (message: string) => void,
 ): Promise<Conditioning> {
   const warned = new Set<string>();
-  const encode = async (encoder: TextEncoder | undefined, given: string) => {
+  const encode = async (encoder: TextEncoder | undefined, prompt: string, given: string) => {
     if (!encoder) return undefined;
-    const { graph, tokenizer, masksPadding } = encoder;
+    const { graph, kind, tokenizer, masksPadding } = encoder;
     const length = Math.min(sequenceLength ?? Infinity, tokenizer.maxLength);
     const { ids, mask, cut } = tokenizer.encode(given, length);
-    const message = truncationWarning(name, cut, ids.length);
+    const isChosen = kind === 't5' && length < tokenizer.maxLength;
+    const hint = isChosen ? `, which takes up to ${tokenizer.maxLength} with ${nameOf('maxSequenceLength')}` : '';
+    const message = truncationWarning(prompt, cut, `${ids.length} tokens of ${ENCODER_TITLES[kind]}${hint}`);
     if (cut && !warned.has(message)) warn(message);
     warned.add(message);
     // An aborted run finishes encoding, so that its graphs can be released.
     const attended = masksPadding ? mask : mask.map(() => 1);
     return networks.encodeText(graph, { ids, mask: attended }, new AbortController().signal);
   };
-  const texts = [text, ...others];
-  const encoded = await Promise.all(model.textEncoders.map((one, k) => encode(one, texts[k] ?? text)));
+  const encoded = await Promise.all(
+    model.textEncoders.map((one, k) => {
+      const own = k === 0 ? undefined : others[k - 1];
+      return own === undefined ? encode(one, name, text) : encode(one, `${name} ${k + 1}`, own);
+    }),
+  );
   const latents = latentDims(model, size);
   return model.family.condition(encoded, { network: model.network, size, latents, sequenceLength, guidance });
 }
 
-function truncationWarning(name: string, cut: string, maxLength: number): string {
+/** @param limit what the prompt is longer than */
+function truncationWarning(name: string, cut: string, limit: string): string {
   const quoted = cut.length > MAX_QUOTE ? `${cut.slice(0, MAX_QUOTE)}..." (${cut.length} characters)` : `${cut}"`;
-  return `the ${name} is longer than the ${maxLength} tokens that the text encoder takes; cut: "${quoted}`;
+  return `the ${name} is longer than the ${limit}; cut: "${quoted}`;
 }

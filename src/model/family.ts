@@ -26,12 +26,16 @@ export interface ImageSize {
   readonly height: number;
 }
 
+/** Kinds of text encoders, as people call them. */
+export const ENCODER_TITLES = { clip: 'CLIP', t5: 'T5' } as const;
+export type EncoderKind = keyof typeof ENCODER_TITLES;
+
 /** A text encoder of a family. */
 export interface TextEncoderPart {
   readonly graph: TextEncoderName;
   /** Subfolder of its tokenizer. */
   readonly tokenizer: string;
-  readonly kind: 'clip' | 't5';
+  readonly kind: EncoderKind;
   /** Whether a folder lacks it; default: none does. */
   readonly isAbsent?: (index: ModelIndex) => boolean;
 }

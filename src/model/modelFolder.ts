@@ -9,6 +9,7 @@ import { messageOf, SrdsError } from '../errors.js';
 import { FAMILIES, familyOf, reasonAgainst } from './families.js';
 import {
   modelIndex,
+  type EncoderKind,
   type ImageSize,
   type ModelDefaults,
   type ModelFamily,
@@ -57,6 +58,7 @@ const t5Config = z.object({ vocab_size: z.int().positive() });
 /** A text encoder and its tokenizer. */
 export interface TextEncoder {
   readonly graph: TextEncoderName;
+  readonly kind: EncoderKind;
   readonly tokenizer: ClipTokenizer | T5Tokenizer;
   /** Whether the encoder ignores padding, as diffusers has it only where the configuration says so (`use_attention_mask`). */
   readonly masksPadding: boolean;
@@ -255,7 +257,7 @@ async function readTextEncoder(
   if (kind === 't5') {
     const vocabulary = tokensWithin((await readJson(folder, file, t5Config)).vocab_size);
     const read = await readT5Tokenizer(folder, tokenizer, { maxLength: maxTokens, vocabulary });
-    return { graph, tokenizer: read, masksPadding: false };
+    return { graph, kind, tokenizer: read, masksPadding: false };
   }
   const config = await readJson(folder, file, clipConfig);
   const fixed = own && fixedTokens(own);
@@ -273,7 +275,7 @@ async function readTextEncoder(
       'use the whole folder of one model',
     );
   }
-  return { graph, tokenizer: read, masksPadding: config.use_attention_mask ?? false };
+  return { graph, kind, tokenizer: read, masksPadding: config.use_attention_mask ?? false };
 }
 
 /** Mean and deviation of the latents. They count together only, and not in every pipeline. */

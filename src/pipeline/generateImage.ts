@@ -11,7 +11,6 @@ import type { EvaluationCount, SampleResult, SamplerEvent } from '../run/events.
 import type { Run } from '../run/run.js';
 import { serial } from '../sampler/serial.js';
 import { finalScale } from '../schedule/schedule.js';
-import { serialEvaluations } from '../solver/solver.js';
 import { maxAbsoluteDifference, meanAbsoluteDifference } from '../tensor/operations.js';
 import type { Settings } from './options.js';
 import { prepareLatents } from './prepareLatents.js';
@@ -179,6 +178,6 @@ function finished(settings: Settings, model: ModelFolder, x: Float32Array): Floa
   return model.family.layout.toLatents(state, latentDims(model, settings));
 }
 
-function withSerial(count: EvaluationCount, { method, grid }: Settings): ImageEvaluations {
-  return { ...count, serial: serialEvaluations(method, grid) };
+function withSerial(count: EvaluationCount, { serialEvaluations }: Settings): ImageEvaluations {
+  return { ...count, serial: serialEvaluations };
 }

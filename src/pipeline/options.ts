@@ -9,7 +9,7 @@ import { checkPartition, defaultPartition, evenPartition, type Partition } from 
 import type { SolverStep } from '../schedule/grid.js';
 import { stepsOf, type Schedule } from '../schedule/schedule.js';
 import { solverOf, type SolverName } from '../solver/registry.js';
-import { oneEvaluationSolver, oneStepSolver, type AnySolver } from '../solver/solver.js';
+import { oneEvaluationSolver, oneStepSolver, serialEvaluations, type AnySolver } from '../solver/solver.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { ignoredOptions, requestsRefinement } from './options/effects.js';
 import {
@@ -23,7 +23,7 @@ import {
   type Stopping,
 } from './options/generation.js';
 import { withoutEffectOn } from './options/modelEffects.js';
-import { checkedValue, type Options } from './options/option.js';
+import { checkedValue, checkLibraryValues, without } from './options/option.js';
 
 /**
  * What to generate, and how. `GENERATION_OPTIONS` describes each option, with its bounds and default; the default sampler
@@ -46,7 +46,13 @@ export interface GenerateOptions extends Omit<GenerationValues, 'prompt' | 'size
   readonly mask?: MaskImage | undefined;
   /** Aborts the generation. */
   readonly signal?: AbortSignal | undefined;
+  /** What warnings call an option, such as its flag; default: its name. */
+  readonly nameOf?: ((option: string) => string) | undefined;
 }
+
+const LIBRARY_OPTIONS = without(GENERATION_OPTIONS, 'size');
+/** Options that have no description of their own. */
+const OTHER_OPTIONS = ['width', 'height', 'noise', 'init', 'mask', 'signal', 'nameOf'] as const;
 
 /** Options, checked, with every default filled in. */
 export interface Settings {
@@ -70,6 +76,8 @@ export interface Settings {
   readonly given: Pick<GenerateOptions, 'spacing' | 'prediction'>;
   /** The fine grid: the steps that are taken. */
   readonly grid: readonly SolverStep[];
+  /** Evaluations of the serial sampler on this grid. */
+  readonly serialEvaluations: number;
   readonly guidance: number;
   readonly trueGuidance: number;
   /** Scale of classifier-free guidance, `guidance` or `trueGuidance`; 1: an evaluation has one row. */
@@ -91,6 +99,8 @@ export interface Settings {
   readonly srdsGiven: boolean;
   /** A warning about the given options that have no effect. */
   readonly ignoredOptions: string | undefined;
+  /** What warnings call an option. */
+  readonly nameOf: (option: string) => string;
   readonly tolerance: number;
   readonly stopping: Stopping;
   readonly window: number | undefined;
@@ -110,13 +120,14 @@ const MAX_SIDE = 4096;
  */
 export function settingsOf(options: GenerateOptions, model: ModelFolder): Settings {
   checkValues(options);
+  checkImages(options);
   const { n: nOption, guidanceRescale, correction, pipelined } = GENERATION_OPTIONS;
   const { maxIterations, sampler = 'srds', prompt, prompt2, prompt3, negativePrompt, init, mask, blocks } = options;
+  const { nameOf = (option: string) => option } = options;
   const size = sizeOf(options, model);
   const { solver, eta, schedule } = scheduleOf(options, size, model);
   const steps = options.steps ?? defaultsFor(model).steps;
   const strength = strengthOf(options, model);
-  checkMask(options);
   const grid = stepsOf(schedule, steps, strength === undefined ? 0 : model.family.firstStep(steps, strength));
   if (strength !== undefined && grid.length === 0) throw noStepLeft(steps, strength);
   const method = solverOf(solver, { schedule, steps, eta });
@@ -141,6 +152,7 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
     schedule,
     given: { spacing: options.spacing, prediction: options.prediction },
     grid,
+    serialEvaluations: serialEvaluations(method, grid),
     ...scales,
     guidanceRescale: options.guidanceRescale ?? guidanceRescale.default,
     noise: noiseOf(options.noise, n, size, model),
@@ -154,7 +166,11 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
     partition: partitionOf(blocks, grid.length),
     partitionGiven: blocks !== undefined,
     srdsGiven: SRDS_OPTIONS.some((name) => options[name] !== undefined),
-    ignoredOptions: joined([...ignoredOptions(options, sampler), ...withoutEffectOn(model, options, scales)]),
+    ignoredOptions: joined([
+      ...ignoredOptions(options, sampler, nameOf),
+      ...withoutEffectOn(model, options, scales, nameOf),
+    ]),
+    nameOf,
     tolerance: options.tolerance ?? defaultTolerance(sampler, stopping),
     stopping,
     window: options.window,
@@ -209,14 +225,13 @@ export function usualSampler(values: GenerationValues): 'srds' | 'auto' {
   return requestsRefinement(values) ? 'srds' : 'auto';
 }
 
-/** @throws SrdsError INVALID_OPTION if a value does not fit the schema of its option */
+/** @throws SrdsError INVALID_OPTION if a value does not fit the schema of its option, or belongs to none */
 function checkValues(options: GenerateOptions): void {
-  const described: Options = GENERATION_OPTIONS;
-  for (const [name, one] of Object.entries(described)) {
-    const value: unknown = options[name as keyof GenerateOptions];
-    if (value === undefined && !one.required) continue;
-    checkedValue(one, value, { name: `${name} (${one.description})`, remedy: 'choose another value' });
+  if ((options as { readonly size?: unknown }).size !== undefined) {
+    const remedy = 'give both in pixels: { width: 512, height: 512 }';
+    throw new SrdsError('INVALID_OPTION', 'a size as the options width and height', 'the option size', remedy);
   }
+  checkLibraryValues(LIBRARY_OPTIONS, options, OTHER_OPTIONS);
 }
 
 function partitionOf(blocks: number | Partition | undefined, steps: number): Partition {
@@ -254,10 +269,6 @@ function strengthOf({ init, strength }: GenerateOptions, model: ModelFolder): nu
     if (strength === undefined) return undefined;
     throw new SrdsError('INVALID_OPTION', 'a strength with an initial image only', 'none', 'give one with --init');
   }
-  if (init.data.length !== 3 * init.width * init.height) {
-    const expected = `an initial image with ${3 * init.width * init.height} values, [height, width, 3]`;
-    throw new SrdsError('INVALID_OPTION', expected, `${init.data.length}`, 'use readImage');
-  }
   if (!model.graphs.vae_encoder) {
     throw new SrdsError(
       'MODEL_NOT_FOUND',
@@ -269,15 +280,28 @@ function strengthOf({ init, strength }: GenerateOptions, model: ModelFolder): nu
   return strength ?? DEFAULT_STRENGTH;
 }
 
-function checkMask({ init, mask }: GenerateOptions): void {
+function checkImages({ init, mask }: GenerateOptions): void {
+  if (init && valuesOf(init) !== 3 * init.width * init.height) {
+    const expected = 'an initial image of { width, height, data }, with 3 values of data for each pixel,';
+    throw new SrdsError('INVALID_OPTION', expected, foundImage(init), 'use readImage');
+  }
   if (!mask) return;
   if (!init) {
     throw new SrdsError('INVALID_OPTION', 'a mask with an initial image only', 'none', 'give one with --init');
   }
-  if (mask.width >= 1 && mask.height >= 1 && isMask(mask)) return;
-  const pixels = mask.width * mask.height;
-  const expected = `a mask with ${pixels} or ${3 * pixels} values, [height, width] or [height, width, 3]`;
-  throw new SrdsError('INVALID_OPTION', expected, `${mask.data.length}`, 'use readImage');
+  if (mask.width >= 1 && mask.height >= 1 && valuesOf(mask) !== undefined && isMask(mask)) return;
+  const expected = 'a mask of { width, height, data }, with 1 or 3 values of data for each pixel,';
+  throw new SrdsError('INVALID_OPTION', expected, foundImage(mask), 'use readImage');
+}
+
+/** Number of values of an image; undefined if it is something else, such as a path. */
+function valuesOf({ data }: { readonly data?: Uint8Array }): number | undefined {
+  return data instanceof Uint8Array ? data.length : undefined;
+}
+
+function foundImage(image: MaskImage): string {
+  const values = valuesOf(image);
+  return values === undefined ? 'something else' : `${values} values for ${image.width}x${image.height}`;
 }
 
 /** diffusers fails where no step is left. Flow matching models and pndm always have one, unless the strength is 0. */
@@ -349,12 +373,13 @@ function noiseOf(
 ): Float32Array | undefined {
   if (noise === undefined) return undefined;
   const dims = [n, ...latentDims(model, size)].join(', ');
-  const fits = noise.type === 'float32' && noise.dims.join(', ') === dims;
+  const shape = (noise as Partial<Tensor>).dims?.join(', ');
+  const fits = noise.type === 'float32' && shape === dims;
   if (fits && noise.data.every(Number.isFinite)) return noise.data;
   throw new SrdsError(
     'INVALID_OPTION',
     `initial noise of shape [${dims}]`,
-    fits ? 'values that are not finite' : `${noise.type} of shape [${noise.dims.join(', ')}]`,
+    fits ? 'values that are not finite' : shape === undefined ? 'something else' : `${noise.type} of shape [${shape}]`,
     'give noise of that shape, or another size or number of images',
   );
 }

@@ -1,17 +1,16 @@
-import { Batcher, type BatchReport } from '../engine/batcher.js';
-import { CPU, type Device } from '../engine/device.js';
+import { Batcher } from '../engine/batcher.js';
+import { CPU } from '../engine/device.js';
 import { maxRowsOf, type Engine } from '../engine/engine.js';
+import { SrdsError } from '../errors.js';
 import { freeMemory } from '../engine/freeMemory.js';
-import { LocalEngine, type LocalEngineOptions } from '../engine/local/localEngine.js';
+import { LocalEngine } from '../engine/local/localEngine.js';
 import { findDevices } from '../engine/local/probe.js';
 import { BUNDLED_MODEL, graphFiles, latentDims, type ModelFolder } from '../model/modelFolder.js';
 import { ModelMemory } from '../model/modelMemory.js';
 import { Networks, sharedWarning } from '../model/networks.js';
-import { openModel, type OpenModelOptions } from '../model/openModel.js';
-import type { Precision } from '../onnx/graphInfo.js';
+import { openModel } from '../model/openModel.js';
 import type { Machine } from '../planner/forecast.js';
 import { Run } from '../run/run.js';
-import { serialEvaluations } from '../solver/solver.js';
 import { sizeOf } from '../tensor/tensor.js';
 import { BatchEvents } from './batchEvents.js';
 import { Calibration, type CalibrationTarget } from './calibration.js';
@@ -19,26 +18,12 @@ import { abortedImage, compareWithSerial, generateImage, type ImageContext, type
 import { LearnedConvergence } from './learnedConvergence.js';
 import { MemoryGuard } from './memoryGuard.js';
 import { settingsOf, type GenerateOptions, type Settings } from './options.js';
+import { checkedDevices, type OpenOptions } from './openOptions.js';
 import { prepareRun, type PreparedRun } from './prepareRun.js';
 import type { GenerateEvent, GenerateResult, Phase } from './result.js';
 import { RWLock } from './rwLock.js';
 import { NO_ROOM, SamplerSelector, withinMemory, type SelectedSampler } from './selectSampler.js';
 import { all, unlessAborted, untilAborted } from '../waiting.js';
-
-/** How to open a pipeline on the devices of this machine. */
-export interface OpenOptions extends Omit<LocalEngineOptions, 'graphs' | 'devices' | 'onWarning'>, OpenModelOptions {
-  /** Devices that work together on an image; default: the CPU. `auto`: a GPU if there is one that works. */
-  readonly devices?: readonly Device[] | 'auto' | undefined;
-  /** Arithmetic of the UNet; default `auto`: half precision on GPUs if the folder's weights are stored in it. */
-  readonly precision?: Precision | 'auto' | undefined;
-  /**
-   * Keeps either the text encoders or the other networks in memory: they are loaded for each run and freed when the run no longer
-   * needs them. Runs then take turns.
-   */
-  readonly lowMemory?: boolean | undefined;
-  /** Called after each batch of the network, for traces and benchmarks. */
-  readonly onBatch?: (report: BatchReport) => void;
-}
 
 /** Parts of a pipeline other than its model and engine. */
 export interface PipelineOptions extends Pick<OpenOptions, 'lowMemory' | 'onBatch'> {
@@ -69,6 +54,7 @@ export class Pipeline {
   /** Sampling reads, measuring writes: devices are measured while nothing else runs on them. */
   private readonly devices = new RWLock();
   private readonly batches = new BatchEvents();
+  private isClosed = false;
 
   /**
    * @param engine with the model's graphs under the names of their folders; `close` closes it
@@ -99,9 +85,10 @@ export class Pipeline {
    */
   static async open(folder: string | ModelFolder = BUNDLED_MODEL, options: OpenOptions = {}): Promise<Pipeline> {
     const start = performance.now();
+    const given = checkedDevices(options);
     const model = typeof folder === 'string' ? await openModel(folder, options) : folder;
     const graphs = options.lowMemory ? [] : ModelMemory.atOnce(model);
-    const devices = await findDevices(options.devices ?? [CPU], options.onWarning);
+    const devices = await findDevices(given ?? [CPU], options.onWarning);
     if (devices.every(({ kind }) => kind === 'cpu') && !options.lowMemory) {
       MemoryGuard.checkWeights(model, options.workers ?? 1, freeMemory());
     }
@@ -119,9 +106,10 @@ export class Pipeline {
 
   /**
    * Generates images: iterate the run for events, await its `result`.
-   * @throws SrdsError INVALID_OPTION at once; the run fails with ENGINE_FAILED if the device does
+   * @throws SrdsError INVALID_OPTION at once, also after `close`; the run fails with ENGINE_FAILED if the device does
    */
   generate(options: GenerateOptions): Run<GenerateEvent, GenerateResult> {
+    this.checkOpen();
     const settings = settingsOf(options, this.model);
     return new Run(async (emit, signal) => {
       const turn = this.memory.inTurn((lastFor) => this.run(settings, emit, signal, lastFor), signal);
@@ -130,14 +118,15 @@ export class Pipeline {
   }
 
   /**
-   * The machine as the planner sees it: the latency of batches of the UNet, measured or from the cache.
+   * The machine as the planner sees it: the latency of batches of the denoising network, measured or from the cache.
    * @param fresh whether to measure in any case
    * @throws SrdsError as `generate` does
    */
-  machine(
+  async machine(
     options: GenerateOptions,
     { fresh = false }: { readonly fresh?: boolean | undefined } = {},
   ): Promise<Machine> {
+    this.checkOpen();
     const settings = settingsOf(options, this.model);
     return this.memory.inTurn(async () => {
       const { signal } = new AbortController();
@@ -160,7 +149,14 @@ export class Pipeline {
 
   /** Ends the device processes. Running generations fail. */
   async close(): Promise<void> {
+    this.isClosed = true;
     await Promise.all([this.engine.close(), this.convergence.save()]);
+  }
+
+  /** @throws SrdsError INVALID_OPTION after `close` */
+  private checkOpen(): void {
+    if (!this.isClosed) return;
+    throw new SrdsError('INVALID_OPTION', 'an open pipeline', 'one that was closed', 'open another with Pipeline.open');
   }
 
   /** @param lastFor extends the run's turn until the work ends */
@@ -258,7 +254,7 @@ export class Pipeline {
     const measureMore = async () => {
       if (!(await calibration.isOpen(target))) return;
       enter('measuring');
-      const serialBatches = settings.seeds.length * serialEvaluations(settings.method, settings.grid);
+      const serialBatches = settings.seeds.length * settings.serialEvaluations;
       await this.devices.write(() => calibration.extend(target, signal, serialBatches));
     };
     if (settings.sampler === 'serial') {

@@ -80,8 +80,8 @@ async function encodePrompts(
   settings: Settings,
   warn: (message: string) => void,
 ): Promise<{ readonly conditional: Conditioning; readonly unconditional: Conditioning | undefined }> {
-  const { prompt, prompt2, prompt3, negativePrompt, sequenceLength, guidance } = settings;
-  const options = { size: settings, sequenceLength, guidance };
+  const { prompt, prompt2, prompt3, negativePrompt, sequenceLength, guidance, nameOf } = settings;
+  const options = { size: settings, sequenceLength, guidance, nameOf };
   const encode = (given: Prompt) => encodePrompt(model, networks, given, options, warn);
   const isGuided = settings.cfgScale > 1;
   const [conditional, negative] = await Promise.all([

@@ -1,4 +1,5 @@
 import type { ModelFolder } from '../model/modelFolder.js';
+import { snakeCase } from '../pipeline/options/option.js';
 import type { GenerateOptions } from '../pipeline/options.js';
 import type { GeneratedImage, GenerateEvent, GenerateResult } from '../pipeline/result.js';
 import { shuttingDown } from './apiError.js';
@@ -100,7 +101,7 @@ async function run(
       onEvent({ type: 'started', model: folder, queueSeconds });
       const options = fitToLimit({ ...job.options, ...(await job.init?.()) }, folder, config.maxPixels);
       checkSize(options, folder, config.maxPixels);
-      const generation = pipeline.generate({ ...options, signal });
+      const generation = pipeline.generate({ ...options, signal, nameOf: snakeCase });
       let first = true;
       for await (const event of generation) {
         metrics.event(event);

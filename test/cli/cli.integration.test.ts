@@ -176,10 +176,7 @@ test('--quiet prints nothing; an empty prompt works; --size gives other sizes; s
 
 test('a prompt that is too long is cut with a warning that names what was cut', async () => {
   const { stderr } = await outputOf({ cwd }, ...tinyArgs(['--steps', '1'], `${'ball '.repeat(75)}on the beach`));
-  assert.equal(
-    stderr,
-    'srds: warning: the prompt is longer than the 77 tokens that the text encoder takes; cut: "on the beach"\n',
-  );
+  assert.equal(stderr, 'srds: warning: the prompt is longer than the 77 tokens of CLIP; cut: "on the beach"\n');
 });
 
 test("npm start's demo shows the iterations, where the images are and what to do next", async () => {

@@ -13,10 +13,14 @@ export function requestsRefinement(values: GenerationValues, options: Options = 
   });
 }
 
-/** A warning about the given options that have no effect on a sampler, if there are any. */
+/**
+ * A warning about the given options that have no effect on a sampler, if there are any.
+ * @param nameOf what it calls an option
+ */
 export function ignoredOptions(
   values: GenerationValues,
   sampler: SamplerName | 'auto',
+  nameOf: (option: string) => string,
   options: Options = GENERATION_OPTIONS,
 ): string[] {
   const able = sampler === 'auto' ? CHOSEN_BY_AUTO : [sampler];
@@ -24,6 +28,6 @@ export function ignoredOptions(
   const names = new Set(given.map(([name]) => name));
   const ignored = Object.entries(options)
     .filter(([name, { samplers }]) => names.has(name) && samplers && !able.some((one) => samplers.includes(one)))
-    .map(([name, { samplers = [] }]) => `${name} (for ${samplers.join(', ')})`);
+    .map(([name, { samplers = [] }]) => `${nameOf(name)} (for ${samplers.join(', ')})`);
   return ignored.length > 0 ? [`sampler ${sampler} does nothing with ${ignored.join(' and ')}`] : [];
 }

@@ -7,11 +7,13 @@ type Model = Pick<ModelFolder, 'family' | 'network' | 'scheduler' | 'textEncoder
 /**
  * Warnings about the given options that have no effect on a model.
  * @param scales the scales in use
+ * @param nameOf what they call an option
  */
 export function withoutEffectOn(
   model: Model,
   values: GenerationValues,
   scales: Pick<Required<GenerationValues>, 'guidance' | 'trueGuidance'>,
+  nameOf: (option: string) => string,
 ): string[] {
   const given = unusedOptions(model).filter(([name]) => values[name] !== undefined);
   const { guidanceOption } = model.family;
@@ -19,13 +21,15 @@ export function withoutEffectOn(
   const { negativePrompt } = values;
   return [
     ...(given.length > 0
-      ? [`this model does nothing with ${given.map(([name, purpose]) => `${name} (for ${purpose})`).join(' and ')}`]
+      ? [
+          `this model does nothing with ${given.map(([name, purpose]) => `${nameOf(name)} (for ${purpose})`).join(' and ')}`,
+        ]
       : []),
     ...(negativePrompt && scale <= 1
-      ? [`${guidanceOption} ${scale} does nothing with negativePrompt (for ${guidanceOption} above 1)`]
+      ? [`${nameOf(guidanceOption)} ${scale} does nothing with ${nameOf('negativePrompt')} (for scales above 1)`]
       : []),
     ...(guidanceOption === 'trueGuidance' && scale > 1 && negativePrompt === undefined
-      ? ['trueGuidance does nothing without negativePrompt']
+      ? [`${nameOf('trueGuidance')} does nothing without ${nameOf('negativePrompt')}`]
       : []),
   ];
 }

@@ -253,6 +253,27 @@ export function checkedValue(one: Option, value: unknown, { name, where, remedy 
   );
 }
 
+/**
+ * Checks values that a program gives, by the names of their options.
+ * @param others names of options that are not described
+ * @throws SrdsError INVALID_OPTION if a value does not fit its option, or belongs to none
+ */
+export function checkLibraryValues(options: Options, values: unknown, others: readonly string[]): void {
+  if (typeof values !== 'object' || values === null) {
+    throw new SrdsError('INVALID_OPTION', 'an object of options', shown(values), 'give their names and values');
+  }
+  const known = [...Object.keys(options), ...others];
+  for (const [name, value] of Object.entries(values)) {
+    if (value === undefined || known.includes(name)) continue;
+    throw new SrdsError('INVALID_OPTION', `options among ${known.join(', ')}`, `"${name}"`, 'remove or correct it');
+  }
+  for (const [name, one] of Object.entries(options)) {
+    const value: unknown = (values as Readonly<Record<string, unknown>>)[name];
+    if (value === undefined && !one.required) continue;
+    checkedValue(one, value, { name: `${name} (${one.description})`, remedy: 'choose another value' });
+  }
+}
+
 function lastOf(message: string): string | undefined {
   return /^expected (.*)$/.exec(message)?.[1];
 }

@@ -1,0 +1,44 @@
+import { parseDevices, type Device } from '../engine/device.js';
+import type { LocalEngineOptions } from '../engine/local/localEngine.js';
+import type { OpenModelOptions } from '../model/openModel.js';
+import { SrdsError } from '../errors.js';
+import type { Precision } from '../onnx/graphInfo.js';
+import type { BatchReport } from '../engine/batcher.js';
+import { DEVICE_OPTIONS } from './options/devices.js';
+import { checkLibraryValues, without } from './options/option.js';
+
+/** How to open a pipeline on the devices of this machine. */
+export interface OpenOptions extends Omit<LocalEngineOptions, 'graphs' | 'devices' | 'onWarning'>, OpenModelOptions {
+  /**
+   * Devices that work together on an image, as objects or as text, such as `cuda:0,cuda:1`; default: the CPU. `auto`: a GPU if there
+   * is one that works.
+   */
+  readonly devices?: readonly Device[] | string | undefined;
+  /** Arithmetic of the denoising network; default `auto`: half precision on GPUs if the folder's weights are stored in it. */
+  readonly precision?: Precision | 'auto' | undefined;
+  /**
+   * Keeps either the text encoders or the other networks in memory: they are loaded for each run and freed when the run no longer
+   * needs them. Runs then take turns.
+   */
+  readonly lowMemory?: boolean | undefined;
+  /** Called after each batch of the network, for traces and benchmarks. */
+  readonly onBatch?: ((report: BatchReport) => void) | undefined;
+}
+
+const DESCRIBED = without(DEVICE_OPTIONS, 'device');
+/** Options that have no description of their own. */
+const OTHERS = ['devices', 'lowMemory', 'onBatch', 'onProgress', 'onWarning', 'signal'] as const;
+
+/**
+ * Checks the options of opening a pipeline.
+ * @returns the devices; undefined if none are given
+ * @throws SrdsError INVALID_OPTION
+ */
+export function checkedDevices(options: OpenOptions): readonly Device[] | 'auto' | undefined {
+  checkLibraryValues(DESCRIBED, options, OTHERS);
+  const { devices } = options;
+  if (typeof devices === 'string') return parseDevices(devices);
+  if (devices === undefined || Array.isArray(devices)) return devices as readonly Device[] | undefined;
+  const remedy = "give them as text, such as 'cuda:0'";
+  throw new SrdsError('INVALID_OPTION', 'devices as text or as a list of objects', typeof devices, remedy);
+}
