@@ -2,9 +2,9 @@
 export type ErrorCode =
   /** An option or argument has an unusable value. */
   | 'INVALID_OPTION'
-  /** The model folder or one of its required files is missing. */
+  /** There is no model, or it lacks an optional part that a run needs. */
   | 'MODEL_NOT_FOUND'
-  /** A file of the model folder is damaged or describes an unsupported model. */
+  /** A file of the model is missing or damaged, or describes an unsupported model. */
   | 'MODEL_INVALID'
   /** A model could not be downloaded from the hub. */
   | 'DOWNLOAD_FAILED'

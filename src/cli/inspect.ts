@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { ENCODER_TITLES } from '../model/family.js';
 import { isDenoiser } from '../model/graphNames.js';
 import { inspectModel, type Inspection } from '../model/inspect.js';
 import type { ModelFolder } from '../model/modelFolder.js';
@@ -34,13 +35,19 @@ function report({ model, schedule, graphs, timesteps, weights }: Inspection): ob
     model: model.name,
     path: model.path,
     kind: model.family.id,
-    size: { ...model.size, multiplesOf: model.sizeStep, fixed: fixedSides(model) },
+    size: {
+      ...model.size,
+      multiplesOf: model.sizeStep,
+      fixed: fixedSides(model),
+      fixedTokens: model.fixedImageTokens ?? null,
+    },
     latents: {
       channels: model.network.latentChannels,
       pixelsEach: model.vaeFactor,
       scaling: model.latentScale.scaling,
     },
     tokens: tokensOf(model),
+    maxSequenceLength: model.sequenceLength?.max ?? null,
     imageToImage: model.graphs.vae_encoder !== undefined,
     scheduler: {
       class: scheduler.className,
@@ -70,9 +77,25 @@ function scheduleReport(schedule: Schedule): object {
   };
 }
 
-/** Most tokens of each text encoder. */
-function tokensOf({ textEncoders }: ModelFolder): number[] {
-  return textEncoders.flatMap((one) => one?.tokenizer.maxLength ?? []);
+/** Tokens of each text encoder by default. */
+function tokensOf({ textEncoders, sequenceLength }: ModelFolder): number[] {
+  return textEncoders.flatMap((one) =>
+    one ? Math.min(one.tokenizer.maxLength, (one.kind === 't5' && sequenceLength?.default) || Infinity) : [],
+  );
+}
+
+/** The text encoders, with their tokens. */
+function promptText({ family, textEncoders, sequenceLength }: ModelFolder): string {
+  const texts = family.textEncoders.map(({ kind }, k) => {
+    const title = ENCODER_TITLES[kind];
+    if (kind === 't5' && sequenceLength) {
+      const { default: usual, min, max } = sequenceLength;
+      const tokens = `${usual} tokens${min === max ? '' : `, up to ${max} with --max-sequence-length`}`;
+      return textEncoders[k] ? `${title}, ${tokens}` : `no ${title}, zeros for its ${tokens}`;
+    }
+    return `${title}, ${textEncoders[k]?.tokenizer.maxLength ?? 0} tokens`;
+  });
+  return texts.join('; ');
 }
 
 function scheduleText(schedule: Schedule): string {
@@ -101,12 +124,7 @@ function text({ model, schedule, graphs, timesteps, weights }: Inspection): stri
     ['Folder', model.path],
     ['Images', `${size.width}x${size.height}; ${sides(model)}`],
     ['From image', model.graphs.vae_encoder ? 'yes' : 'no, the folder has no VAE encoder'],
-    [
-      'Prompt',
-      tokensOf(model)
-        .map((tokens) => `up to ${tokens} tokens`)
-        .join(' and '),
-    ],
+    ['Prompt', promptText(model)],
     ['Scheduler', `${scheduler.className}; solver: ${solver}`],
     ['Schedule', scheduleText(schedule)],
     [
@@ -138,9 +156,11 @@ function fixedSides({ fixed }: ModelFolder): object | null {
   return width === undefined && height === undefined ? null : { width: width ?? null, height: height ?? null };
 }
 
-function sides({ fixed, sizeStep, maxSide }: ModelFolder): string {
+function sides({ fixed, fixedImageTokens, sizeStep, maxSide }: ModelFolder): string {
   const multiples = `in multiples of ${sizeStep} pixels${maxSide === undefined ? '' : `, at most ${maxSide}`}`;
   if (fixed.width !== undefined && fixed.height !== undefined) return 'no other size, since the graphs fix it';
+  if (fixedImageTokens !== undefined)
+    return `sides ${multiples}, ${fixedImageTokens} tokens of ${sizeStep}x${sizeStep} in all, since the network fixes them`;
   if (fixed.width !== undefined) return `the graphs fix the width; heights ${multiples}`;
   return fixed.height === undefined ? `sides ${multiples}` : `the graphs fix the height; widths ${multiples}`;
 }

@@ -7,6 +7,9 @@ import type { SchedulerFile } from './scheduler.js';
 /** A component of a pipeline as model_index.json lists it: its library and class, or null twice where it is absent. */
 const component = z.tuple([z.string().nullable(), z.string().nullable()]).nullish();
 
+/** The file that names the pipeline. */
+export const INDEX_FILE = 'model_index.json';
+
 /** The fields of model_index.json that families read. */
 export const modelIndex = z.object({
   _class_name: z.string(),
@@ -88,6 +91,8 @@ export interface ConditioningContext {
 
 /** A number of tokens of T5. */
 export interface SequenceLength {
+  /** Default 1; where the graphs fix the number, all three are that. */
+  readonly min?: number;
   readonly default: number;
   readonly max: number;
 }
@@ -123,7 +128,7 @@ export interface ModelFamily {
   readonly networkTime: (t: number) => number;
   /** How latents become its sample. */
   readonly layout: LatentLayout;
-  /** Reads the scheduler of a folder. @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID */
+  /** Reads the scheduler of a folder. @throws SrdsError MODEL_INVALID */
   readonly readScheduler: (folder: string, index: ModelIndex) => Promise<SchedulerFile>;
   /** Mean absolute change of an image, in grey levels, for a small change of its latents of root mean square 1. */
   readonly greyLevels: number;
@@ -155,6 +160,8 @@ export interface ModelFamily {
   readonly defaults?: (model: DescribedModel) => ModelDefaults;
   /** Tokens of T5; undefined for families without it. */
   readonly sequenceLength?: (model: DescribedModel) => SequenceLength;
+  /** Rows of the network's text states that CLIP gives, beside those of T5; default 0. */
+  readonly clipRows?: number;
   /** What shows that a model was distilled to be sampled in a few steps; undefined if nothing does. */
   readonly fewSteps?: (model: DescribedModel) => string | undefined;
 }

@@ -1,7 +1,8 @@
 import type { DescribedModel, ModelFamily } from './family.js';
+import { nameOfFolder } from './modelName.js';
 
 /** Words in the names of models that were distilled to be sampled in one to eight steps. */
-const DISTILLED = /\b(turbo|schnell|lightning|lcm|hyper)\b/i;
+const DISTILLED = /\b(turbo|schnell|lightning|lcm|hyper[- ]?sd(xl)?)\b/i;
 
 /**
  * What shows that a model was distilled to be sampled in a few steps; undefined if nothing does. The configuration of some, such as
@@ -9,9 +10,13 @@ const DISTILLED = /\b(turbo|schnell|lightning|lcm|hyper)\b/i;
  */
 export function fewStepsOf(family: ModelFamily, model: DescribedModel): string | undefined {
   const { name, index } = model;
-  // The last part of a path: a folder above says nothing of the model.
+  // The last part of a path or of owner/name: a folder above says nothing of the model.
   const found = [name, index._name_or_path]
-    .map((text) => text?.split('/').findLast((part) => part !== ''))
+    .map((text) =>
+      nameOfFolder(text ?? '')
+        .split(/[/\\]/)
+        .at(-1),
+    )
     .find((text) => text !== undefined && DISTILLED.test(text.replaceAll('_', ' ')));
   return family.fewSteps?.(model) ?? (found === undefined ? undefined : `it is called ${found}`);
 }

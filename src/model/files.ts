@@ -7,7 +7,7 @@ const RESTORE = 'export or download the model again';
 
 /**
  * Reads a text file of a model folder.
- * @throws SrdsError MODEL_NOT_FOUND if it is missing, MODEL_INVALID if it is empty or unreadable
+ * @throws SrdsError MODEL_INVALID if it is missing, empty or unreadable
  */
 export async function readText(folder: string, name: string): Promise<string> {
   const path = await requireFile(folder, name);
@@ -18,7 +18,7 @@ export async function readText(folder: string, name: string): Promise<string> {
 
 /**
  * Reads a JSON file of a model folder and checks it against a schema.
- * @throws SrdsError MODEL_NOT_FOUND if it is missing, MODEL_INVALID if it does not fit
+ * @throws SrdsError MODEL_INVALID if it is missing or does not fit
  */
 export async function readJson<Schema extends z.ZodType>(
   folder: string,
@@ -41,6 +41,12 @@ async function readUncheckedJson(folder: string, name: string): Promise<unknown>
   }
 }
 
+/** The error for a file that a folder lacks. @param code MODEL_NOT_FOUND if the folder is no model without it */
+export function missingFile(code: 'MODEL_NOT_FOUND' | 'MODEL_INVALID', folder: string, name: string): SrdsError {
+  const remedy = 'give --model the folder that optimum-cli export onnx wrote, with all of its files';
+  return new SrdsError(code, `a diffusers folder of ONNX graphs in ${folder}`, `no ${name}`, remedy);
+}
+
 /** Whether a folder contains a file of that name. */
 export async function fileExists(folder: string, name: string): Promise<boolean> {
   const stats = await stat(join(folder, name)).catch(() => undefined);
@@ -49,7 +55,7 @@ export async function fileExists(folder: string, name: string): Promise<boolean>
 
 /**
  * The path of a file that must exist and have content.
- * @throws SrdsError MODEL_NOT_FOUND if it is missing, MODEL_INVALID if it is empty or no file
+ * @throws SrdsError MODEL_INVALID if it is missing, empty or no file
  */
 export async function requireFile(folder: string, name: string): Promise<string> {
   const path = join(folder, name);
@@ -59,15 +65,8 @@ export async function requireFile(folder: string, name: string): Promise<string>
     if (stats.isFile() && stats.size > 0) return path;
     found = stats.isFile() ? 'an empty file' : 'something that is no file';
   } catch (error) {
-    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') {
-      throw new SrdsError(
-        'MODEL_NOT_FOUND',
-        `a diffusers folder of ONNX graphs in ${folder}`,
-        `no ${name}`,
-        'give --model the folder that optimum-cli export onnx wrote, with all of its files',
-        { cause: error },
-      );
-    }
+    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR')
+      throw missingFile('MODEL_INVALID', folder, name);
     found = messageOf(error);
   }
   throw new SrdsError('MODEL_INVALID', `a file ${path}`, found, RESTORE);

@@ -8,14 +8,22 @@ import type { DenoiserName } from './graphNames.js';
 const NAMES = ['model.onnx', 'model_fp32.onnx', 'model_fp16.onnx', 'model_bf16.onnx'];
 
 /**
- * The path of a graph in a subfolder of a model folder: model.onnx, that of one precision if there is no other, or the only graph.
- * @throws SrdsError MODEL_NOT_FOUND if there is none, MODEL_INVALID if it is empty or no file
+ * The name of a graph's file: model.onnx, that of one precision if there is no other, or the only graph.
+ * @param names of the files in its subfolder
+ * @returns undefined if there is none
+ */
+export function graphFileAmong(names: readonly string[]): string | undefined {
+  const graphs = names.filter((name) => name.endsWith('.onnx'));
+  return NAMES.find((name) => graphs.includes(name)) ?? (graphs.length === 1 ? graphs[0] : undefined);
+}
+
+/**
+ * The path of a graph in a subfolder of a model folder.
+ * @throws SrdsError MODEL_INVALID if there is none, or it is empty or no file
  */
 export async function findGraph(folder: string, graph: string): Promise<string> {
-  const entries = await readdir(join(folder, graph)).catch(() => []);
-  const graphs = entries.filter((name) => name.endsWith('.onnx'));
-  const usual = NAMES.find((name) => graphs.includes(name)) ?? (graphs.length === 1 ? graphs[0] : NAMES[0]);
-  return requireFile(folder, `${graph}/${usual}`);
+  const names = await readdir(join(folder, graph)).catch(() => []);
+  return requireFile(folder, `${graph}/${graphFileAmong(names) ?? NAMES[0]}`);
 }
 
 /** Whether a model folder has a graph in one of these subfolders. */

@@ -2,7 +2,7 @@ import { SrdsError } from '../errors.js';
 import type { GraphDescription } from '../onnx/describe.js';
 import type { GraphFile } from '../onnx/graphInfo.js';
 import { matchInputs } from '../onnx/matchInputs.js';
-import type { GraphName } from './graphNames.js';
+import { isDenoiser, type GraphName, type TextEncoderName } from './graphNames.js';
 
 /** Sides of images that graphs fix, in pixels; undefined if the side is free. */
 export interface FixedSize {
@@ -85,6 +85,51 @@ export const OTHER_UNETS: Readonly<Partial<Record<number, string>>> = {
 export function fixedTokens({ file, description }: DescribedGraph): number | undefined {
   const length = dimsOf(description, file, 'input_ids').at(1);
   return typeof length === 'number' ? length : undefined;
+}
+
+/**
+ * The number of tokens of T5 that graphs fix; for families without T5, that of the network's text states.
+ * @param t5 the text encoder
+ * @param clipRows rows of the network's text states that CLIP gives
+ * @returns undefined if it is free
+ * @throws SrdsError MODEL_INVALID if graphs fix different ones
+ */
+export function fixedSequenceLength(
+  graphs: readonly DescribedGraph[],
+  t5: TextEncoderName | undefined,
+  clipRows: number,
+): number | undefined {
+  const rowsOf = ({ name, file, description }: DescribedGraph): readonly (number | string | undefined)[] => {
+    if (name === t5) return dimsOf(description, file, 'input_ids').slice(1);
+    if (!isDenoiser(name)) return [];
+    const rows = dimsOf(description, file, 'encoder_hidden_states').at(1);
+    return [typeof rows === 'number' ? rows - clipRows : rows, dimsOf(description, file, 'txt_ids').at(-2)];
+  };
+  const what = 'a number of text tokens';
+  const fixed = agreed(
+    graphs.flatMap((graph) =>
+      rowsOf(graph).flatMap((length) => (typeof length === 'number' ? [{ path: graph.file.path, length }] : [])),
+    ),
+    what,
+  );
+  if (fixed === undefined || fixed >= 1) return fixed;
+  throw new SrdsError('MODEL_INVALID', `${what} of at least 1 in the graphs`, String(fixed), 'export them again');
+}
+
+/**
+ * The number of tokens of an image that the graph of a network on tokens fixes.
+ * @returns undefined if it is free
+ * @throws SrdsError MODEL_INVALID if its inputs differ
+ */
+export function fixedImageTokens(graphs: readonly DescribedGraph[]): number | undefined {
+  const lengths = graphs
+    .filter(({ name }) => isDenoiser(name))
+    .flatMap(({ file, description }) => {
+      const latents = dimsOf(description, file, 'hidden_states');
+      const counts = [latents.length === 3 ? latents[1] : undefined, dimsOf(description, file, 'img_ids').at(-2)];
+      return counts.flatMap((length) => (typeof length === 'number' ? [{ path: file.path, length }] : []));
+    });
+  return agreed(lengths, 'a number of image tokens');
 }
 
 function agreed(lengths: readonly FixedLength[], what: string): number | undefined {

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { issueOf, SrdsError } from '../errors.js';
 import { dynamicShift, type FlowConfig } from '../schedule/flow.js';
+import { INDEX_FILE } from './family.js';
 import { readJson } from './files.js';
 import { SCHEDULER_FILE, type SchedulerFile } from './scheduler.js';
 
@@ -9,10 +10,12 @@ const off = (name: string) => z.literal(false, `${name} is not supported`).nulli
 /** Beyond this all sigmas but the last are 1 in float32. */
 const MAX_SHIFT = 1e6;
 
+const CLASS_NAME = 'FlowMatchEulerDiscreteScheduler';
+
 /** Source: the constructor of diffusers' FlowMatchEulerDiscreteScheduler. */
 const schema = z
   .object({
-    _class_name: z.literal('FlowMatchEulerDiscreteScheduler'),
+    _class_name: z.literal(CLASS_NAME),
     num_train_timesteps: z.int().min(1).max(100_000).default(1000),
     shift: z.number().positive().default(1),
     use_dynamic_shifting: z.boolean().nullish(),
@@ -36,15 +39,24 @@ const schema = z
 
 /**
  * Reads the scheduler of a flow matching model.
+ * @param named class that model_index.json names, if it does
  * @param spacing how the family's pipeline spaces sigmas before they are shifted
- * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID
+ * @throws SrdsError MODEL_INVALID
  */
-export async function readFlowScheduler(folder: string, spacing: FlowConfig['spacing']): Promise<SchedulerFile> {
+export async function readFlowScheduler(
+  folder: string,
+  named: string | undefined,
+  spacing: FlowConfig['spacing'],
+): Promise<SchedulerFile> {
+  if (named !== undefined && named !== CLASS_NAME) {
+    const remedy = 'restore the model_index.json published with the model';
+    throw new SrdsError('MODEL_INVALID', `the scheduler ${CLASS_NAME} in ${INDEX_FILE}`, named, remedy);
+  }
   const parsed = schema.safeParse(await readJson(folder, SCHEDULER_FILE, z.unknown()));
   const broken = (found: string): SrdsError =>
     new SrdsError(
       'MODEL_INVALID',
-      `a configuration of FlowMatchEulerDiscreteScheduler in ${SCHEDULER_FILE}`,
+      `a configuration of ${CLASS_NAME} in ${SCHEDULER_FILE}`,
       found,
       'restore the scheduler_config.json published with the model',
     );

@@ -60,7 +60,7 @@ const networkConfig: z.ZodType<NetworkFacts> = z
 /** Flux.1 dev and schnell. Source: diffusers FluxPipeline. */
 export const flux: ModelFamily = {
   id: 'flux',
-  title: 'Flux.1, CLIP and T5',
+  title: 'Flux.1',
   pipelines: ['FluxPipeline', 'FluxImg2ImgPipeline'],
   textEncoders: [
     { graph: 'text_encoder', tokenizer: 'tokenizer', kind: 'clip' },
@@ -73,7 +73,7 @@ export const flux: ModelFamily = {
   // In float32: not always sigma again.
   networkTime: (t) => Math.fround(t / 1000),
   layout: PACKED,
-  readScheduler: (folder) => readFlowScheduler(folder, 'even'),
+  readScheduler: (folder, { scheduler }) => readFlowScheduler(folder, scheduler?.[1], 'even'),
   greyLevels: VAE_GREY_LEVELS,
   // CLIP's states are not used.
   textOutputs: (graph) => (graph === 'text_encoder' ? { pooled: 'pooler_output' } : { hidden: 'last_hidden_state' }),

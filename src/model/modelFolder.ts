@@ -1,4 +1,4 @@
-import { basename, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
@@ -8,7 +8,9 @@ import { describeGraph } from '../onnx/describe.js';
 import { messageOf, SrdsError } from '../errors.js';
 import { FAMILIES, familyOf, reasonAgainst } from './families.js';
 import {
+  INDEX_FILE,
   modelIndex,
+  type DescribedModel,
   type EncoderKind,
   type ImageSize,
   type ModelDefaults,
@@ -19,13 +21,22 @@ import {
   type TextEncoderPart,
 } from './family.js';
 import { fewStepsOf } from './fewSteps.js';
-import { fileExists, readJson } from './files.js';
+import { fileExists, missingFile, readJson } from './files.js';
 import { findGraph, hasGraph, networkFolder } from './findGraph.js';
-import { checkGraphChannels, fixedSizeFor, fixedTokens, type DescribedGraph, type FixedSize } from './fixedShapes.js';
+import {
+  checkGraphChannels,
+  fixedImageTokens,
+  fixedSequenceLength,
+  fixedSizeFor,
+  fixedTokens,
+  type DescribedGraph,
+  type FixedSize,
+} from './fixedShapes.js';
 import type { GraphName, TextEncoderName } from './graphNames.js';
 import { inputRoles } from './inputRoles.js';
 import type { LatentScale } from './latentScale.js';
 import { noFolder, otherFormat } from './otherFormats.js';
+import { nameOfFolder } from './modelName.js';
 import type { SchedulerFile } from './scheduler.js';
 import { readT5Tokenizer, type T5Tokenizer } from './t5Tokenizer.js';
 import { readTokenizer, type ClipTokenizer } from './tokenizer.js';
@@ -89,6 +100,8 @@ export interface ModelFolder {
   readonly size: ImageSize;
   /** The sides that the graphs fix; images have no others. An encoder may fix further ones for runs with an initial image. */
   readonly fixed: FixedSize;
+  /** Tokens of an image, where the network works on tokens and its graph fixes how many. */
+  readonly fixedImageTokens?: number | undefined;
   /** Largest side of an image, in pixels; undefined if the network has no limit of its own. */
   readonly maxSide?: number | undefined;
   /** Pixels for each latent, along each side. */
@@ -108,7 +121,7 @@ export interface ModelFolder {
 /**
  * Reads a model folder as Optimum exports it.
  * @param name name for people; default: that of the folder
- * @throws SrdsError MODEL_NOT_FOUND if the folder or a file is missing, MODEL_INVALID if a file is unusable
+ * @throws SrdsError MODEL_NOT_FOUND if there is no model, MODEL_INVALID if a file is missing or unusable
  * @example
  * const model = await readModelFolder(BUNDLED_MODEL);
  * const pipeline = await Pipeline.open(model);
@@ -125,18 +138,19 @@ export async function readModelFolder(folder: string, name?: string): Promise<Mo
       'give --model the path of a diffusers folder of ONNX graphs, or owner/name on the Hugging Face hub',
     );
   }
-  if (!((await fileExists(path, 'model_index.json')) && (await hasGraph(path, 'unet', 'transformer')))) {
+  const hasIndex = await fileExists(path, INDEX_FILE);
+  if (!hasIndex || !(await hasGraph(path, 'unet', 'transformer'))) {
     const error = await otherFormat(path);
     if (error) throw error;
   }
+  if (!hasIndex) throw missingFile('MODEL_NOT_FOUND', path, INDEX_FILE);
   const { index, family } = await readFamily(path);
   const scheduler = await family.readScheduler(path, index);
   const folderOfNetwork = await networkFolder(path, family.network);
   const network = await readJson(path, `${folderOfNetwork}/config.json`, family.networkConfig);
   const vae = await readJson(path, 'vae_decoder/config.json', vaeConfig);
   checkChannels(path, vae.latent_channels, network.latentChannels);
-  const described = { name: name ?? basename(path), index, network, scheduler };
-  const sequenceLength = family.sequenceLength?.(described);
+  const described = { name: name ?? nameOfFolder(path), index, network, scheduler };
   const present = family.textEncoders.filter(({ isAbsent }) => !isAbsent?.(index));
   const needed: GraphName[] = [...present.map(({ graph }) => graph), family.network, 'vae_decoder'];
   if (await hasGraph(path, 'vae_encoder')) needed.push('vae_encoder');
@@ -148,15 +162,19 @@ export async function readModelFolder(folder: string, name?: string): Promise<Mo
   const half = hasHalf ? halfFile : undefined;
   const contents = await describeGraphs(graphFiles({ family, graphs, half, network }));
   checkGraphChannels(contents, network.latentChannels);
+  const sequenceLength = sequenceLengthOf(family, described, contents);
   const textEncoders: (TextEncoder | undefined)[] = [];
   for (const part of family.textEncoders) {
     const isPresent = present.includes(part);
     textEncoders.push(isPresent ? await readTextEncoder(path, part, contents, sequenceLength?.max) : undefined);
   }
+  if (sequenceLength === undefined) checkTextRows(contents, textEncoders);
 
   const vaeFactor = 2 ** (vae.block_out_channels.length - 1);
   const [height, width] = network.sampleSize;
+  const sizeStep = vaeFactor * network.latentStep;
   const fixed = fixedSizeFor({ described: contents, vaeFactor }, false);
+  const fixedTokenCount = fixedImageTokens(contents);
   return {
     name: described.name,
     path,
@@ -169,11 +187,12 @@ export async function readModelFolder(folder: string, name?: string): Promise<Mo
     network,
     vaeChannels: vae.block_out_channels,
     vaeAttention: vae.mid_block_add_attention,
-    size: { width: fixed.width ?? width * vaeFactor, height: fixed.height ?? height * vaeFactor },
+    size: usualSize({ width: width * vaeFactor, height: height * vaeFactor }, fixed, fixedTokenCount, sizeStep),
     fixed,
+    fixedImageTokens: fixedTokenCount,
     maxSide: network.maxLatents === undefined ? undefined : network.maxLatents * vaeFactor,
     vaeFactor,
-    sizeStep: vaeFactor * network.latentStep,
+    sizeStep,
     latentScale: {
       scaling: vae.scaling_factor,
       ...(await readLatentStatistics(path, family, network.latentChannels, vae.shift_factor ?? 0)),
@@ -183,6 +202,44 @@ export async function readModelFolder(folder: string, name?: string): Promise<Mo
     sequenceLength,
     fewSteps: fewStepsOf(family, described),
   };
+}
+
+/** The default size: what the graphs fix, or the configuration's. @param tokens that an image must have; undefined: any number */
+function usualSize(configured: ImageSize, fixed: FixedSize, tokens: number | undefined, sizeStep: number): ImageSize {
+  const side = tokens === undefined ? undefined : Math.sqrt(tokens) * sizeStep;
+  const square = side !== undefined && Number.isInteger(side) ? { width: side, height: side } : configured;
+  return { width: fixed.width ?? square.width, height: fixed.height ?? square.height };
+}
+
+/**
+ * The number of tokens of T5: the family's, or the one that the graphs fix.
+ * @throws SrdsError MODEL_INVALID if graphs fix different ones
+ */
+function sequenceLengthOf(
+  family: ModelFamily,
+  described: DescribedModel,
+  contents: readonly DescribedGraph[],
+): SequenceLength | undefined {
+  const usual = family.sequenceLength?.(described);
+  if (usual === undefined) return undefined;
+  const t5 = family.textEncoders.find(({ kind }) => kind === 't5')?.graph;
+  const fixed = fixedSequenceLength(contents, t5, family.clipRows ?? 0);
+  return fixed === undefined ? usual : { min: fixed, default: fixed, max: fixed };
+}
+
+/** @throws SrdsError MODEL_INVALID if the network fixes another number of text states than the encoders give */
+function checkTextRows(contents: readonly DescribedGraph[], textEncoders: readonly (TextEncoder | undefined)[]): void {
+  const fixed = fixedSequenceLength(contents, undefined, 0);
+  const found = textEncoders.find((one) => one && fixed !== undefined && one.tokenizer.maxLength !== fixed);
+  if (!found) return;
+  const expected = `a text encoder of ${fixed} tokens, which the denoising network fixes,`;
+  const { graph, tokenizer } = found;
+  throw new SrdsError(
+    'MODEL_INVALID',
+    expected,
+    `${graph} with ${tokenizer.maxLength}`,
+    'use the whole folder of one model',
+  );
 }
 
 /** @throws SrdsError MODEL_INVALID if the VAE and the network differ in the channels of latents */
@@ -209,10 +266,10 @@ export interface FamilyFolder {
 
 /**
  * Reads model_index.json.
- * @throws SrdsError MODEL_NOT_FOUND if it is missing, MODEL_INVALID if its pipeline is not supported
+ * @throws SrdsError MODEL_INVALID if it is unusable or its pipeline is not supported
  */
 export async function readFamily(folder: string): Promise<FamilyFolder> {
-  const index = await readJson(folder, 'model_index.json', modelIndex);
+  const index = await readJson(folder, INDEX_FILE, modelIndex);
   return { index, family: supportedFamily(index) };
 }
 
@@ -225,7 +282,7 @@ function supportedFamily(index: ModelIndex): ModelFamily {
   const why = reasonAgainst(name);
   throw new SrdsError(
     'MODEL_INVALID',
-    `a ${FAMILIES.map(({ pipelines: [first] }) => first).join(', ')} in model_index.json`,
+    `a ${FAMILIES.map(({ pipelines: [first] }) => first).join(', ')} in ${INDEX_FILE}`,
     unsupported ?? (why === undefined ? name : `${name}: ${why}`),
     'use a model of a family in docs/models.md',
   );

@@ -1,7 +1,7 @@
 import type { Repository } from '../hub/name.js';
 import { hubSettings } from '../hub/settings.js';
 import { snapshot, type SnapshotOptions } from '../hub/snapshot.js';
-import { INDEX, modelSelections } from './hubFiles.js';
+import { FIRST_FILES, modelSelections } from './hubFiles.js';
 import { readModelFolder, type ModelFolder } from './modelFolder.js';
 
 /**
@@ -16,9 +16,9 @@ export async function modelFromHub(
     ...options,
     settings: await hubSettings(),
     selections: modelSelections(repository),
-    // The index is small and says what else there is to download, which is what the total is for.
+    // These are small and say what else there is to download, which is what the total is for.
     onProgress: (progress) => {
-      if (progress.file !== INDEX) options.onProgress?.(progress);
+      if (!FIRST_FILES.includes(progress.file)) options.onProgress?.(progress);
     },
   });
   return readModelFolder(folder, repository.name);

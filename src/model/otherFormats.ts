@@ -1,6 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { SrdsError } from '../errors.js';
+import { INDEX_FILE } from './family.js';
 import { fileExists } from './files.js';
 
 const EXPECTED = 'a diffusers folder of ONNX graphs';
@@ -58,7 +59,7 @@ export async function otherFormat(folder: string): Promise<SrdsError | undefined
     names.some((name) => /^(conditioning|control_model|controlnet)/i.test(name) && name.endsWith('.onnx'))
   )
     return refused('a control net, which goes with another model', 'use the folder of a text-to-image model');
-  if (!names.includes('model_index.json')) {
+  if (!names.includes(INDEX_FILE)) {
     const elsewhere = await modelFolderNear(folder, names);
     if (elsewhere !== undefined) {
       const found = 'no model_index.json in it';

@@ -49,7 +49,7 @@ export interface ScheduleOptions extends Pick<ParseScheduleOptions, 'spacing' | 
  * Reads the scheduler of a model folder.
  * @param forced fields that the pipeline overrides
  * @param named class that model_index.json names; as in diffusers, it counts more than that of the file
- * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID
+ * @throws SrdsError MODEL_INVALID
  */
 export async function readScheduler(
   folder: string,

@@ -9,7 +9,7 @@ import { unetConfig } from './unetConfig.js';
 /** Stable Diffusion 1.x and 2.x. Source: diffusers StableDiffusionPipeline. */
 export const stableDiffusion: ModelFamily = {
   id: 'sd',
-  title: 'Stable Diffusion, one text encoder',
+  title: 'Stable Diffusion',
   pipelines: ['StableDiffusionPipeline', 'StableDiffusionImg2ImgPipeline'],
   textEncoders: [{ graph: 'text_encoder', tokenizer: 'tokenizer', kind: 'clip' }],
   network: 'unet',

@@ -58,7 +58,7 @@ const networkConfig: z.ZodType<NetworkFacts> = z
 /** Stable Diffusion 3 and 3.5. Source: diffusers StableDiffusion3Pipeline. */
 export const stableDiffusion3: ModelFamily = {
   id: 'sd3',
-  title: 'Stable Diffusion 3, two CLIP text encoders and T5',
+  title: 'Stable Diffusion 3',
   pipelines: ['StableDiffusion3Pipeline', 'StableDiffusion3Img2ImgPipeline'],
   textEncoders: [
     { graph: 'text_encoder', tokenizer: 'tokenizer', kind: 'clip' },
@@ -76,7 +76,7 @@ export const stableDiffusion3: ModelFamily = {
   sampleInput: 'hidden_states',
   networkTime: (t) => t,
   layout: UNPACKED,
-  readScheduler: (folder) => readFlowScheduler(folder, 'training'),
+  readScheduler: (folder, { scheduler }) => readFlowScheduler(folder, scheduler?.[1], 'training'),
   greyLevels: VAE_GREY_LEVELS,
   textOutputs: (graph, outputs) =>
     graph === 'text_encoder_3'
@@ -97,6 +97,7 @@ export const stableDiffusion3: ModelFamily = {
   zeroed: zerosLike,
   defaults: () => ({ steps: 28, guidance: 7 }),
   sequenceLength: () => T5_TOKENS,
+  clipRows: CLIP_TOKENS,
 };
 
 /**

@@ -10,7 +10,7 @@ import { unetConfig } from './unetConfig.js';
 /** Stable Diffusion XL base models. Source: diffusers StableDiffusionXLPipeline. */
 export const stableDiffusionXL: ModelFamily = {
   id: 'sdxl',
-  title: 'Stable Diffusion XL, two text encoders',
+  title: 'Stable Diffusion XL',
   pipelines: ['StableDiffusionXLPipeline', 'StableDiffusionXLImg2ImgPipeline'],
   textEncoders: [
     { graph: 'text_encoder', tokenizer: 'tokenizer', kind: 'clip' },

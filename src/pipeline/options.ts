@@ -204,8 +204,12 @@ function scalesOf(
 
 function sequenceLengthOf({ maxSequenceLength }: GenerateOptions, { sequenceLength }: ModelFolder): number | undefined {
   if (sequenceLength === undefined) return undefined;
-  const { default: usual, max } = sequenceLength;
-  return wholeNumber('a number of tokens of T5 (maxSequenceLength)', maxSequenceLength ?? usual, 1, max);
+  const { default: usual, min = 1, max } = sequenceLength;
+  if (min === max && (maxSequenceLength ?? usual) !== max) {
+    const expected = `${max} tokens of T5 (maxSequenceLength), which the graphs of this model fix`;
+    throw new SrdsError('INVALID_OPTION', expected, String(maxSequenceLength), 'leave it out');
+  }
+  return wholeNumber('a number of tokens of T5 (maxSequenceLength)', maxSequenceLength ?? usual, min, max);
 }
 
 function joined(warnings: readonly string[]): string | undefined {
@@ -334,6 +338,7 @@ function sizeOf({ width, height, init }: GenerateOptions, model: ModelFolder): {
   };
   checkSide('width', size.width, model, fixed);
   checkSide('height', size.height, model, fixed);
+  checkTokens(size, model);
   return size;
 }
 
@@ -362,6 +367,19 @@ function checkSide(name: 'width' | 'height', side: number, model: ModelFolder, f
     `a ${name} in multiples of ${sizeStep} pixels, ${sizeStep} to ${largest}, for this model`,
     String(side),
     Number.isFinite(nearest) ? `try ${nearest}` : 'choose one of those',
+  );
+}
+
+/** @throws SrdsError INVALID_OPTION if the network's graph fixes another number of tokens */
+function checkTokens(size: ImageSize, model: ModelFolder): void {
+  const { fixedImageTokens: fixed, sizeStep } = model;
+  const tokens = imageTokens(model, size);
+  if (fixed === undefined || tokens === fixed) return;
+  throw new SrdsError(
+    'INVALID_OPTION',
+    `a size of ${fixed} tokens of ${sizeStep}x${sizeStep} pixels, which the graphs of this model fix`,
+    `${size.width}x${size.height}, which has ${tokens}`,
+    `choose ${model.size.width}x${model.size.height}, or export the model with free axes`,
   );
 }
 

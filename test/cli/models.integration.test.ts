@@ -102,8 +102,19 @@ test('inspect shows what a folder holds and how it will be run', async () => {
     { name: 'time_ids', type: 'float32', dims: ['batch_size', 6] },
   ]);
   assert.ok(report.memory.lowMemoryWeights < report.memory.weights);
+  const prompts: [string, RegExp][] = [
+    ['sdxl', /Stable Diffusion XL\n.*Prompt {6}CLIP, 77 tokens; CLIP, 77 tokens\n/s],
+    ['sd3', /Prompt {6}CLIP, 77 .*; T5, 256 tokens, up to 512 with --max-sequence-length\n/],
+    ['sd3-no-t5', /Stable Diffusion 3\n.*; no T5, zeros for its 256 tokens, up to 512 with --max-sequence-length\n/s],
+  ];
+  for (const [name, expected] of prompts) {
+    assert.match((await outputOf({ cwd }, 'inspect', fixture(`models/${name}`))).stdout, expected);
+  }
+  const { stdout: json } = await outputOf({ cwd }, 'inspect', fixture('models/flux-schnell'), '--json');
+  const flux = JSON.parse(json) as Record<string, unknown>;
+  assert.deepEqual([flux.tokens, flux.maxSequenceLength], [[77, 256], 512]);
   const bundled = await outputOf({ cwd }, 'inspect');
-  assert.match(bundled.stdout, /Model {7}scenes-128: Stable Diffusion, one text encoder\n/);
+  assert.match(bundled.stdout, /Model {7}scenes-128: Stable Diffusion\n/);
   assert.match(bundled.stdout, /Timesteps {3}one per row: /);
 });
 
@@ -140,9 +151,9 @@ test('a folder that cannot be used is one line that says what was found and what
       2,
       /zero terminal SNR.*found epsilon.*solver euler/,
     ],
-    ['sdxl', { 'text_encoder_2/model.onnx': undefined }, 3, /no text_encoder_2\/model\.onnx/],
-    ['sdxl', { text_encoder_2: undefined }, 3, /no text_encoder_2\/model\.onnx/],
-    ['sdxl', { 'tokenizer_2/vocab.json': undefined }, 3, /no tokenizer_2\/vocab\.json/],
+    ['sdxl', { 'text_encoder_2/model.onnx': undefined }, 4, /no text_encoder_2\/model\.onnx/],
+    ['sdxl', { text_encoder_2: undefined }, 4, /no text_encoder_2\/model\.onnx/],
+    ['sdxl', { 'tokenizer_2/vocab.json': undefined }, 4, /no tokenizer_2\/vocab\.json/],
     ['sdxl', { 'text_encoder_2/config.json': { vocab_size: 100 } }, 4, /tokenizer_2.*the text encoder has 100/],
     ['sdxl', { 'unet/config.json': { time_cond_proj_dim: 256 } }, 4, /time_cond_proj_dim.*guidance scale/],
     [

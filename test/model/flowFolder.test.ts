@@ -91,13 +91,20 @@ test('transformers of other kinds of Flux are refused', async () => {
 
 test('files of SD3 that cannot be used are refused by name', async () => {
   for (const [file, change, code, message] of [
-    ['text_encoder_3/model.onnx', undefined, 'MODEL_NOT_FOUND', /no text_encoder_3\/model\.onnx/],
-    ['tokenizer_3/tokenizer.json', undefined, 'MODEL_NOT_FOUND', /no tokenizer_3\/tokenizer\.json/],
+    ['text_encoder_3/model.onnx', undefined, 'MODEL_INVALID', /no text_encoder_3\/model\.onnx/],
+    ['tokenizer_3/tokenizer.json', undefined, 'MODEL_INVALID', /no tokenizer_3\/tokenizer\.json/],
+    ['transformer/config.json', undefined, 'MODEL_INVALID', /no transformer\/config\.json/],
     ['transformer/config.json', { in_channels: 32 }, 'MODEL_INVALID', /further input channels/],
     ['transformer/config.json', { in_channels: 4, out_channels: 4 }, 'MODEL_INVALID', /a VAE of 4 latent channels/],
     ['transformer/config.json', { pos_embed_max_size: 'x' }, 'MODEL_INVALID', /pos_embed_max_size/],
     [SCHEDULER, { _class_name: 'DDIMScheduler' }, 'MODEL_INVALID', /FlowMatchEulerDiscreteScheduler/],
     [SCHEDULER, { _class_name: 'FlowMatchHeunDiscreteScheduler' }, 'MODEL_INVALID', /FlowMatchEuler/],
+    [
+      'model_index.json',
+      { scheduler: ['diffusers', 'EulerDiscreteScheduler'] },
+      'MODEL_INVALID',
+      /FlowMatchEuler.*found Euler/,
+    ],
     [SCHEDULER, { use_karras_sigmas: true }, 'MODEL_INVALID', /use_karras_sigmas is not supported/],
     [SCHEDULER, { shift_terminal: 0.1 }, 'MODEL_INVALID', /shift_terminal is not supported/],
     [SCHEDULER, { shift: 0 }, 'MODEL_INVALID', /shift/],
@@ -173,14 +180,29 @@ test('strength runs as many steps as in the pipeline of the family', async () =>
   assert.equal(run(sd15, 25, 0.56), 14);
 });
 
+test('a snapshot in the cache of the hub has the name of its repository', async () => {
+  const path = join(scratch, 'models--owner--name/snapshots/0123abcd');
+  cpSync(fixture('models/sd3'), path, { recursive: true });
+  assert.equal((await readModelFolder(path)).name, 'owner/name');
+});
+
 test('models that were distilled to few steps are recognized by their names', async () => {
   const { fewSteps } = await readModelFolder(fixture('models/sd3'), 'stabilityai/stable-diffusion-3.5-large-turbo');
   assert.match(fewSteps!, /3\.5-large-turbo/);
   assert.equal((await readModelFolder(fixture('models/sd3'), 'someone/turbot')).fewSteps, undefined);
-  assert.match(
-    (await readWith('sdxl', 'model_index.json', { _name_or_path: 'x/sdxl_lightning' })).fewSteps!,
-    /lightning/,
-  );
+  const fromPath = async (path: string) =>
+    (await readWith('sdxl', 'model_index.json', { _name_or_path: path })).fewSteps;
+  assert.match((await fromPath('x/sdxl_lightning'))!, /lightning/);
+  assert.match((await fromPath('/models/sdxl-turbo/'))!, /sdxl-turbo/);
+  assert.match((await fromPath('/cache/models--stabilityai--sdxl-turbo/snapshots/71153311'))!, /sdxl-turbo/);
+  assert.match((await fromPath('ByteDance/Hyper-SD'))!, /Hyper-SD/);
+  for (const other of [
+    'turbo/sdxl',
+    'x/hyper-realistic',
+    '/home/turbo/models--a--b/snapshots/71153311',
+    'C:\\turbo\\b',
+  ])
+    assert.equal(await fromPath(other), undefined, other);
   // The class is that of model_index.json.
   const ancestral = { scheduler: ['diffusers', 'EulerAncestralDiscreteScheduler'] };
   const spaced = (timestep_spacing: string) =>

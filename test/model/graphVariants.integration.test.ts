@@ -204,12 +204,54 @@ test('lengths that do not fit together are refused when the folder is read', asy
     ['vae_decoder', (model) => fixAxis(model, 'latent_sample', 1, 16), /4 latent channels .* found 16/],
     ['text_encoder', (model) => fixAxis(model, 'input_ids', 1, 100), /100 tokens, .* found 77/],
     ['text_encoder', (model) => fixAxis(model, 'input_ids', 1, 2), /at least 3 tokens/],
+    ['unet', (model) => fixAxis(model, 'encoder_hidden_states', 1, 64), /of 64 tokens, .* found text_encoder with 77/],
   ];
   for (const [graph, change, message] of cases) {
     await assert.rejects(readModelFolder(variant(graph, change)), { code: 'MODEL_INVALID', message });
   }
   const short = await readModelFolder(variant('text_encoder', (model) => fixAxis(model, 'input_ids', 1, 20)));
   assert.equal(short.textEncoders[0]?.tokenizer.maxLength, 20);
+});
+
+test('a number of tokens of T5 that the graphs fix is the default and the only one', async () => {
+  const rows = (model: WholeModel) => fixAxis(model, 'encoder_hidden_states', 1, 12);
+  const folder = variant('transformer', rows, 'flux-dev');
+  const model = await readModelFolder(folder);
+  assert.deepEqual(model.sequenceLength, { min: 12, default: 12, max: 12 });
+  assert.throws(() => settingsOf({ prompt: '', maxSequenceLength: 256 }, model), {
+    code: 'INVALID_OPTION',
+    message: /12 tokens of T5 \(maxSequenceLength\), which the graphs of this model fix, found 256/,
+  });
+  const options = { prompt: 'a red ball', width: 16, height: 16, steps: 2 };
+  const latents = async (path: string, others: object) => {
+    const pipeline = await Pipeline.open(path);
+    const { images } = await pipeline.generate({ ...options, ...others }).result;
+    await pipeline.close();
+    return images[0].latents;
+  };
+  assert.deepEqual(await latents(folder, {}), await latents(fixture('models/flux-dev'), { maxSequenceLength: 12 }));
+  // SD3's text states are those of CLIP, then those of T5, which may be zeros.
+  for (const name of ['sd3', 'sd3-no-t5']) {
+    const fixed = variant('transformer', (graph) => fixAxis(graph, 'encoder_hidden_states', 1, 77 + 20), name);
+    assert.equal((await readModelFolder(fixed)).sequenceLength?.default, 20);
+  }
+  const encoder = join(folder, 'text_encoder_2/model.onnx');
+  changeModel(encoder, encoder, (graph) => fixAxis(graph, 'input_ids', 1, 256));
+  await assert.rejects(readModelFolder(folder), {
+    code: 'MODEL_INVALID',
+    message: /a number of text tokens of 256 in .*transformer.*, as in .*text_encoder_2.*, found 12/,
+  });
+});
+
+test('a number of tokens of an image that the graph fixes allows the sizes that have it', async () => {
+  const folder = variant('transformer', (graph) => fixAxis(graph, 'hidden_states', 1, 16), 'flux-dev');
+  const model = await readModelFolder(folder);
+  assert.deepEqual(model.size, { width: 32, height: 32 });
+  settingsOf({ prompt: '', width: 64, height: 16 }, model);
+  assert.throws(() => settingsOf({ prompt: '', width: 64, height: 64 }, model), {
+    code: 'INVALID_OPTION',
+    message: /a size of 16 tokens of 8x8 pixels, .* found 64x64, which has 64; choose 32x32/,
+  });
 });
 
 test('inspection tells what fixed graphs and graphs for a GPU allow', async () => {

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
 import { create } from '@bufbuild/protobuf';
 import { StringStringEntryProtoSchema, TensorProto_DataLocation } from 'onnx-buf';
+import { readModelFolder } from 'srds/model';
 import { modelSelections } from '../../src/model/hubFiles.js';
 import { fixture } from '../support/fixtures.js';
 import { changeModel } from '../support/onnx.js';
@@ -73,6 +74,28 @@ test('all files of vocabularies are selected, and a VAE encoder may be missing',
   assert.deepEqual(found, [...without, ...more].sort());
 });
 
+test('a repository may have what a folder may: graphs of other names, and a transformer under unet/', async () => {
+  const rename = (paths: readonly string[], change: (path: string) => string) => {
+    const { folder } = copyOf('sd3');
+    for (const path of paths) {
+      mkdirSync(dirname(join(folder, change(path))), { recursive: true });
+      renameSync(join(folder, path), join(folder, change(path)));
+    }
+    return { folder, changed: paths.map(change).sort() };
+  };
+  const { paths } = copyOf('sd3');
+  for (const change of [
+    (path: string) => path.replace('transformer/', 'unet/'),
+    (path: string) => path.replace('model.onnx', 'model_fp16.onnx'),
+    (path: string) => path.replace('vae_decoder/model.onnx', 'vae_decoder/decoder.onnx'),
+    (path: string) => path.replace('transformer/model.onnx', 'transformer/mmdit.onnx'),
+  ]) {
+    const { folder, changed } = rename(paths, change);
+    assert.deepEqual(await selected(folder, [...changed, 'README.md']), changed);
+    await readModelFolder(folder);
+  }
+});
+
 test('weights are selected by the names that a graph gives them', async () => {
   for (const names of [
     ['model.onnx_data'],
@@ -85,7 +108,7 @@ test('weights are selected by the names that a graph gives them', async () => {
     const files = names.map((name) => `unet/${name}`);
     assert.deepEqual(await selected(folder, [...paths, ...EXTRAS, ...files]), [...paths, ...files].sort());
     await assert.rejects(selected(folder, [...paths, ...files.slice(1)]), {
-      code: 'MODEL_NOT_FOUND',
+      code: 'MODEL_INVALID',
       message: new RegExp(`^expected unet/${names[0]}, weights of unet/model.onnx, in a/b@main, found `),
     });
   }
@@ -107,7 +130,7 @@ test('what is missing or not supported is said before anything large is download
           folder,
         ),
       {
-        code: 'MODEL_NOT_FOUND',
+        code: 'MODEL_INVALID',
         message: new RegExp(`^expected ${file} in a/b@main`),
       },
     );
