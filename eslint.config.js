@@ -13,7 +13,7 @@ const LAYERS = [
   ['engine'],
   ['conformance', 'planner'],
   ['model'],
-  ['pipeline'],
+  ['triton', 'pipeline'],
   ['benchmark'],
   ['chart'],
   ['server'],

@@ -12,6 +12,7 @@ const COMMANDS: Readonly<Record<string, (shutdown: Shutdown) => Promise<Command>
   inspect: async ({ signal }) => (await import('./inspect.js')).inspectCommand(signal),
   plan: async ({ signal }) => (await import('./plan.js')).planCommand(signal),
   bench: async ({ signal }) => (await import('./bench.js')).benchCommand(signal),
+  'export-triton': async ({ signal }) => (await import('./exportTriton.js')).exportTritonCommand(signal),
   trace: async () => (await import('./trace.js')).traceCommand(),
   doctor: async () => (await import('./doctor.js')).doctorCommand(),
 };

@@ -53,11 +53,16 @@ export function relocateWeights(model: ModelProto, files: readonly WeightFile[],
   if (files.length === 0) return dirname(path);
   const root = files.map((file) => dirname(file.path)).reduce(commonFolder);
   const names = new Map(files.map((file) => [file.name, relative(root, file.path).split(sep).join('/')]));
+  renameWeights(model, (name) => names.get(name) ?? name);
+  return root;
+}
+
+/** Changes the names of the files that hold weights of a model. */
+export function renameWeights(model: ModelProto, renamed: (name: string) => string): void {
   for (const tensor of externalTensors(model)) {
     const entry = tensor.externalData.find(({ key }) => key === 'location');
-    if (entry) entry.value = names.get(entry.value) ?? entry.value;
+    if (entry) entry.value = renamed(entry.value);
   }
-  return root;
 }
 
 /** The entries of a reference to weights in a file. */
