@@ -5,6 +5,8 @@ import { sharesRows } from '../src/planner/curve.js';
 
 /** Seconds that a request spends between srds and the GPU, in the network, in both protocols and in copies. */
 const ROUND_TRIP = 0.002;
+/** Images at once, where there are several. */
+const IMAGES = 8;
 const ENDPOINTS = [1, 2, 4, 8, 16, 32, 64];
 
 interface Network {
@@ -36,7 +38,7 @@ function curveOf({ seconds }: Network): LatencyCurve {
   return { points, padded: false };
 }
 
-function machineOf(network: Network, endpoints: number): Machine {
+function machineOf(network: Network, endpoints: number, images: number): Machine {
   const { rowsPerEvaluation } = network;
   const curve = curveOf(network);
   return {
@@ -44,22 +46,34 @@ function machineOf(network: Network, endpoints: number): Machine {
     rowsPerEvaluation,
     splitsRows: sharesRows(curve, rowsPerEvaluation, endpoints),
     maxRows: Math.max(rowsPerEvaluation, rowsThatPay(curve)),
+    images,
   };
 }
 
+interface Seconds {
+  readonly serial: number;
+  readonly srds: number;
+}
+
+/** Seconds of images with the serial sampler, and with SRDS in the blocks that make it fastest. */
+function secondsOf(network: Network, steps: number, endpoints: number, images: number): Seconds {
+  const { candidates } = plan({ steps }, machineOf(network, endpoints, images));
+  const of = (wanted: string) =>
+    Math.min(...candidates.filter(({ sampler }) => sampler === wanted).map(({ seconds }) => seconds));
+  return { serial: of('serial'), srds: of('srds') };
+}
+
+const ratio = (serial: number, srds: number) => `${(serial / srds).toFixed(2)}x`;
 for (const network of NETWORKS) {
   const rows = network.steps.flatMap((steps) => {
-    const serial = plan({ steps }, machineOf(network, 1)).candidates[0].seconds;
+    const single = ENDPOINTS.map((endpoints) => secondsOf(network, steps, endpoints, 1));
+    const several = ENDPOINTS.map((endpoints) => secondsOf(network, steps, endpoints, IMAGES));
     return [
-      [
-        String(steps),
-        ...ENDPOINTS.map((endpoints) => {
-          const { candidates } = plan({ steps }, machineOf(network, endpoints));
-          const best = candidates.filter(({ sampler }) => sampler === 'srds').map(({ seconds }) => seconds);
-          return `${(serial / Math.min(...best)).toFixed(2)}x`;
-        }),
-      ],
+      [`${steps} steps, seconds`, ...single.map(({ srds }) => srds.toFixed(2))],
+      ['against serial on one endpoint', ...single.map(({ srds }) => ratio(single[0].serial, srds))],
+      ['against serial on the same ones', ...single.map(({ serial, srds }) => ratio(serial, srds))],
+      [`${IMAGES} images at once, likewise`, ...several.map(({ serial, srds }) => ratio(serial, srds))],
     ];
   });
-  console.log(`${network.title}\n\n${markdown([['steps', ...ENDPOINTS.map(String)], ...rows])}\n`);
+  console.log(`${network.title}\n\n${markdown([['endpoints', ...ENDPOINTS.map(String)], ...rows])}\n`);
 }

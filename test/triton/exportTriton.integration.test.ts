@@ -13,13 +13,9 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { LocalEngine, type Evaluation, type GraphFile } from 'srds/engine';
-import { readModelFolder } from 'srds/model';
-import { float32 } from 'srds/tensor';
-import { exampleInputs } from '../../src/model/exampleInputs.js';
-import { graphFiles } from '../../src/model/modelFolder.js';
 import { addModel } from '../../src/triton/modelRepository.js';
 import { fixture, relativeError } from '../support/fixtures.js';
+import { evaluate, originalOf } from '../support/networks.js';
 import { changeModel, fixAxis, makeUnwilling } from '../support/onnx.js';
 import { failureIn, outputOf } from '../support/program.js';
 
@@ -43,39 +39,6 @@ function withNetwork(name: string, write: (original: string, to: string) => void
   rmSync(join(folder, 'unet/model.onnx'));
   write(fixture(`models/${name}/unet/model.onnx`), join(folder, 'unet/model.onnx'));
   return folder;
-}
-
-/** The rows of evaluations, one after the other or as one batch. */
-async function evaluate(file: GraphFile, evaluations: readonly Evaluation['inputs'][], together: boolean) {
-  const engine = await LocalEngine.open({ network: file });
-  try {
-    const [{ name: output }] = engine.graphs.get('network')!.outputs;
-    const all = evaluations.map((inputs) => ({ graph: 'network', output, inputs }));
-    const batches = together ? [all] : all.map((one) => [one]);
-    const rows: Float32Array[] = [];
-    for (const batch of batches) rows.push(...(await engine.run(batch)).outputs.flat());
-    return rows;
-  } finally {
-    await engine.close();
-  }
-}
-
-/** The model's own graph, evaluations of it at different timesteps, and their rows one by one. */
-async function originalOf(folder: string) {
-  const model = await readModelFolder(folder);
-  const { family, size } = model;
-  const file = graphFiles(model)[family.network];
-  const { inputs } = model.described.find(({ name }) => name === family.network)!.description;
-  const named = inputs.map((input) =>
-    family.constants?.includes(input.name) ? { ...input, dims: ['batch', ...input.dims] } : input,
-  );
-  const example = exampleInputs(model, size, named);
-  assert.ok(example);
-  const evaluations = [981, 500, 500, 1].map((t) => ({
-    ...example,
-    timestep: float32(Float32Array.of(family.networkTime(t)), []),
-  }));
-  return { model, file, evaluations, rows: await evaluate(file, evaluations, false) };
 }
 
 for (const name of ['sd15', 'sdxl', 'sd3', 'flux-dev', 'flux-schnell']) {
