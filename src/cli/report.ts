@@ -77,6 +77,7 @@ function optionalSettings(settings: Settings): object {
     ...(order !== undefined && { order }),
     ...(given.spacing && { spacing: given.spacing }),
     ...(given.prediction && { prediction: given.prediction }),
+    ...(given.scheduleType && { scheduleType: given.scheduleType }),
     ...(eta > 0 && { eta }),
     ...(guidanceRescale > 0 && { guidanceRescale }),
     ...(strength !== undefined && { strength }),

@@ -7,6 +7,7 @@ import {
   type PredictionType,
   type ScheduleConfig,
   type Scheduler,
+  type ScheduleType,
   type TimestepSpacing,
 } from '../schedule/config.js';
 
@@ -162,6 +163,8 @@ export interface ParseScheduleOptions {
   readonly spacing?: TimestepSpacing | undefined;
   /** Replaces the file's prediction_type. */
   readonly prediction?: PredictionType | undefined;
+  /** Replaces the file's use_karras_sigmas. */
+  readonly scheduleType?: ScheduleType | undefined;
   /** What needs the configuration, for error messages. Default: the class. */
   readonly reader?: string | undefined;
   /** Name of the file, for error messages. */
@@ -176,7 +179,7 @@ export interface ParseScheduleOptions {
  * const schedule = parseScheduleConfig(JSON.parse(await readFile('scheduler/scheduler_config.json', 'utf8')));
  */
 export function parseScheduleConfig(content: unknown, options: ParseScheduleOptions = {}): ScheduleConfig {
-  const { scheduler = 'ddim', spacing, prediction, source = 'scheduler_config.json' } = options;
+  const { scheduler = 'ddim', spacing, prediction, scheduleType, source = 'scheduler_config.json' } = options;
   const { reader = scheduler } = options;
   const fail = (found: string): never => {
     throw new SrdsError(
@@ -195,6 +198,7 @@ export function parseScheduleConfig(content: unknown, options: ParseScheduleOpti
     ...given,
     ...(spacing && { timestep_spacing: spacing }),
     ...(prediction && { prediction_type: prediction }),
+    ...(scheduleType && { use_karras_sigmas: scheduleType === 'karras' }),
   });
   if (!parsed.success) return fail(issueOf(parsed.error.issues[0]));
   const fields = { ...ABSENT, ...parsed.data };

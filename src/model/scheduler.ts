@@ -40,7 +40,7 @@ export interface SchedulerFile<Given extends Schedule = Schedule> {
 }
 
 /** What a schedule depends on, beside the solver and the file. */
-export interface ScheduleOptions extends Pick<ParseScheduleOptions, 'spacing' | 'prediction'> {
+export interface ScheduleOptions extends Pick<ParseScheduleOptions, 'spacing' | 'prediction' | 'scheduleType'> {
   /** Tokens of the image, for flow matching models whose shift depends on its size; default: those of their least shift. */
   readonly tokens?: number;
 }
@@ -69,9 +69,9 @@ export async function readScheduler(
   }
   // The pipeline's fields replace the defaults of the class too.
   const fields = { ...(givenFields(content) ?? content), ...forced };
-  const scheduleFor = (solver: SolverName, { spacing, prediction }: ScheduleOptions = {}) => {
+  const scheduleFor = (solver: SolverName, { spacing, prediction, scheduleType }: ScheduleOptions = {}) => {
     const reading = { scheduler: schedulerOf(solver), reader: solver, source: SCHEDULER_FILE };
-    return parseScheduleConfig(fields, { spacing, prediction, ...reading });
+    return parseScheduleConfig(fields, { spacing, prediction, scheduleType, ...reading });
   };
   const solver = SOLVER_OF_CLASS[className];
   const usable = SOLVERS.some((name) => {

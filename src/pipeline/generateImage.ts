@@ -61,8 +61,9 @@ export async function generateImage(context: ImageContext, image: number): Promi
     if (event.type === 'evaluation') {
       emit({ ...event, image, evaluations });
     } else {
-      const { iteration, residual, reachesEnd } = event;
-      const shown = settings.previews ? await unlessAborted(decode(event.x), signal) : undefined;
+      const { iteration, residual, reachesEnd, x } = event;
+      settings.current?.update(image, () => decode(x));
+      const shown = settings.previews ? await unlessAborted(decode(x), signal) : undefined;
       preview = shown ?? preview;
       if (shown || !settings.previews) {
         emit({ type: 'iteration', image, seed, iteration, residual, reachesEnd, evaluations, preview: shown });
@@ -123,7 +124,15 @@ function startRun(
   const tolerance = residualTolerance(settings, networks.roundsCoarsely);
   const share = repaintedShare(context.mask);
   const residual = residualOf(settings.stopping, model.family.greyLevels, decode, share);
-  const denoiser = denoiserOf(context, image);
+  const network = denoiserOf(context, image);
+  const { current } = settings;
+  const denoiser: Denoiser =
+    current && settings.sampler === 'serial'
+      ? (request) => {
+          current.update(image, () => decode(request.x));
+          return network(request);
+        }
+      : network;
   const start = prepareLatents(settings, model, image, context);
   const sampler = samplerOf(settings, start, networks.roundsCoarsely, share);
   return drive(sampler, { denoiser, tolerance, residual, signal });

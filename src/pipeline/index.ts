@@ -20,6 +20,7 @@ export { bodyOf, valuesFromBody, type BodyLimits, type BodyShape } from './optio
 export { infotextOf, valuesFromInfotext } from './options/infotext.js';
 export { formOf, type FormChoice, type FormControl, type FormLimits } from './options/form.js';
 export type { Choice } from './selectSampler.js';
+export { CurrentImages } from './currentImages.js';
 export { pngParameters } from './pngParameters.js';
 export { parseTrace, TraceRecorder, type Trace } from './trace.js';
 export { rowsInMemory, type MemoryNeed } from './memoryGuard.js';

@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { SrdsError, wholeNumber } from '../errors.js';
 import type { RgbImage } from '../image/image.js';
 import { isMask, type MaskImage } from '../image/mask.js';
@@ -11,6 +12,7 @@ import { stepsOf, type Schedule } from '../schedule/schedule.js';
 import { solverOf, type SolverName } from '../solver/registry.js';
 import { oneEvaluationSolver, oneStepSolver, serialEvaluations, type AnySolver } from '../solver/solver.js';
 import type { Tensor } from '../tensor/tensor.js';
+import type { CurrentImages } from './currentImages.js';
 import { ignoredOptions, requestsRefinement } from './options/effects.js';
 import {
   DEFAULT_STRENGTH,
@@ -18,6 +20,7 @@ import {
   DEFAULT_TOLERANCE,
   GENERATION_OPTIONS,
   PARADIGMS_TOLERANCE,
+  RANDOM_SEED,
   type GenerationValues,
   type SamplerName,
   type Stopping,
@@ -44,6 +47,8 @@ export interface GenerateOptions extends Omit<GenerationValues, 'prompt' | 'size
    * as far as the VAE keeps it.
    */
   readonly mask?: MaskImage | undefined;
+  /** Told of the images so far. With the serial sampler they are still noisy. */
+  readonly current?: CurrentImages | undefined;
   /** Aborts the generation. */
   readonly signal?: AbortSignal | undefined;
   /** What warnings call an option, such as its flag; default: its name. */
@@ -52,7 +57,7 @@ export interface GenerateOptions extends Omit<GenerationValues, 'prompt' | 'size
 
 const LIBRARY_OPTIONS = without(GENERATION_OPTIONS, 'size');
 /** Options that have no description of their own. */
-const OTHER_OPTIONS = ['width', 'height', 'noise', 'init', 'mask', 'signal', 'nameOf'] as const;
+const OTHER_OPTIONS = ['width', 'height', 'noise', 'init', 'mask', 'current', 'signal', 'nameOf'] as const;
 
 /** Options, checked, with every default filled in. */
 export interface Settings {
@@ -73,7 +78,7 @@ export interface Settings {
   readonly eta: number;
   readonly schedule: Schedule;
   /** The options of the schedule that were given. */
-  readonly given: Pick<GenerateOptions, 'spacing' | 'prediction'>;
+  readonly given: Pick<GenerateOptions, 'spacing' | 'prediction' | 'scheduleType'>;
   /** The fine grid: the steps that are taken. */
   readonly grid: readonly SolverStep[];
   /** Evaluations of the serial sampler on this grid. */
@@ -109,6 +114,7 @@ export interface Settings {
   readonly maxIterations: number | undefined;
   readonly compare: boolean;
   readonly previews: boolean;
+  readonly current: CurrentImages | undefined;
 }
 
 const MAX_SIDE = 4096;
@@ -137,7 +143,7 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
   const scales = scalesOf(options, model);
   const stopping = options.stopping ?? GENERATION_OPTIONS.stopping.default;
   const n = options.n ?? nOption.default;
-  const first = BigInt(options.seed ?? GENERATION_OPTIONS.seed.default);
+  const first = firstSeed(options);
   return {
     prompt,
     prompt2,
@@ -150,7 +156,7 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
     method,
     eta,
     schedule,
-    given: { spacing: options.spacing, prediction: options.prediction },
+    given: { spacing: options.spacing, prediction: options.prediction, scheduleType: options.scheduleType },
     grid,
     serialEvaluations: serialEvaluations(method, grid),
     ...scales,
@@ -168,7 +174,7 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
     srdsGiven: SRDS_OPTIONS.some((name) => options[name] !== undefined),
     ignoredOptions: joined([
       ...ignoredOptions(options, sampler, nameOf),
-      ...withoutEffectOn(model, options, scales, nameOf),
+      ...withoutEffectOn(model, options, { ...scales, solver }, nameOf),
     ]),
     nameOf,
     tolerance: options.tolerance ?? defaultTolerance(sampler, stopping),
@@ -179,6 +185,7 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
     maxIterations,
     compare: options.compare ?? GENERATION_OPTIONS.compare.default,
     previews: options.previews ?? GENERATION_OPTIONS.previews.default,
+    current: options.current,
   };
 }
 
@@ -244,7 +251,7 @@ function partitionOf(blocks: number | Partition | undefined, steps: number): Par
 }
 
 function scheduleOf(
-  { solver: given, eta = GENERATION_OPTIONS.eta.default, spacing, prediction }: GenerateOptions,
+  { solver: given, eta = GENERATION_OPTIONS.eta.default, spacing, prediction, scheduleType }: GenerateOptions,
   size: ImageSize,
   model: ModelFolder,
 ): Pick<Settings, 'solver' | 'eta' | 'schedule'> {
@@ -264,7 +271,7 @@ function scheduleOf(
   return {
     solver,
     eta,
-    schedule: scheduler.scheduleFor(solver, { spacing, prediction, tokens: imageTokens(model, size) }),
+    schedule: scheduler.scheduleFor(solver, { spacing, prediction, scheduleType, tokens: imageTokens(model, size) }),
   };
 }
 
@@ -343,7 +350,7 @@ function sizeOf({ width, height, init }: GenerateOptions, model: ModelFolder): {
 }
 
 /** Largest side of an image, in pixels. */
-function maxSideOf({ maxSide = Infinity }: ModelFolder): number {
+export function maxSideOf({ maxSide = Infinity }: ModelFolder): number {
   return Math.min(MAX_SIDE, maxSide);
 }
 
@@ -400,6 +407,13 @@ function noiseOf(
     fits ? 'values that are not finite' : shape === undefined ? 'something else' : `${noise.type} of shape [${shape}]`,
     'give noise of that shape, or another size or number of images',
   );
+}
+
+/** Random seeds are those that people can read and type. */
+const RANDOM_SEEDS = 2 ** 32;
+
+function firstSeed({ seed = GENERATION_OPTIONS.seed.default }: GenerateOptions): bigint {
+  return BigInt(seed) === RANDOM_SEED ? BigInt(randomInt(RANDOM_SEEDS)) : BigInt(seed);
 }
 
 function seedInRange(seed: bigint): bigint {

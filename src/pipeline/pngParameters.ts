@@ -1,4 +1,6 @@
 import { infotext, type Parameters } from '../image/infotext.js';
+import { sigmaScheduler, type ScheduleType } from '../schedule/config.js';
+import type { Schedule } from '../schedule/schedule.js';
 import { version } from '../version.js';
 import { GENERATION_OPTIONS } from './options/generation.js';
 import { infotextEntries } from './options/infotext.js';
@@ -11,17 +13,31 @@ import type { GeneratedImage } from './result.js';
  */
 export function pngParameters(image: GeneratedImage, settings: Settings, model: string): string {
   const { prompt, negativePrompt, width, height, sampler, partition, given, schedule, ...values } = settings;
-  const taken = { ...values, sampler, ...given, blocks: partition, seed: image.seed, size: { width, height } };
+  const scheduleType = karrasOr(given.scheduleType, schedule);
+  const taken = {
+    ...values,
+    sampler,
+    ...given,
+    scheduleType,
+    blocks: partition,
+    seed: image.seed,
+    size: { width, height },
+  };
   const entries = infotextEntries(GENERATION_OPTIONS, taken, sampler);
   const afterSize = entries.findIndex(([label]) => label === 'Size') + 1;
   return infotext(prompt, negativePrompt ?? undefined, [
     ...entries.slice(0, afterSize),
     ['Model', model],
-    ...(schedule.scheduler !== 'flow' && schedule.karras ? ([['Schedule type', 'Karras']] as const) : []),
     ...entries.slice(afterSize),
     ...outcome(image, sampler),
     ['Version', `srds ${version()}`],
   ]);
+}
+
+/** The schedule type where the solver has one: Karras', also if it is the model's own, or the one that was given. */
+function karrasOr(given: ScheduleType | undefined, schedule: Schedule): ScheduleType | undefined {
+  if (schedule.scheduler === 'flow' || !sigmaScheduler(schedule.scheduler)) return undefined;
+  return schedule.karras ? 'karras' : given;
 }
 
 function outcome({ status, iterations }: GeneratedImage, sampler: Settings['sampler']): Parameters {

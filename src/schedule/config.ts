@@ -9,6 +9,10 @@ export const SPACINGS = ['leading', 'trailing', 'linspace'] as const;
 /** How the timesteps of a sample are spread over the training timesteps. Source: Lin et al. 2023, table 2. */
 export type TimestepSpacing = (typeof SPACINGS)[number];
 
+/** How noise levels are spaced: evenly over the timesteps, or as in Karras et al. 2022, formula (5). */
+export const SCHEDULE_TYPES = ['uniform', 'karras'] as const;
+export type ScheduleType = (typeof SCHEDULE_TYPES)[number];
+
 export const PREDICTIONS = ['epsilon', 'v_prediction', 'sample'] as const;
 /** What the network predicts. `flow`: the velocity epsilon - x0 of flow matching, at (1 - sigma) x0 + sigma epsilon. */
 export type PredictionType = (typeof PREDICTIONS)[number] | 'flow';

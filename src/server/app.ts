@@ -4,6 +4,7 @@ import { etag } from 'hono/etag';
 import { methodNotAllowed } from 'hono/method-not-allowed';
 import { requestId } from 'hono/request-id';
 import { secureHeaders } from 'hono/secure-headers';
+import { getPath } from 'hono/utils/url';
 import { ApiError, logFailure, toApiError } from './apiError.js';
 import { ANONYMOUS, authorize } from './auth.js';
 import { checked, jsonOf } from './content.js';
@@ -31,7 +32,7 @@ type AppContext = Context<{ Variables: RequestVariables }>;
 /** All routes of the server. @param page the files of the web page by path */
 export function createApp(services: Services, page: ReadonlyMap<string, FixedAnswer>): App {
   const { config, log } = services;
-  const app: App = new Hono();
+  const app: App = new Hono({ getPath: (request) => plainPath(getPath(request)) });
   app.use(requestId({ limitLength: MAX_ID_LENGTH }));
   app.use(requestLog(services));
   app.use('/files/*', async (context, next) => {
@@ -57,7 +58,8 @@ export function createApp(services: Services, page: ReadonlyMap<string, FixedAns
   );
   if (config.corsOrigins.length > 0) {
     const origin = config.corsOrigins.includes('*') ? '*' : [...config.corsOrigins];
-    app.use(cors({ origin, allowHeaders: ['authorization', 'content-type'], exposeHeaders: ['x-request-id'] }));
+    // Without allowHeaders, any header that the page asks for: OpenAI's client sends a dozen of its own.
+    app.use(cors({ origin, exposeHeaders: ['x-request-id', 'retry-after'] }));
   }
   app.use(refuseInvalidAddress);
   app.use(refuseForeignPages(config));
@@ -73,7 +75,10 @@ export function createApp(services: Services, page: ReadonlyMap<string, FixedAns
   ];
   for (const one of endpoints) {
     const path = one.path.replace(/\{(\w+)\}/g, ':$1');
-    app.on(one.method.toUpperCase(), path, (context) => handle(one, services, context));
+    const method = one.method.toUpperCase();
+    app.on(method, path, (context) => handle(one, services, context));
+    // The base URLs that people set often lack the version.
+    if (path.startsWith('/v1/')) app.on(method, path.slice('/v1'.length), (context) => handle(one, services, context));
   }
   const document = openApi(endpoints, config.apiKeys.length > 0);
   const content = new TextEncoder().encode(JSON.stringify(document));
@@ -90,12 +95,17 @@ export function createApp(services: Services, page: ReadonlyMap<string, FixedAns
   return app;
 }
 
+/** A path without the slashes that clients add when they join addresses. */
+function plainPath(path: string): string {
+  return path.replace(/\/{2,}/g, '/').replace(/(?<=.)\/$/, '');
+}
+
 /** Authorizes the client, checks the content and calls an endpoint's handler. */
 async function handle(endpoint: Endpoint, { config, log }: Services, context: AppContext): Promise<Response> {
   const { apiKeys, maxBodyBytes, publicUrl, logPrompts } = config;
   const { body: schema, form, open } = endpoint;
   const id = context.get('requestId');
-  const key = open ? ANONYMOUS : authorize(context.req.header('authorization'), apiKeys);
+  const key = open ? ANONYMOUS : authorize(context.req.raw.headers, apiKeys);
   const content = schema && (await (form ? formOf(context, schema, maxBodyBytes) : jsonOf(context, maxBodyBytes)));
   const body = schema && checked(schema, content);
   if (logPrompts) log.info({ id, prompt: promptOf(body) }, 'prompt');
@@ -113,7 +123,7 @@ function wrongMethod(context: Context, methods: readonly string[]): Response {
 
 /** An error in the form of OpenAI's API, or of the web UIs' API below /sdapi/. */
 function errorAnswer(error: ApiError, { req }: Context): Response {
-  const body = req.path.startsWith('/sdapi/')
+  const body = /^\/(sdapi|controlnet)\//.test(req.path)
     ? { error: error.type, detail: error.message, errors: error.message }
     : error.body;
   return Response.json(body, { status: error.status, headers: error.headers });

@@ -6,14 +6,15 @@ export const ANONYMOUS = 'anonymous';
 
 /**
  * Identifies a client by its `Authorization` header: `Bearer KEY`, or `Basic` with the key as password, as web UIs' tools send it.
+ * Without one, by `x-api-key` or `api-key`, as clients of other providers send it.
  * @param keys the valid keys; if there are none, everyone is accepted
  * @returns a name for the key that does not reveal it
  * @throws ApiError 401
  */
-export function authorize(header: string | undefined, keys: readonly string[]): string {
+export function authorize(headers: Headers, keys: readonly string[]): string {
   if (keys.length === 0) return ANONYMOUS;
-  const given = keyOf(header ?? '');
-  if (given === undefined) throw unauthorized('an API key in an Authorization header, found none');
+  const given = keyOf(headers.get('authorization') ?? '') ?? headers.get('x-api-key') ?? headers.get('api-key');
+  if (given === null) throw unauthorized('an API key in an Authorization header, found none');
   const digest = sha256(given);
   // Compares with every key, so that the time reveals nothing.
   const matches = keys.map((key) => timingSafeEqual(sha256(key), digest));
@@ -21,13 +22,13 @@ export function authorize(header: string | undefined, keys: readonly string[]): 
   return digest.toString('hex').slice(0, 12);
 }
 
-function keyOf(header: string): string | undefined {
+function keyOf(header: string): string | null {
   const [scheme, value] = header.split(' ', 2) as [string, string | undefined];
-  if (value === undefined) return undefined;
+  if (value === undefined) return null;
   if (scheme.toLowerCase() === 'bearer') return value;
-  if (scheme.toLowerCase() !== 'basic') return undefined;
+  if (scheme.toLowerCase() !== 'basic') return null;
   const pair = Buffer.from(value, 'base64').toString();
-  return pair.includes(':') ? pair.slice(pair.indexOf(':') + 1) : undefined;
+  return pair.includes(':') ? pair.slice(pair.indexOf(':') + 1) : null;
 }
 
 function sha256(text: string): Buffer {

@@ -75,6 +75,10 @@ const LIMIT_OPTIONS = {
     defaultText: 'no bound',
   }),
   deadline: option(seconds, { description: 'seconds after which a request is aborted', default: 600 }),
+  strict: option(z.boolean(), {
+    description: 'refuse requests that cannot be met in full, instead of meeting the rest with a warning',
+    default: false,
+  }),
   drain: option(seconds, { description: 'seconds that running requests have to finish at shutdown', default: 30 }),
 } satisfies Options;
 

@@ -4,7 +4,8 @@ import { z } from 'zod';
 import { ApiError } from './apiError.js';
 import { contentOf, requireType } from './content.js';
 
-const LIMITS = { fields: 50, files: 4, fieldSize: 256 * 1024, headerPairs: 20 };
+/** Clients of OpenAI may send 16 images and a mask. */
+const LIMITS = { fields: 50, files: 17, fieldSize: 256 * 1024, headerPairs: 20 };
 
 /**
  * Reads a form as the object that JSON would give, so that one schema checks both. Text becomes a number, a boolean or a list where the

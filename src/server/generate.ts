@@ -1,9 +1,13 @@
 import type { ModelFolder } from '../model/modelFolder.js';
 import { snakeCase } from '../pipeline/options/option.js';
-import type { GenerateOptions } from '../pipeline/options.js';
-import type { GeneratedImage, GenerateEvent, GenerateResult } from '../pipeline/result.js';
-import { shuttingDown } from './apiError.js';
-import { checkSize, fitToLimit } from './imageSize.js';
+import { SrdsError } from '../errors.js';
+import { CurrentImages } from '../pipeline/currentImages.js';
+import { settingsOf, type GenerateOptions } from '../pipeline/options.js';
+import type { GenerateEvent, GenerateResult } from '../pipeline/result.js';
+import { ApiError, shuttingDown } from './apiError.js';
+import { refuseConcessions, type Concession } from './concession.js';
+import { fitSize } from './imageSize.js';
+import { Interruption, type CompleteImage } from './interruption.js';
 import { JobLimit } from './jobLimit.js';
 import { withSteps } from './modelSteps.js';
 import type { ServedModel } from './models.js';
@@ -17,6 +21,12 @@ export interface GenerateJob {
   readonly options: GenerateOptions;
   /** Decodes the initial image and its mask. It runs when the job starts, because pixels take much more memory than files. */
   readonly init?: () => Promise<Pick<GenerateOptions, 'init' | 'mask' | 'strength'>>;
+  /** What was found out already that the request will not get. */
+  readonly concessions: readonly Concession[];
+  /** Whether to refuse the request instead of making concessions. */
+  readonly strict: boolean;
+  /** Whether the client may end the job and still get the images so far. */
+  readonly interruptible: boolean;
   /** The name of the client's API key. */
   readonly key: string;
   readonly priority: number;
@@ -32,15 +42,13 @@ export type GenerateJobEvent =
   | { readonly type: 'started'; readonly model: ModelFolder; readonly queueSeconds: number }
   | GenerateEvent;
 
-/** An image that was generated completely. */
-export type CompleteImage = GeneratedImage & { readonly rgb: NonNullable<GeneratedImage['rgb']> };
-
 /** The result of a job. */
 export interface GenerationResult {
   readonly model: ModelFolder;
   readonly result: GenerateResult;
   /** Warnings of the run, such as options that had no effect. */
   readonly warnings: readonly string[];
+  /** All images; of an interrupted job those that had been begun. */
   readonly images: readonly CompleteImage[];
 }
 
@@ -58,8 +66,14 @@ export async function generate(
   if (services.draining()) throw shuttingDown();
   const model = models.find(job.model);
   const given = withSteps(job.options, model.folder, config.maxSteps);
+  const isSizeOfInit = job.init !== undefined && given.width === undefined && given.height === undefined;
+  const { options, changed } = isSizeOfInit
+    ? { options: given, changed: [] }
+    : fitSize(given, model.folder, config.maxPixels);
+  const concessions = [...job.concessions, ...changed];
   // An invalid request fails before it waits.
-  checkSize(given, model.folder, config.maxPixels);
+  if (job.strict) refuseConcessions(concessions);
+  checkOptions(options, model.folder);
   const limit = new JobLimit(job.client, services.stop, job.deadlineSeconds);
   const arrived = performance.now();
   try {
@@ -69,7 +83,12 @@ export async function generate(
     const queueSeconds = (performance.now() - arrived) / 1000;
     metrics.queueSeconds.observe(queueSeconds);
     try {
-      return await run(services, { ...job, options: given }, { model, signal: limit.signal, queueSeconds }, onEvent);
+      return await run(
+        services,
+        { ...job, options, concessions },
+        { model, signal: limit.signal, queueSeconds },
+        onEvent,
+      );
     } finally {
       leave();
     }
@@ -93,15 +112,36 @@ async function run(
 ): Promise<GenerationResult> {
   const { folder } = model;
   const begun = performance.now();
-  const progress: Progress = { id: job.id, startedAt: Date.now(), critical: 0, serial: 0 };
+  const current = new CurrentImages();
+  const interruption = new Interruption(current, job.options.n ?? 1);
+  const progress: Progress = {
+    id: job.id,
+    key: job.key,
+    startedAt: Date.now(),
+    critical: 0,
+    serial: 0,
+    current,
+    interrupt: job.interruptible ? () => interruption.interrupt() : undefined,
+  };
   const warnings: string[] = [];
+  const warn = (message: string) => {
+    warnings.push(message);
+    onEvent({ type: 'warning', message });
+  };
   underWay.add(progress);
   try {
     const result = await models.use(model, signal, async (pipeline) => {
       onEvent({ type: 'started', model: folder, queueSeconds });
-      const options = fitToLimit({ ...job.options, ...(await job.init?.()) }, folder, config.maxPixels);
-      checkSize(options, folder, config.maxPixels);
-      const generation = pipeline.generate({ ...options, signal, nameOf: snakeCase });
+      const { options, changed } = fitSize({ ...job.options, ...(await job.init?.()) }, folder, config.maxPixels);
+      if (job.strict) refuseConcessions(changed);
+      checkOptions(options, folder);
+      for (const { warning } of [...job.concessions, ...changed]) warn(warning);
+      const generation = pipeline.generate({
+        ...options,
+        current,
+        signal: AbortSignal.any([signal, interruption.signal]),
+        nameOf: snakeCase,
+      });
       let first = true;
       for await (const event of generation) {
         metrics.event(event);
@@ -122,7 +162,7 @@ async function run(
     const seconds = (performance.now() - begun) / 1000;
     metrics.imageSeconds.observe(seconds);
     const { sampler, steps } = result.settings;
-    const images = result.images.flatMap(({ rgb, ...image }) => (rgb ? [{ ...image, rgb }] : []));
+    const images = interruption.complete(result.images);
     log.info(
       { id: job.id, model: model.name, sampler, steps, images: result.images.length, queueSeconds, seconds },
       'generated',
@@ -130,5 +170,20 @@ async function run(
     return { model: folder, result, warnings, images };
   } finally {
     underWay.delete(progress);
+  }
+}
+
+/**
+ * Checks options against a model. A solver that the model does not support is the client's mistake.
+ * @throws ApiError 400; SrdsError as settingsOf does
+ */
+function checkOptions(options: GenerateOptions, model: ModelFolder): void {
+  try {
+    settingsOf(options, model);
+  } catch (error) {
+    const { solver } = options;
+    if (solver === undefined || !(error instanceof SrdsError) || error.code !== 'MODEL_INVALID') throw error;
+    const message = `expected a solver that ${model.name} supports, found ${solver}; omit it or name another`;
+    throw new ApiError(400, 'invalid_parameter', message, 'solver');
   }
 }

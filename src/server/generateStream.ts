@@ -13,7 +13,7 @@ import type { Services } from './services.js';
 import { streamJob, type JobWriter } from './streamJob.js';
 
 const PREVIEW = { format: 'webp', quality: 80 } as const;
-const FILE = { output_format: 'png', output_compression: 100, response_format: 'b64_json' } as const;
+const FILE = { output_format: 'png', output_compression: 100 } as const;
 
 /** The route of the page: generates an image and streams all events. */
 export function generateStreamEndpoint(services: Services): Endpoint {
@@ -30,6 +30,9 @@ export function generateStreamEndpoint(services: Services): Endpoint {
         id: caller.id,
         model: body.model,
         options: { ...optionsOf({ ...body, n: 1, stream: true, partial_images: 1 }), sampler: body.sampler ?? 'srds' },
+        concessions: [],
+        strict: body.strict,
+        interruptible: false,
         key: caller.key,
         priority: body.priority,
         deadlineSeconds: body.deadline,

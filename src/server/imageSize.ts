@@ -1,8 +1,10 @@
-import { SrdsError } from '../errors.js';
+import type { ImageSize } from '../model/family.js';
 import { fixedSizeFor } from '../model/fixedShapes.js';
 import type { ModelFolder } from '../model/modelFolder.js';
-import { settingsOf, type GenerateOptions, type Settings } from '../pipeline/options.js';
+import { maxSideOf, type GenerateOptions } from '../pipeline/options.js';
 import { ApiError } from './apiError.js';
+import type { Concession } from './concession.js';
+import { isDrawable, nearestSize, type DrawableSizes } from './nearestSize.js';
 
 /** The default limit, in areas of the model's own size. Memory grows faster than the area. */
 const DEFAULT_AREAS = 4;
@@ -15,63 +17,72 @@ export function pixelLimit({ size }: ModelFolder, maxPixels: number | undefined)
   return maxPixels ?? DEFAULT_AREAS * size.width * size.height;
 }
 
+/** Options whose size can be drawn, and what of the request was changed for that. */
+export interface FittedOptions {
+  readonly options: GenerateOptions;
+  readonly changed: readonly Concession[];
+}
+
 /**
- * Checks options against the model and the limit on pixels.
- * @throws ApiError 400; SrdsError as settingsOf does
+ * Options with the nearest size that the model can draw within the limit on pixels. Most clients ask for 1024x1024 unless told otherwise.
+ * An initial image that is too large gives about the area of the model's own size.
+ * @throws ApiError 400 if there is no such size
  */
-export function checkSize(options: GenerateOptions, model: ModelFolder, maxPixels: number | undefined): void {
-  const { width, height } = checkedSettings(options, model);
-  const limit = pixelLimit(model, maxPixels);
-  if (width * height <= limit) return;
+export function fitSize(options: GenerateOptions, model: ModelFolder, maxPixels: number | undefined): FittedOptions {
+  const { init, width, height } = options;
+  const sizes = drawableSizes(options, model, maxPixels);
+  const isGiven = width !== undefined || height !== undefined;
+  if (init && !isGiven) return { options: { ...options, ...sizeFor(init, model, sizes) }, changed: [] };
+  const { fixed } = sizes;
+  const size = {
+    width: width ?? fixed.width ?? init?.width ?? model.size.width,
+    height: height ?? fixed.height ?? init?.height ?? model.size.height,
+  };
+  if (isDrawable(size, sizes)) return { options, changed: [] };
+  const asked = `${size.width}x${size.height}`;
+  const nearest = nearestTo(size, model, sizes);
+  const warning = `${inWords(sizes, model)}: ${nearest.width}x${nearest.height} in place of ${asked}`;
+  return {
+    options: { ...options, ...nearest },
+    changed: isGiven ? [{ param: 'size', warning, code: 'invalid_size' }] : [],
+  };
+}
+
+/** The size for an initial image, if it is not the image's own, rounded down. */
+function sizeFor(init: ImageSize, model: ModelFolder, sizes: DrawableSizes): ImageSize | undefined {
+  const { step, maxSide, maxPixels, fixed } = sizes;
+  if (fixed.width !== undefined || fixed.height !== undefined) return undefined;
+  const [short, long] = [init.width, init.height].sort((a, b) => a - b);
+  if (init.width * init.height <= maxPixels && short >= step && long <= maxSide) return undefined;
+  const scale = Math.sqrt((model.size.width * model.size.height) / (init.width * init.height));
+  return nearestTo({ width: init.width * scale, height: init.height * scale }, model, sizes);
+}
+
+/** @throws ApiError 400 */
+function nearestTo(size: ImageSize, model: ModelFolder, sizes: DrawableSizes): ImageSize {
+  const nearest = size.width > 0 && size.height > 0 ? nearestSize(size, sizes) : undefined;
+  if (nearest) return nearest;
+  const found = `${Math.round(size.width)}x${Math.round(size.height)}`;
   throw new ApiError(
     400,
     'invalid_size',
-    `expected at most ${limit} pixels, found ${width}x${height}; ask for a smaller image`,
+    `expected a size in pixels, found ${found}; choose one: ${inWords(sizes, model)}`,
     'size',
   );
 }
 
-/** The settings of a request. A solver that the model does not support is the client's mistake, hence a 400. */
-function checkedSettings(options: GenerateOptions, model: ModelFolder): Settings {
-  try {
-    return settingsOf(options, model);
-  } catch (error) {
-    if (!(error instanceof SrdsError)) throw error;
-    if (isOfSize(error, options, model)) throw new ApiError(400, 'invalid_size', error.message, 'size');
-    const { solver } = options;
-    if (solver === undefined || error.code !== 'MODEL_INVALID') throw error;
-    const message = `expected a solver that ${model.name} supports, found ${solver}; omit it or name another`;
-    throw new ApiError(400, 'invalid_parameter', message, 'solver');
-  }
+function drawableSizes({ init }: GenerateOptions, model: ModelFolder, maxPixels: number | undefined): DrawableSizes {
+  return {
+    step: model.sizeStep,
+    maxSide: maxSideOf(model),
+    maxPixels: pixelLimit(model, maxPixels),
+    fixed: fixedSizeFor(model, init !== undefined),
+  };
 }
 
-/** Whether options are refused because of their size: without it there is no error, or another one. */
-function isOfSize(error: SrdsError, options: GenerateOptions, model: ModelFolder): boolean {
-  if (options.width === undefined && options.height === undefined) return false;
-  try {
-    settingsOf({ ...options, width: undefined, height: undefined }, model);
-    return true;
-  } catch (other) {
-    return !(other instanceof SrdsError) || other.message !== error.message;
-  }
-}
-
-/**
- * Options with a size for an initial image that is too large: about the area of the model's own size, in the image's proportions. An
- * explicit size stays as it is.
- */
-export function fitToLimit(
-  options: GenerateOptions,
-  model: ModelFolder,
-  maxPixels: number | undefined,
-): GenerateOptions {
-  const { init, width, height } = options;
-  if (!init || width !== undefined || height !== undefined) return options;
-  const fixed = fixedSizeFor(model, true);
-  if (fixed.width !== undefined || fixed.height !== undefined) return options;
-  if (init.width * init.height <= pixelLimit(model, maxPixels)) return options;
-  const scale = Math.sqrt((model.size.width * model.size.height) / (init.width * init.height));
-  const { sizeStep } = model;
-  const side = (length: number) => Math.max(sizeStep, Math.round((length * scale) / sizeStep) * sizeStep);
-  return { ...options, width: side(init.width), height: side(init.height) };
+function inWords({ step, maxPixels, fixed }: DrawableSizes, { name, size }: ModelFolder): string {
+  const own = `${size.width}x${size.height}`;
+  return fixed.width !== undefined || fixed.height !== undefined
+    ? `the graphs of ${name} fix its size, ${own}`
+    : `${name}, a model of ${own}, draws multiples of ${step} pixels, at most ${maxPixels} in all (--max-pixels)`;
 }

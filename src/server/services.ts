@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import type { CurrentImages } from '../pipeline/currentImages.js';
 import type { ServerConfig } from './config.js';
 import type { Metrics } from './metrics.js';
 import type { Models } from './models.js';
@@ -25,10 +26,16 @@ export interface Services {
 export interface Progress {
   /** The id of the request. */
   readonly id: string;
+  /** The name of the client's API key. */
+  readonly key: string;
   /** Milliseconds since 1970. */
   readonly startedAt: number;
   /** Sequential evaluations so far. */
   critical: number;
   /** Evaluations of the serial sampler. */
   serial: number;
+  /** The images so far. */
+  readonly current: CurrentImages;
+  /** Ends the job with the images so far; undefined if it may not be ended in this way. */
+  readonly interrupt: (() => Promise<void>) | undefined;
 }

@@ -7,7 +7,8 @@ export function supportedSolvers(models: Models): SolverName[] {
   return SOLVERS.filter((solver) => models.served.some((model) => supports(model, solver)));
 }
 
-function supports({ folder }: ServedModel, solver: SolverName): boolean {
+/** Whether a model supports a solver. */
+export function supports({ folder }: ServedModel, solver: SolverName): boolean {
   try {
     settingsOf({ prompt: '', solver, sampler: 'serial' }, folder);
     return true;

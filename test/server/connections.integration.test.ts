@@ -51,7 +51,8 @@ test('pipelined requests are handled one after the other, and answered in order'
   const conversation = converse([one + one + one + get('/healthz/live', 'localhost', CLOSE)]);
   const ended = new AbortController();
   void conversation.then(() => ended.abort());
-  while (!ended.signal.aborted) most = Math.max(most, (await metric(url, 'srds_running')) + (await metric(url, 'srds_queue_length')));
+  while (!ended.signal.aborted)
+    most = Math.max(most, (await metric(url, 'srds_running')) + (await metric(url, 'srds_queue_length')));
   assert.equal(most, 1);
   const answers = await conversation;
   assert.equal(answers.match(/HTTP\/1\.1 200/g)?.length, 4);

@@ -17,19 +17,15 @@ test('the OpenAPI document describes every route with its schemas', async () => 
   const routes = Object.entries(paths).flatMap(([path, methods]) =>
     Object.keys(methods).map((method) => `${method} ${path}`),
   );
-  assert.deepEqual(routes.filter((route) => route.includes('/v1/')).sort(), [
-    'get /sdapi/v1/options',
-    'get /sdapi/v1/progress',
-    'get /sdapi/v1/samplers',
-    'get /sdapi/v1/sd-models',
+  assert.deepEqual(routes.filter((route) => route.includes('/v1/') && !route.includes('/sdapi/')).sort(), [
     'get /srds/v1/info',
     'get /v1/models',
     'get /v1/models/{model}',
-    'post /sdapi/v1/txt2img',
     'post /srds/v1/generate',
     'post /v1/images/edits',
     'post /v1/images/generations',
   ]);
+  for (const route of ['post /sdapi/v1/txt2img', 'get /sdapi/v1/progress']) assert.ok(routes.includes(route));
   const text = JSON.stringify(paths['/v1/images/generations']);
   for (const field of ['partial_images', 'output_compression', 'negative_prompt', 'tolerance'])
     assert.ok(text.includes(field));

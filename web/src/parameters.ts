@@ -116,17 +116,13 @@ function lengthsFor(lengths: string, sum: number): string {
 /** The parameters of a PNG's text that the form has no control for, or no choice. */
 export function leftOut(form: readonly FormControl[], text: string): string[] {
   const { parameters } = parseInfotext(text);
-  const schedule = parameters.get('Schedule type');
-  return [
-    ...form.flatMap((control) => {
-      const written = writtenIn(parameters, control);
-      if (written === undefined) return [];
-      const lost =
-        control.kind === 'hidden' ? written !== String(control.initial) : valueOf(control, written) === undefined;
-      return lost ? [`${control.labels[0]} ${written}`] : [];
-    }),
-    ...(schedule === undefined ? [] : [`Schedule type ${schedule}`]),
-  ];
+  return form.flatMap((control) => {
+    const written = writtenIn(parameters, control);
+    if (written === undefined) return [];
+    const lost =
+      control.kind === 'hidden' ? written !== String(control.initial) : valueOf(control, written) === undefined;
+    return lost ? [`${control.labels[0]} ${written}`] : [];
+  });
 }
 
 function writtenIn(parameters: ReadonlyMap<string, string>, { labels }: FormControl): string | undefined {

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { DEFAULT_HISTORY, MAX_HISTORY } from '../../sampler/parataa.js';
-import { PREDICTIONS, SPACINGS } from '../../schedule/config.js';
+import { PREDICTIONS, SCHEDULE_TYPES, SPACINGS } from '../../schedule/config.js';
 import { SOLVERS, type SolverName } from '../../solver/registry.js';
 import { integerFrom, option, type Options, type OptionValues } from './option.js';
 
@@ -28,7 +28,9 @@ export type Stopping = (typeof STOPPING_RULES)[number];
 export const PARADIGMS_TOLERANCE = 0.05;
 /** The seeds that torch.manual_seed takes. */
 const SEEDS = { min: -(2n ** 63n), max: 2n ** 64n - 1n };
-const SEED_ERROR = 'expected a whole number from 0 to 2^64 - 1, as text if it is larger than 2^53';
+/** As in web UIs: each generation has a random seed below 2^32. To torch it is the seed 2^64 - 1. */
+export const RANDOM_SEED = -1n;
+const SEED_ERROR = 'expected a whole number from 0 to 2^64 - 1, as text if it is larger than 2^53, or -1';
 const BLOCKS_ERROR = 'expected a number of blocks, or a list of the steps of each';
 
 /** The names that Stable Diffusion web UIs give to the solvers. */
@@ -69,6 +71,11 @@ export const GENERATION_OPTIONS = {
     infotext: { label: 'Sampler', titles: SAMPLER_NAMES },
     control: { label: 'Solver', group: 'more', placeholder: "the model's", titles: SAMPLER_NAMES },
   }),
+  scheduleType: option(z.enum(SCHEDULE_TYPES), {
+    description: 'spacing of the noise levels of euler, heun and the dpm solvers; karras: that of Karras et al. 2022',
+    defaultText: "the model's",
+    infotext: { label: 'Schedule type', titles: { uniform: 'Uniform', karras: 'Karras' } },
+  }),
   guidance: option(z.number().min(0), {
     description:
       'guidance scale; at 1 or below the negative prompt is not evaluated, which halves the cost. An input of the network for Flux',
@@ -83,14 +90,16 @@ export const GENERATION_OPTIONS = {
     }),
     {
       description:
-        'seed of the first image, with the noise that diffusers has for it; the next image has the next seed',
+        'seed of the first image, with the noise that diffusers has for it; the next image has the next seed; -1: a random one',
       default: 0,
       placeholder: '<n>',
       expected: 'a whole number from -2^63 to 2^64 - 1',
       read: (text) => (/^-?\d{1,40}$/.test(text) ? BigInt(text) : text),
       body: () =>
         z
-          .union([z.int().min(0).max(Number.MAX_SAFE_INTEGER), z.string().regex(/^\d{1,20}$/)], { error: SEED_ERROR })
+          .union([z.int().min(-1).max(Number.MAX_SAFE_INTEGER), z.string().regex(/^(-1|\d{1,20})$/)], {
+            error: SEED_ERROR,
+          })
           .transform((seed) => BigInt(seed))
           .refine((seed) => seed <= SEEDS.max, SEED_ERROR),
       infotext: { label: 'Seed' },

@@ -1,23 +1,34 @@
 import type { ModelFolder } from '../../model/modelFolder.js';
+import { sigmaScheduler } from '../../schedule/config.js';
+import { schedulerOf, SOLVERS, type SolverName } from '../../solver/registry.js';
 import type { GenerationValues } from './generation.js';
 
 /** What decides which options have an effect on a model. */
 type Model = Pick<ModelFolder, 'family' | 'network' | 'scheduler' | 'textEncoders' | 'sequenceLength'>;
 
+/** The values that decide which options have an effect. */
+interface Used {
+  readonly guidance: number;
+  readonly trueGuidance: number;
+  readonly solver: SolverName;
+}
+
+const SIGMA_SOLVERS = SOLVERS.filter((name) => sigmaScheduler(schedulerOf(name)));
+
 /**
  * Warnings about the given options that have no effect on a model.
- * @param scales the scales in use
+ * @param used the scales and the solver in use
  * @param nameOf what they call an option
  */
 export function withoutEffectOn(
   model: Model,
   values: GenerationValues,
-  scales: Pick<Required<GenerationValues>, 'guidance' | 'trueGuidance'>,
+  used: Used,
   nameOf: (option: string) => string,
 ): string[] {
   const given = unusedOptions(model).filter(([name]) => values[name] !== undefined);
   const { guidanceOption } = model.family;
-  const scale = scales[guidanceOption] ?? 1;
+  const scale = used[guidanceOption];
   const { negativePrompt } = values;
   return [
     ...(given.length > 0
@@ -27,6 +38,11 @@ export function withoutEffectOn(
       : []),
     ...(negativePrompt && scale <= 1
       ? [`${nameOf(guidanceOption)} ${scale} does nothing with ${nameOf('negativePrompt')} (for scales above 1)`]
+      : []),
+    ...(!model.scheduler.isFlow && values.scheduleType !== undefined && !sigmaScheduler(schedulerOf(used.solver))
+      ? [
+          `${nameOf('solver')} ${used.solver} does nothing with ${nameOf('scheduleType')} (for ${SIGMA_SOLVERS.join(', ')})`,
+        ]
       : []),
     ...(guidanceOption === 'trueGuidance' && scale > 1 && negativePrompt === undefined
       ? [`${nameOf('trueGuidance')} does nothing without ${nameOf('negativePrompt')}`]
@@ -48,7 +64,9 @@ function unusedOptions(model: Model): (readonly [name: keyof GenerationValues, p
       ? [['guidance', 'models that take the guidance scale as an input'] as const]
       : []),
     ...(isFlow
-      ? (['spacing', 'prediction'] as const).map((name) => [name, 'models without flow matching'] as const)
+      ? (['spacing', 'prediction', 'scheduleType'] as const).map(
+          (name) => [name, 'models without flow matching'] as const,
+        )
       : []),
   ];
 }

@@ -2,11 +2,13 @@ import { encodeImage, type ImageFormat } from '../../image/encode.js';
 import type { ModelFolder } from '../../model/modelFolder.js';
 import type { Settings } from '../../pipeline/options.js';
 import { pngParameters } from '../../pipeline/pngParameters.js';
-import type { CompleteImage, GenerationResult } from '../generate.js';
+import type { GenerationResult } from '../generate.js';
+import type { CompleteImage } from '../interruption.js';
 import type { StoredImages } from '../storedImages.js';
 import type { GenerationRequest, ImagesAnswer, Usage } from './schemas.js';
 
-type Output = Pick<GenerationRequest, 'output_format' | 'output_compression' | 'response_format'>;
+/** The format of a file. */
+type Output = Pick<GenerationRequest, 'output_format' | 'output_compression'>;
 
 /** A seed in JSON: text beyond 2^53, where JSON's numbers lose digits. */
 export function jsonSeed(seed: bigint): number | string {
@@ -37,7 +39,7 @@ export async function fileOf(
 /** The answer of OpenAI's API. @param base address of this server */
 export async function imagesAnswer(
   generation: GenerationResult,
-  output: Output,
+  output: Output & { readonly response_format: 'url' | 'b64_json' },
   { stored, base, key }: { readonly stored: StoredImages; readonly base: string; readonly key: string },
 ): Promise<ImagesAnswer> {
   const { result, model, images } = generation;

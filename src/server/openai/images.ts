@@ -1,10 +1,11 @@
 import { endpoint, type Caller, type Endpoint } from '../endpoint.js';
 import { EventStream } from '../eventStream.js';
+import { checkImageFormats, decodeImages } from '../imageInput.js';
 import { generate, type GenerateJob } from '../generate.js';
 import type { Services } from '../services.js';
 import { streamJob } from '../streamJob.js';
 import { imagesAnswer } from './answers.js';
-import { checkImageFormats, decodeImages } from './imageInput.js';
+import { concessionsOf } from './concessions.js';
 import { optionsOf } from './options.js';
 import { PartialImages, type ImageEvents, type ImageKind } from './partialImages.js';
 import {
@@ -15,6 +16,9 @@ import {
   type EditRequest,
   type GenerationRequest,
 } from './schemas.js';
+
+/** Models that answer with addresses by default; their clients read nothing else. */
+const ANSWERS_BY_URL = /^dall-e-[23]$/;
 
 /** OpenAI's API for images. */
 export function imageEndpoints(services: Services): Endpoint[] {
@@ -37,8 +41,9 @@ export function imageEndpoints(services: Services): Endpoint[] {
       answer: imagesAnswerSchema,
       events: imageEvents('image_edit'),
       handle: (body, caller) => {
-        checkImageFormats(body);
-        const init = async () => ({ ...(await decodeImages(body)), strength: body.strength });
+        const files = { image: body.image[0], mask: body.mask };
+        checkImageFormats(files);
+        const init = async () => ({ ...(await decodeImages(files)), strength: body.strength });
         return answer(services, 'image_edit', body, { options: optionsOf(body), init }, caller);
       },
     }),
@@ -56,6 +61,9 @@ async function answer(
     id: caller.id,
     model: body.model,
     ...input,
+    concessions: concessionsOf(body),
+    strict: body.strict,
+    interruptible: false,
     key: caller.key,
     priority: body.priority,
     deadlineSeconds: body.deadline,
@@ -66,5 +74,8 @@ async function answer(
     return streamJob(services, job, events, new PartialImages(events, kind, body), caller);
   }
   const generation = await generate(services, job, () => undefined);
-  return Response.json(await imagesAnswer(generation, body, { ...caller, stored: services.stored }));
+  const response_format = body.response_format ?? (ANSWERS_BY_URL.test(body.model ?? '') ? 'url' : 'b64_json');
+  return Response.json(
+    await imagesAnswer(generation, { ...body, response_format }, { ...caller, stored: services.stored }),
+  );
 }

@@ -1,11 +1,8 @@
-import { randomInt } from 'node:crypto';
 import { usualSampler, type GenerateOptions } from '../../pipeline/options.js';
 import { valuesFromBody } from '../../pipeline/options/body.js';
-import { GENERATION_OPTIONS, withSides } from '../../pipeline/options/generation.js';
+import { GENERATION_OPTIONS, RANDOM_SEED, withSides } from '../../pipeline/options/generation.js';
 import { without } from '../../pipeline/options/option.js';
 import type { GenerationRequest, LiveRequest } from './schemas.js';
-
-const MAX_RANDOM_SEED = 2 ** 32;
 
 /** The pipeline's options for a request. */
 export function optionsOf(
@@ -17,7 +14,7 @@ export function optionsOf(
   return {
     ...values,
     prompt: prompt ?? '',
-    seed: values.seed ?? randomInt(MAX_RANDOM_SEED),
+    seed: values.seed ?? RANDOM_SEED,
     sampler: values.sampler ?? (previews ? 'srds' : usualSampler(values)),
     previews,
   };

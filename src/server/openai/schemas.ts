@@ -5,6 +5,7 @@ import { GENERATION_OPTIONS } from '../../pipeline/options/generation.js';
 import { without } from '../../pipeline/options/option.js';
 import type { ServerConfig } from '../config.js';
 import { counts, srdsInfo } from '../imageInfo.js';
+import { withRest } from '../rest.js';
 
 /** A field that may be left out, or null. */
 const optional = <Schema extends z.ZodType>(schema: Schema) =>
@@ -43,16 +44,17 @@ export function requestDefaults({ maxSteps, maxImages, requests }: LimitSettings
 }
 
 /** The settings of a server that its requests depend on. */
-type LimitSettings = Pick<ServerConfig, 'maxSteps' | 'maxImages' | 'requests' | 'deadline'>;
+type LimitSettings = Pick<ServerConfig, 'maxSteps' | 'maxImages' | 'requests' | 'deadline' | 'strict'>;
 
 /** The fields of a generation, and of its place in the queue. */
 function requestFields(config: LimitSettings) {
-  const { deadline } = config;
+  const { deadline, strict } = config;
   return {
     ...bodyOf(GENERATION_OPTIONS, { limits: requestLimits(config), defaults: requestDefaults(config) }),
     model: optional(z.string().max(200)).describe('name of the model (default: the first that is served)'),
     priority: withDefault(z.int().min(-10).max(10), 0).describe('priority; higher goes first'),
     deadline: withDefault(z.number().min(0.1).max(deadline), deadline).describe('seconds after which to give up'),
+    strict: withDefault(z.boolean(), strict).describe('refuse the request if it cannot be met in full'),
   };
 }
 
@@ -61,24 +63,29 @@ function openAiFields() {
   return {
     output_format: withDefault(z.enum(IMAGE_FORMATS), 'png'),
     output_compression: withDefault(z.int().min(0).max(100), 100).describe('quality of JPEG and WebP'),
-    response_format: withDefault(z.enum(['b64_json', 'url']), 'b64_json'),
+    response_format: optional(z.enum(['b64_json', 'url'])).describe(
+      'default: url for dall-e-2 and dall-e-3, else b64_json',
+    ),
     stream: withDefault(z.boolean(), false),
     partial_images: withDefault(z.int().min(0).max(3), 0).describe(
       'partial images of a stream: the coarse image, then refinements',
     ),
     user: optional(z.string().max(512)),
-    quality: optional(z.string().max(32)).describe('has no effect'),
-    moderation: optional(z.string().max(32)).describe('has no effect'),
-    background: optional(z.enum(['auto', 'opaque'])),
+    quality: withoutEffect(),
+    moderation: withoutEffect(),
+    background: withoutEffect(),
   };
 }
 
+/** A field that clients send and this server does nothing with. */
+const withoutEffect = () => optional(z.string().max(32)).describe('has no effect');
+
 /** The body of /v1/images/generations. */
 export function generationRequest(config: LimitSettings) {
-  return z.strictObject({
+  return withRest({
     ...without(requestFields(config), 'strength'),
     ...openAiFields(),
-    style: optional(z.string().max(32)).describe('has no effect'),
+    style: withoutEffect(),
   });
 }
 
@@ -95,12 +102,17 @@ const file = () => z.instanceof(Uint8Array, { error: 'expected a file' }).meta({
 
 /** The body of /v1/images/edits, a form. */
 export function editRequest(config: LimitSettings) {
-  return z.strictObject({
+  return withRest({
     ...requestFields(config),
     ...openAiFields(),
-    image: file().describe('PNG, JPEG or WebP; without a mask, its transparent pixels are repainted, if it has any'),
+    image: z
+      .union([file(), z.array(file()).min(1)])
+      .transform((given) => [given].flat())
+      .describe(
+        'PNG, JPEG or WebP; of several, the first. Without a mask, its transparent pixels are repainted, if it has any',
+      ),
     mask: optional(file()).describe('PNG or WebP whose transparent pixels are repainted; the others stay'),
-    input_fidelity: optional(z.string().max(32)).describe('has no effect'),
+    input_fidelity: withoutEffect(),
   });
 }
 

@@ -1,44 +1,123 @@
-import { randomInt } from 'node:crypto';
-import type { z } from 'zod';
-import { pngParameters } from '../../pipeline/pngParameters.js';
-import { SAMPLER_NAMES, withSides } from '../../pipeline/options/generation.js';
-import { SOLVERS, type SolverName } from '../../solver/registry.js';
-import { without } from '../../pipeline/options/option.js';
-import { ApiError } from '../apiError.js';
-import { endpoint, type Caller, type Endpoint } from '../endpoint.js';
-import { generate, type GenerationResult } from '../generate.js';
-import { fileOf, jsonSeed } from '../openai/answers.js';
+import { freemem, totalmem } from 'node:os';
+import { z } from 'zod';
+import { SAMPLER_NAMES } from '../../pipeline/options/generation.js';
+import { endpoint, type Endpoint } from '../endpoint.js';
 import type { Services } from '../services.js';
 import { supportedSolvers } from '../supportedSolvers.js';
+import { ChosenModels } from './chosenModels.js';
+import { img2img, txt2img } from './generation.js';
+import { pngInfo } from './pngInfo.js';
+import { interrupt, progressOf } from './progress.js';
 import {
+  imagesAnswer,
+  img2imgRequest,
+  memoryAnswer,
   optionsAnswer,
+  optionsRequest,
+  pngInfoAnswer,
+  pngInfoRequest,
   progressAnswer,
   samplersAnswer,
+  schedulersAnswer,
   sdModelsAnswer,
-  txt2imgAnswer,
   txt2imgRequest,
-  type Txt2imgRequest,
 } from './schemas.js';
 
-const PNG = { output_format: 'png', output_compression: 100, response_format: 'b64_json' } as const;
+/** What this server has nothing of, by the last part of its path. */
+const EMPTY: Readonly<Record<string, object>> = {
+  upscalers: [],
+  'latent-upscale-modes': [],
+  'realesrgan-models': [],
+  'sd-vae': [],
+  'sd-modules': [],
+  hypernetworks: [],
+  loras: [],
+  'prompt-styles': [],
+  'face-restorers': [],
+  'script-info': [],
+  scripts: { txt2img: [], img2img: [] },
+  embeddings: { loaded: {}, skipped: {} },
+  'cmd-flags': {},
+};
 
-/** The part of the Stable Diffusion web UIs' API that their tools need to generate images. */
+const SCHEDULERS = ['Automatic', 'Uniform', 'Karras'] as const;
+/** The rho of Karras et al. 2022. */
+const RHO = 7;
+
+/** The part of the Stable Diffusion web UIs' API that their tools need. */
 export function sdapiEndpoints(services: Services): Endpoint[] {
+  const { models } = services;
+  const chosen = new ChosenModels(models);
   return [
     endpoint({
       method: 'post',
       path: '/sdapi/v1/txt2img',
       summary: 'Generates images, as Stable Diffusion web UIs do.',
       body: txt2imgRequest(services.config),
-      answer: txt2imgAnswer,
-      handle: (body, caller) => txt2img(services, body, caller),
+      answer: imagesAnswer,
+      handle: (body, caller) => txt2img(services, chosen, body, caller),
+    }),
+    endpoint({
+      method: 'post',
+      path: '/sdapi/v1/img2img',
+      summary: 'Generates images from an initial image, or repaints a part of it.',
+      body: img2imgRequest(services.config),
+      answer: imagesAnswer,
+      handle: (body, caller) => img2img(services, chosen, body, caller),
+    }),
+    endpoint({
+      method: 'post',
+      path: '/sdapi/v1/png-info',
+      summary: 'Reads the generation parameters of an image.',
+      body: pngInfoRequest,
+      answer: pngInfoAnswer,
+      handle: ({ image }) => Response.json(pngInfo(image)),
     }),
     endpoint({
       method: 'get',
       path: '/sdapi/v1/progress',
-      summary: 'Reports the progress of the oldest running request.',
+      summary:
+        "Reports the progress of the client's oldest running request; skip_current_image=true leaves out its image.",
       answer: progressAnswer,
-      handle: () => Response.json(progress(services)),
+      handle: async (_, { key }, { req }) =>
+        Response.json(await progressOf(services, key, req.query('skip_current_image') !== 'true')),
+    }),
+    ...['interrupt', 'skip'].map((name) =>
+      endpoint({
+        method: 'post',
+        path: `/sdapi/v1/${name}`,
+        summary: "Ends the client's running requests of this API, which answer with their images so far.",
+        answer: z.null(),
+        handle: async (_, { key }) => {
+          await interrupt(services, key);
+          return Response.json(null);
+        },
+      }),
+    ),
+    endpoint({
+      method: 'get',
+      path: '/sdapi/v1/options',
+      summary: 'Names the model that the client has chosen.',
+      answer: optionsAnswer,
+      handle: (_, { key }) =>
+        Response.json({
+          sd_model_checkpoint: chosen.find(key).name,
+          sd_checkpoint_hash: '',
+          sd_vae: 'Automatic',
+          samples_format: 'png',
+          CLIP_stop_at_last_layers: 1,
+        } satisfies z.output<typeof optionsAnswer>),
+    }),
+    endpoint({
+      method: 'post',
+      path: '/sdapi/v1/options',
+      summary: "Chooses the model of the client's later requests. Other options are ignored.",
+      body: optionsRequest,
+      answer: z.null(),
+      handle: ({ sd_model_checkpoint: name }, { key }) => {
+        if (name !== undefined) chosen.choose(key, name);
+        return Response.json(null);
+      },
     }),
     endpoint({
       method: 'get',
@@ -47,22 +126,15 @@ export function sdapiEndpoints(services: Services): Endpoint[] {
       answer: samplersAnswer,
       handle: () =>
         Response.json(
-          supportedSolvers(services.models).map((solver) => ({
-            name: SAMPLER_NAMES[solver],
-            aliases: [solver],
-            options: {},
-          })),
+          supportedSolvers(models).map((solver) => ({ name: SAMPLER_NAMES[solver], aliases: [solver], options: {} })),
         ),
     }),
     endpoint({
       method: 'get',
-      path: '/sdapi/v1/options',
-      summary: 'Names the default model.',
-      answer: optionsAnswer,
-      handle: () => {
-        const [{ name }] = services.models.served;
-        return Response.json({ sd_model_checkpoint: name } satisfies z.output<typeof optionsAnswer>);
-      },
+      path: '/sdapi/v1/schedulers',
+      summary: 'Lists the schedule types.',
+      answer: schedulersAnswer,
+      handle: () => Response.json(SCHEDULERS.map(schedulerEntry)),
     }),
     endpoint({
       method: 'get',
@@ -71,7 +143,7 @@ export function sdapiEndpoints(services: Services): Endpoint[] {
       answer: sdModelsAnswer,
       handle: () =>
         Response.json(
-          services.models.served.map(({ name }) => ({
+          models.served.map(({ name }) => ({
             title: name,
             model_name: name,
             hash: null,
@@ -81,112 +153,42 @@ export function sdapiEndpoints(services: Services): Endpoint[] {
           })),
         ),
     }),
+    endpoint({
+      method: 'post',
+      path: '/sdapi/v1/refresh-checkpoints',
+      summary: 'Does nothing; the models are those that the server was started with.',
+      answer: z.null(),
+      handle: () => Response.json(null),
+    }),
+    endpoint({
+      method: 'get',
+      path: '/sdapi/v1/memory',
+      summary: "Reports the machine's memory in bytes.",
+      answer: memoryAnswer,
+      handle: () => {
+        const [free, total] = [freemem(), totalmem()];
+        return Response.json({
+          ram: { free, used: total - free, total },
+          cuda: { error: 'unavailable' },
+        } satisfies z.output<typeof memoryAnswer>);
+      },
+    }),
+    ...Object.entries(EMPTY).map(([name, content]) => emptyEndpoint(`/sdapi/v1/${name}`, content)),
+    emptyEndpoint('/controlnet/model_list', { model_list: [] }),
   ];
 }
 
-async function txt2img(services: Services, body: Txt2imgRequest, caller: Caller): Promise<Response> {
-  const { maxImages, deadline, requests } = services.config;
-  const sides = withSides(without(requests, 'strength'));
-  const n = (body.batch_size ?? 1) * (body.n_iter ?? 1);
-  if (n > maxImages) {
-    throw new ApiError(
-      400,
-      'invalid_parameter',
-      `expected at most ${maxImages} images, found ${n}; request fewer`,
-      'n_iter',
-    );
-  }
-  const seed = body.seed ?? randomInt(2 ** 32);
-  const generation = await generate(
-    services,
-    {
-      id: caller.id,
-      model: body.override_settings?.sd_model_checkpoint,
-      options: {
-        ...sides,
-        prompt: body.prompt,
-        negativePrompt: body.negative_prompt,
-        seed,
-        n,
-        steps: body.steps,
-        guidance: body.cfg_scale,
-        width: body.width ?? sides.width,
-        height: body.height ?? sides.height,
-        solver: solverOf(body.sampler_name ?? body.sampler_index) ?? requests.solver,
-        eta: body.eta,
-        sampler: requests.sampler ?? 'auto',
-        previews: false,
-      },
-      key: caller.key,
-      priority: 0,
-      deadlineSeconds: deadline,
-      client: caller.signal,
-    },
-    () => undefined,
-  );
-  const files =
-    body.send_images === false
-      ? []
-      : await Promise.all(generation.images.map((image) => fileOf(image, generation, PNG)));
-  const answer: z.output<typeof txt2imgAnswer> = {
-    images: files.map((file) => file.toString('base64')),
-    parameters: { ...body, seed: jsonSeed(BigInt(seed)) },
-    info: JSON.stringify(infoOf(generation, body.batch_size ?? 1)),
-  };
-  return Response.json(answer);
+function schedulerEntry(label: (typeof SCHEDULERS)[number]): z.output<typeof schedulersAnswer>[number] {
+  const name = label.toLowerCase();
+  return { name, label, aliases: null, default_rho: label === 'Karras' ? RHO : -1, need_inner_model: false };
 }
 
-/** The solver of a name, either the web UIs' or this project's. Newer web UIs append the schedule to the name. */
-function solverOf(name: string | undefined): SolverName | undefined {
-  if (name === undefined || /^(automatic|)$/i.test(name)) return undefined;
-  const plain = name.toLowerCase().replace(/ karras$/, '');
-  const found = SOLVERS.find((solver) => [solver, SAMPLER_NAMES[solver].toLowerCase()].includes(plain));
-  if (found) return found;
-  const known = SOLVERS.map((solver) => SAMPLER_NAMES[solver]).join(', ');
-  throw new ApiError(
-    400,
-    'invalid_parameter',
-    `expected one of ${known}, found ${name}; name one of them`,
-    'sampler_name',
-  );
-}
-
-function infoOf({ result, images, model }: GenerationResult, batchSize: number): object {
-  const { settings } = result;
-  const seeds = images.map(({ seed }) => jsonSeed(seed));
-  return {
-    prompt: settings.prompt,
-    negative_prompt: settings.negativePrompt ?? '',
-    seed: seeds[0],
-    all_seeds: seeds,
-    width: settings.width,
-    height: settings.height,
-    sampler_name: SAMPLER_NAMES[settings.solver],
-    cfg_scale: settings.guidance,
-    steps: settings.steps,
-    batch_size: batchSize,
-    sd_model_name: model.name,
-    infotexts: images.map((image) => pngParameters(image, settings, model.name)),
-  };
-}
-
-function progress({ underWay, queue }: Services): z.output<typeof progressAnswer> {
-  const first = [...underWay].at(0);
-  const share = first && first.serial > 0 ? Math.min(1, first.critical / first.serial) : 0;
-  const spent = first ? (Date.now() - first.startedAt) / 1000 : 0;
-  return {
-    progress: share,
-    eta_relative: share > 0 ? (spent / share) * (1 - share) : 0,
-    state: {
-      job: first?.id ?? '',
-      job_count: underWay.size + queue.waitingCount,
-      job_no: 0,
-      sampling_step: first?.critical ?? 0,
-      sampling_steps: first?.serial ?? 0,
-      skipped: false,
-      interrupted: false,
-    },
-    current_image: null,
-    textinfo: null,
-  };
+function emptyEndpoint(path: string, content: object): Endpoint {
+  return endpoint({
+    method: 'get',
+    path,
+    summary: 'Lists nothing.',
+    answer: Array.isArray(content) ? z.array(z.never()) : z.looseObject({}),
+    handle: () => Response.json(content),
+  });
 }

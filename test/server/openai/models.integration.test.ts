@@ -22,12 +22,10 @@ test("models, and errors in the form of OpenAI's API", async () => {
     param: 'n',
     type: 'invalid_request_error',
   });
-  for (const size of ['1024x1536', '100x64', '64x0'] as const) {
+  for (const size of ['64x0', '0x0'] as const) {
     await assert.rejects(client.images.generate({ prompt: 'a', size }), { status: 400, param: 'size' });
   }
   await assert.rejects(client.images.generate({ prompt: 'a', ...{ solver: 'dpm2m', sampler: 'srds' } }), {
     status: 400,
   });
-  await assert.rejects(client.images.generate({ prompt: 'a', background: 'transparent' }), { status: 400 });
-  await assert.rejects(client.images.generate({ prompt: 'a', ...{ foo: 1 } }), { status: 400, param: 'foo' });
 });

@@ -1,10 +1,10 @@
-import { readImage, readTransparency, type GreyImage, type RgbImage } from '../../image/image.js';
-import { repaintsAnything } from '../../image/mask.js';
-import type { GenerateOptions } from '../../pipeline/options.js';
-import { ApiError } from '../apiError.js';
+import { readImage, readTransparency, type GreyImage, type RgbImage } from '../image/image.js';
+import { repaintsAnything } from '../image/mask.js';
+import type { GenerateOptions } from '../pipeline/options.js';
+import { ApiError } from './apiError.js';
 
 /** More pixels than cameras have; larger images are not decoded. */
-const MAX_INPUT_PIXELS = 25e6;
+export const MAX_INPUT_PIXELS = 25e6;
 const SIGNATURES = [/^\x89PNG\r\n/, /^\xff\xd8\xff/, /^RIFF....WEBP/s];
 
 /** The files of a request. */
@@ -17,8 +17,8 @@ interface ImageFiles {
  * Checks the formats of uploaded images. The decoder knows more formats, but their parsers are not safe for untrusted files.
  * @throws ApiError 400
  */
-export function checkImageFormats({ image, mask }: ImageFiles): void {
-  checkFormat(image, 'image');
+export function checkImageFormats({ image, mask }: Partial<ImageFiles>): void {
+  if (image) checkFormat(image, 'image');
   if (mask) checkFormat(mask, 'mask');
 }
 
@@ -34,15 +34,16 @@ function checkFormat(image: Uint8Array, param: keyof ImageFiles): void {
  * @throws ApiError 400
  */
 export async function decodeImages({ image, mask }: ImageFiles): Promise<Pick<GenerateOptions, 'init' | 'mask'>> {
-  const init = await decoded<RgbImage>(image, 'image', readImage);
-  const free = await decoded<GreyImage>(mask ?? image, mask ? 'mask' : 'image', readTransparency);
+  const init = await decodedImage<RgbImage>(image, 'image', readImage);
+  const free = await decodedImage<GreyImage>(mask ?? image, mask ? 'mask' : 'image', readTransparency);
   if (repaintsAnything(free)) return { init, mask: free };
   if (!mask) return { init };
   const message = 'expected a mask with transparent pixels where to repaint, found none; erase that part of it';
   throw new ApiError(400, 'invalid_image', message, 'mask');
 }
 
-async function decoded<Image>(
+/** @throws ApiError 400 if the file is damaged or too large */
+export async function decodedImage<Image>(
   file: Uint8Array,
   param: keyof ImageFiles,
   read: (source: Uint8Array, maxPixels: number) => Promise<Image>,
