@@ -38,7 +38,7 @@ export function serveCommand(ending: Shutdown): Command {
     for (const variable of unknownVariables()) log.warn({ variable }, 'no setting has this variable');
     const server = await startServer(config, { log, signal: ending.signal });
     if (process.stderr.isTTY) process.stderr.write(`srds: listening at ${server.url}; Ctrl-C ends it\n`);
-    restart = () => server.restart();
+    restart = () => void server.restart();
     await new Promise<void>((resolve) => {
       if (ending.signal.aborted) resolve();
       else ending.signal.addEventListener('abort', () => resolve(), { once: true });

@@ -13,8 +13,9 @@ export class ApiError extends Error {
     /** The name of the invalid parameter, if there is one. */
     readonly param: string | null = null,
     readonly headers: Readonly<Record<string, string>> = {},
+    options?: ErrorOptions,
   ) {
-    super(message);
+    super(message, options);
   }
 
   get type(): string {
@@ -43,8 +44,17 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
 /** The answer to any error. An unexpected error reveals nothing about the server's internals. */
 export function toApiError(thrown: unknown): ApiError {
   if (thrown instanceof ApiError) return thrown;
-  if (thrown instanceof SrdsError) return new ApiError(STATUS[thrown.code], thrown.code.toLowerCase(), thrown.message);
+  if (thrown instanceof SrdsError)
+    return new ApiError(STATUS[thrown.code], thrown.code.toLowerCase(), withoutPaths(thrown.message));
   return new ApiError(500, 'internal_error', 'the server failed; see its log');
+}
+
+/** A path of at least two parts, from the root of a Unix or Windows file system, and its last part. */
+const PATH = /(?<![\w./:])(?:\/|[A-Z]:\\)(?:[^\s/\\"',;:()]+[/\\])+([^\s/\\"',;:()]*)/g;
+
+/** A text with names instead of paths: an answer says nothing of the server's file system. */
+export function withoutPaths(text: string): string {
+  return text.replace(PATH, '$1');
 }
 
 /** The error of a request that did not end by its deadline. */
@@ -73,9 +83,15 @@ export function logFailure(log: Logger, id: string, thrown: unknown): void {
   const { status } = toApiError(thrown);
   if (status < 500) return;
   // A passed deadline or a shutdown, not a defect.
-  if (thrown instanceof ApiError) return log.warn({ id, status, error: thrown.message }, 'request given up');
+  if (thrown instanceof ApiError)
+    return log.warn({ id, status, error: messageOf(causeOf(thrown)) }, 'request given up');
   log.error(
-    { id, status, error: messageOf(thrown), stack: thrown instanceof Error ? thrown.stack : undefined },
+    { id, status, error: messageOf(causeOf(thrown)), stack: thrown instanceof Error ? thrown.stack : undefined },
     'request failed',
   );
+}
+
+/** What an error was made from, which may say more than clients should read. */
+export function causeOf(thrown: unknown): unknown {
+  return thrown instanceof Error && thrown.cause instanceof SrdsError ? thrown.cause : thrown;
 }

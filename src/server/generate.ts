@@ -77,7 +77,8 @@ export async function generate(
   const limit = new JobLimit(job.client, services.stop, job.deadlineSeconds);
   const arrived = performance.now();
   try {
-    const turn = queue.enter({ key: job.key, priority: job.priority, signal: limit.signal });
+    const place = () => models.place(model);
+    const turn = queue.enter({ key: job.key, priority: job.priority, place, signal: limit.signal });
     onEvent({ type: 'queued', waiting: queue.waitingCount });
     const leave = await turn;
     const queueSeconds = (performance.now() - arrived) / 1000;

@@ -3,7 +3,10 @@ import { endpoint, type Endpoint } from './endpoint.js';
 import { ApiError } from './apiError.js';
 import type { Services } from './services.js';
 
-const health = z.object({ status: z.enum(['ok', 'starting', 'draining']) });
+const health = z.object({ status: z.enum(['ok', 'starting', 'unavailable', 'draining']) });
+const modelHealth = z.object({
+  status: z.enum(['loaded', 'loading', 'unloaded', 'failed', 'unavailable', 'draining']),
+});
 
 /** Routes for operators, and the stored images. */
 export function operationEndpoints({ metrics, models, draining, stored }: Services): Endpoint[] {
@@ -20,12 +23,23 @@ export function operationEndpoints({ metrics, models, draining, stored }: Servic
       method: 'get',
       path: '/healthz/ready',
       summary:
-        'Reports whether the server takes requests: 503 while the first model is loading and while the server shuts down.',
+        'Reports whether the server serves requests for the default model: 503 until it is loaded, while it cannot be opened or its devices run nothing, and while the server shuts down.',
       answer: health,
       open: true,
       handle: () => {
-        const status = draining() ? 'draining' : models.ready ? 'ok' : 'starting';
+        const status = draining() ? 'draining' : models.readiness;
         return Response.json({ status }, { status: status === 'ok' ? 200 : 503 });
+      },
+    }),
+    endpoint({
+      method: 'get',
+      path: '/healthz/ready/{model}',
+      summary: 'Reports whether the server serves requests for a model; one that is not loaded is loaded by a request.',
+      answer: modelHealth,
+      open: true,
+      handle: (_, __, context) => {
+        const status = draining() ? 'draining' : models.status(models.find(context.req.param('model')));
+        return Response.json({ status }, { status: status === 'loaded' || status === 'unloaded' ? 200 : 503 });
       },
     }),
     endpoint({

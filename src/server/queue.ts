@@ -1,24 +1,37 @@
 import { ApiError } from './apiError.js';
 
+/**
+ * A model that is in memory, or fits there, is `ready`. Another one is `idle` if it can take the place of models that nobody uses, and
+ * has to wait for the `busy` ones otherwise.
+ */
+export type ModelPlace = 'ready' | 'idle' | 'busy';
+
 /** A job that wants a turn. */
 export interface Job {
   /** The client's API key; clients share the turns fairly. */
   readonly key: string;
   /** Among the jobs of one key, higher priorities run first. */
   readonly priority: number;
+  /** Where its model stands now; absent: `ready`. */
+  readonly place?: () => ModelPlace;
   /** Aborted when the job no longer wants a turn. */
   readonly signal: AbortSignal;
 }
 
+/** How often a job whose model is not in memory lets others pass. */
+const MAX_PASSES = 16;
+
 interface Waiting {
   readonly job: Job;
+  passes: number;
   readonly admit: () => void;
   readonly refuse: (reason: unknown) => void;
 }
 
 /**
  * A fair queue with a limit on running and on waiting jobs. The next job belongs to the key with the fewest running jobs, or among
- * equals to the one that was served longest ago; of that key's jobs it has the highest priority, in the order of arrival. A full queue
+ * equals to the one that was served longest ago; of that key's jobs it has the highest priority, in the order of arrival. While its model
+ * is not in memory, jobs whose models are go first, but only so many of them: models would be loaded again and again. A full queue
  * evicts: a job of the key with most waiting jobs for a key that has fewer, and a key's lower priority for its own higher one.
  */
 export class Queue {
@@ -66,6 +79,7 @@ export class Queue {
       };
       const entry: Waiting = {
         job,
+        passes: 0,
         admit: () => {
           job.signal.removeEventListener('abort', leave);
           resolve();
@@ -88,12 +102,27 @@ export class Queue {
   }
 
   private next(): void {
-    while (this.waiting.length > 0 && this.runningCount < this.concurrency) {
-      const entry = this.waiting.reduce((a, b) => (this.before(b.job, a.job) ? b : a));
+    while (this.runningCount < this.concurrency) {
+      const entry = this.choose();
+      if (!entry) return;
       this.remove(entry);
       this.count(entry.job.key, 1);
       entry.admit();
     }
+  }
+
+  /** The job to admit next; undefined if there is none, or if all had to wait for the models of running jobs. */
+  private choose(): Waiting | undefined {
+    const best = (some: readonly Waiting[]) => some.reduce((a, b) => (this.before(b.job, a.job) ? b : a));
+    if (this.waiting.length === 0) return undefined;
+    const first = best(this.waiting);
+    if (placeOf(first) === 'ready' || first.passes >= MAX_PASSES) return first;
+    const others = this.waiting.filter((entry) => placeOf(entry) === 'ready');
+    if (others.length > 0) {
+      first.passes++;
+      return best(others);
+    }
+    return placeOf(first) === 'busy' && this.runningCount > 0 ? undefined : first;
   }
 
   private before(a: Job, b: Job): boolean {
@@ -142,6 +171,10 @@ export class Queue {
       { 'retry-after': String(seconds) },
     );
   }
+}
+
+function placeOf({ job }: Waiting): ModelPlace {
+  return job.place?.() ?? 'ready';
 }
 
 function sum(values: Iterable<number>): number {

@@ -6,9 +6,10 @@ import { codec } from '../image/codec.js';
 import { parseDevices } from '../engine/device.js';
 import { findDevices } from '../engine/local/probe.js';
 import { inspectModel } from '../model/inspect.js';
-import { BUNDLED_MODEL } from '../model/modelFolder.js';
+import { BUNDLED_MODEL, readModelFolder, type ModelFolder } from '../model/modelFolder.js';
 import { openModel } from '../model/openModel.js';
 import { Pipeline } from '../pipeline/pipeline.js';
+import { causeOf } from './apiError.js';
 import { createApp } from './app.js';
 import type { ServerConfig } from './config.js';
 import { listen } from './listen.js';
@@ -29,8 +30,11 @@ const CONCURRENCY = { cpu: 2, gpu: 16 };
 /** A running server. */
 export interface RunningServer {
   readonly url: string;
-  /** Opens the models again, with new device processes, for later requests. */
-  restart(): void;
+  /**
+   * Reads the models anew, and opens them again, with new device processes, for later requests. A model that does not open stays as it
+   * was; the log says why.
+   */
+  restart(): Promise<void>;
   /** Takes no new jobs, waits for the others up to the configured time, and ends. */
   close(): Promise<void>;
 }
@@ -81,7 +85,7 @@ export async function startServer(config: ServerConfig, { log, signal }: StartOp
       onBatch: (report) => metrics.batch(report),
       onWarning,
     });
-  const models = new Models(served, open, config.memoryBytes);
+  const models = new Models(served, { read: readAgain, open }, config.memoryBytes);
   const concurrency = devices.every(({ kind }) => kind === 'cpu') ? CONCURRENCY.cpu : CONCURRENCY.gpu;
   const queue = new Queue(config.concurrency ?? concurrency, config.queue);
   let draining = false;
@@ -98,12 +102,13 @@ export async function startServer(config: ServerConfig, { log, signal }: StartOp
   };
   const { server, url, openRequests } = await listen(createApp(services, await readPage()), config.host, config.port);
   log.info({ url, models: served.map(({ name }) => name), device: config.device }, 'listening');
-  void warm(models, stop.signal, log);
+  void keepReady(models, stop.signal, log);
   return {
     url,
-    restart: () => {
-      log.info('reopening the models');
-      models.restart();
+    restart: async () => {
+      log.info('reading the models anew');
+      await models.reload((model, error) => log.error({ model, error: messageOf(error) }, 'the model stays as it was'));
+      log.info('read the models');
     },
     close: async () => {
       draining = true;
@@ -135,8 +140,7 @@ async function readModels(
     if (served.some((other) => other.name === folder.name)) {
       throw new SrdsError('INVALID_OPTION', 'models with different names', `${folder.name} twice`, 'rename a folder');
     }
-    const { weights } = inspectModel(folder);
-    served.push({ name: folder.name, folder, bytes: weights.all + weights.vaeEncoder });
+    served.push(servedModel(folder));
   }
   for (const { name, bytes } of served) {
     if (bytes > memoryBytes)
@@ -145,18 +149,29 @@ async function readModels(
   return served;
 }
 
-/** Loads the first model, and retries after a failure such as a missing device. */
-async function warm(models: Models, signal: AbortSignal, log: Logger): Promise<void> {
-  for (;;) {
+function servedModel(folder: ModelFolder): ServedModel {
+  const { weights } = inspectModel(folder);
+  return { name: folder.name, folder, bytes: weights.all + weights.vaeEncoder };
+}
+
+async function readAgain({ folder }: ServedModel): Promise<ServedModel> {
+  return servedModel(await readModelFolder(folder.path, folder.name));
+}
+
+/** Loads the first model, and again whenever it cannot serve, such as for want of a device. */
+async function keepReady(models: Models, signal: AbortSignal, log: Logger): Promise<void> {
+  while (!signal.aborted) {
     try {
-      // The image codec loads slowly too.
-      await codec();
-      await models.warm(signal);
-      return log.info('ready');
+      if (models.readiness !== 'ok') {
+        // The image codec loads slowly too.
+        await codec();
+        await models.warm(signal);
+        log.info('ready');
+      }
     } catch (error) {
-      if (signal.aborted) return;
-      log.error({ error: messageOf(error) }, 'loading the first model failed; retrying');
-      await delay(RETRY_MS, undefined, { signal, ref: false }).catch(() => undefined);
+      if (error === signal.reason) return;
+      log.error({ error: messageOf(causeOf(error)) }, 'loading the first model failed; retrying');
     }
+    await delay(RETRY_MS, undefined, { signal, ref: false }).catch(() => undefined);
   }
 }

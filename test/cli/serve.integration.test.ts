@@ -26,9 +26,11 @@ test('a device process that is killed during a generation is replaced, and the i
   const meanwhile = post(base, GENERATE, options);
   child.kill('SIGHUP');
   assert.equal(imageOf(await meanwhile), expected);
+  await until(async () => {
+    const now = await childrenOf(child.pid!);
+    return now.length > 0 && now.every((pid) => !before.includes(pid));
+  });
   assert.equal(imageOf(await post(base, GENERATE, options)), expected);
-  const now = await childrenOf(child.pid!);
-  assert.ok(now.length > 0 && now.every((pid) => !before.includes(pid)));
   child.kill('SIGTERM');
   await new Promise((resolve) => child.once('close', resolve));
 });

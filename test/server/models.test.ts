@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import type { Pipeline } from 'srds';
+import { SrdsError, type Pipeline } from 'srds';
 import type { ModelFolder } from 'srds/model';
-import { Models, type ServedModel } from 'srds/server';
+import { Models, Queue, type ServedModel } from 'srds/server';
 
 const never = new AbortController().signal;
 
@@ -24,14 +24,24 @@ function work() {
 function tinyModels(memoryBytes: number) {
   const open = new Set<string>();
   const opened: string[] = [];
-  const served = ['a', 'b', 'c'].map((name): ServedModel => ({ name, folder: { name } as ModelFolder, bytes: 10 }));
+  /** Names of models that do not open. */
+  const broken = new Set<string>();
+  const engine: { available?: boolean } = {};
+  const served = ['a', 'b', 'c'].map((name): ServedModel => {
+    return { name, folder: { name, path: `/srv/models/${name}` } as ModelFolder, bytes: 10 };
+  });
   const models = new Models(
     served,
-    async ({ name }) => {
-      opened.push(name);
-      open.add(name);
-      assert.ok(10 * open.size <= memoryBytes);
-      return { close: async () => void open.delete(name) } as unknown as Pipeline;
+    {
+      read: async (model) => ({ ...model, folder: { ...model.folder } }),
+      open: async ({ name }) => {
+        if (broken.has(name))
+          throw new SrdsError('MODEL_INVALID', 'a graph', `none in /srv/models/${name}/unet`, 'export');
+        opened.push(name);
+        open.add(name);
+        assert.ok(10 * open.size <= memoryBytes);
+        return { engine, close: async () => void open.delete(name) } as unknown as Pipeline;
+      },
     },
     memoryBytes,
   );
@@ -39,6 +49,8 @@ function tinyModels(memoryBytes: number) {
     models,
     open,
     opened,
+    broken,
+    engine,
     use: (name: string, run: () => Promise<void> = async () => undefined) => models.use(models.find(name), never, run),
   };
 }
@@ -86,26 +98,109 @@ test('a model that needs memory gets it in its turn although another one is neve
 });
 
 test('an aborted request does not wait for its model to load', async () => {
-  const slow = new Promise<Pipeline>(() => undefined);
-  const models = new Models([{ name: 'a', folder: {} as ModelFolder, bytes: 1 }], () => slow);
+  const source = { read: async (model: ServedModel) => model, open: () => new Promise<Pipeline>(() => undefined) };
+  const models = new Models([{ name: 'a', folder: {} as ModelFolder, bytes: 1 }], source);
   const controller = new AbortController();
   const using = models.use(models.find('a'), controller.signal, async () => undefined);
   controller.abort(new Error('gone'));
   await assert.rejects(using, /gone/);
 });
 
-test('after a restart later requests use models opened again; running requests keep theirs', async () => {
-  const { models, open, opened, use } = tinyModels(20);
+test('after a reload later requests use models read and opened again; running requests keep theirs', async () => {
+  const { models, open, opened, use } = tinyModels(30);
+  const [first] = models.served;
   const long = work();
   const using = use('a', long.run);
   await long.started;
-  models.restart();
+  await models.reload((name) => assert.ok(false, name));
+  assert.notEqual(models.served[0].folder, first.folder);
   await use('a');
   assert.deepEqual([opened, [...open]], [['a', 'a'], ['a']]);
   long.end();
   await using;
   await models.close();
   assert.equal(open.size, 0);
+});
+
+test('a model that does not open again stays; without memory for both, it is opened by the next request', async () => {
+  for (const memory of [20, 10]) {
+    const { models, opened, broken, use } = tinyModels(memory);
+    await use('a');
+    broken.add('a');
+    const failures: string[] = [];
+    await models.reload((name) => failures.push(name));
+    if (memory === 20) {
+      assert.deepEqual(failures, ['a']);
+      await use('a');
+      assert.deepEqual([opened, models.readiness], [['a'], 'ok']);
+    } else {
+      await assert.rejects(use('a'), { status: 503 });
+      broken.clear();
+      await use('a');
+      assert.deepEqual(opened, ['a', 'a']);
+    }
+  }
+});
+
+test('each model has a status; a failure names no path, and the next request tries again', async () => {
+  const { models, broken, engine, use } = tinyModels(30);
+  const statuses = () => models.served.map((model) => models.status(model));
+  assert.deepEqual([models.readiness, statuses()], ['starting', ['unloaded', 'unloaded', 'unloaded']]);
+  await use('a');
+  broken.add('b');
+  await assert.rejects(use('b'), (error: Error) => {
+    assert.match(
+      error.message,
+      /^expected model b to open, found that it does not \(expected a graph, found none in unet\)/,
+    );
+    return (error as Error & { status: number }).status === 503;
+  });
+  assert.deepEqual([models.readiness, statuses()], ['ok', ['loaded', 'failed', 'unloaded']]);
+  broken.clear();
+  await use('b');
+  assert.deepEqual(statuses(), ['loaded', 'loaded', 'unloaded']);
+  engine.available = false;
+  assert.deepEqual([models.readiness, statuses()], ['unavailable', ['unavailable', 'unavailable', 'unloaded']]);
+  engine.available = true;
+  await models.unload(models.find('a'));
+  assert.deepEqual([models.readiness, statuses()], ['ok', ['unloaded', 'loaded', 'unloaded']]);
+});
+
+test('requests are grouped by the model in memory: alternating ones load each model a few times, and none waits for ever', async () => {
+  for (const concurrency of [1, 2, 4]) {
+    const { models, opened } = tinyModels(10);
+    const queue = new Queue(concurrency, 1000);
+    const order: string[] = [];
+    const ask = async (name: string) => {
+      const model = models.find(name);
+      const leave = await queue.enter({ key: 'k', priority: 0, place: () => models.place(model), signal: never });
+      await models.use(model, never, async () => {
+        order.push(name);
+        for (let k = 0; k < 3; k++) await turn();
+      });
+      leave();
+    };
+    const all: Promise<void>[] = [];
+    for (let k = 0; k < 24; k++) {
+      all.push(ask('ab'[k % 2]));
+      await turn();
+    }
+    await Promise.all(all);
+    assert.ok(opened.length <= 4, `${concurrency}: ${opened.join('')}`);
+    // One request for another model among many that never end.
+    let ended = false;
+    const steady = async () => {
+      while (!ended) await ask('a');
+    };
+    const busy = Array.from({ length: 8 }, steady);
+    for (let k = 0; k < 20; k++) await turn();
+    const before = order.length;
+    await ask('b');
+    const waited = order.lastIndexOf('b') - before;
+    ended = true;
+    await Promise.all(busy);
+    assert.ok(waited >= 8 && waited <= 32, `${concurrency}: ${waited}`);
+  }
 });
 
 test("OpenAI's names mean the default model; other unknown names are refused", () => {

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import { Mutex } from 'async-mutex';
 import { oneLine, SrdsError } from '../../errors.js';
 import { brokenGraph, failingGraph, foreignGraph } from '../../onnx/brokenGraph.js';
@@ -59,6 +60,8 @@ export class LocalDevice {
   /** Keys of the buckets that the process has opened or is about to open. */
   private readonly openBuckets = new Set<string>();
   private readonly times: BatchTimes;
+  /** What the files of the loaded graphs were like when they were loaded, by path. */
+  private readonly stamps = new Map<string, string>();
   private closed = false;
   private warned = false;
 
@@ -102,6 +105,7 @@ export class LocalDevice {
   loadGraphs(names: readonly string[]): Promise<Readonly<Record<string, GraphInfo>>> {
     return this.mutex.runExclusive(async () => {
       await this.restartIfDead();
+      for (const path of names.flatMap((name) => this.pathsOf(name))) this.stamps.set(path, stampOf(path));
       return this.open(names);
     });
   }
@@ -244,6 +248,7 @@ export class LocalDevice {
     const { failure } = this.process;
     if (!failure) return;
     if (this.lost) throw failure;
+    this.checkFiles();
     const limit = shape === undefined ? undefined : this.rowLimits.get(shape);
     const how = limit === undefined ? '' : `, perhaps for want of memory; ${inBatchesOf(limit)}`;
     this.onWarning(`the ${this.name} process failed, found ${failure.found}${how}; another takes its place`);
@@ -251,6 +256,21 @@ export class LocalDevice {
     this.openBuckets.clear();
     await this.open([...this.state.loaded.keys()]);
     for (const [id, inputs] of this.state.registered) this.register(id, inputs);
+  }
+
+  private pathsOf(name: string): string[] {
+    const { path, half } = this.state.files[name];
+    return half === undefined ? [path] : [path, half];
+  }
+
+  /** Checks that a new process would load what the last one had: nothing else knows that the model is another. @throws SrdsError */
+  private checkFiles(): void {
+    for (const path of [...this.state.loaded.keys()].flatMap((name) => this.pathsOf(name))) {
+      if (this.stamps.get(path) === stampOf(path)) continue;
+      this.deaths = MAX_DEATHS;
+      const expected = `${path} as it was when it was loaded, for the process that takes the place of one that failed`;
+      throw new SrdsError('ENGINE_FAILED', expected, 'it changed or gone', 'open the model again');
+    }
   }
 
   private async open(names: readonly string[]): Promise<Readonly<Record<string, GraphInfo>>> {
@@ -303,6 +323,12 @@ export class LocalDevice {
       'if the size suits the model and its memory, report this as a defect',
     );
   }
+}
+
+/** Differs between versions of a file; empty if there is none. */
+function stampOf(path: string): string {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  return stats ? [stats.ino, stats.size, stats.mtimeMs].join(' ') : '';
 }
 
 /** What batches of the same shape, whatever their rows, have in common. */

@@ -53,7 +53,7 @@ test('a process is not responsive from 5 s of silence until the next sign of lif
 });
 
 test('limits follow the known latencies, are generous, and a first run on a CPU has none', () => {
-  const times = new BatchTimes({ kind: 'cpu' });
+  const times = new BatchTimes({ kind: 'cpu', index: 0 });
   assert.equal(times.limit('a', 1), Infinity);
   times.add('a', 2, 0.01);
   assert.equal(times.limit('a', 2), 120);
