@@ -54,25 +54,40 @@ class TritonPythonModel:
         self.sizes = sorted(int(size) for size in sizes.split(","))
         self.device = int(args["model_instance_device_id"])
         self.captured = {}
+        self.path = os.path.join(
+            args["model_repository"], args["model_version"], "model.onnx"
+        )
         self.on_gpu = args["model_instance_kind"] == "GPU"
+        if self.on_gpu and "CUDAExecutionProvider" not in ort.get_available_providers():
+            raise pb_utils.TritonModelException(
+                "expected onnxruntime-gpu in the server's Python, found onnxruntime for the CPU; install it, or set KIND_CPU"
+            )
         self.uses_graphs = self.on_gpu
+        try:
+            self.session = self.open_session()
+        except Exception as error:
+            if not self.uses_graphs:
+                raise
+            self.give_up_graphs(error)
+
+    def open_session(self):
         providers = ["CPUExecutionProvider"]
         if self.on_gpu:
-            if "CUDAExecutionProvider" not in ort.get_available_providers():
-                raise pb_utils.TritonModelException(
-                    "expected onnxruntime-gpu in the server's Python, found onnxruntime for the CPU; install it, or set KIND_CPU"
-                )
             cuda = {
                 "device_id": str(self.device),
-                "enable_cuda_graph": "1",
+                "enable_cuda_graph": "1" if self.uses_graphs else "0",
                 "prefer_nhwc": "1",
                 "arena_extend_strategy": "kSameAsRequested",
             }
             providers = [("CUDAExecutionProvider", cuda), *providers]
-        path = os.path.join(
-            args["model_repository"], args["model_version"], "model.onnx"
-        )
-        self.session = ort.InferenceSession(path, providers=providers)
+        return ort.InferenceSession(self.path, providers=providers)
+
+    def give_up_graphs(self, why):
+        """Goes on without CUDA graphs, in a session that captures none."""
+        pb_utils.Logger.log_warn(f"batches run without CUDA graphs: {why}")
+        self.uses_graphs = False
+        self.captured.clear()
+        self.session = self.open_session()
 
     def execute(self, requests):
         batches = [self.read(request) for request in requests]
@@ -111,28 +126,31 @@ class TritonPythonModel:
 
     def run_on_gpu(self, arrays):
         key = tuple(array.shape for array in arrays.values())
-        if self.uses_graphs and key in self.captured:
+        if key in self.captured:
             return self.captured[key].run(arrays)
         plain = self.session.run([self.output], arrays, numbered(-1))[0]
         if self.uses_graphs:
-            batch = CapturedBatch(
-                self.session,
-                len(self.captured) + 1,
-                self.device,
-                arrays,
-                self.output,
-                plain.shape,
-            )
-            batch.run(arrays)
-            difference = np.abs(batch.run(arrays) - plain).max()
-            if difference <= ROUNDING * np.abs(plain).max():
-                self.captured[key] = batch
-            else:
-                self.uses_graphs = False
-                pb_utils.Logger.log_warn(
-                    f"a CUDA graph gave another result, by {difference}; batches run without"
-                )
+            try:
+                self.captured[key] = self.capture(arrays, plain)
+            except Exception as error:
+                self.give_up_graphs(error)
         return plain
+
+    def capture(self, arrays, expected):
+        """Captures a batch, and compares a replay with the same batch without a graph."""
+        batch = CapturedBatch(
+            self.session,
+            len(self.captured) + 1,
+            self.device,
+            arrays,
+            self.output,
+            expected.shape,
+        )
+        batch.run(arrays)
+        difference = np.abs(batch.run(arrays) - expected).max()
+        if not difference <= ROUNDING * np.abs(expected).max():
+            raise RuntimeError(f"a replay gave another result, by {difference}")
+        return batch
 
     def padded_rows(self, count):
         return next((size for size in self.sizes if size >= count), count)
