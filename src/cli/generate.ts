@@ -14,7 +14,7 @@ import { usualSampler } from '../pipeline/options.js';
 import { SERVER_OPTIONS } from '../server/config.js';
 import { splitDeviceFlags } from './devices.js';
 import { addFlags, valuesFromFlags } from './optionFlags.js';
-import { choiceText, differenceToSerial, jsonReport, summary } from './report.js';
+import { choiceText, differenceToSerial, jsonReport, summary, timeText } from './report.js';
 import { runGenerate } from './runGenerate.js';
 
 /** The options that flags, the environment and a file may set. */
@@ -98,6 +98,7 @@ export function generateCommand(signal: AbortSignal): Command {
       process.stdout.write(`${context.files[i] ?? 'no file'}: ${summary(image)}${difference}\n`);
     });
     if (result.choice) process.stdout.write(`${choiceText(result.settings.sampler, result.choice)}\n`);
+    process.stdout.write(`${timeText(result, context.totalSeconds)}\n`);
   });
 }
 

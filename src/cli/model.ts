@@ -23,7 +23,7 @@ export async function findModel(
   let announced = !verbose;
   const found = await openModel(model ?? BUNDLED_MODEL, {
     onProgress: ({ file, received, total }) => {
-      if (progress) progress.setState(`downloading ${file}: ${bytes(received)} of ${bytes(total)} in all`);
+      if (progress) progress.setState(`downloading ${file}, ${bytes(total)} in all`, received / total);
       else if (!announced) process.stderr.write(`srds: downloading ${bytes(total)} of ${model ?? ''}\n`);
       announced = true;
     },

@@ -1,13 +1,16 @@
 import type { GenerateEvent, Phase } from '../pipeline/result.js';
+import { RunShare } from './runShare.js';
 
 const FRAME_MS = 100;
+const BAR_WIDTH = 20;
 
-/** What the line says while a run has no evaluation to report. */
+/** What the line says while a run does something else than sampling. */
 const PHASES: Readonly<Record<Phase, string>> = {
   preparing: 'encoding the prompt',
   measuring: 'measuring the devices',
   planning: 'choosing the sampler',
-  sampling: 'the first step',
+  sampling: 'sampling',
+  decoding: 'decoding',
 };
 
 /** Prints a warning on standard error, above the line of progress if there is one. */
@@ -17,18 +20,29 @@ export function warn(message: string, progress: Progress | undefined): void {
   else process.stderr.write(`${line}\n`);
 }
 
-/** A line on a terminal that follows a run: elapsed time, iteration, residual and evaluations. */
+/** A terminal that a line is kept on. */
+export type ProgressStream = Pick<NodeJS.WriteStream, 'write' | 'columns'>;
+
+/** A line on a terminal that follows a run: elapsed time, what it does, the share that is done, and what is left. */
 export class Progress {
-  private readonly start = performance.now();
+  private readonly start: number;
   private readonly timer: NodeJS.Timeout;
+  private readonly run: RunShare;
   private readonly done = new Set<number>();
+  private phase: Phase | undefined;
   private iteration = '';
   private state = 'loading the model';
+  /** Share of the current work, from 0 to 1; undefined if it is not known. */
+  private stateShare: number | undefined;
 
+  /** @param now the clock, in milliseconds */
   constructor(
-    private readonly stream: NodeJS.WriteStream,
+    private readonly stream: ProgressStream,
     private readonly images: number,
+    private readonly now: () => number = () => performance.now(),
   ) {
+    this.start = now();
+    this.run = new RunShare(images, now);
     this.timer = setInterval(() => this.render(), FRAME_MS);
     this.timer.unref();
     this.render();
@@ -37,28 +51,34 @@ export class Progress {
   /** Updates the line after an event of the run. */
   show(event: GenerateEvent): void {
     if (event.type === 'warning' || event.type === 'batch') return;
-    if (event.type === 'phase') this.state = PHASES[event.phase];
-    else if (event.type === 'image') {
+    this.run.event(event);
+    if (event.type === 'phase') {
+      this.phase = event.phase;
+      this.setState(PHASES[event.phase]);
+    } else if (event.type === 'image') {
       if (event.image === this.current()) this.iteration = '';
       this.done.add(event.image);
-    }
-    // With several images the line follows the first unfinished one.
-    else if (event.image === this.current()) {
-      const { critical, total, serial } = event.evaluations;
-      const spent = `${critical} sequential evaluations of ${serial}, ${total} in all`;
-      if (event.type === 'iteration') {
-        const change =
-          event.residual === undefined ? 'coarse sweep' : `change ${event.residual.toFixed(2)} grey levels`;
-        this.iteration = `iteration ${event.iteration}, ${change}, `;
+      this.phase = this.done.size < this.images ? 'sampling' : undefined;
+      this.setState('finishing');
+    } else {
+      this.phase = 'sampling';
+      // With several images the line follows the first unfinished one.
+      if (event.type === 'iteration' && event.image === this.current()) {
+        const { iteration, residual } = event;
+        const change = residual === undefined ? 'coarse sweep' : `change ${residual.toFixed(2)} grey levels`;
+        this.iteration = `iteration ${iteration}, ${change}`;
       }
-      this.state = `${this.iteration}${spent}`;
     }
     this.render();
   }
 
-  /** Sets the description of the current work, until the first event replaces it. */
-  setState(state: string): void {
+  /**
+   * Sets the description of the current work, until the first event replaces it.
+   * @param share of it that is done, from 0 to 1
+   */
+  setState(state: string, share?: number): void {
     this.state = state;
+    this.stateShare = share;
   }
 
   /** Prints a permanent line above this one. */
@@ -81,9 +101,38 @@ export class Progress {
   }
 
   private render(): void {
-    const seconds = ((performance.now() - this.start) / 1000).toFixed(1);
-    const of = this.images > 1 ? `image ${Math.min(this.current() + 1, this.images)}/${this.images}: ` : '';
-    const line = `${seconds} s  ${of}${this.state}`;
+    const seconds = `${((this.now() - this.start) / 1000).toFixed(1)} s`;
+    const parts = this.phase === 'sampling' ? this.samplingParts() : this.stateParts();
+    const line = [seconds, ...parts].join('  ');
     this.stream.write(`\r\x1b[K${line.slice(0, Math.max(1, (this.stream.columns || 80) - 1))}`);
   }
+
+  private stateParts(): string[] {
+    return [...(this.stateShare === undefined ? [] : [bar(this.stateShare)]), this.state];
+  }
+
+  private samplingParts(): string[] {
+    const { images, run, iteration } = this;
+    const of = images > 1 ? ` image ${Math.min(this.current() + 1, images)} of ${images}` : '';
+    const left = run.secondsLeft;
+    return [
+      `${PHASES.sampling}${of}`,
+      bar(run.share),
+      ...(left === undefined ? [] : [`about ${durationText(left)} left`]),
+      ...(iteration === '' ? [] : [iteration]),
+    ];
+  }
+}
+
+/** A bar with its share in percent. */
+function bar(share: number): string {
+  const full = Math.round(Math.min(1, share) * BAR_WIDTH);
+  const percent = String(Math.floor(100 * share)).padStart(3);
+  return `${'█'.repeat(full)}${'░'.repeat(BAR_WIDTH - full)} ${percent} %`;
+}
+
+function durationText(seconds: number): string {
+  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 90 ? `${minutes} min` : `${(minutes / 60).toFixed(1)} h`;
 }

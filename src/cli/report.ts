@@ -15,7 +15,7 @@ export interface ReportContext {
 
 /** The report of `srds generate --json`. */
 export function jsonReport(result: GenerateResult, context: ReportContext): object {
-  const { images, settings, seconds, timesteps, choice, batches } = result;
+  const { images, settings, seconds, timesteps, choice, serialSeconds, batches } = result;
   const { prompt, negativePrompt, steps, guidance, sampler, correction, pipelined, partition, tolerance, stopping } =
     settings;
   const { solver } = settings;
@@ -50,6 +50,7 @@ export function jsonReport(result: GenerateResult, context: ReportContext): obje
     ...optionalSettings(settings),
     ...(timesteps?.kind === 'shared' ? { network: { timesteps: timesteps.kind, why: timesteps.why, batches } } : {}),
     seconds: { ...seconds, total: context.totalSeconds },
+    serialSeconds: serialSeconds ?? null,
   };
 }
 
@@ -61,6 +62,19 @@ function choiceReport({ reason, basis, chosen }: Choice): object {
 /** The planner's choice, in words. */
 export function choiceText(sampler: string, { reason, basis }: Choice): string {
   return `${sampler} was chosen: ${reason}${basis === undefined ? '' : `; the forecast rests on ${basis}`}`;
+}
+
+/** The time that a run took, and how much faster that is than the serial sampler would be, in words. */
+export function timeText({ images, settings, seconds, serialSeconds }: GenerateResult, totalSeconds: number): string {
+  const sampling = `${secondsText(totalSeconds)}, ${secondsText(seconds.sample)} of them for sampling`;
+  const isDone = images.every(({ status }) => status !== 'aborted');
+  if (serialSeconds === undefined || settings.sampler === 'serial' || !isDone) return sampling;
+  const factor = (serialSeconds / seconds.sample).toFixed(1);
+  return `${sampling}: ${factor} times as fast as the serial sampler, which would take about ${secondsText(serialSeconds)}`;
+}
+
+function secondsText(seconds: number): string {
+  return `${seconds < 10 ? seconds.toFixed(1) : seconds.toFixed(0)} s`;
 }
 
 /** Settings that appear in a report only if they are in use. */

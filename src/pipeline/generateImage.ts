@@ -72,6 +72,7 @@ export async function generateImage(context: ImageContext, image: number): Promi
   }
   const sample = await run.result;
   const sampled = performance.now();
+  emit({ type: 'phase', phase: 'decoding' });
   const rgb = sample.status === 'aborted' ? preview : await unlessAborted(decode(sample.x), signal);
   const decoded = performance.now();
 

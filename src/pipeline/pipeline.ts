@@ -10,6 +10,7 @@ import { ModelMemory } from '../model/modelMemory.js';
 import { Networks, sharedWarning } from '../model/networks.js';
 import { openModel } from '../model/openModel.js';
 import type { Machine } from '../planner/forecast.js';
+import type { EvaluationCount } from '../run/events.js';
 import { Run } from '../run/run.js';
 import { sizeOf } from '../tensor/tensor.js';
 import { BatchEvents } from './batchEvents.js';
@@ -184,17 +185,20 @@ export class Pipeline {
       const plan = (performance.now() - begin) / 1000;
       const limits = withinMemory(selected.limits, maxRows);
       if (maxRows < target.conditioning.length) emit({ type: 'warning', message: ONE_ROW });
-      emit({ type: 'phase', phase: 'sampling' });
+      emit({ type: 'phase', phase: 'sampling', expected: expectedOf(selected) });
       const othersBefore = this.batches.runs;
       this.batches.add(client, (event) => {
         emit(event);
         if (event.type === 'batch' && event.evaluations.length === 1) times.push((event.end - event.begin) / 1000);
       });
-      const result = await this.generateAll({ ...selected, limits, prepared, client, emit, signal, plan });
+      const generated = await this.generateAll({ ...selected, limits, prepared, client, emit, signal, plan });
+      const others = Math.max(othersBefore, this.batches.runs - 1);
+      // Batches with evaluations of other runs say nothing of the serial sampler.
+      const serialSeconds = others === 0 ? serialSecondsOf(generated.settings, times) : undefined;
+      const result = { ...generated, serialSeconds };
       this.guard.keep(settings, maxRows);
       if (isFull && selected.choice?.reason === NO_ROOM) emit({ type: 'warning', message: SERIAL_UNDER_LOAD });
       if (this.batcher.delaysSpeculation(client)) emit({ type: 'warning', message: SRDS_UNDER_LOAD });
-      const others = Math.max(othersBefore, this.batches.runs - 1);
       // Otherwise the rows of an evaluation ran in batches of their own.
       const isWhole = limits?.splitsRows !== true && maxRows >= target.conditioning.length;
       if (others === 0 && isWhole && isOneSerial(result.settings)) await this.calibration.learn(target, times);
@@ -214,7 +218,7 @@ export class Pipeline {
         /** Seconds of measuring and planning. */
         readonly plan: number;
       },
-  ): Promise<GenerateResult> {
+  ): Promise<Omit<GenerateResult, 'serialSeconds'>> {
     const { settings, choice, limits, prepared, client, emit, signal, plan } = call;
     const { model, networks, batcher } = this;
     const batchesBefore = this.batches.count;
@@ -263,17 +267,14 @@ export class Pipeline {
       if (rows === 1 || this.engine.slots < rows || this.batcher.full) return { settings };
       await measureMore();
       const machine = await calibration.known(target);
-      return { settings, limits: machine && (await this.selector.limitsFor(settings, machine)) };
+      return machine ? this.selector.given(settings, machine) : { settings };
     }
     if (settings.sampler !== 'auto') {
       // A curve that is not complete says nothing of batches larger than its own.
       const known = (await calibration.isOpen(target)) ? undefined : await calibration.known(target);
       const machine = known ?? calibration.prior(target);
       if (!machine) return { settings };
-      return {
-        settings,
-        limits: await this.selector.limitsFor(settings, await this.withConvergence(machine, settings)),
-      };
+      return this.selector.given(settings, await this.withConvergence(machine, settings));
     }
     const most = this.engine.slots * maxRowsOf(this.engine, this.model.family.network);
     const busy =
@@ -295,7 +296,7 @@ export class Pipeline {
     const size = sizeOf(latentDims(this.model, settings));
     const images = settings.seeds.map((seed) => abortedImage(seed, settings, size));
     const seconds = { load: this.loadSeconds, encode: 0, plan: 0, sample: 0, decode: 0 };
-    return { images, settings, seconds, timesteps: undefined, choice: undefined, batches: 0 };
+    return { images, settings, seconds, timesteps: undefined, choice: undefined, serialSeconds: undefined, batches: 0 };
   }
 }
 
@@ -311,6 +312,19 @@ const UNKNOWN_DEVICES =
 /** Whether the batches of a run came one after the other, with one evaluation each. */
 function isOneSerial({ sampler, seeds }: Settings): boolean {
   return sampler === 'serial' && seeds.length === 1;
+}
+
+/** Evaluations that an image is expected to take; undefined without a forecast. */
+function expectedOf({ settings, expected }: SelectedSampler): EvaluationCount | undefined {
+  const { sampler, serialEvaluations: count } = settings;
+  return sampler === 'serial' ? { critical: count, total: count } : expected;
+}
+
+/** @param times seconds of batches of one evaluation */
+function serialSecondsOf({ seeds, serialEvaluations }: Settings, times: readonly number[]): number | undefined {
+  if (seeds.length > 1 || times.length === 0) return undefined;
+  // The first batches may prepare the devices.
+  return serialEvaluations * times.toSorted((a, b) => a - b)[Math.floor((times.length - 1) / 2)];
 }
 
 function conditioningOf({ conditional, unconditional }: PreparedRun): readonly string[] {

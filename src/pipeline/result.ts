@@ -44,17 +44,30 @@ export interface GenerateResult {
   readonly choice: Choice | undefined;
   /** How the network takes its timesteps; undefined if the run was aborted before the network was ready. */
   readonly timesteps: TimestepBatching | undefined;
+  /**
+   * Seconds of sampling that the serial sampler would take, by the batches of this run that held one evaluation; undefined without any,
+   * and for several images.
+   */
+  readonly serialSeconds: number | undefined;
   /** Batches of the network during the run, including those of other runs on the pipeline. */
   readonly batches: number;
 }
 
-/** Parts of a run: graphs are loaded and prompts encoded, the devices measured if necessary, the sampler chosen, images sampled. */
-export type Phase = 'preparing' | 'measuring' | 'planning' | 'sampling';
+/**
+ * Parts of a run: graphs are loaded and prompts encoded, the devices measured if necessary, the sampler chosen, images sampled, the
+ * sample of an image decoded.
+ */
+export type Phase = 'preparing' | 'measuring' | 'planning' | 'sampling' | 'decoding';
 
 /** Events of a generation. `image` is the index of the image, from 0. */
 export type GenerateEvent =
   /** The run has begun another part of its work. */
-  | { readonly type: 'phase'; readonly phase: Phase }
+  | {
+      readonly type: 'phase';
+      readonly phase: Phase;
+      /** Evaluations that an image is expected to take, at the start of sampling, where a forecast was made. */
+      readonly expected?: EvaluationCount | undefined;
+    }
   | { readonly type: 'warning'; readonly message: string }
   /** A batch with evaluations of this run has finished; times are milliseconds on the clock of `performance.now`. */
   | {

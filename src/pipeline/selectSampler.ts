@@ -4,6 +4,8 @@ import { rowsNotWorthSplitting } from '../planner/curve.js';
 import { srdsForecast, type Machine } from '../planner/forecast.js';
 import { cannotGain, planning, type Candidate, type Plan, type PlanRequest } from '../planner/plan.js';
 import { planKey } from '../planner/planKey.js';
+import type { EvaluationCount } from '../run/events.js';
+import type { Forecast } from '../run/simulate.js';
 import { finishInTurns, type Steps } from '../run/steps.js';
 import { addsNoise } from '../solver/registry.js';
 import { isMultistep } from '../solver/solver.js';
@@ -38,7 +40,11 @@ export interface SelectedSampler {
   readonly choice?: Choice;
   /** Undefined if nothing is known of the devices. */
   readonly limits?: BatchLimits | undefined;
+  /** Evaluations that an image is expected to take; undefined for the serial sampler, and if no forecast was made. */
+  readonly expected?: EvaluationCount | undefined;
 }
+
+type SrdsForecast = Forecast & { readonly maxRows: number };
 
 const MAX_PLANS = 1000;
 
@@ -48,7 +54,7 @@ const MAX_PLANS = 1000;
  */
 export class SamplerSelector {
   private readonly plans = new LRUCache<string, Promise<Plan>>({ max: MAX_PLANS });
-  private readonly clientRows = new LRUCache<string, Promise<number>>({ max: MAX_PLANS });
+  private readonly forecasts = new LRUCache<string, Promise<SrdsForecast>>({ max: MAX_PLANS });
 
   /**
    * Selects the sampler for `auto`.
@@ -72,20 +78,20 @@ export class SamplerSelector {
     return selected({ ...plan, basis: basisOf(machine.convergence) }, settings, machine);
   }
 
-  /** Batch sizes for settings with a given sampler. */
-  async limitsFor(settings: Settings, machine: Machine): Promise<BatchLimits> {
+  /** Batch sizes, and the forecast if that is made for them, for settings with a given sampler. */
+  async given(settings: Settings, machine: Machine): Promise<SelectedSampler> {
     const { sampler, grid, pipelined, partition, method, tolerance, maxIterations } = settings;
-    if (sampler === 'serial') return serialLimits(machine);
+    if (sampler === 'serial') return { settings, limits: serialLimits(machine) };
     const limits = limitsOn(machine);
-    if (sampler !== 'srds' || !pipelined || isMultistep(method)) return limits;
+    if (sampler !== 'srds' || !pipelined || isMultistep(method)) return { settings, limits };
     const { evaluationsPerStep } = method;
     const stopping = { tolerance, maxIterations };
     const trajectory = { steps: grid.length, partition, ...stopping };
     const key = JSON.stringify([evaluationsPerStep, trajectory, planKey(machine, trajectory)]);
-    const maxClientRows = await cached(this.clientRows, key, function* () {
-      return (yield* srdsForecast(partition, evaluationsPerStep, machine, stopping)).maxRows;
-    });
-    return { ...limits, maxClientRows };
+    const forecast = await cached(this.forecasts, key, () =>
+      srdsForecast(partition, evaluationsPerStep, machine, stopping),
+    );
+    return { settings, limits: { ...limits, maxClientRows: forecast.maxRows }, expected: forecast };
   }
 }
 
@@ -163,9 +169,14 @@ function selected({ chosen, reason, basis }: Plan, settings: Settings, machine: 
       return { settings: { ...settings, sampler: 'serial' }, choice, limits: serialLimits(machine) };
     case 'srds': {
       const { partition, maxRows: maxClientRows } = chosen;
-      return { settings: { ...settings, sampler: 'srds', partition }, choice, limits: { ...limits, maxClientRows } };
+      return {
+        settings: { ...settings, sampler: 'srds', partition },
+        choice,
+        limits: { ...limits, maxClientRows },
+        expected: chosen,
+      };
     }
     case 'picard':
-      return { settings: { ...settings, sampler: 'picard', window: chosen.window }, choice, limits };
+      return { settings: { ...settings, sampler: 'picard', window: chosen.window }, choice, limits, expected: chosen };
   }
 }

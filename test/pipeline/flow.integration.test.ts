@@ -159,7 +159,7 @@ test('one row an evaluation for Flux, two with true guidance; auto is serial for
   };
   const plain = await rowsOf({});
   assert.deepEqual(plain.rows, [1]);
-  assert.deepEqual(plain.phases, ['preparing', 'sampling']);
+  assert.deepEqual(plain.phases, ['preparing', 'sampling', 'decoding']);
   assert.equal(plain.result.settings.steps, 4);
   assert.match(plain.result.choice!.reason, /made for a few steps \(it is Flux schnell.*nothing to gain/);
   assert.deepEqual((await rowsOf({ negativePrompt: 'night', trueGuidance: 2 })).rows, [2]);

@@ -82,6 +82,6 @@ test('where memory has no room for larger batches, auto is serial and measures n
   assert.deepEqual(rows, [2]);
   assert.deepEqual(
     events.flatMap((event) => (event.type === 'phase' ? [event.phase] : [])),
-    ['preparing', 'sampling'],
+    ['preparing', 'sampling', 'decoding'],
   );
 });
