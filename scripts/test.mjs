@@ -10,7 +10,13 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
 });
 
-const LAYERS = { unit: () => undefined, integration: () => undefined, browser: missingBrowser, python: missingPython };
+const LAYERS = {
+  unit: () => undefined,
+  integration: () => undefined,
+  shells: missingShells,
+  browser: missingBrowser,
+  python: missingPython,
+};
 const layers = values.layer ?? Object.keys(LAYERS);
 const unknown = layers.filter((layer) => !(layer in LAYERS));
 if (unknown.length > 0) fail(`expected --layer ${Object.keys(LAYERS).join('|')}, found ${unknown.join(', ')}`);
@@ -40,6 +46,15 @@ if (runnable.length > 0) {
 function fail(message) {
   console.error(`test: ${message}`);
   process.exitCode = 1;
+}
+
+/** The missing requirement of the shells layer; undefined if there is none. */
+function missingShells() {
+  const missing = ['bash', 'zsh', 'fish'].filter(
+    (name) => spawnSync(name, ['-c', 'true'], { stdio: 'ignore' }).status !== 0,
+  );
+  if (missing.length === 0) return undefined;
+  return `expected bash, zsh and fish, found no ${missing.join(' and no ')}; install them (Debian: apt-get install zsh fish)`;
 }
 
 /** The missing requirement of the browser layer; undefined if there is none. */

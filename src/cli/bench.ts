@@ -21,6 +21,7 @@ import { addFlags } from './optionFlags.js';
 import { findModel } from './model.js';
 import { checkWritable, writeFiles } from './output.js';
 import { Progress, warn } from './progress.js';
+import { printedTable } from './table.js';
 import { list, names, numbers, whole } from './values.js';
 
 interface Flags extends DeviceValues {
@@ -107,7 +108,7 @@ export function benchCommand(signal: AbortSignal): Command {
           await writeResults(out, json, resultsText(about, rows));
         }
       }
-      process.stdout.write(resultsText(about, rows));
+      process.stdout.write(resultsText(about, rows, printedTable));
       if (out === undefined) return;
       onProgress('tracing one run');
       const trace = await traceOf(pipeline, (started) => (recorder = started), options.steps[0], signal);

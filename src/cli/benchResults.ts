@@ -3,8 +3,12 @@ import { markdown } from '../benchmark/benchmarkSummary.js';
 import { writeFiles } from './output.js';
 
 /** What was run on and a table of results, as text. The first row is the table's header. */
-export function resultsText(about: string, rows: readonly (readonly string[])[]): string {
-  return `${about}\n\n${markdown(rows)}\n`;
+export function resultsText(
+  about: string,
+  rows: readonly (readonly string[])[],
+  table: (rows: readonly (readonly string[])[]) => string = markdown,
+): string {
+  return `${about}\n\n${table(rows)}\n`;
 }
 
 /** Writes results.json and table.md. @param json content of the first @param text content of the second */

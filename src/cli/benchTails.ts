@@ -6,6 +6,7 @@ import { version } from '../version.js';
 import { resultsText, writeResults } from './benchResults.js';
 import { describeMachine } from './describeMachine.js';
 import type { Progress } from './progress.js';
+import { printedTable } from './table.js';
 
 /** Flags of `srds bench` with tolerances. */
 export interface TailFlags extends Omit<TailOptions, 'steps' | 'cases' | 'onProgress'> {
@@ -26,7 +27,6 @@ export async function benchTails(
   const where = await describeMachine(pipeline);
   const cases = samplers.filter((name) => name !== 'serial');
   const results: TailResult[] = [];
-  const text = () => resultsText(where, tailTable(results));
   for (const count of new Set(steps)) {
     const onProgress = (finished: number) => {
       const what = `${count} steps, ${finished} of ${request.prompts} prompts`;
@@ -42,10 +42,11 @@ export async function benchTails(
       guidance,
       results: results.map(({ runs, floor }) => ({ runs: runs.map(withStatistics), floor })),
     };
-    if (out !== undefined) await writeResults(out, JSON.stringify(content, rounded), text());
+    const text = resultsText(where, tailTable(results));
+    if (out !== undefined) await writeResults(out, JSON.stringify(content, rounded), text);
     if (request.signal?.aborted) break;
   }
-  process.stdout.write(text());
+  process.stdout.write(resultsText(where, tailTable(results), printedTable));
   request.signal?.throwIfAborted();
 }
 

@@ -5,7 +5,8 @@ import type { RgbImage } from '../image/image.js';
 import { runGenerate } from './runGenerate.js';
 import { sideBySide } from './montage.js';
 import { writeFiles } from './output.js';
-import { differenceToSerial, summary } from './report.js';
+import { differenceToSerial, summary, timeText } from './report.js';
+import { printedTable } from './table.js';
 import { GENERATION_OPTIONS } from '../pipeline/options/generation.js';
 import { addFlags } from './optionFlags.js';
 
@@ -61,11 +62,11 @@ export function demoCommand(signal: AbortSignal): Command {
         `"${prompt}", ${result.settings.steps} steps, ${result.settings.partition.length} blocks, on the ${context.device}`,
       );
       print();
-      table(rows).forEach(print);
+      print(printedTable([COLUMNS, ...rows]));
       print();
       print(`${capital(summary(image))}.`);
       print(
-        `Critical path ${(evaluations.serial / evaluations.critical).toFixed(1)} times shorter; sampling took ${result.seconds.sample.toFixed(1)} s.`,
+        `Critical path ${(evaluations.serial / evaluations.critical).toFixed(1)} times shorter; ${timeText(result, context.totalSeconds)}.`,
       );
       if (context.device === 'cpu') {
         print(
@@ -82,10 +83,6 @@ export function demoCommand(signal: AbortSignal): Command {
       print('      npx srds generate --help');
     },
   );
-}
-
-function table(rows: readonly (readonly string[])[]): string[] {
-  return [COLUMNS, ...rows].map((row) => row.map((cell, k) => cell.padStart(COLUMNS[k].length)).join('   '));
 }
 
 function capital(text: string): string {

@@ -2,7 +2,7 @@ import { Command } from 'commander';
 import { DEVICE_OPTIONS } from '../pipeline/options/devices.js';
 import { flagOf } from '../pipeline/options/flags.js';
 import { GENERATION_OPTIONS, withSides } from '../pipeline/options/generation.js';
-import { without } from '../pipeline/options/option.js';
+import { inGroup, without, type HelpGroup } from '../pipeline/options/option.js';
 import {
   commandLine,
   mergeSources,
@@ -44,23 +44,36 @@ export function generateCommand(signal: AbortSignal): Command {
   const command = new Command('generate')
     .description('generate images')
     .argument('<prompt>', 'text that describes the image; may be empty')
+    .optionsGroup('Common options:')
     .option(
       '--model <folder>',
       'diffusers folder of ONNX graphs, or owner/name[@revision] on the Hugging Face hub (default: the bundled model)',
     )
-    .option('--config <file>', 'JSON file of options, by their names in the library [SRDS_CONFIG]')
-    .option('--noise <file.npy>', 'initial noise in place of that of the seed, float32, [n,4,h,w]')
-    .option('--init <image>', 'image to start from, PNG, JPEG or WebP')
+    .option('--out <file>', 'PNG file, folder, or pattern with {seed} (default: named after the prompt and the seed)');
+  addGroup(command, 'common');
+  command
+    .optionsGroup('What to draw:')
+    .option('--init <image>', 'image to start from: PNG, JPEG, WebP, AVIF, GIF, TIFF or SVG')
     .option('--mask <image>', 'part of the image to start from that is repainted, white; the rest stays')
-    .option('--out <file>', 'PNG file, folder, or pattern with {seed}')
-    .option('--previews <dir>', 'folder for the image of every iteration')
-    .option('--latents <file.npy>', 'file for the final latents, float32, [n,4,h,w]')
+    .option('--noise <file.npy>', 'initial noise in place of that of the seed, float32, [n,channels,h,w]');
+  addGroup(command, 'image');
+  command.optionsGroup('Sampler and solver:');
+  addGroup(command, 'sampler');
+  command
+    .optionsGroup('Output:')
+    .option('--previews <folder>', 'folder for the image of every iteration')
+    .option('--latents <file.npy>', 'file for the final latents, float32, [n,channels,h,w]')
     .option('--trace <file.json>', 'file for the times of all evaluations, which srds trace reads')
     .option('--json', 'print a report as JSON, and nothing else')
     .option('--quiet', 'print nothing but errors');
-  addFlags(command, SAMPLING_OPTIONS, { group: 'Sampling:' });
-  addFlags(command, DEVICE_OPTIONS, { group: 'Devices:' });
-  command.option('--low-memory', 'keep text encoders in memory only while they are used');
+  addGroup(command, 'output');
+  command.optionsGroup('Devices:');
+  addFlags(command, DEVICE_OPTIONS);
+  command
+    .option('--low-memory', 'keep text encoders in memory only while they are used')
+    .optionsGroup('Other options:')
+    .option('--config <file.json>', 'file of options, by their names in the library [SRDS_CONFIG]')
+    .helpOption('-h, --help', 'print this help');
   command.addHelpText(
     'after',
     '\nOptions of sampling and of devices may also be variables of the environment, such as SRDS_STEPS, or in the' +
@@ -100,6 +113,10 @@ export function generateCommand(signal: AbortSignal): Command {
     if (result.choice) process.stdout.write(`${choiceText(result.settings.sampler, result.choice)}\n`);
     process.stdout.write(`${timeText(result, context.totalSeconds)}\n`);
   });
+}
+
+function addGroup(command: Command, group: HelpGroup): void {
+  addFlags(command, inGroup(SAMPLING_OPTIONS, group));
 }
 
 /** The values of the flags, the environment and the file, merged. */

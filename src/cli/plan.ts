@@ -2,9 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { Command } from 'commander';
 import { messageOf, SrdsError, wholeNumber } from '../errors.js';
 import { Pipeline } from '../pipeline/pipeline.js';
-import { markdown } from '../benchmark/benchmarkSummary.js';
 import type { ImageSize } from '../model/family.js';
-import { aligned } from './table.js';
+import { printedTable } from './table.js';
 import { version } from '../version.js';
 import { parseCurve, rowsThatPay, sharesRows } from '../planner/curve.js';
 import { LEAST_FOR_PICARD, mayBeChosen, nameOf, plan, type Plan } from '../planner/plan.js';
@@ -52,8 +51,7 @@ export function planCommand(signal: AbortSignal): Command {
     if (flags.json) {
       return void process.stdout.write(`${JSON.stringify({ version: version(), machine, plans })}\n`);
     }
-    const table = process.stdout.isTTY ? aligned : markdown;
-    process.stdout.write(plans.map(({ steps, ...one }) => text(steps, one, table)).join('\n'));
+    process.stdout.write(plans.map(({ steps, ...one }) => text(steps, one)).join('\n'));
   });
 }
 
@@ -64,7 +62,7 @@ async function described({ devices = 1, guidance, ...others }: Flags, file: stri
   const given = Object.entries({ model, size, fresh, device, precision, buckets, threads, workers, ...switches });
   const [unused] = given.find(([, value]) => value !== undefined) ?? [];
   if (unused !== undefined) {
-    throw new SrdsError('INVALID_OPTION', '--curve alone, since no device runs', `--${unused} too`, 'leave one out');
+    throw new SrdsError('INVALID_OPTION', `--curve without --${unused}, since no device runs`, 'both', 'leave one out');
   }
   wholeNumber('a number of devices', devices, 1, MAX_DEVICES);
   const content = await readFile(file, 'utf8')
@@ -100,7 +98,7 @@ async function measured(flags: Flags, signal: AbortSignal): Promise<Machine> {
 }
 
 /** The decision, its reason and the table of all candidates. */
-function text(steps: number, { candidates, chosen, reason, basis }: Plan, table: typeof markdown): string {
+function text(steps: number, { candidates, chosen, reason, basis }: Plan): string {
   const head = ['', 'sampler', 'time, ms', 'against serial', 'critical evaluations', 'total'];
   const rows = candidates.map((candidate) => [
     candidate === chosen ? '->' : '',
@@ -111,5 +109,5 @@ function text(steps: number, { candidates, chosen, reason, basis }: Plan, table:
     candidate.total.toFixed(0),
   ]);
   const decision = `${steps} ${steps === 1 ? 'step' : 'steps'}: ${nameOf(chosen)}, ${(1000 * chosen.seconds).toFixed(0)} ms`;
-  return `${decision}; ${reason}.\nForecasts rest on ${basis}.\n\n${table([head, ...rows])}\n`;
+  return `${decision}; ${reason}.\nForecasts rest on ${basis}.\n\n${printedTable([head, ...rows])}\n`;
 }

@@ -1,4 +1,4 @@
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Help, type Option } from 'commander';
 import { messageOf, oneLine, SrdsError } from '../errors.js';
 import { version } from '../version.js';
 import { EXIT_CODES, EXIT_INTERNAL } from './exitCodes.js';
@@ -15,6 +15,7 @@ const COMMANDS: Readonly<Record<string, (shutdown: Shutdown) => Promise<Command>
   'export-triton': async ({ signal }) => (await import('./exportTriton.js')).exportTritonCommand(signal),
   trace: async () => (await import('./trace.js')).traceCommand(),
   doctor: async () => (await import('./doctor.js')).doctorCommand(),
+  completion: async () => (await import('./completion.js')).completionCommand(),
 };
 
 /** Builds the command line. @param name first argument, which decides which commands are loaded */
@@ -30,13 +31,20 @@ export async function program(shutdown: Shutdown, name: string | undefined): Pro
       throw Object.assign(error, { help: command === program ? 'srds --help' : `srds ${command.name()} --help` });
     });
     command.configureOutput({ writeErr: () => undefined });
+    command.configureHelp({ optionDescription });
   }
   return program;
 }
 
-/** The commands to load: the one that is named, none for the version, and all of them for the help. */
+/** What help says of an option. The descriptions of options with choices name them. */
+function optionDescription(option: Option): string {
+  return option.argChoices ? option.description : new Help().optionDescription(option);
+}
+
+/** The commands to load: the one that is named, none for the version, and all of them for the help and for completions. */
 function commandsFor(name: string | undefined): readonly string[] {
   if (name === '-V' || name === '--version') return [];
+  if (name === 'completion') return Object.keys(COMMANDS);
   return name !== undefined && Object.hasOwn(COMMANDS, name) ? [name] : Object.keys(COMMANDS);
 }
 

@@ -226,7 +226,7 @@ function unusable(model: ModelFolder, graph: GraphName, expected: string, found:
 /** Warning for a network that takes one timestep for a batch. @param why the reason */
 export function sharedWarning(why: string): string {
   return (
-    `this network takes one timestep for a whole batch (${why}), so evaluations at different timesteps take turns and SRDS, ` +
-    'which makes more of them, takes longer than the serial sampler; a UNet that optimum-cli export onnx writes is rewritten'
+    `this network takes one timestep for a whole batch (${why}), so evaluations at different timesteps take turns, and ` +
+    'samplers that make more of them take longer than the serial one; a network that optimum-cli export onnx writes is rewritten'
   );
 }

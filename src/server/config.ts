@@ -24,10 +24,19 @@ const apiKey = z.string().regex(/^[\x21-\x7e]{8,}$/);
 const origin = z.string().regex(/^(\*|https?:\/\/[^/]+)$/, 'expected * or an origin such as https://example.org');
 
 const NETWORK_OPTIONS = {
-  host: option(z.string().min(1), { description: 'address to listen on', default: '127.0.0.1' }),
-  port: option(z.int().min(0).max(65535), { description: 'port to listen on; 0: any free port', default: 7860 }),
+  host: option(z.string().min(1), {
+    description: 'address to listen on',
+    default: '127.0.0.1',
+    placeholder: '<address>',
+  }),
+  port: option(z.int().min(0).max(65535), {
+    description: 'port to listen on; 0: any free port',
+    default: 7860,
+    placeholder: '<port>',
+  }),
   models: option(z.array(z.string()).readonly(), {
     description: 'folder or hub name of each model, the default model first',
+    placeholder: '<folder>',
     flag: 'model',
     default: [],
     defaultText: 'the bundled model',
@@ -36,6 +45,7 @@ const NETWORK_OPTIONS = {
     description: 'key that a request must have, or one of several, each of at least 8 characters',
     expected: 'keys of at least 8 visible ASCII characters, without spaces',
     flag: 'api-key',
+    placeholder: '<key>',
     default: [],
     defaultText: 'none: everyone who can connect is served',
     secret: true,
@@ -44,6 +54,7 @@ const NETWORK_OPTIONS = {
   corsOrigins: option(z.array(origin).readonly(), {
     description: 'origins whose pages may send requests; * for all',
     flag: 'cors-origin',
+    placeholder: '<origin>',
     default: [],
     defaultText: 'none',
   }),
@@ -60,26 +71,50 @@ const LIMIT_OPTIONS = {
     defaultText: '2 on a CPU, 16 on GPUs',
   }),
   queue: option(z.int().min(0).max(10000), { description: 'requests that may wait', default: 64 }),
-  maxSteps: option(z.int().min(1).max(1000), { description: 'largest number of steps of a request', default: 250 }),
+  maxSteps: option(z.int().min(1).max(1000), {
+    description: 'largest number of steps of a request',
+    default: 250,
+    placeholder: '<steps>',
+  }),
   maxPixels: option(
     z
       .int()
       .min(64)
       .max(2 ** 24),
-    { description: 'largest number of pixels of an image', defaultText: "four times the model's" },
+    {
+      description: 'largest number of pixels of an image',
+      defaultText: "four times the model's",
+      placeholder: '<pixels>',
+    },
   ),
   maxImages: option(z.int().min(1).max(100), { description: 'largest number of images of a request', default: 10 }),
-  maxBody: option(z.number().positive().max(1024), { description: 'largest size of a request in MiB', default: 20 }),
-  memory: option(z.number().positive(), {
-    description: 'memory for the weights of all models in GiB',
-    defaultText: 'no bound',
+  maxBody: option(z.number().positive().max(1024), {
+    description: 'largest size of a request',
+    default: 20,
+    defaultText: '20 MiB',
+    placeholder: '<MiB>',
   }),
-  deadline: option(seconds, { description: 'seconds after which a request is aborted', default: 600 }),
+  memory: option(z.number().positive(), {
+    description: 'memory for the weights of all models',
+    defaultText: 'no bound',
+    placeholder: '<GiB>',
+  }),
+  deadline: option(seconds, {
+    description: 'time after which a request is aborted',
+    default: 600,
+    defaultText: '600 s',
+    placeholder: '<seconds>',
+  }),
+  drain: option(seconds, {
+    description: 'time that running requests have to finish at shutdown',
+    default: 30,
+    defaultText: '30 s',
+    placeholder: '<seconds>',
+  }),
   strict: option(z.boolean(), {
     description: 'refuse requests that cannot be met in full, instead of meeting the rest with a warning',
     default: false,
   }),
-  drain: option(seconds, { description: 'seconds that running requests have to finish at shutdown', default: 30 }),
 } satisfies Options;
 
 const LOG_OPTIONS = {
@@ -95,7 +130,7 @@ const REQUEST_OPTIONS = without(GENERATION_OPTIONS, 'prompt', 'compare', 'previe
 
 /** The settings of a server by groups, as help shows them. */
 export const SERVER_OPTION_GROUPS: Readonly<Record<string, Options>> = {
-  'Options:': NETWORK_OPTIONS,
+  'Network and models:': NETWORK_OPTIONS,
   'Devices:': DEVICE_OPTIONS,
   'Limits:': LIMIT_OPTIONS,
   'Log:': LOG_OPTIONS,

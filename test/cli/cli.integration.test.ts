@@ -183,7 +183,7 @@ test('a prompt that is too long is cut with a warning that names what was cut', 
 test("npm start's demo shows the iterations, where the images are and what to do next", async () => {
   const { code, stdout } = await srdsCli(['demo', 'a red ball', '--steps', '4', '--compare'], { cwd });
   assert.equal(code, 0);
-  assert.match(stdout, /iteration {3}sequential evaluations {3}change in grey levels\n {3}coarse {24}\d/);
+  assert.match(stdout, /\| iteration \| sequential evaluations \| change in grey levels \|\n\|[- |]+\n\| coarse \| \d/);
   assert.match(stdout, /sequential evaluations instead of 4/);
   assert.match(stdout, /grey levels from the serial image on average/);
   assert.match(
@@ -287,7 +287,19 @@ test('flags win over the environment, and that over a file, which a server may s
 test('help and version', async () => {
   const help = await generate('--help');
   assert.equal(help.code, 0);
-  assert.match(help.stdout, /--tolerance <t>/);
+  const groups = ['Common options', 'What to draw', 'Sampler and solver', 'Output', 'Devices', 'Other options'];
+  const headings = groups.map((group) => help.stdout.indexOf(`\n${group}:\n`));
+  assert.deepEqual(
+    headings.toSorted((a, b) => a - b),
+    headings,
+  );
+  assert.ok(headings[0] > 0 && headings[0] < help.stdout.indexOf('--steps <n>'));
+  assert.ok(
+    headings[2] < help.stdout.indexOf('--tolerance <t>') && help.stdout.indexOf('--tolerance <t>') < headings[3],
+  );
+  const serve = (await srdsCli(['serve', '--help'], { cwd })).stdout.replace(/\s+/g, ' ');
+  assert.match(serve, /--deadline <seconds> [^[]*\(default: 600 s\)/);
+  assert.match(serve, /--max-body <MiB> [^[]*\(default: 20 MiB\)/);
   assert.match((await srdsCli(['demo', '--help'], { cwd })).stdout, /--seed <n>/);
   const { stdout, code } = await srdsCli(['--version'], { cwd });
   assert.equal(code, 0);

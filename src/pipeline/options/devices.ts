@@ -9,7 +9,7 @@ export const DEVICE_OPTIONS = {
     placeholder: '<names>',
   }),
   precision: option(z.enum(['auto', 'float32', 'float16']), {
-    description: 'precision of the UNet; auto takes that of the weights on GPUs, and float32 on the CPU',
+    description: 'precision of the denoising network; auto takes that of the weights on GPUs, and float32 on the CPU',
     default: 'auto',
   }),
   buckets: option(z.array(z.int().positive()).readonly(), {

@@ -40,11 +40,12 @@ export function flagsOf(options: Options): Flag[] {
         return { name, flag, usage: flag, description, choices: undefined, kind: off ? 'off' : 'on' };
       }
       const repeated = kind === 'texts';
+      const of = choices ? `; one of ${choices.join(', ')}` : '';
       return {
         name,
         flag: `--${long}`,
         usage: `--${long} ${one.placeholder ?? PLACEHOLDERS[kind]}`,
-        description: repeated ? `${descriptionOf(one)}; may be repeated` : descriptionOf(one),
+        description: repeated ? `${descriptionOf(one)}; may be repeated` : `${descriptionOf(one)}${of}`,
         choices,
         kind: repeated ? 'repeated' : 'value',
       };

@@ -59,6 +59,7 @@ export const GENERATION_OPTIONS = {
     },
   }),
   steps: option(z.int().min(1).max(1000), {
+    group: 'common',
     description: 'steps of the fine grid',
     default: 25,
     defaultText: '25; 28 for SD3 and Flux, 4 for Flux schnell',
@@ -77,6 +78,7 @@ export const GENERATION_OPTIONS = {
     infotext: { label: 'Schedule type', titles: { uniform: 'Uniform', karras: 'Karras' } },
   }),
   guidance: option(z.number().min(0), {
+    group: 'image',
     description:
       'guidance scale; at 1 or below the negative prompt is not evaluated, which halves the cost. An input of the network for Flux',
     default: 5,
@@ -89,6 +91,7 @@ export const GENERATION_OPTIONS = {
       error: 'expected a whole number from -2^63 to 2^64 - 1',
     }),
     {
+      group: 'common',
       description:
         'seed of the first image, with the noise that diffusers has for it; the next image has the next seed; -1: a random one',
       default: 0,
@@ -107,6 +110,7 @@ export const GENERATION_OPTIONS = {
     },
   ),
   size: option(z.object({ width: z.number(), height: z.number() }), {
+    group: 'common',
     description: 'width and height in pixels',
     defaultText: "the initial image's, or the model's",
     placeholder: '<WxH>',
@@ -120,32 +124,37 @@ export const GENERATION_OPTIONS = {
     infotext: { label: 'Size', write: ({ width, height }) => `${width}x${height}` },
     control: { label: 'Size', kind: 'size', initial: 'auto' },
   }),
-  n: option(z.int().min(1).max(MAX_IMAGES), { description: 'number of images', default: 1 }),
+  n: option(z.int().min(1).max(MAX_IMAGES), { group: 'common', description: 'number of images', default: 1 }),
   negativePrompt: option(z.string(), {
+    group: 'common',
     description: 'text that guidance leads away from',
     defaultText: 'empty; no prompt at all for most SDXL models',
     placeholder: '<text>',
     control: { label: 'Negative prompt', wide: true, initial: '' },
   }),
   trueGuidance: option(z.number().min(0), {
+    group: 'image',
     description:
       'scale of classifier-free guidance for models that take the guidance scale as an input; above 1 it doubles the cost',
     default: 1,
     infotext: { label: 'True CFG scale', omitDefault: true },
   }),
   prompt2: option(z.string(), {
+    group: 'image',
     description: 'prompt for the second text encoder',
     defaultText: 'the prompt',
     placeholder: '<text>',
     infotext: { label: 'Prompt 2' },
   }),
   prompt3: option(z.string(), {
+    group: 'image',
     description: 'prompt for the third text encoder',
     defaultText: 'the prompt',
     placeholder: '<text>',
     infotext: { label: 'Prompt 3' },
   }),
   maxSequenceLength: option(z.int().min(1).max(512), {
+    group: 'image',
     description: 'tokens of T5, the last text encoder of SD3 and Flux; longer prompts are cut',
     defaultText: '256; 512 for Flux dev',
     placeholder: '<n>',
@@ -157,12 +166,14 @@ export const GENERATION_OPTIONS = {
     infotext: { label: 'Eta', omitDefault: true },
   }),
   strength: option(z.number().min(0).max(1), {
+    group: 'image',
     description: 'share of the steps that are taken from an initial image on',
     defaultText: String(DEFAULT_STRENGTH),
     body: () => z.number().positive().max(1),
     infotext: { label: 'Denoising strength' },
   }),
   guidanceRescale: option(z.number().min(0).max(1), {
+    group: 'image',
     description: 'share by which guidance is scaled back to the deviation of the prediction (Lin et al. 2023, 3.4)',
     default: 0,
     infotext: { label: 'Guidance rescale', omitDefault: true },
@@ -178,6 +189,7 @@ export const GENERATION_OPTIONS = {
     infotext: { label: 'Prediction' },
   }),
   sampler: option(z.enum(SAMPLER_CHOICES), {
+    group: 'common',
     description: 'sampler; auto takes the one that the planner expects to be the fastest on the devices',
     defaultText: 'auto; srds if one of its own options is given',
     infotext: { label: 'Parallel sampler' },
@@ -279,6 +291,7 @@ export const GENERATION_OPTIONS = {
     samplers: ['parataa'],
   }),
   compare: option(z.boolean(), {
+    group: 'output',
     description: 'generate the serial sample too and measure the difference',
     default: false,
     http: false,

@@ -40,6 +40,9 @@ export interface Control {
   readonly sumsTo?: string;
 }
 
+/** Groups of options in help: those that most people need, what an image shows, how it is sampled, and what is printed and written. */
+export type HelpGroup = 'common' | 'image' | 'sampler' | 'output';
+
 /** All that is known about one option. Flags, settings, HTTP fields, PNG parameters and forms are made from it. */
 export interface Option<Schema extends z.ZodType = z.ZodType> {
   /** Type and bounds of the value. */
@@ -54,6 +57,8 @@ export interface Option<Schema extends z.ZodType = z.ZodType> {
   readonly defaultText?: string;
   /** Name of a value in help, such as `<n>`; default: derived from the schema. */
   readonly placeholder?: string;
+  /** Where help lists it, for commands with such groups; default: `sampler`. */
+  readonly group?: HelpGroup;
   /** Flag without dashes, where it differs from the name; a list is given by repeating a flag with a name of its own. */
   readonly flag?: string;
   /** Whether the command line, the environment and files may set it; default true. */
@@ -215,6 +220,11 @@ export function valueFromText(one: Option, text: string): unknown {
 /** A whole number from text; any other text is returned as it is. */
 export function integerFrom(text: string): number | string {
   return /^[+-]?\d{1,15}$/.test(text) ? Number(text) : text;
+}
+
+/** The options of one group of help. */
+export function inGroup(options: Options, group: HelpGroup): Options {
+  return Object.fromEntries(Object.entries(options).filter(([, one]) => (one.group ?? 'sampler') === group));
 }
 
 /** `values` without some of its properties. */
