@@ -38,7 +38,9 @@ export async function program(shutdown: Shutdown, name: string | undefined): Pro
 
 /** What help says of an option. The descriptions of options with choices name them. */
 function optionDescription(option: Option): string {
-  return option.argChoices ? option.description : new Help().optionDescription(option);
+  return option.argChoices && option.defaultValue === undefined
+    ? option.description
+    : new Help().optionDescription(option);
 }
 
 /** The commands to load: the one that is named, none for the version, and all of them for the help and for completions. */
