@@ -15,5 +15,8 @@ export const EXIT_CODES: Readonly<Record<ErrorCode, number>> = {
 /** Exit code for a defect of this program. */
 export const EXIT_INTERNAL = 70;
 
+/** Exit code where the system has no descriptors, memory or processes left: EX_OSERR of sysexits.h. */
+export const EXIT_RESOURCES = 71;
+
 /** Exit codes after a signal: 128 plus its number, the convention of shells. */
 export const EXIT_SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const;

@@ -9,6 +9,19 @@ import type { Shutdown } from './shutdown.js';
 // Samples live outside V8's heap but count towards its limit. With a slowly growing heap nearly each image triggers a collection.
 setFlagsFromString('--heap-growing-percent=400');
 
+/** Reports an error in one line. */
+function report(error: unknown): void {
+  process.stderr.write(`srds: ${explain(error)}\n`);
+  if (process.env.SRDS_DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+}
+
+// Until here, the start script reports errors.
+process.removeAllListeners('uncaughtException');
+process.on('uncaughtException', (error) => {
+  report(error);
+  process.exit(exitCodeOf(error));
+});
+
 /** Runs the command line. @returns the exit code */
 async function main(argv: readonly string[]): Promise<number> {
   const abort = new AbortController();
@@ -38,8 +51,7 @@ async function main(argv: readonly string[]): Promise<number> {
   } catch (error) {
     if (received) return EXIT_SIGNALS[received];
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
-    process.stderr.write(`srds: ${explain(error)}\n`);
-    if (process.env.SRDS_DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+    report(error);
     return exitCodeOf(error);
   }
 }

@@ -1,7 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import type { Stats } from 'node:fs';
-import { access, constants, mkdtemp, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
+import { openSync, type Stats } from 'node:fs';
+import { access, constants, mkdtemp, readlink, realpath, rename, rm, rmdir, stat, writeFile } from 'node:fs/promises';
+import { Socket } from 'node:net';
 import { dirname, extname, join, resolve } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf, SrdsError, systemCode } from '../errors.js';
 import { makeFolder } from '../hub/makeFolder.js';
 
@@ -75,9 +79,20 @@ export async function checkWritable(path: string): Promise<void> {
     if (path === '') throw new Error('an empty name');
     if (stats?.isDirectory()) throw new Error('it is a folder');
     if (stats && !stats.isFile()) await access(path, constants.W_OK);
-    else await checkFolder(dirname(resolve(path)));
+    else await checkFolder(dirname(await targetOf(path)));
   } catch (error) {
     throw failed(path, error);
+  }
+}
+
+/** The absolute path of the file that a path means: of the target of a symbolic link, which need not exist. */
+async function targetOf(path: string): Promise<string> {
+  try {
+    return await realpath(path);
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error;
+    const link = await readlink(path).catch(() => undefined);
+    return link === undefined ? resolve(path) : targetOf(resolve(dirname(path), link));
   }
 }
 
@@ -102,25 +117,28 @@ async function checkFolder(folder: string): Promise<void> {
 /**
  * Writes files all or none: each goes to a temporary file in its folder, and all are renamed once all are complete. A
  * failure removes the temporary files and the folders that were made. Libraries for atomic writes handle one file at a time.
+ * Symbolic links stay, and their targets are written.
+ * @param signal ends waiting for the reader of a pipe
  * @throws SrdsError OUTPUT_FAILED
  */
-export async function writeFiles(files: readonly OutputFile[]): Promise<void> {
+export async function writeFiles(files: readonly OutputFile[], signal?: AbortSignal): Promise<void> {
   const moves: { readonly from: string; readonly to: string }[] = [];
   const made: string[] = [];
   let path = '';
   try {
     for (const file of files) {
       path = file.path;
-      const folder = dirname(resolve(path));
+      const to = await targetOf(path);
+      const folder = dirname(to);
       made.push(...(await makeFolder(folder)));
-      const stats = await statIfThere(path);
+      const stats = await statIfThere(to);
       if (stats && !stats.isFile()) {
-        await writeFile(path, file.bytes);
+        await (stats.isFIFO() ? writePipe(to, file.bytes, signal) : writeFile(to, file.bytes));
         continue;
       }
-      if (moves.some(({ to }) => resolve(to) === resolve(path))) throw new Error('two results for the same file');
+      if (moves.some((move) => move.to === to)) throw new Error('two results for the same file');
       const from = join(folder, `.srds-${randomUUID()}`);
-      moves.push({ from, to: path });
+      moves.push({ from, to });
       await writeFile(from, file.bytes);
     }
     for (const { from, to } of moves) {
@@ -131,6 +149,32 @@ export async function writeFiles(files: readonly OutputFile[]): Promise<void> {
     for (const { from } of moves) await rm(from, { force: true }).catch(() => undefined);
     for (const folder of made.reverse()) await removeIfEmpty(folder);
     throw failed(path, error);
+  }
+}
+
+/** How often to look whether a pipe has a reader, in milliseconds. */
+const READER_POLL_MS = 50;
+
+/**
+ * Writes to a named pipe. To open one waits for its reader, and a call that waits cannot be ended; so this polls.
+ * @throws the signal's reason
+ */
+async function writePipe(path: string, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
+  for (;;) {
+    signal?.throwIfAborted();
+    const fd = openIfRead(path);
+    if (fd !== undefined) return pipeline(Readable.from([bytes]), new Socket({ fd, readable: false }), { signal });
+    await delay(READER_POLL_MS, undefined, { signal });
+  }
+}
+
+/** Opens a named pipe for writing. @returns undefined if nothing reads it */
+function openIfRead(path: string): number | undefined {
+  try {
+    return openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+  } catch (error) {
+    if (systemCode(error) === 'ENXIO') return undefined;
+    throw error;
   }
 }
 

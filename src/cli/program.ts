@@ -1,7 +1,7 @@
 import { Command, CommanderError, Help, type Option } from 'commander';
-import { messageOf, oneLine, SrdsError } from '../errors.js';
+import { messageOf, oneLine, SrdsError, systemCode } from '../errors.js';
 import { version } from '../version.js';
-import { EXIT_CODES, EXIT_INTERNAL } from './exitCodes.js';
+import { EXIT_CODES, EXIT_INTERNAL, EXIT_RESOURCES } from './exitCodes.js';
 import type { Shutdown } from './shutdown.js';
 
 /** Commands by name. Each loads its modules when it is needed. */
@@ -58,11 +58,18 @@ export function explain(error: unknown): string {
     const { help = 'srds --help' } = error as { help?: string };
     return `${oneLine(error.message.replace(/^error: /, '')).replace(/\.$/, '')}; see ${help}`;
   }
+  if (lacksResources(error))
+    return `expected the system to have descriptors and memory left, found ${messageOf(error)}; raise the limits of this shell (ulimit)`;
   return `defect, please report it: ${messageOf(error)}`;
+}
+
+function lacksResources(error: unknown): boolean {
+  return ['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN'].includes(systemCode(error) ?? '');
 }
 
 /** The exit code for an error. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof SrdsError) return EXIT_CODES[error.code];
+  if (lacksResources(error)) return EXIT_RESOURCES;
   return error instanceof CommanderError ? EXIT_CODES.INVALID_OPTION : EXIT_INTERNAL;
 }

@@ -76,7 +76,7 @@ export async function runGenerate(options: RunGenerateOptions): Promise<Generati
       const onEvent = async (event: GenerateEvent): Promise<void> => {
         if (event.type === 'warning') onWarning(event.message);
         if (event.type === 'iteration' && event.preview && options.previews !== undefined) {
-          await writeFiles([await previewFile(options.previews, event, event.preview)]);
+          await writeFiles([await previewFile(options.previews, event, event.preview)], signal);
         }
         recorder?.event(event);
         progress?.show(event);
@@ -92,7 +92,7 @@ export async function runGenerate(options: RunGenerateOptions): Promise<Generati
         const files = await filesOf(result, pipeline, paths, options.latents);
         const trace = recorder?.trace(traceTitle(result, pipeline));
         if (trace && options.trace !== undefined) files.push(traceOutput(options.trace, trace));
-        await writeFiles(files);
+        await writeFiles(files, signal);
       }
       return {
         result,

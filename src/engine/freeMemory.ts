@@ -25,16 +25,25 @@ const V2: Controller = {
   droppable: 'inactive_file',
 };
 
+/** Address space that a device process takes before it holds weights: V8 and ONNX Runtime reserve much of it (measured, rounded up). */
+const RESERVED_BYTES = 2 ** 31;
+
 /**
  * Bytes of memory that this process and its children can still take without swapping: on Linux what the kernel estimates
- * (MemAvailable), or what the control groups (v1 or v2) leave if that is less. Elsewhere what the system calls free, which is less,
+ * (MemAvailable), or what the control groups (v1 or v2) or the limit on the address space leave if that is less. Elsewhere what the system calls free, which is less,
  * because it leaves out the memory of cached files.
  * @param root folder of `proc` and `sys`
  */
 export function freeMemory(root = '/'): number {
   const meminfo = /^MemAvailable:\s+(\d+) kB$/m.exec(contentOf(root, 'proc/meminfo'));
   const system = meminfo ? 1024 * Number(meminfo[1]) : freemem();
-  return Math.max(0, Math.min(system, ...groupsOf(root)));
+  return Math.max(0, Math.min(system, addressSpace(root), ...groupsOf(root)));
+}
+
+/** Bytes that the limit on the address space of a process (`ulimit -v`) leaves for weights and activations. */
+function addressSpace(root: string): number {
+  const limit = /^Max address space +(\d+) /m.exec(contentOf(root, 'proc/self/limits'));
+  return limit ? Number(limit[1]) - RESERVED_BYTES : Infinity;
 }
 
 /** Bytes that each limited group of this process, and those around it, leave. */

@@ -1,15 +1,16 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import sharp from 'sharp';
 import { z } from 'zod';
 import { srdsCli, start, type Started } from '../support/cli.js';
 import { failureIn, outputOf } from '../support/program.js';
-import { fixture, reference, relativeError } from '../support/fixtures.js';
+import { fixture, reference, relativeError, ROOT } from '../support/fixtures.js';
 
 const TINY = fixture('models/sd21v');
 let cwd: string;
@@ -267,6 +268,23 @@ test('an output that cannot take the data is an error and leaves no part of it',
   const args = ['--steps', '1', '--latents', '/dev/full', '--out', 'new/a.png'];
   assert.equal((await failureIn({ cwd }, ...tinyArgs(args))).code, 5);
   assert.deepEqual(readdirSync(cwd), []);
+});
+
+test('limits on descriptors and on the address space are errors of one line', async () => {
+  const limited = async (limit: string) => {
+    const command = `ulimit ${limit}; exec "$0" bin/srds.js generate a --steps 1 --out "$1"`;
+    const args = ['-c', command, process.execPath, join(cwd, 'limited.png')];
+    const ended: unknown = await promisify(execFile)('bash', args, { cwd: ROOT }).catch((error: unknown) => error);
+    return z.object({ code: z.int(), stderr: z.string() }).parse(ended);
+  };
+  for (const descriptors of [24, 32, 40]) {
+    const { code, stderr } = await limited(`-n ${descriptors}`);
+    assert.match(stderr, /^srds: expected [^\n]*EMFILE[^\n]*ulimit[^\n]*\n$/);
+    assert.equal(code, 71);
+  }
+  const { code, stderr } = await limited('-v 1500000');
+  assert.match(stderr, /^srds: expected [^\n]*free memory[^\n]*\n$/);
+  assert.equal(code, 2);
 });
 
 test('flags win over the environment, and that over a file, which a server may share', async () => {

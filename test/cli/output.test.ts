@@ -1,5 +1,16 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -38,4 +49,39 @@ test('files are written all or none', async () => {
   }
   await writeFiles([{ path, bytes }]);
   assert.deepEqual(readdirSync(join(folder, 'new')), ['a.png']);
+});
+
+test('symbolic links stay and their targets are written, also ones that do not exist yet', async () => {
+  const links = join(folder, 'links');
+  mkdirSync(links);
+  writeFileSync(join(links, 'real.png'), 'before');
+  symlinkSync('real.png', join(links, 'link.png'));
+  symlinkSync('link.png', join(links, 'chain.png'));
+  symlinkSync('new/none.png', join(links, 'dangling.png'));
+  for (const [name, target] of [
+    ['link.png', 'real.png'],
+    ['chain.png', 'real.png'],
+    ['dangling.png', 'new/none.png'],
+  ] as const) {
+    const path = await imagePath(join(links, name), 'a', false);
+    await writeFiles([{ path: path(1n), bytes: Buffer.from(name) }]);
+    assert.ok(lstatSync(join(links, name)).isSymbolicLink());
+    assert.equal(readFileSync(join(links, target), 'utf8'), name);
+  }
+  const both = ['real.png', 'chain.png'].map((name) => ({ path: join(links, name), bytes: new Uint8Array(1) }));
+  await assert.rejects(writeFiles(both), { code: 'OUTPUT_FAILED', message: /two results for the same file/ });
+  symlinkSync('loop.png', join(links, 'loop.png'));
+  await assert.rejects(imagePath(join(links, 'loop.png'), 'a', false), { code: 'OUTPUT_FAILED', message: /ELOOP/ });
+});
+
+test('a named pipe is written when it has a reader; without one, a signal ends the waiting', async () => {
+  const path = join(folder, 'pipe.png');
+  execFileSync('mkfifo', [path]);
+  const bytes = Buffer.alloc(2 ** 20, 'srds');
+  const controller = new AbortController();
+  const waiting = writeFiles([{ path, bytes }], controller.signal);
+  controller.abort();
+  await assert.rejects(waiting, { code: 'OUTPUT_FAILED' });
+  const [, read] = await Promise.all([writeFiles([{ path, bytes }], new AbortController().signal), readFile(path)]);
+  assert.ok(read.equals(bytes));
 });

@@ -56,3 +56,15 @@ test('without these files it is what the system calls free', () => {
   assert.ok(free > 0 && free <= totalmem() && Math.abs(free - freemem()) < 1e9);
   assert.ok(freeMemory() > 0 && freeMemory() <= totalmem());
 });
+
+test('a limit on the address space of processes leaves what it exceeds what they reserve', () => {
+  write({ 'proc/meminfo': 'MemAvailable: 64000000 kB\n' });
+  const limits = (soft: string) =>
+    `Limit                     Soft Limit           Hard Limit           Units\nMax address space         ${soft} unlimited            bytes\n`;
+  write({ 'proc/self/limits': limits('3221225472          ') });
+  assert.equal(freeMemory(root), 2 ** 30);
+  write({ 'proc/self/limits': limits('1000000             ') });
+  assert.equal(freeMemory(root), 0);
+  write({ 'proc/self/limits': limits('unlimited           ') });
+  assert.equal(freeMemory(root), 64_000_000 * 1024);
+});

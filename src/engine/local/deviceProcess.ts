@@ -36,7 +36,6 @@ interface Pending {
 
 /** A device process, as the engine sees it. */
 export class DeviceProcess {
-  readonly channel = SharedChannel.create();
   private readonly poller: SpinPoller;
   private readonly spins: boolean;
   private readonly child: ChildProcess;
@@ -50,10 +49,13 @@ export class DeviceProcess {
   private stderrTail = '';
   private killed = false;
   private readonly watchdog = new Watchdog();
-  /** How the process hung, if it was ended for that. */
-  private hung: string | undefined;
+  /** Why this side ended the process, if it did so during its work. */
+  private givenUp: string | undefined;
 
-  constructor(settings: Omit<ProcessSettings, 'channel'>) {
+  constructor(
+    settings: Omit<ProcessSettings, 'channel'>,
+    readonly channel = SharedChannel.create(),
+  ) {
     this.device = deviceName(settings.device);
     this.spins = settings.device.kind !== 'cpu';
     if (settings.cApi)
@@ -91,8 +93,8 @@ export class DeviceProcess {
       };
       this.child.on('error', (error) => end(`failed (${error.message})`));
       this.child.once('exit', (code, signal) => {
-        this.killed = this.hung === undefined && (signal === 'SIGKILL' || code === KILLED);
-        end(this.hung ?? (signal ? `was ended by ${signal}` : `ended with exit code ${code}`));
+        this.killed = this.givenUp === undefined && (signal === 'SIGKILL' || code === KILLED);
+        end(this.givenUp ?? (signal ? `was ended by ${signal}` : `ended with exit code ${code}`));
       });
     });
   }
@@ -157,12 +159,19 @@ export class DeviceProcess {
     clearTimeout(forced);
   }
 
+  /** Ends a process that cannot go on. @param how to be read after the name of the process */
+  async giveUp(how: string): Promise<void> {
+    this.givenUp ??= how;
+    this.child.kill('SIGKILL');
+    await this.ended;
+  }
+
   /** Ends a process that hangs. */
   private watch(): void {
     const oldest = [...this.pending].at(0);
     const pending = oldest && { number: oldest[0], limitSeconds: oldest[1].limitSeconds };
-    this.hung ??= this.watchdog.tick(this.channel.heartbeats, pending);
-    if (this.hung !== undefined) this.child.kill('SIGKILL');
+    const verdict = this.watchdog.tick(this.channel.heartbeats, pending);
+    if (verdict !== undefined) void this.giveUp(verdict);
   }
 
   private reply(limitSeconds: number, send: (number: number) => void): Promise<Reply> {

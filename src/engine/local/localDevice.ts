@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { Mutex } from 'async-mutex';
-import { oneLine, SrdsError } from '../../errors.js';
+import { oneLine, SrdsError, systemCode } from '../../errors.js';
 import { brokenGraph, failingGraph, foreignGraph } from '../../onnx/brokenGraph.js';
 import { lacksKernel } from '../../onnx/foreignOperators.js';
 import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
@@ -11,7 +12,7 @@ import { joinedResult, partsOf } from './batchParts.js';
 import { BatchTimes, firstLimit } from './batchTimes.js';
 import { DeviceProcess, LESS_MEMORY, RUN_AGAIN } from './deviceProcess.js';
 import type { ProcessSettings, Reply } from './protocol.js';
-import type { SharedChannel } from './sharedChannel.js';
+import { SharedChannel } from './sharedChannel.js';
 import { readOutputs, writeBatch } from './wireBatch.js';
 
 /** Successive processes that may die without having run a batch. */
@@ -62,6 +63,8 @@ export class LocalDevice {
   private readonly times: BatchTimes;
   /** What the files of the loaded graphs were like when they were loaded, by path. */
   private readonly stamps = new Map<string, string>();
+  /** Whether shared memory was too small for a batch. */
+  private isSharedMemoryFull = false;
   private closed = false;
   private warned = false;
 
@@ -215,14 +218,31 @@ export class LocalDevice {
     await this.restartIfDead(shape);
     const { process } = this;
     const rows = totalRows(batch);
-    const { wire, end } = writeBatch(batch, process.channel);
+    const { wire, end } = await this.write(batch);
     const reply = await process.run(wire, end, this.times.limit(shape, rows)).catch((error: unknown) => {
       throw process.wasKilled && process.failure ? new OutOfMemory(rows, process.failure) : error;
     });
+    if (reply.kind === 'failed' && /ENOSPC/.test(reply.message)) await this.leaveSharedMemory();
     this.deaths = 0;
     if (reply.kind === 'failed' && reply.outOfMemory) throw new OutOfMemory(rows, this.failed(reply, batch));
     if (reply.kind === 'done') this.times.add(shape, rows, reply.seconds);
     return this.resultOf(reply, batch, process.channel);
+  }
+
+  private async write(batch: Batch): Promise<ReturnType<typeof writeBatch>> {
+    try {
+      return writeBatch(batch, this.process.channel);
+    } catch (error) {
+      if (systemCode(error) === 'ENOSPC') await this.leaveSharedMemory();
+      throw error;
+    }
+  }
+
+  /** Ends the process, so that the batch runs again in one whose channel is on a disk. @throws SrdsError ENGINE_FAILED */
+  private async leaveSharedMemory(): Promise<never> {
+    this.isSharedMemoryFull = true;
+    await this.process.giveUp('had no space for a batch in shared memory');
+    throw this.process.failure ?? new Error('a process that was ended lives on');
   }
 
   /** Rows to try after memory was too small for so many; undefined if there are no fewer. */
@@ -235,6 +255,10 @@ export class LocalDevice {
   private noMemory({ rows, cause: { found } }: OutOfMemory): SrdsError {
     const expected = `memory for a batch of ${rows} ${rows === 1 ? 'row' : 'rows'} on ${this.name}`;
     return new SrdsError('ENGINE_FAILED', expected, found, LESS_MEMORY);
+  }
+
+  private noMemoryFor(path: string, found: string): SrdsError {
+    return new SrdsError('ENGINE_FAILED', `memory on ${this.name} to load ${path}`, found, LESS_MEMORY);
   }
 
   private tooManyDeaths({ found }: SrdsError): SrdsError {
@@ -252,7 +276,10 @@ export class LocalDevice {
     const limit = shape === undefined ? undefined : this.rowLimits.get(shape);
     const how = limit === undefined ? '' : `, perhaps for want of memory; ${inBatchesOf(limit)}`;
     this.onWarning(`the ${this.name} process failed, found ${failure.found}${how}; another takes its place`);
-    this.process = new DeviceProcess(this.settings);
+    this.process = new DeviceProcess(
+      this.settings,
+      this.isSharedMemoryFull ? SharedChannel.create([tmpdir()]) : undefined,
+    );
     this.openBuckets.clear();
     await this.open([...this.state.loaded.keys()]);
     for (const [id, inputs] of this.state.registered) this.register(id, inputs);
@@ -284,6 +311,7 @@ export class LocalDevice {
     if (reply.kind === 'loaded') return reply.graphs;
     if (reply.kind !== 'unloadable') throw brokenGraph('a graph', reply.kind);
     const { path } = files[reply.graph];
+    if (/bad_alloc|failed to allocate/i.test(reply.message)) throw this.noMemoryFor(path, reply.message);
     throw reply.isForeign ? foreignGraph(path, this.name, reply.message) : brokenGraph(path, reply.message);
   }
 

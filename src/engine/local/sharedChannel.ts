@@ -1,12 +1,12 @@
 import {
   closeSync,
-  existsSync,
   fstatSync,
   mkdtempSync,
   openSync,
   readSync,
   readvSync,
   rmSync,
+  statfsSync,
   writeSync,
   writevSync,
 } from 'node:fs';
@@ -14,8 +14,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Mapping, MemoryMap } from './memoryMap.js';
 
-/** A folder whose files are in memory, where the system has one. */
+/** A folder whose files are in memory, where the system has one, and what must be free there: containers often have little. */
 const SHARED_MEMORY = '/dev/shm';
+const LEAST_FREE = 32 * 2 ** 20;
 
 /**
  * Each side has a header at the start of the file, with these fields at these offsets, in bytes: the number of its last
@@ -59,13 +60,31 @@ export class SharedChannel {
     private readonly otherHeader: number,
   ) {}
 
-  /** Creates a channel; both sides start asleep. `remove` deletes its folder, as soon as the other process has opened it. */
-  static create(): SharedChannel {
-    const path = join(mkdtempSync(join(existsSync(SHARED_MEMORY) ? SHARED_MEMORY : tmpdir(), 'srds-')), 'channel');
-    const channel = new SharedChannel(path, openSync(path, 'w+', 0o600), 0, HEADER.bytes);
-    channel.write([new Uint8Array(CONTENT_START)], 0);
-    for (const header of [0, HEADER.bytes]) channel.putNumber(1, header + HEADER.asleep);
-    return channel;
+  /**
+   * Creates a channel; both sides start asleep. `remove` deletes its folder, as soon as the other process has opened it.
+   * @param folders where to create it, in order of preference
+   */
+  static create([first, ...others]: readonly string[] = sharedFolders()): SharedChannel {
+    try {
+      return SharedChannel.createIn(first);
+    } catch (error) {
+      if (others.length > 0) return SharedChannel.create(others);
+      throw error;
+    }
+  }
+
+  private static createIn(parent: string): SharedChannel {
+    const folder = mkdtempSync(join(parent, 'srds-'));
+    try {
+      const path = join(folder, 'channel');
+      const channel = new SharedChannel(path, openSync(path, 'w+', 0o600), 0, HEADER.bytes);
+      channel.write([new Uint8Array(CONTENT_START)], 0);
+      for (const header of [0, HEADER.bytes]) channel.putNumber(1, header + HEADER.asleep);
+      return channel;
+    } catch (error) {
+      rmSync(folder, { recursive: true, force: true });
+      throw error;
+    }
   }
 
   /** Opens a channel that the other process has created. */
@@ -220,6 +239,17 @@ export class SharedChannel {
       }
     }
   }
+}
+
+/** Folders for channels: one in memory if there is enough space, and that of temporary files. */
+function sharedFolders(): string[] {
+  try {
+    const { bavail, bsize } = statfsSync(SHARED_MEMORY);
+    if (bavail * bsize >= LEAST_FREE) return [SHARED_MEMORY, tmpdir()];
+  } catch {
+    // There is none.
+  }
+  return [tmpdir()];
 }
 
 function totalBytes(buffers: readonly ArrayBufferView[]): number {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname } from 'node:path';
 import { test } from 'node:test';
 import { loadMemoryMap, type MemoryMap } from '../../../src/engine/local/memoryMap.js';
@@ -50,6 +51,14 @@ test('more buffers than one system call takes are transferred in order', () => {
     assert.deepEqual(received, sent);
     assert.equal(end, CONTENT_START + sent.reduce((sum, { length }) => sum + length, 0));
   });
+});
+
+test('a folder that takes no files is passed over', () => {
+  const channel = SharedChannel.create(['/proc', '/nowhere', tmpdir()]);
+  assert.ok(channel.path.startsWith(tmpdir()));
+  channel.remove();
+  channel.close();
+  assert.throws(() => SharedChannel.create(['/nowhere']), { code: 'ENOENT' });
 });
 
 test('reading beyond the end is an error', () => {
