@@ -23,21 +23,24 @@ import {
   txt2imgRequest,
 } from './schemas.js';
 
-/** What this server has nothing of, by the last part of its path. */
+/** What this server has nothing of, by its path. */
 const EMPTY: Readonly<Record<string, object>> = {
-  upscalers: [],
-  'latent-upscale-modes': [],
-  'realesrgan-models': [],
-  'sd-vae': [],
-  'sd-modules': [],
-  hypernetworks: [],
-  loras: [],
-  'prompt-styles': [],
-  'face-restorers': [],
-  'script-info': [],
-  scripts: { txt2img: [], img2img: [] },
-  embeddings: { loaded: {}, skipped: {} },
-  'cmd-flags': {},
+  '/sdapi/v1/upscalers': [],
+  '/sdapi/v1/latent-upscale-modes': [],
+  '/sdapi/v1/realesrgan-models': [],
+  '/sdapi/v1/sd-vae': [],
+  '/sdapi/v1/sd-modules': [],
+  '/sdapi/v1/hypernetworks': [],
+  '/sdapi/v1/loras': [],
+  '/sdapi/v1/prompt-styles': [],
+  '/sdapi/v1/face-restorers': [],
+  '/sdapi/v1/script-info': [],
+  '/sdapi/v1/scripts': { txt2img: [], img2img: [] },
+  '/sdapi/v1/embeddings': { loaded: {}, skipped: {} },
+  '/sdapi/v1/cmd-flags': {},
+  '/controlnet/model_list': { model_list: [] },
+  '/controlnet/module_list': { module_list: [], module_detail: {} },
+  '/controlnet/control_types': { control_types: {} },
 };
 
 const SCHEDULERS = ['Automatic', 'Uniform', 'Karras'] as const;
@@ -173,8 +176,7 @@ export function sdapiEndpoints(services: Services): Endpoint[] {
         } satisfies z.output<typeof memoryAnswer>);
       },
     }),
-    ...Object.entries(EMPTY).map(([name, content]) => emptyEndpoint(`/sdapi/v1/${name}`, content)),
-    emptyEndpoint('/controlnet/model_list', { model_list: [] }),
+    ...Object.entries(EMPTY).map(([path, content]) => emptyEndpoint(path, content)),
   ];
 }
 

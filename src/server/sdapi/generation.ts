@@ -130,10 +130,10 @@ function optionsOf({ config }: Services, body: Txt2imgRequest, hasInit: boolean)
   };
 }
 
+/** What web UIs say of a generation. Their clients check that every field is there. */
 function infoOf({ result, images, model, warnings }: GenerationResult, batchSize: number): object {
   const { settings } = result;
-  const { prompt, negativePrompt, width, height, steps, guidance, strength } = settings;
-  const seeds = images.map(({ seed }) => jsonSeed(seed));
+  const { prompt, negativePrompt, width, height, steps, guidance, strength, mask } = settings;
   const negative = negativePrompt ?? '';
   return {
     prompt,
@@ -141,18 +141,38 @@ function infoOf({ result, images, model, warnings }: GenerationResult, batchSize
     negative_prompt: negative,
     all_negative_prompts: images.map(() => negative),
     seed: jsonSeed(settings.seeds[0]),
-    all_seeds: seeds,
+    all_seeds: images.map(({ seed }) => jsonSeed(seed)),
+    subseed: 0,
+    all_subseeds: images.map(() => 0),
+    subseed_strength: 0,
+    seed_resize_from_w: 0,
+    seed_resize_from_h: 0,
     width,
     height,
     sampler_name: SAMPLER_NAMES[settings.solver],
     cfg_scale: guidance,
     steps,
     batch_size: batchSize,
+    restore_faces: false,
+    face_restoration_model: null,
     sd_model_name: model.name,
+    sd_model_hash: '',
+    sd_vae_name: null,
+    sd_vae_hash: null,
     denoising_strength: strength ?? null,
+    extra_generation_params: {},
     index_of_first_image: 0,
     infotexts: images.map((image) => pngParameters(image, settings, model.name)),
+    styles: [],
+    job_timestamp: timestamp(new Date()),
+    clip_skip: 1,
+    is_using_inpainting_conditioning: mask !== undefined,
     version: `srds ${version()}`,
     warnings,
   };
+}
+
+/** A time as web UIs write it, such as 20241231235959, in UTC. */
+function timestamp(time: Date): string {
+  return time.toISOString().slice(0, 19).replace(/\D/g, '');
 }

@@ -86,6 +86,8 @@ export function namedSampler(
   const isHere = named !== undefined && isNameOf(named, name);
   // A client that names no sampler sends the eta of another one.
   const takesEta = isHere && named === 'ddim';
+  // The noise of DDPM is that of eta 1.
+  const isEtaMet = takesEta || !given.eta || (named === 'ddpm' && given.eta === 1);
   const standIn = used === undefined ? "the model's own" : SAMPLER_NAMES[used];
   return {
     options: {
@@ -98,7 +100,7 @@ export function namedSampler(
         ? []
         : [{ param: 'sampler_name', warning: `sampler ${JSON.stringify(name)} is not here: ${standIn} in its place` }]),
       ...(scheduleType === undefined || (scheduleType === 'karras' && !hasTypes) ? [ignored('scheduler', type)] : []),
-      ...(given.eta && !takesEta ? [ignored('eta', `${given.eta} (for DDIM)`)] : []),
+      ...(isEtaMet ? [] : [ignored('eta', `${given.eta} (for DDIM)`)]),
     ],
   };
 }
