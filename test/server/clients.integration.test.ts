@@ -38,9 +38,8 @@ type WebUiClient = Record<'txt2img' | 'img2img', (options: object) => Promise<{ 
     'getSamplers' | 'getUpscalers' | 'getSdModels' | 'getHypernetworks' | 'getFaceRestorers' | 'getPromptStyles',
     () => Promise<unknown[]>
   > & {
-    setModel(name: string): Promise<void>;
+    setOptions(options: object): Promise<void>;
     getCurrentModel(): Promise<string>;
-    pngInfo(image: WebUiImage): Promise<{ info: string }>;
   };
 
 test('the Vercel AI SDK, LangChain and stable-diffusion-api, from npm, draw with their defaults', async (context) => {
@@ -81,6 +80,6 @@ test('the Vercel AI SDK, LangChain and stable-diffusion-api, from npm, draw with
   for (const name of ['getUpscalers', 'getHypernetworks', 'getFaceRestorers', 'getPromptStyles'] as const) {
     assert.deepEqual(await client[name](), [], name);
   }
-  await client.setModel('sd15');
+  await client.setOptions({ sd_model_checkpoint: 'sd15' });
   assert.equal(await client.getCurrentModel(), 'sd15');
 });
