@@ -9,6 +9,7 @@ import {
 import { widenBfloat16 } from './bfloat16.js';
 import { hasInnerGraphs } from './constants.js';
 import { fixedRows, valuesOf } from './describeValue.js';
+import { dynamicOperators } from './dynamicOperators.js';
 import { gpuOperators, isOptimized } from './foreignOperators.js';
 import { fuse } from './fuse/fuse.js';
 import type { DeviceKind, Fused, GraphFile, GraphInfo, Precision, Rewrite } from './graphInfo.js';
@@ -41,6 +42,8 @@ export interface PreparedModel {
   readonly values: Pick<GraphInfo, 'inputs' | 'outputs'>;
   /** Operators that run on a GPU only. */
   readonly gpuOperators: readonly string[];
+  /** Operators that keep it from being captured as a CUDA graph. */
+  readonly dynamicOperators: readonly string[];
 }
 
 /** The batches that a session is opened for. */
@@ -86,6 +89,7 @@ export async function prepareModel(file: GraphFile, fusedFor?: DeviceKind): Prom
     values,
     rows,
     gpuOperators: gpuOperators(graph),
+    dynamicOperators: dynamicOperators(graph),
     canIndex: !hasInnerGraphs(graph),
     ...(half && why === undefined && { precision: 'float16' as const }),
   };

@@ -32,7 +32,12 @@ export class CApiSessions {
 
   /** @throws CApiFailure unless memory is short; then whatever ONNX Runtime reports */
   open(shape: BucketShape): BucketSession {
-    const { source, weights } = this.prepared;
+    const { source, weights, dynamicOperators } = this.prepared;
+    if (this.settings.device.kind === 'cuda' && dynamicOperators.length > 0) {
+      throw new CApiFailure(
+        `the graph has ${dynamicOperators.join(', ')}, whose results have shapes that depend on values`,
+      );
+    }
     try {
       return new Guarded(OrtSession.open(this.api, source(shape), { ...this.settings, weights }));
     } catch (error) {

@@ -2,7 +2,17 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { oneLine, SrdsError } from '../../errors.js';
 import { deviceName } from '../device.js';
-import type { Notification, Numbered, ProcessSettings, Reply, Request, RunBatch, Wake, WireBatch } from './protocol.js';
+import {
+  DEVICE_FAULT,
+  type Notification,
+  type Numbered,
+  type ProcessSettings,
+  type Reply,
+  type Request,
+  type RunBatch,
+  type Wake,
+  type WireBatch,
+} from './protocol.js';
 import { loadMemoryMap } from './memoryMap.js';
 import { SharedChannel } from './sharedChannel.js';
 import { SpinPoller } from './spinPoller.js';
@@ -111,6 +121,11 @@ export class DeviceProcess {
   /** Whether the process ended as the kernel ends one when memory is exhausted. It says no more than that. */
   get wasKilled(): boolean {
     return this.killed && !this.closing;
+  }
+
+  /** Whether the process ended itself because its device failed. */
+  get hadDeviceFault(): boolean {
+    return this.child.exitCode === DEVICE_FAULT;
   }
 
   /** Whether the process has given a sign of life lately. */

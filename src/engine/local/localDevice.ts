@@ -69,7 +69,7 @@ export class LocalDevice {
   private warned = false;
 
   constructor(
-    private readonly settings: Omit<ProcessSettings, 'channel'>,
+    private settings: Omit<ProcessSettings, 'channel'>,
     private readonly state: EngineState,
     private readonly onWarning: (message: string) => void,
     name = deviceName(settings.device),
@@ -274,7 +274,10 @@ export class LocalDevice {
     if (this.lost) throw failure;
     this.checkFiles();
     const limit = shape === undefined ? undefined : this.rowLimits.get(shape);
-    const how = limit === undefined ? '' : `, perhaps for want of memory; ${inBatchesOf(limit)}`;
+    const isPlainNext = this.settings.cApi && this.process.hadDeviceFault;
+    if (isPlainNext) this.settings = { ...this.settings, cApi: false };
+    const withLess = limit === undefined ? '' : `, perhaps for want of memory; ${inBatchesOf(limit)}`;
+    const how = isPlainNext ? '; it goes on without CUDA graphs, up to twice as long' : withLess;
     this.onWarning(`the ${this.name} process failed, found ${failure.found}${how}; another takes its place`);
     this.process = new DeviceProcess(
       this.settings,

@@ -3,6 +3,9 @@ import type { ElementType, Tensor } from '../../tensor/tensor.js';
 import type { Device } from '../device.js';
 import type { ConditioningId } from '../engine.js';
 
+/** Exit code of a process whose device failed so that no further call can succeed. */
+export const DEVICE_FAULT = 70;
+
 /** Settings of a device process, given when it starts. */
 export interface ProcessSettings {
   readonly device: Device;

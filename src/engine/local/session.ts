@@ -51,6 +51,13 @@ export function isOutOfMemory(error: unknown): boolean {
   );
 }
 
+/** Whether CUDA reports a fault after which the process cannot use the GPU any more. */
+export function isDeviceFault(error: unknown): boolean {
+  return /illegal memory access|misaligned address|illegal instruction|unspecified launch failure|hardware stack error|device-side assert|uncorrectable (ECC|NVLink)/i.test(
+    messageOf(error),
+  );
+}
+
 /** Whether ONNX Runtime reports that a graph does not run on its inputs, and not that a device fails. */
 export function isOfGraph(error: unknown): boolean {
   const message = messageOf(error);

@@ -1,17 +1,25 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
 import type { Evaluation } from 'srds/engine';
 import { Generator } from 'srds/random';
 import { float32, type Tensor } from 'srds/tensor';
 import { OrtApi } from '../../../src/engine/cuda/ortApi.js';
-import { checkOutput } from '../../../src/engine/local/cApiSessions.js';
+import { CApiFailure, CApiSessions, checkOutput } from '../../../src/engine/local/cApiSessions.js';
 import { GraphSessions } from '../../../src/engine/local/graphSessions.js';
 import { LocalDevice } from '../../../src/engine/local/localDevice.js';
 import { SharedChannel } from '../../../src/engine/local/sharedChannel.js';
 import { readOutputs, writeBatch } from '../../../src/engine/local/wireBatch.js';
 import type { GraphFile, GraphInfo } from '../../../src/onnx/graphInfo.js';
+import { prepareModel } from '../../../src/onnx/prepare.js';
 import { nextTurn } from '../../support/async.js';
 import { fixture } from '../../support/fixtures.js';
+import { changeModel } from '../../support/onnx.js';
+
+const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
+after(() => rmSync(scratch, { recursive: true }));
 
 const random = new Generator(3);
 const TEXTS = Object.fromEntries(
@@ -166,4 +174,33 @@ test('a process that is killed in the middle of a batch is replaced, and the bat
   } finally {
     await device.close();
   }
+});
+
+test('a process whose GPU faults is replaced by one without CUDA graphs', async () => {
+  const path = join(scratch, 'model.onnx');
+  // ONNX Runtime quotes the name of the node that fails.
+  changeModel(UNET.path, path, ({ graph }) => {
+    for (const node of graph.node) node.name = `an illegal memory access was encountered ${node.output.join()}`;
+  });
+  const warnings: string[] = [];
+  const device = await openDevice(true, { ...UNET, path }, warnings);
+  try {
+    const odd = evaluation(1, ['a', 'b'], 7);
+    await assert.rejects(
+      device.run([odd], () => true),
+      /stays alive, found 3 .* exit code 70 .*an illegal memory access/,
+    );
+    assert.match(warnings[0], /another takes its place|goes on without CUDA graphs/);
+    assert.equal(warnings.filter((text) => text.includes('without CUDA graphs')).length, 1);
+  } finally {
+    await device.close();
+  }
+});
+
+test('a graph with results whose shapes depend on values is not captured as a CUDA graph', async () => {
+  const prepared = await prepareModel({ path: fixture('models/flux-dev/transformer/model.onnx') });
+  const settings = { ...SETTINGS, device: { kind: 'cuda', index: 0 }, channel: '' } as const;
+  const sessions = new CApiSessions(await OrtApi.load(), prepared, settings);
+  const open = () => sessions.open({ rows: 1, shapes: new Map(), indexed: [] });
+  assert.throws(open, (error) => error instanceof CApiFailure && /NonZero/.test(error.message));
 });
