@@ -9,6 +9,9 @@ import type { Shutdown } from './shutdown.js';
 // Samples live outside V8's heap but count towards its limit. With a slowly growing heap nearly each image triggers a collection.
 setFlagsFromString('--heap-growing-percent=400');
 
+/** Milliseconds in which a repeated signal counts as the same: npm and timeout pass on what the process group has received already. */
+const SAME_SIGNAL_MS = 500;
+
 /** Reports an error in one line. */
 function report(error: unknown): void {
   process.stderr.write(`srds: ${explain(error)}\n`);
@@ -27,11 +30,16 @@ async function main(argv: readonly string[]): Promise<number> {
   const abort = new AbortController();
   const shutdown: Shutdown = { signal: abort.signal, graceMs: 5000, asPlanned: false };
   let received: keyof typeof EXIT_SIGNALS | undefined;
+  let receivedAt = 0;
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
-      // A second signal exits at once.
-      if (received) process.exit(EXIT_SIGNALS[signal]);
+      if (received) {
+        // A second signal exits at once.
+        if (performance.now() - receivedAt > SAME_SIGNAL_MS) process.exit(EXIT_SIGNALS[signal]);
+        return;
+      }
       received = signal;
+      receivedAt = performance.now();
       abort.abort();
       setTimeout(() => process.exit(EXIT_SIGNALS[signal]), shutdown.graceMs).unref();
     });

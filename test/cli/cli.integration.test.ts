@@ -370,6 +370,8 @@ for (const [signal, exit] of [
     const children = childrenOf(child.pid!);
     assert.equal(children.length, 1);
     child.kill(signal);
+    // npm and timeout pass on a signal that the process has received already.
+    setTimeout(() => child.kill(signal), 20);
     const { code, stdout, stderr } = await ended;
     assert.deepEqual([code, stderr], [exit, '']);
     const [image] = report.parse(JSON.parse(stdout)).images;
