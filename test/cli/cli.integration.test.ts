@@ -371,7 +371,7 @@ for (const [signal, exit] of [
     assert.equal(children.length, 1);
     child.kill(signal);
     // npm and timeout pass on a signal that the process has received already.
-    setTimeout(() => child.kill(signal), 20);
+    setTimeout(() => child.kill(signal), 5);
     const { code, stdout, stderr } = await ended;
     assert.deepEqual([code, stderr], [exit, '']);
     const [image] = report.parse(JSON.parse(stdout)).images;
