@@ -64,7 +64,7 @@ export class MemoryGuard {
 
   /**
    * Rows of the largest batch for a run.
-   * @returns Infinity where memory needs no watching
+   * @returns Infinity where memory needs no watching, and where it suffices for the batches that the network's graph fixes
    * @throws SrdsError INVALID_OPTION if memory does not suffice, with what would fit
    */
   rowsFor(settings: Settings): number {
@@ -72,27 +72,28 @@ export class MemoryGuard {
     const free = engine.freeMemory?.();
     if (free === undefined) return Infinity;
     const rowsPerEvaluation = rowsOf(settings);
+    const batchRows = fixedRows(model);
     const loading = [model.family.network, 'vae_decoder' as const].filter((name) => !engine.graphs.has(name));
     const weights = weightBytes(model, ModelMemory.atOnce(model));
     const missing = weightBytes(model, loading);
     const left = free - missing + this.kept;
-    const rowsAt = (size: ImageSize) =>
-      rowsInMemory({
-        ...activationMemory(model, size),
-        free: left,
-        base: PROCESS_BYTES + weights,
-        rowsPerEvaluation,
-        processes: engine.slots,
-      });
+    const need = { free: left, base: PROCESS_BYTES + weights, processes: engine.slots };
+    const rowsAt = (size: ImageSize) => {
+      const { denoiserRow, vaeRow } = activationMemory(model, size);
+      if (batchRows === undefined) return rowsInMemory({ ...need, denoiserRow, vaeRow, rowsPerEvaluation });
+      const batches = rowsInMemory({ ...need, denoiserRow: batchRows * denoiserRow, vaeRow, rowsPerEvaluation: 1 });
+      return batches > 0 ? Infinity : 0;
+    };
     const rows = rowsAt(settings);
     if (rows > 0) return rows;
     const { denoiserRow, vaeRow } = activationMemory(model, settings);
+    const least = (batchRows ?? 1) * denoiserRow + vaeRow + missing;
     const fixed = fixedSizeFor(model, settings.init !== undefined);
     const isFree = fixed.width === undefined && fixed.height === undefined;
     const fitting = isFree ? largestSize(settings, model.sizeStep, (size) => rowsAt(size) > 0) : undefined;
     throw new SrdsError(
       'INVALID_OPTION',
-      `about ${bytes(denoiserRow + vaeRow + missing)} of free memory for ${settings.width}x${settings.height} pixels on the CPU`,
+      `about ${bytes(least)} of free memory for ${settings.width}x${settings.height} pixels on the CPU`,
       bytes(free + this.kept),
       fitting ? `choose a size of at most ${fitting.width}x${fitting.height}, or free memory` : 'free memory',
     );
@@ -101,8 +102,14 @@ export class MemoryGuard {
   /** Notes what a run that has ended took. @param rows of its largest batch */
   keep(settings: Settings, rows: number): void {
     const { denoiserRow, vaeRow } = activationMemory(this.model, settings);
-    if (Number.isFinite(rows)) this.kept = Math.max(this.kept, denoiserRow * Math.min(rows, rowsOf(settings)) + vaeRow);
+    const used = fixedRows(this.model) ?? Math.min(rows, rowsOf(settings));
+    if (this.engine.freeMemory) this.kept = Math.max(this.kept, denoiserRow * used + vaeRow);
   }
+}
+
+/** Rows of every batch, padding included, where the network's graph fixes them. */
+function fixedRows({ described, family }: ModelFolder): number | undefined {
+  return described.find(({ name }) => name === family.network)?.description.maxRows;
 }
 
 /** Rows of an evaluation. */

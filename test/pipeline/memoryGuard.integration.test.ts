@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -7,6 +7,8 @@ import { Pipeline, type GenerateEvent } from 'srds';
 import { LocalEngine, type Engine } from 'srds/engine';
 import { activationMemory, BUNDLED_MODEL, readModelFolder } from 'srds/model';
 import { rowsInMemory } from 'srds/pipeline';
+import { fixture } from '../support/fixtures.js';
+import { changeModel, fixAxis } from '../support/onnx.js';
 
 // Nothing is known of the devices.
 const cache = mkdtempSync(join(tmpdir(), 'srds-cache-'));
@@ -35,8 +37,12 @@ test('rows are those that are free, and not many more than the serial sampler ta
 const SIZE = { width: 64, height: 64 };
 
 /** Generates with so many bytes free. @returns what happened, and the rows of the batches */
-async function generateWith(free: (engine: Engine) => number, sampler: 'serial' | 'srds' | 'auto' = 'srds') {
-  const model = await readModelFolder(BUNDLED_MODEL);
+async function generateWith(
+  free: (engine: Engine) => number,
+  sampler: 'serial' | 'srds' | 'auto' = 'srds',
+  folder = BUNDLED_MODEL,
+) {
+  const model = await readModelFolder(folder);
   const files = Object.entries(model.graphs).map(([name, path]) => [name, { path, perRow: 'timestep' }] as const);
   const engine = await LocalEngine.open(Object.fromEntries(files));
   const bounded = Object.create(engine, { freeMemory: { value: () => free(engine) } }) as Engine;
@@ -74,6 +80,23 @@ test('a run that memory does not suffice for is refused with a size that fits; o
   const many = await generateWith(() => 1e12);
   assert.ok(Math.max(...many.rows) > 2);
   assert.deepEqual(one.latents, many.latents);
+});
+
+test('a graph that fixes its batches takes the memory of their padding too', async () => {
+  const folder = join(cache, 'fixed');
+  cpSync(fixture('models/sd15'), folder, { recursive: true });
+  const unet = join(folder, 'unet/model.onnx');
+  changeModel(unet, unet, (model) => {
+    for (const name of ['sample', 'encoder_hidden_states']) fixAxis(model, name, 0, 8);
+  });
+  const { denoiserRow, vaeRow } = activationMemory(await readModelFolder(folder), SIZE);
+  await assert.rejects(
+    generateWith(() => vaeRow + 7 * denoiserRow, 'srds', folder),
+    { code: 'INVALID_OPTION', message: /of free memory for 64x64 pixels/ },
+  );
+  const { rows, events } = await generateWith(() => vaeRow + 8.5 * denoiserRow, 'srds', folder);
+  assert.deepEqual(rows, [8]);
+  assert.ok(!events.some((event) => event.type === 'warning'));
 });
 
 test('where memory has no room for larger batches, auto is serial and measures nothing', async () => {
