@@ -122,7 +122,7 @@ export interface ModelFamily {
   readonly networkConfig: z.ZodType<NetworkFacts>;
   /** Its input of the noisy sample. */
   readonly sampleInput: string;
-  /** Its inputs without a batch axis; default: none. */
+  /** Its inputs of two axes that lack that of the batch in most exports; default: none. */
   readonly constants?: readonly string[];
   /** Its timestep for a timestep of the grid. */
   readonly networkTime: (t: number) => number;

@@ -151,6 +151,11 @@ function latentAxes(file: GraphFile, description: GraphDescription): readonly (n
   return dims.length === 4 ? dims : [];
 }
 
+/** Whether an input has as many axes as rows of it do, so that it lacks the batch's. @param axes of a row */
+export function lacksBatchAxis({ description, file }: DescribedGraph, name: string, axes: number): boolean {
+  return dimsOf(description, file, name).length === axes;
+}
+
 /** Shape of the input that evaluations give by that name; empty if there is none. */
 function dimsOf({ inputs }: GraphDescription, file: GraphFile, name: string): readonly (number | string)[] {
   const own = [...matchInputs(inputs, file.inputs ?? [])].find(([, given]) => given === name)?.[0];

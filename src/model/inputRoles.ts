@@ -15,8 +15,9 @@ const NETWORK_INPUTS: Readonly<Partial<Record<string, Omit<InputRole, 'name'>>>>
   hidden_states: { ranks: [3, 4] },
   pooled_projections: { ranks: [2] },
   guidance: { ranks: [1] },
-  img_ids: { ranks: [2], last: 3 },
-  txt_ids: { ranks: [2], last: 3 },
+  // Older exports have a batch axis here.
+  img_ids: { ranks: [2, 3], last: 3 },
+  txt_ids: { ranks: [2, 3], last: 3 },
 };
 
 /** Name of the mask of a text encoder, or of a network's text. */

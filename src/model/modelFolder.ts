@@ -29,6 +29,7 @@ import {
   fixedSequenceLength,
   fixedSizeFor,
   fixedTokens,
+  lacksBatchAxis,
   type DescribedGraph,
   type FixedSize,
 } from './fixedShapes.js';
@@ -354,16 +355,18 @@ async function readLatentStatistics(
  * @param precision precision of the denoising network
  */
 export function graphFiles(
-  model: Pick<ModelFolder, 'family' | 'graphs' | 'half' | 'network'>,
+  model: Pick<ModelFolder, 'family' | 'graphs' | 'half' | 'network'> & Partial<Pick<ModelFolder, 'described'>>,
   precision: Precision | 'auto' = 'float32',
 ): Record<string, GraphFile> {
   const entries = Object.entries(model.graphs) as [GraphName, string][];
-  const { family, network, half } = model;
+  const { family, network, half, described = [] } = model;
+  const denoising = described.find(({ name }) => name === family.network);
+  const constants = family.constants?.filter((name) => !denoising || lacksBatchAxis(denoising, name, 2));
   const denoiser = {
     perRow: 'timestep',
     replayed: true,
     evenRows: network.evenRows,
-    ...(family.constants && { constants: family.constants }),
+    ...(constants && { constants }),
     half,
     ...(precision !== 'float32' && { precision }),
   };

@@ -4,7 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { create } from '@bufbuild/protobuf';
-import { NodeProtoSchema, OperatorSetIdProtoSchema, TensorProto_DataType as Type, TensorProtoSchema } from 'onnx-buf';
+import {
+  NodeProtoSchema,
+  OperatorSetIdProtoSchema,
+  TensorProto_DataType as Type,
+  TensorProtoSchema,
+  TensorShapeProto_DimensionSchema,
+} from 'onnx-buf';
 import { Pipeline } from 'srds';
 import { LocalEngine, type GraphFile } from 'srds/engine';
 import { readModelFolder } from 'srds/model';
@@ -252,6 +258,34 @@ test('a number of tokens of an image that the graph fixes allows the sizes that 
     code: 'INVALID_OPTION',
     message: /a size of 16 tokens of 8x8 pixels, .* found 64x64, which has 64; choose 32x32/,
   });
+});
+
+test('positions of tokens may have a batch axis, as in older exports of Flux', async () => {
+  const folder = variant(
+    'transformer',
+    ({ graph }) => {
+      graph.initializer.push(create(TensorProtoSchema, { name: 'first', dataType: Type.INT64, int64Data: [0n] }));
+      for (const name of ['img_ids', 'txt_ids']) {
+        const type = graph.input.find((input) => input.name === name)?.type?.value;
+        assert.ok(type?.case === 'tensorType' && type.value.shape);
+        const value = { case: 'dimParam', value: 'batch_size' } as const;
+        type.value.shape.dim.unshift(create(TensorShapeProto_DimensionSchema, { value }));
+        for (const node of graph.node)
+          node.input = node.input.map((input) => (input === name ? `${name}_of_one` : input));
+        const [input, output] = [[name, 'first'], [`${name}_of_one`]];
+        graph.node.unshift(create(NodeProtoSchema, { opType: 'Gather', input, output }));
+      }
+    },
+    'flux-dev',
+  );
+  const options = { prompt: 'a red ball', width: 16, height: 16, steps: 4, blocks: 2, maxSequenceLength: 9 };
+  const latents = async (path: string) => {
+    const pipeline = await Pipeline.open(path);
+    const { images } = await pipeline.generate({ ...options, tolerance: 0 }).result;
+    await pipeline.close();
+    return images[0].latents;
+  };
+  assert.deepEqual(await latents(folder), await latents(fixture('models/flux-dev')));
 });
 
 test('inspection tells what fixed graphs and graphs for a GPU allow', async () => {
