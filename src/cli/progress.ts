@@ -50,7 +50,7 @@ export class Progress {
 
   /** Updates the line after an event of the run. */
   show(event: GenerateEvent): void {
-    if (event.type === 'warning' || event.type === 'batch') return;
+    if (event.type === 'warning' || event.type === 'plan' || event.type === 'batch') return;
     this.run.event(event);
     if (event.type === 'phase') {
       this.phase = event.phase;

@@ -181,10 +181,12 @@ export class Pipeline {
       const begin = performance.now();
       const isFull = this.batcher.full;
       const selecting = this.select(settings, target, (phase) => emit({ type: 'phase', phase }), signal);
-      const selected = (await untilAborted(selecting, signal)) ?? { settings: withoutAuto(settings) };
+      const selected: SelectedSampler = (await untilAborted(selecting, signal)) ?? { settings: withoutAuto(settings) };
       const plan = (performance.now() - begin) / 1000;
       const limits = withinMemory(selected.limits, maxRows);
       if (maxRows < target.conditioning.length) emit({ type: 'warning', message: ONE_ROW });
+      const { sampler, serialEvaluations } = selected.settings;
+      emit({ type: 'plan', sampler, choice: selected.choice, serialEvaluations });
       emit({ type: 'phase', phase: 'sampling', expected: expectedOf(selected) });
       const othersBefore = this.batches.runs;
       this.batches.add(client, (event) => {

@@ -69,6 +69,15 @@ export type GenerateEvent =
       readonly expected?: EvaluationCount | undefined;
     }
   | { readonly type: 'warning'; readonly message: string }
+  /** The sampler is known. */
+  | {
+      readonly type: 'plan';
+      readonly sampler: Settings['sampler'];
+      /** Undefined if the sampler was given. */
+      readonly choice: Choice | undefined;
+      /** Evaluations of the serial sampler for an image. */
+      readonly serialEvaluations: number;
+    }
   /** A batch with evaluations of this run has finished; times are milliseconds on the clock of `performance.now`. */
   | {
       readonly type: 'batch';

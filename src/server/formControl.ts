@@ -6,7 +6,7 @@ export const formControl = z.object({
   field: z.string().describe('name of the field in a request'),
   label: z.string(),
   kind: z.enum(['integer', 'number', 'choice', 'text', 'paragraph', 'numbers', 'size', 'hidden']),
-  group: z.enum(['main', 'more']),
+  group: z.enum(['main', 'more', 'image']),
   wide: z.boolean(),
   initial: z.union([z.string(), z.number()]).describe('first value; empty text: the default'),
   min: z.number().optional(),
@@ -16,7 +16,7 @@ export const formControl = z.object({
     .readonly()
     .optional(),
   placeholder: z.string().optional(),
-  hint: z.string().optional(),
+  help: z.string().optional().describe('what it means'),
   pattern: z.string().optional(),
   sumsTo: z.string().optional().describe('option whose value several numbers add up to'),
   samplers: z.array(z.string()).readonly().optional().describe('samplers that take it; absent: all'),

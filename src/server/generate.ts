@@ -38,7 +38,8 @@ export interface GenerateJob {
 
 /** The events of a job: it enters the queue, it starts, then the events of its run. */
 export type GenerateJobEvent =
-  | { readonly type: 'queued'; readonly waiting: number }
+  /** Repeated when the number of jobs that go before it changes. */
+  | { readonly type: 'queued'; readonly ahead: number }
   | { readonly type: 'started'; readonly model: ModelFolder; readonly queueSeconds: number }
   | GenerateEvent;
 
@@ -77,10 +78,13 @@ export async function generate(
   const limit = new JobLimit(job.client, services.stop, job.deadlineSeconds);
   const arrived = performance.now();
   try {
-    const place = () => models.place(model);
-    const turn = queue.enter({ key: job.key, priority: job.priority, place, signal: limit.signal });
-    onEvent({ type: 'queued', waiting: queue.waitingCount });
-    const leave = await turn;
+    const leave = await queue.enter({
+      key: job.key,
+      priority: job.priority,
+      place: () => models.place(model),
+      signal: limit.signal,
+      onAhead: (ahead) => onEvent({ type: 'queued', ahead }),
+    });
     const queueSeconds = (performance.now() - arrived) / 1000;
     metrics.queueSeconds.observe(queueSeconds);
     try {

@@ -5,7 +5,9 @@ import { endpoint, type Endpoint } from './endpoint.js';
 import { generateEvents, type GenerateEvents } from './events.js';
 import { EventStream } from './eventStream.js';
 import type { GenerateJobEvent, GenerationResult } from './generate.js';
+import { checkImageFormats, decodeImages } from './imageInput.js';
 import { fileOf, jsonSeed, srdsOf } from './openai/answers.js';
+
 import { optionsOf } from './openai/options.js';
 import { liveRequest } from './openai/schemas.js';
 import { OrderedTasks } from './orderedTasks.js';
@@ -15,21 +17,24 @@ import { streamJob, type JobWriter } from './streamJob.js';
 const PREVIEW = { format: 'webp', quality: 80 } as const;
 const FILE = { output_format: 'png', output_compression: 100 } as const;
 
-/** The route of the page: generates an image and streams all events. */
+/** The route of the page: generates images and streams all events. */
 export function generateStreamEndpoint(services: Services): Endpoint {
   return endpoint({
     method: 'post',
     path: '/srds/v1/generate',
-    summary: 'Generates an image and streams everything that happens meanwhile.',
+    summary: 'Generates images and streams everything that happens meanwhile.',
     body: liveRequest(services.config),
     answer: z.never(),
     events: z.union(Object.values(generateEvents)),
     handle: (body, caller) => {
+      const { image, mask, strength } = body;
+      if (image) checkImageFormats({ image, mask });
       const events = new EventStream<GenerateEvents>();
       const job = {
         id: caller.id,
         model: body.model,
-        options: { ...optionsOf({ ...body, n: 1, stream: true, partial_images: 1 }), sampler: body.sampler ?? 'srds' },
+        options: optionsOf({ ...body, stream: true, partial_images: 1 }),
+        ...(image && { init: async () => ({ ...(await decodeImages({ image, mask })), strength }) }),
         concessions: [],
         strict: body.strict,
         interruptible: false,
@@ -53,9 +58,25 @@ class EventWriter implements JobWriter {
   write(event: GenerateJobEvent): void {
     switch (event.type) {
       case 'queued':
-        return this.events.send('queued', { waiting: event.waiting });
+        return this.events.send('queued', { ahead: event.ahead }, 'queued');
       case 'started':
         return this.events.send('started', { model: event.model.name, queueSeconds: event.queueSeconds });
+      case 'phase':
+        return this.events.send('phase', { phase: event.phase, evaluations: event.expected?.total ?? null });
+      case 'plan': {
+        const { sampler, choice, serialEvaluations } = event;
+        const { seconds, speedUp } = choice?.chosen ?? {};
+        const forecast =
+          seconds === undefined || speedUp === undefined
+            ? { seconds: null, serialSeconds: null }
+            : { seconds, serialSeconds: seconds * speedUp };
+        return this.events.send('plan', {
+          sampler,
+          reason: choice?.reason ?? null,
+          serialEvaluations,
+          ...forecast,
+        });
+      }
       case 'warning':
         return this.events.send('warning', { message: event.message });
       case 'batch': {
@@ -65,18 +86,18 @@ class EventWriter implements JobWriter {
           begin: begin - this.start,
           end: end - this.start,
           rows,
-          evaluations: event.evaluations.map(([iteration, block, step]) => [iteration, block, step]),
+          evaluations: event.evaluations.map(([iteration, block, step, , image]) => [iteration, block, step, image]),
         });
       }
       case 'iteration': {
-        const { iteration, residual = null, evaluations, preview } = event;
+        const { image: index, iteration, residual = null, evaluations, preview } = event;
         const ms = performance.now() - (this.start ?? performance.now());
-        this.events.send('iteration', { iteration, residual, evaluations, ms });
+        this.events.send('iteration', { index, iteration, residual, evaluations, ms });
         if (!preview) return;
         this.previews.add(async () => {
           const { format, quality } = PREVIEW;
           const file = await encodeImage(preview, format, { quality });
-          this.events.send('preview', { iteration, image: file.toString('base64') }, 'preview');
+          this.events.send('preview', { index, iteration, image: file.toString('base64') }, `preview ${index}`);
         });
       }
     }
@@ -85,16 +106,21 @@ class EventWriter implements JobWriter {
   async finish(generation: GenerationResult): Promise<void> {
     await this.previews.drained();
     const { result, model, images } = generation;
-    const [image] = images;
-    const file = await fileOf(image, generation, FILE);
+    for (const [index, image] of images.entries()) {
+      const file = await fileOf(image, generation, FILE);
+      this.events.send('image', {
+        ...srdsOf(image, result.settings),
+        index,
+        image: file.toString('base64'),
+        seed: jsonSeed(image.seed),
+        parameters: pngParameters(image, result.settings, model.name),
+      });
+    }
     const { encode, sample, decode } = result.seconds;
+    const { serialSeconds } = result;
     this.events.send('done', {
-      ...srdsOf(image, result.settings),
-      image: file.toString('base64'),
-      seed: jsonSeed(image.seed),
-      parameters: pngParameters(image, result.settings, model.name),
       seconds: encode + sample + decode,
-      reason: result.choice?.reason ?? null,
+      serialSeconds: serialSeconds === undefined ? null : encode + serialSeconds + decode,
     });
   }
 }

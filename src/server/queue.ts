@@ -16,6 +16,8 @@ export interface Job {
   readonly place?: () => ModelPlace;
   /** Aborted when the job no longer wants a turn. */
   readonly signal: AbortSignal;
+  /** Called when the job begins to wait, and whenever the number of jobs that go before it changes. */
+  readonly onAhead?: (ahead: number) => void;
 }
 
 /** How often a job whose model is not in memory lets others pass. */
@@ -26,6 +28,8 @@ interface Waiting {
   passes: number;
   readonly admit: () => void;
   readonly refuse: (reason: unknown) => void;
+  /** The number of jobs before it that it was told; -1: none yet. */
+  ahead: number;
 }
 
 /**
@@ -75,11 +79,13 @@ export class Queue {
     await new Promise<void>((resolve, reject) => {
       const leave = () => {
         this.remove(entry);
+        this.announce();
         reject(job.signal.reason);
       };
       const entry: Waiting = {
         job,
         passes: 0,
+        ahead: -1,
         admit: () => {
           job.signal.removeEventListener('abort', leave);
           resolve();
@@ -91,6 +97,7 @@ export class Queue {
       };
       job.signal.addEventListener('abort', leave, { once: true });
       this.waiting.push(entry);
+      this.announce();
       this.next();
     });
     const begun = performance.now();
@@ -104,10 +111,20 @@ export class Queue {
   private next(): void {
     while (this.runningCount < this.concurrency) {
       const entry = this.choose();
-      if (!entry) return;
+      if (!entry) break;
       this.remove(entry);
       this.count(entry.job.key, 1);
       entry.admit();
+    }
+    this.announce();
+  }
+
+  /** Tells the waiting jobs how many go before them, as it is now: jobs of other keys or models may still overtake them. */
+  private announce(): void {
+    const order = (a: Waiting, b: Waiting) => Number(this.before(b.job, a.job)) - Number(this.before(a.job, b.job));
+    for (const [ahead, entry] of this.waiting.toSorted(order).entries()) {
+      if (entry.ahead !== ahead) entry.job.onAhead?.(ahead);
+      entry.ahead = ahead;
     }
   }
 

@@ -16,7 +16,7 @@ export interface FormControl {
   readonly label: string;
   /** `hidden`: not shown, but PNG files may have it. */
   readonly kind: 'integer' | 'number' | 'choice' | 'text' | 'paragraph' | 'numbers' | 'size' | 'hidden';
-  readonly group: 'main' | 'more';
+  readonly group: 'main' | 'more' | 'image';
   readonly wide: boolean;
   /** What the form starts with; empty text: the server's default. */
   readonly initial: string | number;
@@ -25,7 +25,7 @@ export interface FormControl {
   readonly min?: number | undefined;
   readonly choices?: readonly FormChoice[] | undefined;
   readonly placeholder?: string | undefined;
-  readonly hint?: string | undefined;
+  readonly help?: string | undefined;
   readonly pattern?: string | undefined;
   readonly sumsTo?: string | undefined;
   /** The samplers that it has an effect on; absent: all. */
@@ -59,7 +59,7 @@ function controlOf(
 ): FormControl {
   const shape = shapeOf(one);
   const values = shape.choices?.filter((value) => !Object.hasOwn(choices, name) || choices[name].includes(value));
-  const { kind = kindOf(shape), label, group = 'main', wide = false, placeholder, hint, pattern, sumsTo } = control;
+  const { kind = kindOf(shape), label, group = 'main', wide = false, placeholder, help, pattern, sumsTo } = control;
   return {
     name,
     field: snakeCase(name),
@@ -72,7 +72,7 @@ function controlOf(
     max: limits[name] ?? shape.max,
     choices: values?.map((value) => ({ value, title: control.titles?.[value] ?? value })),
     placeholder,
-    hint,
+    help,
     pattern,
     sumsTo,
     samplers: control.samplers ?? one.samplers,

@@ -56,6 +56,7 @@ export const GENERATION_OPTIONS = {
       kind: 'paragraph',
       wide: true,
       initial: 'a metal sphere and a small red torus on a wooden floor at night',
+      help: 'What the image shows. Ctrl-Enter draws it.',
     },
   }),
   steps: option(z.int().min(1).max(1000), {
@@ -64,13 +65,23 @@ export const GENERATION_OPTIONS = {
     default: 25,
     defaultText: '25; 28 for SD3 and Flux, 4 for Flux schnell',
     infotext: { label: 'Steps' },
-    control: { label: 'Steps', initial: 50 },
+    control: {
+      label: 'Steps',
+      initial: 50,
+      help: 'How many small steps lead from noise to the image. More steps give a finer image and take longer.',
+    },
   }),
   solver: option(z.enum(SOLVERS), {
     description: 'solver of a step; dpm2m and pndm work with the serial sampler only',
     defaultText: "the model's own if it starts itself, else ddim",
     infotext: { label: 'Sampler', titles: SAMPLER_NAMES },
-    control: { label: 'Solver', group: 'more', placeholder: "the model's", titles: SAMPLER_NAMES },
+    control: {
+      label: 'Solver',
+      group: 'more',
+      placeholder: "the model's",
+      titles: SAMPLER_NAMES,
+      help: 'The formula of one step, which other programs call the sampler. It changes the image. The sampler of this page changes only in which order the steps run.',
+    },
   }),
   scheduleType: option(z.enum(SCHEDULE_TYPES), {
     description: 'spacing of the noise levels of euler, heun and the dpm solvers; karras: that of Karras et al. 2022',
@@ -84,7 +95,10 @@ export const GENERATION_OPTIONS = {
     default: 5,
     defaultText: '5; 7 for SD3, 3.5 for Flux',
     infotext: { label: 'CFG scale' },
-    control: { label: 'Guidance' },
+    control: {
+      label: 'Guidance',
+      help: 'How closely the image follows the prompt. At 1 or below the negative prompt has no effect, and a step takes half the work.',
+    },
   }),
   seed: option(
     z.union([z.int(), z.bigint().min(SEEDS.min).max(SEEDS.max)], {
@@ -106,7 +120,13 @@ export const GENERATION_OPTIONS = {
           .transform((seed) => BigInt(seed))
           .refine((seed) => seed <= SEEDS.max, SEED_ERROR),
       infotext: { label: 'Seed' },
-      control: { label: 'Seed', initial: '', placeholder: 'random', pattern: '\\d{0,20}' },
+      control: {
+        label: 'Seed',
+        initial: '',
+        placeholder: 'random',
+        pattern: '\\d{0,20}',
+        help: 'The number that the noise is made from. The same seed and settings give the same image.',
+      },
     },
   ),
   size: option(z.object({ width: z.number(), height: z.number() }), {
@@ -122,15 +142,31 @@ export const GENERATION_OPTIONS = {
         .regex(/^(auto|\d{1,5}x\d{1,5})$/, 'expected auto or WIDTHxHEIGHT')
         .transform((text) => (text === 'auto' ? undefined : sizeFrom(text))),
     infotext: { label: 'Size', write: ({ width, height }) => `${width}x${height}` },
-    control: { label: 'Size', kind: 'size', initial: 'auto' },
+    control: {
+      label: 'Size',
+      kind: 'size',
+      initial: 'auto',
+      help: 'Width and height in pixels. Models draw best at their own size.',
+    },
   }),
-  n: option(z.int().min(1).max(MAX_IMAGES), { group: 'common', description: 'number of images', default: 1 }),
+  n: option(z.int().min(1).max(MAX_IMAGES), {
+    group: 'common',
+    description: 'number of images',
+    default: 1,
+    control: { label: 'Images', help: 'How many images to draw. Each has the next seed.' },
+  }),
   negativePrompt: option(z.string(), {
     group: 'common',
     description: 'text that guidance leads away from',
     defaultText: 'empty; no prompt at all for most SDXL models',
     placeholder: '<text>',
-    control: { label: 'Negative prompt', wide: true, initial: '' },
+    control: {
+      label: 'Negative prompt',
+      wide: true,
+      initial: '',
+      placeholder: 'what the image should not show',
+      help: 'What guidance leads away from.',
+    },
   }),
   trueGuidance: option(z.number().min(0), {
     group: 'image',
@@ -171,6 +207,12 @@ export const GENERATION_OPTIONS = {
     defaultText: String(DEFAULT_STRENGTH),
     body: () => z.number().positive().max(1),
     infotext: { label: 'Denoising strength' },
+    control: {
+      label: 'Change',
+      group: 'image',
+      initial: DEFAULT_STRENGTH,
+      help: 'How much of the initial image changes: little at 0.3, everything at 1.',
+    },
   }),
   guidanceRescale: option(z.number().min(0).max(1), {
     group: 'image',
@@ -195,10 +237,12 @@ export const GENERATION_OPTIONS = {
     infotext: { label: 'Parallel sampler' },
     control: {
       label: 'Sampler',
-      initial: 'srds',
+      initial: 'auto',
+      help: 'In which order the steps run: one after the other (serial), or many at once, refined until the image is the serial one. Auto measures this machine and takes what is fastest here.',
       titles: {
-        auto: 'auto: the fastest here',
-        srds: 'SRDS',
+        auto: 'Auto, the fastest here',
+        serial: 'Serial, step by step',
+        srds: 'SRDS, coarse to fine',
         picard: 'Picard',
         paradigms: 'ParaDiGMS',
         parataa: 'ParaTAA',
@@ -233,11 +277,11 @@ export const GENERATION_OPTIONS = {
       read: (text) => text.split(' ').map(integerFrom),
     },
     control: {
-      label: 'Blocks of SRDS',
+      label: 'Blocks',
       kind: 'numbers',
       group: 'more',
-      placeholder: 'default; 8; 3 5 8 9',
-      hint: 'how many, or the steps of each',
+      placeholder: 'default',
+      help: 'How many parts SRDS cuts the steps into, such as 8, or the steps of each, such as 3 5 8 9. Parts run at the same time.',
       pattern: '\\d+([ ,]+\\d+)*',
       sumsTo: 'steps',
     },
@@ -248,10 +292,10 @@ export const GENERATION_OPTIONS = {
     samplers: WINDOWED,
     infotext: { label: 'Window' },
     control: {
-      label: 'Window of the others',
+      label: 'Window',
       group: 'more',
-      placeholder: 'default; 16',
-      hint: 'steps at a time',
+      placeholder: 'all steps',
+      help: 'How many steps Picard, ParaDiGMS and ParaTAA work on at a time, such as 16.',
       pattern: '[1-9]\\d{0,3}',
     },
   }),
@@ -265,6 +309,7 @@ export const GENERATION_OPTIONS = {
     control: {
       label: 'Tolerance',
       initial: DEFAULT_TOLERANCE,
+      help: 'When a parallel sampler stops: once the image would change by less than this, in grey levels out of 255. At 0 it runs until the image is exactly the serial one.',
       samplers: ['auto', 'srds', 'picard', 'parataa'],
     },
   }),

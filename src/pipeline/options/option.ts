@@ -22,14 +22,15 @@ export interface Control {
   readonly label: string;
   /** Default: derived from the schema. */
   readonly kind?: 'paragraph' | 'numbers' | 'size' | 'hidden';
-  /** Where it stands; default: `main`. */
-  readonly group?: 'main' | 'more';
+  /** Where it stands; default: `main`. `image`: beside an initial image. */
+  readonly group?: 'main' | 'more' | 'image';
   /** Whether it takes the whole width. */
   readonly wide?: boolean;
   /** What a form starts with, where that is not the default. */
   readonly initial?: string | number;
   readonly placeholder?: string;
-  readonly hint?: string;
+  /** What it means, in sentences for people who do not know the field. */
+  readonly help?: string;
   /** A regular expression that the text must match. */
   readonly pattern?: string;
   /** Texts that choices are shown by. */

@@ -6,7 +6,7 @@ import type { GenerationRequest, LiveRequest } from './schemas.js';
 
 /** The pipeline's options for a request. */
 export function optionsOf(
-  body: LiveRequest & Pick<GenerationRequest, 'n' | 'stream' | 'partial_images'>,
+  body: Omit<LiveRequest, 'image' | 'mask' | 'strength'> & Pick<GenerationRequest, 'stream' | 'partial_images'>,
 ): GenerateOptions {
   // The strength goes with the initial image.
   const { prompt, ...values } = withSides(valuesFromBody(without(GENERATION_OPTIONS, 'strength'), body));

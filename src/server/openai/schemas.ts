@@ -91,9 +91,24 @@ export function generationRequest(config: LimitSettings) {
 
 export type GenerationRequest = z.output<ReturnType<typeof generationRequest>>;
 
-/** The body of /srds/v1/generate, which generates one image. */
+/** A file in JSON. */
+const base64File = () =>
+  z
+    .base64({ error: 'expected a file as base64' })
+    .transform((text): Uint8Array => new Uint8Array(Buffer.from(text, 'base64')));
+
+/** The body of /srds/v1/generate. */
 export function liveRequest(config: LimitSettings) {
-  return z.strictObject(without(requestFields(config), 'strength', 'n'));
+  return z
+    .strictObject({
+      ...requestFields(config),
+      image: optional(base64File()).describe('initial image: PNG, JPEG or WebP as base64'),
+      mask: optional(base64File()).describe('PNG or WebP as base64, whose transparent pixels are repainted'),
+    })
+    .refine(({ image, mask }) => mask === undefined || image !== undefined, {
+      error: 'expected an image for the mask',
+      path: ['mask'],
+    });
 }
 
 export type LiveRequest = z.output<ReturnType<typeof liveRequest>>;
