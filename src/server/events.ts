@@ -58,7 +58,9 @@ export const generateEvents = {
     .describe('image `index`, complete: a PNG file as base64'),
   done: z
     .object({ seconds: z.number(), serialSeconds: z.number().nullable() })
-    .describe('done: the seconds of all images together, and an estimate of those of the serial sampler; null: not known'),
+    .describe(
+      'done: the seconds of all images together, and an estimate of those of the serial sampler; null: not known',
+    ),
   error: errorBody.describe('error: the last event of a request that failed'),
 };
 

@@ -1,3 +1,5 @@
+import { useSignal } from '@preact/signals';
+import { useId } from 'preact/hooks';
 import type { FormChoice, FormControl } from '../../src/pipeline/options/form.js';
 
 interface Props {
@@ -9,25 +11,55 @@ interface Props {
   readonly onChange: (value: string | number) => void;
 }
 
-/** A labelled control of the form. */
+/** A labelled control of the form, with a button that explains it. */
 export function Field(props: Props) {
-  const { label, wide } = props.control;
+  const { label, wide, help, kind } = props.control;
+  const id = useId();
+  const isExplained = useSignal(false);
+  if (kind === 'hidden') return null;
   return (
-    <label {...(wide && { class: 'wide' })}>
-      {label}
-      <Input {...props} />
-    </label>
+    <div class={`field ${wide ? 'wide' : ''}`}>
+      <div class="label">
+        <label for={id}>{label}</label>
+        {help !== undefined && (
+          <button
+            type="button"
+            class="help"
+            title={help}
+            aria-label={`What ${label} means`}
+            aria-expanded={isExplained.value}
+            onClick={() => (isExplained.value = !isExplained.value)}
+          >
+            ?
+          </button>
+        )}
+      </div>
+      <Input id={id} {...props} />
+      {isExplained.value && (
+        <p class="note" role="note">
+          {help}
+        </p>
+      )}
+    </div>
   );
 }
 
-function Input({ control, value, disabled, choices = control.choices ?? [], onChange }: Props) {
-  const { name, kind, initial, min, max, placeholder, hint, pattern } = control;
+function Input({
+  id,
+  control,
+  value,
+  disabled,
+  choices = control.choices ?? [],
+  onChange,
+}: Props & { readonly id: string }) {
+  const { name, kind, initial, min, max, placeholder, pattern } = control;
   switch (kind) {
     case 'hidden':
       return null;
     case 'paragraph':
       return (
         <textarea
+          id={id}
           name={name}
           rows={3}
           {...(max !== undefined && { maxLength: max })}
@@ -41,7 +73,13 @@ function Input({ control, value, disabled, choices = control.choices ?? [], onCh
     case 'choice':
     case 'size':
       return (
-        <select name={name} value={value} disabled={disabled} onChange={(event) => onChange(event.currentTarget.value)}>
+        <select
+          id={id}
+          name={name}
+          value={value}
+          disabled={disabled}
+          onChange={(event) => onChange(event.currentTarget.value)}
+        >
           {initial === '' && <option value="">{placeholder ?? 'default'}</option>}
           {choices.map((choice) => (
             <option key={choice.value} value={choice.value}>
@@ -54,6 +92,7 @@ function Input({ control, value, disabled, choices = control.choices ?? [], onCh
     case 'number':
       return (
         <input
+          id={id}
           name={name}
           type="number"
           {...(min !== undefined && { min })}
@@ -61,7 +100,6 @@ function Input({ control, value, disabled, choices = control.choices ?? [], onCh
           step={kind === 'integer' ? 1 : 'any'}
           required={initial !== ''}
           {...(placeholder !== undefined && { placeholder })}
-          {...(hint !== undefined && { title: hint })}
           disabled={disabled}
           value={value}
           onInput={({ currentTarget: { valueAsNumber } }) => {
@@ -74,10 +112,10 @@ function Input({ control, value, disabled, choices = control.choices ?? [], onCh
     case 'text':
       return (
         <input
+          id={id}
           name={name}
           {...(max !== undefined && { maxLength: max })}
           {...(placeholder !== undefined && { placeholder })}
-          {...(hint !== undefined && { title: hint })}
           {...(pattern !== undefined && { pattern })}
           disabled={disabled}
           value={value}

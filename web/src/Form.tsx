@@ -1,111 +1,148 @@
-import type { Signal } from '@preact/signals';
-import type { Info } from '../../src/server/infoAnswer.js';
 import { useSignal } from '@preact/signals';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useRef } from 'preact/hooks';
 import type { FormChoice } from '../../src/pipeline/options/form.js';
+import type { Info } from '../../src/server/infoAnswer.js';
 import { Field } from './Field.js';
-import { changed, takes, type FormControl, type Parameters } from './parameters.js';
+import { activeJobs, cancelAll, draw } from './jobs.js';
+import { changed, modelOf, takes, type FormControl } from './parameters.js';
+import { PresetBar } from './PresetBar.js';
+import { parameters, race } from './settings.js';
+import { SourcePanel } from './SourcePanel.js';
 
-interface Props {
-  readonly parameters: Signal<Parameters>;
-  readonly race: Signal<boolean>;
-  readonly info: Info | undefined;
-  readonly busy: boolean;
-  readonly onDraw: () => void;
-  readonly onCancel: () => void;
-}
+/** Where settings stand below the button, they are closed at first. */
+const isNarrow = matchMedia('(max-width: 56rem)').matches;
 
-/** The options of the next image, as the server describes them. Ctrl-Enter generates, Escape cancels. */
-export function Form({ parameters, race, info, busy, onDraw, onCancel }: Props) {
+/** The options of the next images, as the server describes them. Ctrl-Enter draws. */
+export function Form({ info }: { readonly info: Info }) {
   const value = parameters.value;
-  const form = info?.form ?? [];
-  const more = useSignal(false);
-  const [main, others] = [form.filter(({ group }) => group === 'main'), form.filter(({ group }) => group === 'more')];
-  const hasMore = others.some(({ name, initial }) => name in value && value[name] !== initial);
-  // Restored values are shown; a field that the user empties stays visible.
-  useEffect(() => {
-    if (hasMore) more.value = true;
-  }, [hasMore]);
+  const { form, models, limits } = info;
+  const model = modelOf(models, value.model);
+  const active = activeJobs.value.length;
+  const element = useRef<HTMLFormElement>(null);
   const field = (control: FormControl) => (
     <Field
       key={control.name}
       control={control}
       value={value[control.name] ?? control.initial}
       disabled={!takes(control, value.sampler)}
-      choices={control.kind === 'size' ? sizesOf(info, value, control.name) : control.choices}
+      choices={control.kind === 'size' ? sizesOf(model, String(value[control.name] ?? 'auto')) : control.choices}
       onChange={(given) => (parameters.value = changed(form, value, control.name, given))}
     />
   );
+  const inGroup = (group: FormControl['group']) => form.filter((control) => control.group === group);
+  const settings = inGroup('main').filter(({ name }) => name !== 'prompt');
   return (
     <form
+      ref={element}
+      aria-label="What to draw"
       onSubmit={(event) => {
         event.preventDefault();
-        if (!busy) onDraw();
+        draw();
       }}
     >
-      {main.map(field)}
-      {info && info.models.length > 1 && (
-        <label>
-          Model
-          <select
-            name="model"
-            value={value.model}
-            onChange={({ currentTarget }) => {
-              const { initial } = info.models.find(({ name }) => name === currentTarget.value) ?? info.models[0];
-              parameters.value = { ...value, ...initial, model: currentTarget.value };
-            }}
-          >
-            {info.models.map(({ name }, i) => (
-              <option key={name} value={i === 0 ? '' : name}>
-                {name}
-              </option>
-            ))}
-          </select>
+      {form.filter(({ name }) => name === 'prompt').map(field)}
+      <div class="draw">
+        <button type="submit" class="primary">
+          {Number(value.n) > 1 ? `Draw ${value.n} images` : 'Draw'}
+        </button>
+        {active > 0 && (
+          <button type="button" onClick={cancelAll}>
+            {active > 1 ? 'Cancel all' : 'Cancel'}
+          </button>
+        )}
+      </div>
+      <PresetBar steps={model.initial.steps} maxSteps={limits.steps} form={form} />
+      {model.imageToImage && <SourcePanel>{inGroup('image').map(field)}</SourcePanel>}
+      <Section title="Settings" isOpen={!isNarrow} of={element}>
+        {models.length > 1 && (
+          <div class="field wide">
+            <label for="model">Model</label>
+            <select
+              id="model"
+              name="model"
+              value={value.model}
+              onChange={({ currentTarget }) => {
+                const { initial } = modelOf(models, currentTarget.value);
+                parameters.value = { ...value, ...initial, size: 'auto', model: currentTarget.value };
+              }}
+            >
+              {models.map(({ name }, i) => (
+                <option key={name} value={i === 0 ? '' : name}>
+                  {name}
+                </option>
+              ))}
+            </select>
+          </div>
+        )}
+        {settings.map(field)}
+      </Section>
+      <Section
+        title="More"
+        isOpen={inGroup('more').some(({ name, initial }) => name in value && value[name] !== initial)}
+        of={element}
+      >
+        {inGroup('more').map(field)}
+        <label class="wide check">
+          <input
+            type="checkbox"
+            name="race"
+            checked={race}
+            onChange={(event) => (race.value = event.currentTarget.checked)}
+          />
+          Draw with the serial sampler too, side by side
         </label>
-      )}
-      {others.length > 0 && (
-        <details class="wide" open={more.value} onToggle={(event) => (more.value = event.currentTarget.open)}>
-          <summary>More</summary>
-          <div class="more">{others.map(field)}</div>
-        </details>
-      )}
-      <label class="wide check">
-        <input
-          type="checkbox"
-          name="race"
-          checked={race}
-          onChange={(event) => (race.value = event.currentTarget.checked)}
-        />
-        Race the serial sampler, side by side
-      </label>
-      <p class="wide actions">
-        <button type="submit" disabled={busy || !info}>
-          Draw
-        </button>
-        <button type="button" onClick={onCancel} disabled={!busy}>
-          Cancel
-        </button>
-        <span class="hint">Ctrl-Enter draws, Escape cancels</span>
-      </p>
+      </Section>
     </form>
   );
 }
 
+/** A part of the form that opens when it should, and when one of its fields is not valid; the user closes it. */
+function Section({
+  title,
+  isOpen,
+  of,
+  children,
+}: {
+  readonly title: string;
+  readonly isOpen: boolean;
+  readonly of: { readonly current: HTMLFormElement | null };
+  readonly children: preact.ComponentChildren;
+}) {
+  const open = useSignal(isOpen);
+  const element = useRef<HTMLDetailsElement>(null);
+  useEffect(() => {
+    if (isOpen) open.value = true;
+  }, [isOpen]);
+  useEffect(() => {
+    // Browsers cannot show what is wrong with a field that is not shown.
+    const onInvalid = (event: Event) => {
+      if (element.current?.contains(event.target as Node)) element.current.open = true;
+    };
+    of.current?.addEventListener('invalid', onInvalid, true);
+    return () => of.current?.removeEventListener('invalid', onInvalid, true);
+  }, []);
+  return (
+    <details ref={element} open={open.value} onToggle={(event) => (open.value = event.currentTarget.open)}>
+      <summary>{title}</summary>
+      <div class="fields">{children}</div>
+    </details>
+  );
+}
+
 /** The model's size, and others of its shape up to twice as large, within the server's limit. */
-function sizesOf(info: Info | undefined, parameters: Parameters, name: string): FormChoice[] {
-  const { model } = parameters;
-  const chosen = info?.models.find((one) => one.name === model) ?? info?.models[0];
-  const { width = 0, height = 0, pixels: most = 0 } = chosen ?? {};
+function sizesOf({ width, height, pixels }: Info['models'][number], chosen: string): FormChoice[] {
   const pairs = [
     [width / 2, height / 2],
-    [width, height],
     [width * 1.5, height],
     [width, height * 1.5],
     [width * 2, height * 2],
   ];
   const sizes = pairs
-    .filter(([w, h]) => w > 0 && w * h <= most && w % 8 === 0 && h % 8 === 0)
+    .filter(([w, h]) => w > 0 && w * h <= pixels && w % 8 === 0 && h % 8 === 0)
     .map(([w, h]) => `${w}x${h}`);
-  const all = new Set(['auto', String(parameters[name] ?? 'auto'), ...sizes]);
-  return [...all].map((value) => ({ value, title: value === 'auto' ? "the model's" : value }));
+  const all = new Set(['auto', chosen, ...sizes]);
+  return [...all].map((value) => ({
+    value,
+    title: value === 'auto' ? `${width} × ${height}` : value.replace('x', ' × '),
+  }));
 }

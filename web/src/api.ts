@@ -2,27 +2,41 @@ import { createParser } from 'eventsource-parser';
 import type { GenerateEvents } from '../../src/server/events.js';
 import type { Info } from '../../src/server/infoAnswer.js';
 
-/** A batch: when it ran, in milliseconds, and its evaluations as iteration, block, step. */
+/** A batch: when it ran, in milliseconds, and its evaluations as iteration, block, step, image. */
 export type Batch = Readonly<GenerateEvents['batch']>;
-export type Done = Readonly<GenerateEvents['done']>;
-export type Counts = Done['evaluations'];
+export type Plan = Readonly<GenerateEvents['plan']>;
+export type FinishedImage = Readonly<GenerateEvents['image']>;
+export type Counts = FinishedImage['evaluations'];
 
 /** An event of /srds/v1/generate; errors are thrown instead. */
 export type LiveEvent = {
   [Name in Exclude<keyof GenerateEvents, 'error'>]: { readonly type: Name } & Readonly<GenerateEvents[Name]>;
 }[Exclude<keyof GenerateEvents, 'error'>];
 
-/** An error answer of the server; without a status, the server did not answer. */
+interface ErrorDetails {
+  /** HTTP status; undefined: the server did not answer. */
+  readonly status?: number | undefined;
+  readonly code?: string | undefined;
+  /** The field that the error is about. */
+  readonly param?: string | undefined;
+  /** Seconds after which to try again. */
+  readonly retryAfter?: number | undefined;
+}
+
+/** An error answer of the server. */
 export class ServerError extends Error {
   constructor(
     message: string,
-    readonly status?: number,
+    readonly details: ErrorDetails = {},
   ) {
     super(message);
   }
-}
 
-const UNREACHABLE = 'The server cannot be reached.';
+  /** Whether the server could not be reached, or went away. */
+  get isLost(): boolean {
+    return this.details.status === undefined;
+  }
+}
 
 /** @param key API key; empty if there is none. @throws ServerError */
 export async function getInfo(key: string): Promise<Info> {
@@ -38,47 +52,51 @@ export async function isReady(): Promise<boolean> {
   );
 }
 
-/** Generates an image. @throws ServerError; the signal's reason if it is aborted */
+/** Generates images. @throws ServerError; the signal's reason if it is aborted */
 export async function* generate(request: object, key: string, signal: AbortSignal): AsyncGenerator<LiveEvent> {
   const headers = { 'content-type': 'application/json', ...authorization(key) };
   const response = await ask('/srds/v1/generate', { method: 'POST', headers, body: JSON.stringify(request), signal });
   const events: LiveEvent[] = [];
-  const failures: string[] = [];
-  const ended: string[] = [];
+  const failures: ServerError[] = [];
+  let isComplete = false;
   const parser = createParser({
     onEvent: ({ event, data }) => {
       const content = JSON.parse(data) as object;
-      if (event === 'error') failures.push(messageIn(content) ?? 'The server failed.');
+      if (event === 'error') failures.push(errorFrom(content, 500));
       else events.push({ type: event, ...content } as LiveEvent);
-      if (event === 'done') ended.push(event);
+      isComplete ||= event === 'done';
     },
   });
   const reader = (response.body as ReadableStream<BufferSource>).pipeThrough(new TextDecoderStream()).getReader();
   for (;;) {
-    const { done, value } = await reader.read().catch((error: unknown) => {
+    const { done, value } = await reader.read().catch(() => {
       signal.throwIfAborted();
-      throw new ServerError(`${UNREACHABLE} The connection broke: ${String(error)}`);
+      throw new ServerError('the connection broke');
     });
     if (value !== undefined) parser.feed(value);
     yield* events.splice(0);
-    if (failures.length > 0) throw new ServerError(failures[0], 500);
+    if (failures.length > 0) throw failures[0];
     if (done) break;
   }
-  if (ended.length === 0) throw new ServerError(`${UNREACHABLE} The connection broke.`);
+  if (!isComplete) throw new ServerError('the connection broke');
 }
 
 async function ask(path: string, init: RequestInit): Promise<Response> {
   const response = await fetch(path, init).catch(() => {
     init.signal?.throwIfAborted();
-    throw new ServerError(UNREACHABLE);
+    throw new ServerError('the server does not answer');
   });
   if (response.ok) return response;
   const content: unknown = await response.json().catch(() => undefined);
-  throw new ServerError(messageIn(content) ?? `The server answered ${response.status}.`, response.status);
+  const wait = Number(response.headers.get('retry-after'));
+  throw errorFrom(content, response.status, wait > 0 ? wait : undefined);
 }
 
-function messageIn(content: unknown): string | undefined {
-  return (content as { error?: { message?: string } } | undefined)?.error?.message;
+function errorFrom(content: unknown, status: number, retryAfter?: number): ServerError {
+  const { message, code, param } =
+    (content as { error?: { message?: string; code?: string; param?: string | null } } | undefined)?.error ?? {};
+  const details = { status, code, param: param ?? undefined, retryAfter };
+  return new ServerError(message ?? `the server answered with status ${status}`, details);
 }
 
 function authorization(key: string): Record<string, string> {

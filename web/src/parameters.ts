@@ -24,6 +24,11 @@ export function initialOf(form: readonly FormControl[]): Parameters {
   return { ...EMPTY, ...Object.fromEntries(shown(form).map(({ name, initial }) => [name, initial])) };
 }
 
+/** The model that a name stands for; an empty name stands for the first one. */
+export function modelOf<Model extends { readonly name: string }>(models: readonly Model[], name: string): Model {
+  return models.find((model) => model.name === name) ?? models[0];
+}
+
 /** Whether a control applies to a sampler. */
 export function takes({ samplers }: FormControl, sampler: string): boolean {
   return samplers?.includes(sampler) ?? true;
@@ -36,11 +41,11 @@ export function numberOf(form: readonly FormControl[], parameters: Parameters, n
   return control && takes(control, parameters.sampler) && typeof value === 'number' ? value : 0;
 }
 
-/** The body of a request. */
-export function requestOf(form: readonly FormControl[], parameters: Parameters): object {
+/** The body of a request. @param hasSource whether it has an initial image */
+export function requestOf(form: readonly FormControl[], parameters: Parameters, hasSource: boolean): object {
   const { model, sampler } = parameters;
   const fields = shown(form)
-    .filter((control) => takes(control, sampler))
+    .filter((control) => takes(control, sampler) && (hasSource || control.group !== 'image'))
     .flatMap((control) => {
       const value = fieldOf(control, parameters[control.name]);
       return value === undefined ? [] : [[control.field, value] as const];
@@ -111,6 +116,12 @@ function lengthsFor(lengths: string, sum: number): string {
   const numbers = numbersIn(lengths);
   if (numbers.reduce((total, number) => total + number, 0) !== sum) return '';
   return numbers.length > 1 ? lengths : '1';
+}
+
+/** Parameters from texts by the names of options, as other programs have them. */
+export function fromOptions(form: readonly FormControl[], texts: ReadonlyMap<string, string>): Values {
+  const prompts = ['prompt', 'negativePrompt'].map((name) => [name, texts.get(name) ?? '']);
+  return { ...fromTexts(form, texts), ...Object.fromEntries(prompts) };
 }
 
 /** The parameters of a PNG's text that the form has no control for, or no choice. */

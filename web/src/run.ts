@@ -1,121 +1,193 @@
-import { signal, type Signal } from '@preact/signals';
-import { generate, type Batch, type Counts, type Done, type LiveEvent } from './api.js';
+import { signal, type ReadonlySignal } from '@preact/signals';
+import {
+  generate,
+  ServerError,
+  type Batch,
+  type Counts,
+  type FinishedImage,
+  type LiveEvent,
+  type Plan,
+} from './api.js';
+import { fileFromBase64 } from './files.js';
 
 /** A complete iteration. */
 export interface Iteration {
   readonly iteration: number;
   /** Change of the image in grey levels; null for the coarse image. */
   readonly residual: number | null;
-  /** Milliseconds since the first batch began. */
-  readonly ms: number;
 }
 
-/** The state of a generation, during and after it. */
-export interface RunState {
-  readonly title: string;
-  readonly phase: 'sending' | 'queued' | 'generating' | 'done' | 'cancelled' | 'failed';
-  readonly message: string;
-  /** URL of the latest image. */
-  readonly image: string | undefined;
+/** One of the images of a run. */
+export interface RunImage {
+  /** The image so far, or the finished PNG file. */
+  readonly picture: Blob | undefined;
   readonly iterations: readonly Iteration[];
-  readonly batches: readonly Batch[];
   readonly evaluations: Counts | undefined;
-  readonly done: Done | undefined;
-  readonly warnings: readonly string[];
+  readonly finished: Omit<FinishedImage, 'image'> | undefined;
 }
 
-/** A generation that can be watched and cancelled. */
+/** `waiting`: for the queue to have room. The others up to `sampling` follow each other. */
+export type RunPhase =
+  | 'sending'
+  | 'waiting'
+  | 'queued'
+  | 'loading'
+  | 'preparing'
+  | 'measuring'
+  | 'planning'
+  | 'sampling'
+  | 'decoding'
+  | 'done'
+  | 'cancelled'
+  | 'failed';
+
+/** The state of a run, during and after it. */
+export interface RunState {
+  readonly phase: RunPhase;
+  /** Requests that go first, while it is queued. */
+  readonly ahead: number;
+  /** When the request is sent again, in milliseconds since 1970, while it waits. */
+  readonly retryAt: number;
+  readonly plan: Plan | undefined;
+  /** Evaluations of an image that are to be expected; null: not known. */
+  readonly expected: number | null;
+  readonly images: readonly RunImage[];
+  readonly batches: readonly Batch[];
+  /** When the first batch arrived, on the clock of `performance.now`. */
+  readonly samplingSince: number | undefined;
+  readonly warnings: readonly string[];
+  /** Seconds that it took. */
+  readonly seconds: number | undefined;
+  /** An estimate of what the serial sampler takes; null: not known. */
+  readonly serialSeconds: number | null;
+  /** Why it failed. */
+  readonly error: unknown;
+}
+
+/** A run that can be watched and cancelled. */
 export interface LiveRun {
-  readonly state: Signal<RunState>;
+  readonly state: ReadonlySignal<RunState>;
   readonly ended: Promise<RunState>;
   cancel(): void;
 }
 
-const INITIAL: Omit<RunState, 'title'> = {
+const EMPTY_IMAGE: RunImage = { picture: undefined, iterations: [], evaluations: undefined, finished: undefined };
+const INITIAL: RunState = {
   phase: 'sending',
-  message: 'sending the request',
-  image: undefined,
-  iterations: [],
+  ahead: 0,
+  retryAt: 0,
+  plan: undefined,
+  expected: null,
+  images: [],
   batches: [],
-  evaluations: undefined,
-  done: undefined,
+  samplingSince: undefined,
   warnings: [],
+  seconds: undefined,
+  serialSeconds: null,
+  error: undefined,
 };
+/** Where the server does not say when to try again. */
+const RETRY_SECONDS = 5;
+const FRAME_MS = 33;
 
-/** Starts a generation. @param key API key; empty if there is none */
-export function startRun(title: string, request: object, key: string): LiveRun {
+/**
+ * Starts a run. While the queue of the server is full it waits and tries again.
+ * @param images number of images
+ * @param key API key; empty if there is none
+ */
+export function startRun(request: object, images: number, key: string): LiveRun {
   const controller = new AbortController();
-  const state = signal<RunState>({ title, ...INITIAL });
-  const follow = async (): Promise<RunState> => {
+  const { signal: aborted } = controller;
+  let latest: RunState = { ...INITIAL, images: Array.from({ length: images }, () => EMPTY_IMAGE) };
+  const state = signal(latest);
+  let frame: ReturnType<typeof setTimeout> | undefined;
+  // Events come faster than they can be shown.
+  const set = (next: RunState) => {
+    latest = next;
+    frame ??= setTimeout(() => {
+      frame = undefined;
+      state.value = latest;
+    }, FRAME_MS);
+  };
+  const attempt = async (): Promise<void> => {
     try {
-      for await (const event of generate(request, key, controller.signal)) {
-        state.value = after(state.value, event);
-      }
+      for await (const event of generate(request, key, aborted)) set(after(latest, event));
     } catch (error) {
-      const phase = controller.signal.aborted ? 'cancelled' : 'failed';
-      const message = phase === 'cancelled' ? 'cancelled' : error instanceof Error ? error.message : String(error);
-      state.value = { ...state.value, phase, message };
+      if (!(error instanceof ServerError) || error.details.code !== 'queue_full') throw error;
+      const seconds = error.details.retryAfter ?? RETRY_SECONDS;
+      set({ ...latest, phase: 'waiting', retryAt: Date.now() + seconds * 1000 });
+      await pause(seconds, aborted);
+      await attempt();
     }
-    return state.value;
+  };
+  const follow = async (): Promise<RunState> => {
+    await attempt().catch((error: unknown) => {
+      set({ ...latest, phase: aborted.aborted ? 'cancelled' : 'failed', error });
+    });
+    clearTimeout(frame);
+    state.value = latest;
+    return latest;
   };
   return { state, ended: follow(), cancel: () => controller.abort() };
 }
+
+/** @throws the signal's reason */
+function pause(seconds: number, aborted: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, seconds * 1000);
+    aborted.addEventListener(
+      'abort',
+      () => {
+        clearTimeout(timer);
+        reject(aborted.reason as Error);
+      },
+      { once: true },
+    );
+  });
+}
+
+const PHASES = new Set<string>(['preparing', 'measuring', 'planning', 'sampling', 'decoding'] satisfies RunPhase[]);
 
 /** The state after an event. */
 function after(state: RunState, event: LiveEvent): RunState {
   switch (event.type) {
     case 'queued':
-      return {
-        ...state,
-        phase: 'queued',
-        message: event.waiting > 0 ? `waiting, ${event.waiting} in the queue` : 'waiting',
-      };
+      return { ...state, phase: 'queued', ahead: event.ahead };
     case 'started':
-      return { ...state, phase: 'generating', message: 'reading the prompt' };
+      return { ...state, phase: 'loading' };
+    case 'phase':
+      return PHASES.has(event.phase)
+        ? { ...state, phase: event.phase as RunPhase, expected: event.evaluations ?? state.expected }
+        : state;
+    case 'plan':
+      return { ...state, plan: event };
     case 'warning':
       return { ...state, warnings: [...state.warnings, event.message] };
     case 'batch':
-      return { ...state, message: progressOf(state, event), batches: [...state.batches, event] };
-    case 'iteration': {
-      const { iteration, residual, evaluations, ms } = event;
-      const change =
-        residual === null ? 'coarse image' : `iteration ${iteration} changed it by ${residual.toFixed(2)} grey levels`;
-      return { ...state, message: change, evaluations, iterations: [...state.iterations, { iteration, residual, ms }] };
-    }
-    case 'preview':
-      return { ...state, image: `data:image/webp;base64,${event.image}` };
-    case 'done':
       return {
         ...state,
-        phase: 'done',
-        message: ENDINGS[event.status] ?? event.status,
-        image: `data:image/png;base64,${event.image}`,
-        evaluations: event.evaluations,
-        done: event,
+        phase: 'sampling',
+        batches: [...state.batches, event],
+        samplingSince: state.samplingSince ?? performance.now(),
       };
+    case 'iteration': {
+      const { index, iteration, residual, evaluations } = event;
+      const { iterations } = state.images[index];
+      return withImage(state, index, { evaluations, iterations: [...iterations, { iteration, residual }] });
+    }
+    case 'preview':
+      return withImage(state, event.index, { picture: fileFromBase64(event.image, 'image/webp') });
+    case 'image': {
+      const { image, ...finished } = event;
+      const { evaluations } = finished;
+      return withImage(state, event.index, { picture: fileFromBase64(image, 'image/png'), evaluations, finished });
+    }
+    case 'done':
+      return { ...state, phase: 'done', seconds: event.seconds, serialSeconds: event.serialSeconds };
   }
 }
 
-/** The number of evaluations until the first image arrives; then the message stays. */
-function progressOf({ message, batches, iterations }: RunState, last: Batch): string {
-  if (iterations.length > 0) return message;
-  const count = [...batches, last].reduce((sum, { evaluations }) => sum + evaluations.length, 0);
-  return count === 1 ? '1 evaluation so far' : `${count} evaluations so far`;
-}
-
-const ENDINGS: Readonly<Record<string, string>> = {
-  converged: 'converged',
-  exact: 'the serial image, exactly',
-  maxIterations: 'stopped before it converged',
-};
-
-/**
- * Estimates the serial sampler's time in milliseconds: its evaluations times the median time of a batch of one evaluation. Undefined
- * until such a batch has run.
- */
-export function serialEstimate({ batches, evaluations }: RunState): number | undefined {
-  const alone = batches.filter((batch) => batch.evaluations.length === 1).map(({ begin, end }) => end - begin);
-  if (alone.length === 0 || !evaluations) return undefined;
-  const [middle] = alone.sort((a, b) => a - b).slice(Math.floor(alone.length / 2));
-  return middle * evaluations.serial;
+function withImage(state: RunState, index: number, changes: Partial<RunImage>): RunState {
+  const images = state.images.map((image, i) => (i === index ? { ...image, ...changes } : image));
+  return { ...state, images };
 }

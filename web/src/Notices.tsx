@@ -1,0 +1,75 @@
+import { useSignal } from '@preact/signals';
+import { useEffect } from 'preact/hooks';
+import { connection, obstacle, useKey } from './connection.js';
+import { Icon } from './Icon.js';
+import { notice } from './notice.js';
+
+const INFO_MS = 8000;
+
+/** What the page has to say: about its connection, and what the last action led to. */
+export function Notices() {
+  const { value } = notice;
+  useEffect(() => {
+    if (value?.kind !== 'info') return;
+    const timer = setTimeout(() => (notice.value = undefined), INFO_MS);
+    return () => clearTimeout(timer);
+  }, [value]);
+  return (
+    <div class="notices">
+      {connection.value === 'lost' && (
+        <p class="notice error" role="alert">
+          The server does not answer. The page connects again as soon as it does.
+        </p>
+      )}
+      {connection.value === 'locked' && <KeyForm />}
+      {value && (
+        <p class={`notice ${value.kind}`} role={value.kind === 'error' ? 'alert' : 'status'}>
+          <span>{value.text}</span>
+          {value.action && (
+            <button
+              type="button"
+              onClick={() => {
+                notice.value = undefined;
+                value.action?.run();
+              }}
+            >
+              {value.action.label}
+            </button>
+          )}
+          <button type="button" class="icon-button" aria-label="Dismiss" onClick={() => (notice.value = undefined)}>
+            <Icon name="close" />
+          </button>
+        </p>
+      )}
+    </div>
+  );
+}
+
+function KeyForm() {
+  const typed = useSignal('');
+  return (
+    <form
+      class="notice key-form"
+      aria-label="API key"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void useKey(typed.value);
+      }}
+    >
+      <label for="key">This server requires an API key.</label>
+      {obstacle.value !== undefined && <span role="alert">{obstacle.value}</span>}
+      <input
+        id="key"
+        type="password"
+        name="key"
+        aria-label="API key"
+        autocomplete="current-password"
+        value={typed}
+        onInput={(event) => (typed.value = event.currentTarget.value)}
+      />
+      <button type="submit" class="primary">
+        Use it
+      </button>
+    </form>
+  );
+}

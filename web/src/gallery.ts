@@ -1,0 +1,89 @@
+import { signal } from '@preact/signals';
+import type { Parameters } from './parameters.js';
+import { storage } from './storage.js';
+
+/** A finished image. */
+export interface GalleryImage {
+  readonly id: string;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  /** The parameters, with the seed and the sampler that were used. */
+  readonly parameters: Parameters;
+  /** The PNG file, which has the parameters too. */
+  readonly file: Blob;
+  /** A small WebP file. */
+  readonly thumbnail: Blob;
+  readonly width: number;
+  readonly height: number;
+  /** Seconds that drawing took, of all images of the request together. */
+  readonly seconds: number;
+}
+
+/** More are forgotten, the oldest first. */
+const MAX_IMAGES = 300;
+/** Pixels of the longer side, twice what is shown. */
+const THUMBNAIL = 288;
+
+/** The images that this browser keeps, the newest first. */
+export const gallery = signal<readonly GalleryImage[]>([]);
+
+/** Tells other tabs of changes. */
+const channel = new BroadcastChannel('srds.gallery');
+channel.onmessage = () => void readGallery();
+
+/** Reads what the browser has kept. */
+export async function readGallery(): Promise<void> {
+  const all = await storage().then(
+    (database) => database.getAllFromIndex('images', 'at'),
+    () => undefined,
+  );
+  if (all) gallery.value = all.reverse();
+}
+
+/** Adds a finished image. Without storage it lasts as long as the page. */
+export async function addToGallery(
+  image: Pick<GalleryImage, 'parameters' | 'file' | 'seconds'> & { readonly id?: string },
+): Promise<GalleryImage> {
+  const entry = { id: crypto.randomUUID(), at: Date.now(), ...image, ...(await shrunk(image.file)) };
+  await put(entry);
+  return entry;
+}
+
+/** Puts back an image that was deleted. */
+export async function put(entry: GalleryImage): Promise<void> {
+  const all = [...gallery.value, entry].sort((a, b) => b.at - a.at);
+  gallery.value = all.slice(0, MAX_IMAGES);
+  await change(async (database) => {
+    await database.put('images', entry);
+    for (const { id } of all.slice(MAX_IMAGES)) await database.delete('images', id);
+  });
+}
+
+export async function removeFromGallery(id: string): Promise<void> {
+  gallery.value = gallery.value.filter((entry) => entry.id !== id);
+  await change((database) => database.delete('images', id));
+}
+
+export async function clearGallery(): Promise<void> {
+  gallery.value = [];
+  await change((database) => database.clear('images'));
+}
+
+async function change(work: (database: Awaited<ReturnType<typeof storage>>) => Promise<unknown>): Promise<void> {
+  try {
+    await work(await storage());
+    channel.postMessage('changed');
+  } catch {
+    // Storage may be disabled or full; the images then last as long as the page.
+  }
+}
+
+async function shrunk(file: Blob): Promise<Pick<GalleryImage, 'thumbnail' | 'width' | 'height'>> {
+  const bitmap = await createImageBitmap(file);
+  const { width, height } = bitmap;
+  const scale = Math.min(1, THUMBNAIL / Math.max(width, height));
+  const canvas = new OffscreenCanvas(Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale)));
+  canvas.getContext('2d')?.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+  bitmap.close();
+  return { thumbnail: await canvas.convertToBlob({ type: 'image/webp', quality: 0.85 }), width, height };
+}
