@@ -48,7 +48,17 @@ const ROUTES: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
     override_settings: { sd_model_checkpoint: 'sd15' },
   },
   [FORM]: { prompt: 'a red ball', image: PNG, n: 1, steps: 2, strength: 0.5, size: '32x32', stream: false, seed: 3 },
-  '/srds/v1/generate': { prompt: 'a', steps: 2, sampler: 'serial', size: '32x32', solver: 'euler', window: 2 },
+  '/srds/v1/generate': {
+    prompt: 'a',
+    steps: 2,
+    sampler: 'serial',
+    size: '32x32',
+    solver: 'euler',
+    window: 2,
+    n: 1,
+    image: PNG.toString('base64'),
+    strength: 0.5,
+  },
 };
 
 const odd = fc.oneof(

@@ -14,17 +14,18 @@ interface Props {
 export function ChangeMeter({ iterations, tolerance }: Props) {
   const residuals = iterations.flatMap(({ residual }) => (residual === null ? [] : [residual]));
   const last = residuals.at(-1);
-  const text = last === undefined ? 'not known yet' : `${last.toFixed(2)} grey levels of 255`;
+  const text = last === undefined ? 'not known yet' : `${last.toFixed(2)} of 255 grey levels`;
   return (
     <div class="change">
       <div class="change-head">
-        <span>Change by the next refinement</span>
+        <span>Expected change</span>
         <span class="quiet">{text}</span>
       </div>
       <div
         class="bar"
         role="meter"
-        aria-label="Change by the next refinement"
+        aria-label="Expected change"
+        title="How much another refinement would still change the image, as predicted"
         aria-valuemin={EMPTY}
         aria-valuemax={FULL}
         aria-valuenow={Math.min(FULL, Math.max(EMPTY, last ?? FULL))}

@@ -6,11 +6,12 @@ interface Props {
   readonly title: string;
   /** Called when the user closes it. */
   readonly onClose: () => void;
+  readonly onKey?: (key: string) => void;
   readonly children: ComponentChildren;
 }
 
 /** A window above the page. Escape closes it. */
-export function Dialog({ title, onClose, children }: Props) {
+export function Dialog({ title, onClose, onKey, children }: Props) {
   const element = useRef<HTMLDialogElement>(null);
   const id = useId();
   useEffect(() => {
@@ -30,6 +31,7 @@ export function Dialog({ title, onClose, children }: Props) {
       onKeyDown={(event) => {
         // Escape means this window, not the runs behind it.
         if (event.key === 'Escape') event.stopPropagation();
+        else onKey?.(event.key);
       }}
     >
       <header>

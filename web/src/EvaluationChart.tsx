@@ -23,9 +23,11 @@ export function EvaluationChart({ batches }: { readonly batches: readonly Batch[
   const total = batches.reduce((sum, { evaluations }) => sum + evaluations.length, 0);
   const at = chosen.value === undefined ? undefined : Math.min(chosen.value, batches.length - 1);
   const x = (ms: number) => (ms / end) * WIDTH;
-  const summary = `${counted(total, 'evaluation')} in ${counted(batches.length, 'batch').replace('batchs', 'batches')}, at most ${rows} at once, over ${secondsText(end / 1000)}`;
-  const step = (by: number) =>
-    (chosen.value = Math.min(batches.length - 1, Math.max(0, at === undefined ? 0 : at + by)));
+  const summary = `${counted(total, 'evaluation')} in ${batches.length === 1 ? '1 batch' : `${batches.length} batches`}, at most ${rows} at once, over ${secondsText(end / 1000)}`;
+  const step = (by: number) => {
+    const from = at ?? (by > 0 ? -1 : batches.length);
+    chosen.value = Math.min(batches.length - 1, Math.max(0, from + by));
+  };
   return (
     <figure class="chart">
       <figcaption>
@@ -123,9 +125,12 @@ function nearest(batches: readonly Batch[], ms: number): number {
 function described(batches: readonly Batch[], at: number): string {
   const { begin, end, evaluations } = batches[at];
   const iterations = [...new Set(evaluations.map(([iteration]) => iteration))].sort((a, b) => a - b);
-  const steps = evaluations.map(([, , step]) => step + 1);
-  const [first, final] = [Math.min(...steps), Math.max(...steps)];
   const of = iterations.map((k) => (k === 0 ? 'coarse' : `refinement ${k}`)).join(', ');
-  const which = first === final ? `step ${first}` : `steps ${first} to ${final}`;
+  // The serial sampler has one block, which has all steps.
+  const hasBlocks = batches.some((batch) => batch.evaluations.some(([, block]) => block > 0));
+  const where = evaluations.map(([, block, step]) => (hasBlocks ? block : step) + 1);
+  const [first, last] = [Math.min(...where), Math.max(...where)];
+  const part = hasBlocks ? 'block' : 'step';
+  const which = first === last ? `${part} ${first}` : `${part}s ${first} to ${last}`;
   return `Batch ${at + 1} of ${batches.length}: ${counted(evaluations.length, 'evaluation')} (${of}), ${which}, ${(end - begin).toFixed(0)} ms`;
 }

@@ -30,7 +30,8 @@ export function Form({ info }: { readonly info: Info }) {
     />
   );
   const inGroup = (group: FormControl['group']) => form.filter((control) => control.group === group);
-  const settings = inGroup('main').filter(({ name }) => name !== 'prompt');
+  const settings = inGroup('main').filter(({ name }) => name !== 'prompt' && name !== 'n');
+  const count = form.find(({ name }) => name === 'n');
   return (
     <form
       ref={element}
@@ -43,8 +44,24 @@ export function Form({ info }: { readonly info: Info }) {
       {form.filter(({ name }) => name === 'prompt').map(field)}
       <div class="draw">
         <button type="submit" class="primary">
-          {Number(value.n) > 1 ? `Draw ${value.n} images` : 'Draw'}
+          Draw
         </button>
+        {count && (
+          <label class="count" title={count.help}>
+            {count.label}
+            <input
+              type="number"
+              name="n"
+              min={1}
+              max={count.max}
+              required
+              value={value.n}
+              onInput={({ currentTarget: { valueAsNumber } }) => {
+                if (Number.isFinite(valueAsNumber)) parameters.value = { ...value, n: valueAsNumber };
+              }}
+            />
+          </label>
+        )}
         {active > 0 && (
           <button type="button" onClick={cancelAll}>
             {active > 1 ? 'Cancel all' : 'Cancel'}

@@ -34,7 +34,7 @@ export function ImageActions({ image, onUse }: Props) {
   const takesImages = known && modelOf(known.models, parameters.value.model).imageToImage;
   return (
     <div class="buttons">
-      <a class="button primary" href={urlOf(file)} download={fileName(used.prompt, used.seed)}>
+      <a class="button tinted" href={urlOf(file)} download={fileName(used.prompt, used.seed)}>
         <Icon name="download" /> Download
       </a>
       <button type="button" title={`Draw the next image with seed ${used.seed}`} onClick={useSeed}>

@@ -29,8 +29,15 @@ export function ImageViewer() {
     viewed.value = next && next.id !== image.id ? next.id : undefined;
   };
   return (
-    <Dialog title={image.parameters.prompt || 'Image without a prompt'} onClose={close}>
-      <Zoomable key={image.id} image={image} onGo={go} />
+    <Dialog
+      title={image.parameters.prompt || 'Image without a prompt'}
+      onClose={close}
+      onKey={(key) => {
+        if (key === 'ArrowLeft') go(-1);
+        else if (key === 'ArrowRight') go(1);
+      }}
+    >
+      <Zoomable key={image.id} image={image} />
       <div class="viewer-foot">
         <ImageActions image={image} onUse={close} />
         <div class="buttons">
@@ -56,7 +63,7 @@ export async function deleteImage(image: GalleryImage): Promise<void> {
   tell('info', 'The image is deleted.', { label: 'Undo', run: () => void put(image) });
 }
 
-function Zoomable({ image, onGo }: { readonly image: GalleryImage; readonly onGo: (by: number) => void }) {
+function Zoomable({ image }: { readonly image: GalleryImage }) {
   const { width, height, file, parameters } = image;
   /** Pixels of the screen for each of the image; undefined: as large as fits. */
   const zoom = useSignal<number | undefined>(undefined);
@@ -82,10 +89,11 @@ function Zoomable({ image, onGo }: { readonly image: GalleryImage; readonly onGo
           if (event.key === '+') change(ZOOM_STEP);
           else if (event.key === '-') change(1 / ZOOM_STEP);
           else if (event.key === '0') zoom.value = undefined;
-          // The arrow keys scroll an image that is zoomed into.
-          else if (event.key === 'ArrowLeft' && zoom.value === undefined) onGo(-1);
-          else if (event.key === 'ArrowRight' && zoom.value === undefined) onGo(1);
-          else return;
+          else {
+            // The arrow keys scroll an image that is zoomed into.
+            if (event.key.startsWith('Arrow') && zoom.value !== undefined) event.stopPropagation();
+            return;
+          }
           event.preventDefault();
         }}
         onWheel={(event) => {

@@ -50,7 +50,6 @@ function KeyForm() {
   return (
     <form
       class="notice key-form"
-      aria-label="API key"
       onSubmit={(event) => {
         event.preventDefault();
         void useKey(typed.value);

@@ -8,7 +8,7 @@ import { EvaluationChart } from './EvaluationChart.js';
 import { explain } from './explain.js';
 import { Icon } from './Icon.js';
 import { ImageActions } from './ImageActions.js';
-import { cancel, drawAgain, type Job, type JobRun } from './jobs.js';
+import { activeJobs, cancel, drawAgain, type Job, type JobRun } from './jobs.js';
 import { urlOf } from './objectUrl.js';
 import { progressOf, secondsText } from './progress.js';
 import type { RunImage, RunState } from './run.js';
@@ -55,7 +55,7 @@ export function RunCard({ job, run: { run, parameters }, title, raced }: Props) 
             </button>
           </div>
         )}
-        {!isOver && (
+        {!isOver && activeJobs.value.length > 1 && (
           <div class="buttons">
             <button type="button" onClick={() => cancel(job.id)}>
               Cancel this

@@ -70,7 +70,7 @@ function endingOf({ images, plan }: RunState): string {
   const endings = new Set(images.map(({ finished }) => finished?.status));
   if (plan?.sampler === 'serial') return 'Done';
   if (endings.has('maxIterations')) return 'Done, stopped before it had converged';
-  if (endings.has('converged')) return 'Done, as good as the serial image';
+  if (endings.has('converged')) return 'Done, within the tolerance of the serial image';
   return 'Done, exactly the serial image';
 }
 

@@ -240,9 +240,9 @@ export const GENERATION_OPTIONS = {
       initial: 'auto',
       help: 'In which order the steps run: one after the other (serial), or many at once, refined until the image is the serial one. Auto measures this machine and takes what is fastest here.',
       titles: {
-        auto: 'Auto, the fastest here',
-        serial: 'Serial, step by step',
-        srds: 'SRDS, coarse to fine',
+        auto: 'Auto (fastest)',
+        serial: 'Serial',
+        srds: 'SRDS',
         picard: 'Picard',
         paradigms: 'ParaDiGMS',
         parataa: 'ParaTAA',
