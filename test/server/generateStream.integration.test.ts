@@ -82,7 +82,10 @@ test('the images of a request are streamed one by one, as the images API answers
   const evaluated = events
     .filter(({ type }) => type === 'batch')
     .flatMap(({ content }) => (content as { evaluations: number[][] }).evaluations.map(([, , , image]) => image));
-  assert.deepEqual(evaluated.sort(), [0, 1, 2].flatMap((image) => Array<number>(6).fill(image)));
+  assert.deepEqual(
+    evaluated.sort(),
+    [0, 1, 2].flatMap((image) => Array<number>(6).fill(image)),
+  );
   const { body } = await post(url, '/v1/images/generations', request);
   const { data } = body as { data: { b64_json: string; seed: number }[] };
   assert.deepEqual(

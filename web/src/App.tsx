@@ -50,7 +50,7 @@ export function App() {
             accept="image/png"
             class="unseen"
             onChange={({ currentTarget }) => {
-              const [file] = currentTarget.files ?? [];
+              const file = currentTarget.files?.item(0);
               if (file) void restore(file);
               currentTarget.value = '';
             }}
@@ -100,7 +100,7 @@ function useFileDrops(): boolean {
     const drop = (event: DragEvent) => {
       event.preventDefault();
       isDragged.value = false;
-      const [file] = event.dataTransfer?.files ?? [];
+      const file = event.dataTransfer?.files.item(0);
       if (file) void takeDropped(file);
     };
     addEventListener('dragover', over, { signal });

@@ -1,6 +1,6 @@
 import { connection, info } from './connection.js';
 import { fileName } from './files.js';
-import type { GalleryImage } from './gallery.js';
+import type { GalleryImage } from './records.js';
 import { Icon } from './Icon.js';
 import { tell } from './notice.js';
 import { urlOf } from './objectUrl.js';
@@ -19,7 +19,7 @@ export function ImageActions({ image, onUse }: Props) {
   const { parameters: used, file } = image;
   const known = info.value;
   const useSeed = () => {
-    parameters.value = { ...parameters.value, seed: String(used.seed) };
+    parameters.value = { ...parameters.value, seed: used.seed };
     onUse?.();
   };
   const useSettings = () => {

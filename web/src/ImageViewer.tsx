@@ -1,7 +1,8 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import { Dialog } from './Dialog.js';
-import { gallery, put, removeFromGallery, type GalleryImage } from './gallery.js';
+import { gallery, put, removeFromGallery } from './gallery.js';
+import type { GalleryImage } from './records.js';
 import { Icon } from './Icon.js';
 import { ImageActions } from './ImageActions.js';
 import { tell } from './notice.js';

@@ -2,7 +2,7 @@ import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import { Dialog } from './Dialog.js';
 import { urlOf } from './objectUrl.js';
-import type { SourceImage } from './source.js';
+import type { SourceImage } from './records.js';
 
 interface Props {
   readonly source: SourceImage;

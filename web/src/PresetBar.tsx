@@ -25,7 +25,7 @@ export function PresetBar({ steps, maxSteps, form }: Props) {
       type="button"
       class="chip"
       aria-pressed={isChosen(preset, parameters.value)}
-      title={preset.values.steps === undefined ? undefined : `${preset.values.steps} steps`}
+      title={`${preset.values.steps} steps`}
       onClick={() => take(preset)}
     >
       {preset.name}

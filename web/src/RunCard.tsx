@@ -103,15 +103,14 @@ function Picture({ image: { picture }, prompt, isOver, onOpen }: PictureProps) {
 
 /** A bar with what the run does, in words. */
 function Progress({ state, isOver }: { readonly state: RunState; readonly isOver: boolean }) {
-  const tick = useSignal(0);
+  const now = useSignal(performance.now());
   useEffect(() => {
     if (isOver) return;
-    const timer = setInterval(() => tick.value++, TICK_MS);
+    // Estimates count down between events.
+    const timer = setInterval(() => (now.value = performance.now()), TICK_MS);
     return () => clearInterval(timer);
   }, [isOver]);
-  // Estimates count down between events.
-  void tick.value;
-  const { share, text } = progressOf(state, performance.now());
+  const { share, text } = progressOf(state, now.value);
   return (
     <div class="progress">
       <p class="message" role="status">

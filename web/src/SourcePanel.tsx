@@ -16,7 +16,7 @@ export function SourcePanel({ children }: { readonly children: ComponentChildren
   const isPainting = useSignal(false);
   const current = source.value;
   const drop = (event: DragEvent) => {
-    const [file] = event.dataTransfer?.files ?? [];
+    const file = event.dataTransfer?.files.item(0);
     if (!file) return;
     event.preventDefault();
     // The page would read the parameters of the file.
@@ -80,7 +80,7 @@ function FileInput() {
       name="source"
       accept="image/*"
       onChange={({ currentTarget }) => {
-        const [file] = currentTarget.files ?? [];
+        const file = currentTarget.files?.item(0);
         if (file) void offerSource(file);
         currentTarget.value = '';
       }}

@@ -1,5 +1,6 @@
 import { Card } from './Card.js';
-import { gallery, type GalleryImage } from './gallery.js';
+import { gallery } from './gallery.js';
+import type { GalleryImage } from './records.js';
 import { Icon } from './Icon.js';
 import { ImageActions } from './ImageActions.js';
 import { cancel, jobs, shownJob, type Job } from './jobs.js';

@@ -58,13 +58,13 @@ export async function* generate(request: object, key: string, signal: AbortSigna
   const response = await ask('/srds/v1/generate', { method: 'POST', headers, body: JSON.stringify(request), signal });
   const events: LiveEvent[] = [];
   const failures: ServerError[] = [];
-  let isComplete = false;
+  const ended: string[] = [];
   const parser = createParser({
     onEvent: ({ event, data }) => {
       const content = JSON.parse(data) as object;
       if (event === 'error') failures.push(errorFrom(content, 500));
       else events.push({ type: event, ...content } as LiveEvent);
-      isComplete ||= event === 'done';
+      if (event === 'done') ended.push(event);
     },
   });
   const reader = (response.body as ReadableStream<BufferSource>).pipeThrough(new TextDecoderStream()).getReader();
@@ -78,7 +78,7 @@ export async function* generate(request: object, key: string, signal: AbortSigna
     if (failures.length > 0) throw failures[0];
     if (done) break;
   }
-  if (!isComplete) throw new ServerError('the connection broke');
+  if (ended.length === 0) throw new ServerError('the connection broke');
 }
 
 async function ask(path: string, init: RequestInit): Promise<Response> {

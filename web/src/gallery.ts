@@ -1,23 +1,6 @@
 import { signal } from '@preact/signals';
-import type { Parameters } from './parameters.js';
+import type { GalleryImage } from './records.js';
 import { storage } from './storage.js';
-
-/** A finished image. */
-export interface GalleryImage {
-  readonly id: string;
-  /** Milliseconds since 1970. */
-  readonly at: number;
-  /** The parameters, with the seed and the sampler that were used. */
-  readonly parameters: Parameters;
-  /** The PNG file, which has the parameters too. */
-  readonly file: Blob;
-  /** A small WebP file. */
-  readonly thumbnail: Blob;
-  readonly width: number;
-  readonly height: number;
-  /** Seconds that drawing took, of all images of the request together. */
-  readonly seconds: number;
-}
 
 /** More are forgotten, the oldest first. */
 const MAX_IMAGES = 300;

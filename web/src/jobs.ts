@@ -2,11 +2,12 @@ import { computed, signal } from '@preact/signals';
 import pLimit from 'p-limit';
 import { ServerError } from './api.js';
 import { connection, form, info, key, waitForServer } from './connection.js';
-import { addToGallery, type GalleryImage } from './gallery.js';
+import { addToGallery } from './gallery.js';
+import type { GalleryImage, SourceImage } from './records.js';
 import { modelOf, numberOf, requestOf, type Parameters } from './parameters.js';
 import { startRun, type LiveRun } from './run.js';
 import { race, parameters } from './settings.js';
-import { source, sourceFields, type SourceImage } from './source.js';
+import { source, sourceFields } from './source.js';
 import { keep, kept } from './storage.js';
 
 /** Browsers open six connections to a server; two stay free for other requests. */
@@ -110,7 +111,7 @@ async function runOnce(
   isKept: boolean,
 ): Promise<string> {
   const request = requestOf(form.value, given, initial !== undefined);
-  const run = startRun({ ...request, ...(initial && (await sourceFields(initial))) }, Number(given.n ?? 1), key.value);
+  const run = startRun({ ...request, ...(initial && (await sourceFields(initial))) }, Number(given.n), key.value);
   update(id, (job) => ({ ...job, runs: [...job.runs, { run, parameters: given }] }));
   if (cancelled.has(id)) run.cancel();
   const { phase, images, seconds, error } = await run.ended;

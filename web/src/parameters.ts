@@ -120,7 +120,7 @@ function lengthsFor(lengths: string, sum: number): string {
 
 /** Parameters from texts by the names of options, as other programs have them. */
 export function fromOptions(form: readonly FormControl[], texts: ReadonlyMap<string, string>): Values {
-  const prompts = ['prompt', 'negativePrompt'].map((name) => [name, texts.get(name) ?? '']);
+  const prompts = ['prompt', 'negativePrompt'].map((name) => [name, texts.get(name) ?? ''] as const);
   return { ...fromTexts(form, texts), ...Object.fromEntries(prompts) };
 }
 

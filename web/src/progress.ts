@@ -75,7 +75,7 @@ function endingOf({ images, plan }: RunState): string {
 }
 
 /** Seconds in words, for estimates. */
-export function duration(seconds: number): string {
+function duration(seconds: number): string {
   if (seconds < 1.5) return '1 second';
   if (seconds < 90) return `${Math.round(seconds)} seconds`;
   const minutes = Math.round(seconds / 60);

@@ -28,7 +28,7 @@ export function restoreForm(info: Info): void {
  * @returns what it does not support, in words
  */
 export function adopt(changes: Values, { form, models }: Info): string[] {
-  const model = String(changes.model ?? '');
+  const model = 'model' in changes ? String(changes.model) : '';
   const hasModel = model === '' || models.some(({ name }) => name === model);
   const { name, initial, pixels } = modelOf(models, model);
   const given: Parameters = { ...initialOf(form), ...initial, ...changes };

@@ -1,15 +1,7 @@
 import { signal } from '@preact/signals';
 import { base64Of } from './files.js';
+import type { SourceImage } from './records.js';
 import { storage } from './storage.js';
-
-/** An initial image for image to image. */
-export interface SourceImage {
-  readonly file: Blob;
-  readonly width: number;
-  readonly height: number;
-  /** A PNG of the same size whose transparent pixels are repainted; undefined: all are. */
-  readonly mask: Blob | undefined;
-}
 
 const KEY = 'current';
 

@@ -1,6 +1,5 @@
 import { openDB, type DBSchema, type IDBPDatabase } from 'idb';
-import type { GalleryImage } from './gallery.js';
-import type { SourceImage } from './source.js';
+import type { GalleryImage, SourceImage } from './records.js';
 
 interface Schema extends DBSchema {
   /** Finished images by their ids. */
