@@ -34,24 +34,25 @@ export async function addToGallery(
 
 /** Puts back an image that was deleted. */
 export async function put(entry: GalleryImage): Promise<void> {
-  const all = [...gallery.value, entry].sort((a, b) => b.at - a.at);
-  gallery.value = all.slice(0, MAX_IMAGES);
+  const withEntry = () => [...gallery.value, entry].sort((a, b) => b.at - a.at);
   await change(async (database) => {
     await database.put('images', entry);
-    for (const { id } of all.slice(MAX_IMAGES)) await database.delete('images', id);
+    for (const { id } of withEntry().slice(MAX_IMAGES)) await database.delete('images', id);
   });
+  gallery.value = withEntry().slice(0, MAX_IMAGES);
 }
 
 export async function removeFromGallery(id: string): Promise<void> {
-  gallery.value = gallery.value.filter((entry) => entry.id !== id);
   await change((database) => database.delete('images', id));
+  gallery.value = gallery.value.filter((entry) => entry.id !== id);
 }
 
 export async function clearGallery(): Promise<void> {
-  gallery.value = [];
   await change((database) => database.clear('images'));
+  gallery.value = [];
 }
 
+/** Changes what the browser keeps, before it is shown. */
 async function change(work: (database: Awaited<ReturnType<typeof storage>>) => Promise<unknown>): Promise<void> {
   try {
     await work(await storage());

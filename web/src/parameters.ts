@@ -129,7 +129,8 @@ export function leftOut(form: readonly FormControl[], text: string): string[] {
   const { parameters } = parseInfotext(text);
   return form.flatMap((control) => {
     const written = writtenIn(parameters, control);
-    if (written === undefined) return [];
+    // Web UIs write it where they leave the choice to themselves.
+    if (written === undefined || written === 'Automatic') return [];
     const lost =
       control.kind === 'hidden' ? written !== String(control.initial) : valueOf(control, written) === undefined;
     return lost ? [`${control.labels[0]} ${written}`] : [];

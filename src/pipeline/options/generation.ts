@@ -87,6 +87,13 @@ export const GENERATION_OPTIONS = {
     description: 'spacing of the noise levels of euler, heun and the dpm solvers; karras: that of Karras et al. 2022',
     defaultText: "the model's",
     infotext: { label: 'Schedule type', titles: { uniform: 'Uniform', karras: 'Karras' } },
+    control: {
+      label: 'Schedule',
+      group: 'more',
+      placeholder: "the model's",
+      titles: { uniform: 'Uniform', karras: 'Karras' },
+      help: 'How the steps are spread over the noise. Karras takes smaller steps towards the end.',
+    },
   }),
   guidance: option(z.number().min(0), {
     group: 'image',
