@@ -27,7 +27,7 @@ export interface OpenOptions extends Omit<LocalEngineOptions, 'graphs' | 'device
 
 const DESCRIBED = without(DEVICE_OPTIONS, 'device');
 /** Options that have no description of their own. */
-const OTHERS = ['devices', 'lowMemory', 'onBatch', 'onProgress', 'onWarning', 'signal'] as const;
+const OTHERS = ['devices', 'lowMemory', 'onBatch', 'onProgress', 'onRestart', 'onWarning', 'signal'] as const;
 
 /**
  * Checks the options of opening a pipeline.

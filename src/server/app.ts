@@ -6,9 +6,10 @@ import { requestId } from 'hono/request-id';
 import { secureHeaders } from 'hono/secure-headers';
 import { getPath } from 'hono/utils/url';
 import { ApiError, logFailure, toApiError } from './apiError.js';
-import { ANONYMOUS, authorize } from './auth.js';
+import { ANONYMOUS, authorize, authorizeOperator } from './auth.js';
 import { checked, jsonOf } from './content.js';
 import type { Endpoint } from './endpoint.js';
+import { hasWebUiErrors, type WebUiErrorBody } from './errorBody.js';
 import { fixedAnswer, type FixedAnswer, sendFixed } from './fixedAnswer.js';
 import { formOf } from './form.js';
 import { generateStreamEndpoint } from './generateStream.js';
@@ -102,10 +103,13 @@ function plainPath(path: string): string {
 
 /** Authorizes the client, checks the content and calls an endpoint's handler. */
 async function handle(endpoint: Endpoint, { config, log }: Services, context: AppContext): Promise<Response> {
-  const { apiKeys, maxBodyBytes, publicUrl, logPrompts } = config;
-  const { body: schema, form, open } = endpoint;
+  const { apiKeys, adminKeys, maxBodyBytes, publicUrl, logPrompts } = config;
+  const { body: schema, form, open, operator } = endpoint;
   const id = context.get('requestId');
-  const key = open ? ANONYMOUS : authorize(context.req.raw.headers, apiKeys);
+  const { headers } = context.req.raw;
+  const clientKeys = apiKeys.length > 0 ? [...apiKeys, ...adminKeys] : [];
+  const authorized = () => (operator ? authorizeOperator(headers, adminKeys) : authorize(headers, clientKeys));
+  const key = open ? ANONYMOUS : authorized();
   const content = schema && (await (form ? formOf(context, schema, maxBodyBytes) : jsonOf(context, maxBodyBytes)));
   const body = schema && checked(schema, content);
   if (logPrompts) log.info({ id, prompt: promptOf(body) }, 'prompt');
@@ -123,8 +127,8 @@ function wrongMethod(context: Context, methods: readonly string[]): Response {
 
 /** An error in the form of OpenAI's API, or of the web UIs' API below /sdapi/. */
 function errorAnswer(error: ApiError, { req }: Context): Response {
-  const body = /^\/(sdapi|controlnet)\//.test(req.path)
-    ? { error: error.type, detail: error.message, errors: error.message }
+  const body = hasWebUiErrors(req.path)
+    ? ({ error: error.type, detail: error.message, errors: error.message } satisfies WebUiErrorBody)
     : error.body;
   return Response.json(body, { status: error.status, headers: error.headers });
 }

@@ -22,6 +22,16 @@ export function authorize(headers: Headers, keys: readonly string[]): string {
   return digest.toString('hex').slice(0, 12);
 }
 
+/**
+ * Identifies an operator, as `authorize` does a client.
+ * @param keys of operators; if there are none, nobody is accepted
+ * @throws ApiError 401, 403
+ */
+export function authorizeOperator(headers: Headers, keys: readonly string[]): string {
+  if (keys.length > 0) return authorize(headers, keys);
+  throw new ApiError(403, 'no_admin_keys', 'expected a server with keys of operators, found none; see --admin-key');
+}
+
 function keyOf(header: string): string | null {
   const [scheme, value] = header.split(' ', 2) as [string, string | undefined];
   if (value === undefined) return null;

@@ -50,6 +50,14 @@ const NETWORK_OPTIONS = {
     defaultText: 'none: everyone who can connect is served',
     secret: true,
   }),
+  adminKeys: option(z.array(apiKey).readonly(), {
+    description: 'key of operators, or one of several, who may load and unload models too',
+    expected: 'keys of at least 8 visible ASCII characters, without spaces',
+    flag: 'admin-key',
+    default: [],
+    defaultText: 'none: nobody may',
+    secret: true,
+  }),
   allowAnonymous: option(z.boolean(), { description: 'serve other machines without keys', default: false }),
   corsOrigins: option(z.array(origin).readonly(), {
     description: 'origins whose pages may send requests; * for all',

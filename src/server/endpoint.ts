@@ -25,12 +25,20 @@ export interface Endpoint<Body = unknown> {
   readonly body?: z.ZodType<Body>;
   /** Whether the content is a form; the default is JSON. */
   readonly form?: boolean;
-  /** The content of a successful answer. */
-  readonly answer: z.ZodType;
+  /** The content of a successful answer; absent if it is always a stream. */
+  readonly answer?: z.ZodType;
+  /** The media type of a successful answer; default: JSON. */
+  readonly type?: string;
   /** The payloads of the events, if the route can stream. */
   readonly events?: z.ZodType;
+  /** The content of answers of other statuses that are no errors. */
+  readonly others?: Readonly<Record<number, z.ZodType>>;
+  /** Whether the route generates images, in its turn. */
+  readonly generates?: boolean;
   /** Whether the route needs no API key. */
   readonly open?: boolean;
+  /** Whether the route needs the key of an operator. */
+  readonly operator?: boolean;
   readonly handle: (body: Body, caller: Caller, context: Context) => Response | Promise<Response>;
 }
 

@@ -6,3 +6,13 @@ export const errorBody = z.object({
 });
 
 export type ErrorBody = z.output<typeof errorBody>;
+
+/** The body of an error response, in the form of web UIs. */
+export const webUiErrorBody = z.object({ error: z.string(), detail: z.string(), errors: z.string() });
+
+export type WebUiErrorBody = z.output<typeof webUiErrorBody>;
+
+/** Whether the errors of a path have the form of web UIs. */
+export function hasWebUiErrors(path: string): boolean {
+  return /^\/(sdapi|controlnet)\//.test(path);
+}

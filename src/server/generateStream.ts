@@ -24,7 +24,7 @@ export function generateStreamEndpoint(services: Services): Endpoint {
     path: '/srds/v1/generate',
     summary: 'Generates images and streams everything that happens meanwhile.',
     body: liveRequest(services.config),
-    answer: z.never(),
+    generates: true,
     events: z.union(Object.values(generateEvents)),
     handle: (body, caller) => {
       const { image, mask, strength } = body;

@@ -53,6 +53,13 @@ export class Metrics {
     registers: this.registers,
   });
 
+  private readonly deviceRestarts = new Counter({
+    name: 'srds_device_restarts_total',
+    help: 'Device processes that took the place of one that died or hung',
+    labelNames: ['device'] as const,
+    registers: this.registers,
+  });
+
   /** @param gauges current values by name; `value` is called whenever the metrics are read */
   constructor(gauges: Readonly<Record<string, { readonly help: string; readonly value: () => number }>>) {
     collectDefaultMetrics({ register: this.registry });
@@ -66,6 +73,11 @@ export class Metrics {
         },
       });
     }
+  }
+
+  /** Counts a device process that was replaced. */
+  deviceRestart(device: string): void {
+    this.deviceRestarts.inc({ device });
   }
 
   /** Counts a batch of a device. */

@@ -9,7 +9,7 @@ const modelHealth = z.object({
 });
 
 /** Routes for operators, and the stored images. */
-export function operationEndpoints({ metrics, models, draining, stored }: Services): Endpoint[] {
+export function operationEndpoints({ metrics, models, draining, stored, stop }: Services): Endpoint[] {
   return [
     endpoint({
       method: 'get',
@@ -25,6 +25,7 @@ export function operationEndpoints({ metrics, models, draining, stored }: Servic
       summary:
         'Reports whether the server serves requests for the default model: 503 until it is loaded, while it cannot be opened or its devices run nothing, and while the server shuts down.',
       answer: health,
+      others: { 503: health },
       open: true,
       handle: () => {
         const status = draining() ? 'draining' : models.readiness;
@@ -36,6 +37,7 @@ export function operationEndpoints({ metrics, models, draining, stored }: Servic
       path: '/healthz/ready/{model}',
       summary: 'Reports whether the server serves requests for a model; one that is not loaded is loaded by a request.',
       answer: modelHealth,
+      others: { 503: modelHealth },
       open: true,
       handle: (_, __, context) => {
         const status = draining() ? 'draining' : models.status(models.find(context.req.param('model')));
@@ -43,10 +45,36 @@ export function operationEndpoints({ metrics, models, draining, stored }: Servic
       },
     }),
     endpoint({
+      method: 'post',
+      path: '/srds/v1/models/{model}/load',
+      summary: 'Loads a model, as a request for it would, and waits for it.',
+      answer: modelHealth,
+      generates: true,
+      operator: true,
+      handle: async (_, { signal }, context) => {
+        const model = models.find(context.req.param('model'));
+        await models.preload(model, AbortSignal.any([signal, stop]));
+        return Response.json({ status: models.status(model) });
+      },
+    }),
+    endpoint({
+      method: 'post',
+      path: '/srds/v1/models/{model}/unload',
+      summary: 'Unloads a model when its running requests are done. A later request loads it again.',
+      answer: modelHealth,
+      operator: true,
+      handle: async (_, __, context) => {
+        const model = models.find(context.req.param('model'));
+        await models.unload(model);
+        return Response.json({ status: models.status(model) });
+      },
+    }),
+    endpoint({
       method: 'get',
       path: '/metrics',
       summary: "Metrics in Prometheus's format.",
       answer: z.string(),
+      type: 'text/plain',
       handle: async () =>
         new Response(await metrics.registry.metrics(), { headers: { 'content-type': metrics.registry.contentType } }),
     }),
@@ -54,7 +82,8 @@ export function operationEndpoints({ metrics, models, draining, stored }: Servic
       method: 'get',
       path: '/files/{name}',
       summary: 'Returns an image that a request asked for as a URL.',
-      answer: z.unknown(),
+      answer: z.unknown().meta({ type: 'string', format: 'binary' }),
+      type: 'image/*',
       // The name is unguessable and serves as the key.
       open: true,
       handle: (_, __, context) => {

@@ -83,6 +83,7 @@ export async function startServer(config: ServerConfig, { log, signal }: StartOp
       threads: config.threads,
       workers: config.workers,
       onBatch: (report) => metrics.batch(report),
+      onRestart: (device) => metrics.deviceRestart(device),
       onWarning,
     });
   const models = new Models(served, { read: readAgain, open }, config.memoryBytes);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { serve } from '../support/serve.js';
-import { metric, post } from '../support/server.js';
+import { childrenOf, metric, post, until } from '../support/server.js';
 
 test('metrics count requests, images and evaluations; health is ok', async () => {
   const { url: own } = await serve();
@@ -44,4 +44,17 @@ test('a stream that fails is counted with the status that it would have had', as
     const name = `srds_requests_total\\{route="${route}",status="${status}"\\}`;
     assert.equal(await metric(own, name), count, name);
   }
+});
+
+test('replaced device processes are counted', async () => {
+  const { url: own } = await serve();
+  const name = 'srds_device_restarts_total\\{device="cpu"\\}';
+  assert.equal(await metric(own, name), NaN);
+  const request = { prompt: 'a', steps: 100, sampler: 'serial' };
+  const before = await childrenOf(process.pid);
+  const running = post(own, '/v1/images/generations', request);
+  await until(async () => (await metric(own, 'srds_running')) === 1);
+  for (const pid of before) process.kill(pid, 'SIGKILL');
+  assert.equal((await running).status, 200);
+  assert.equal(await metric(own, name), 1);
 });

@@ -22,6 +22,8 @@ test('the OpenAPI document describes every route with its schemas', async () => 
     'get /v1/models',
     'get /v1/models/{model}',
     'post /srds/v1/generate',
+    'post /srds/v1/models/{model}/load',
+    'post /srds/v1/models/{model}/unload',
     'post /v1/images/edits',
     'post /v1/images/generations',
   ]);

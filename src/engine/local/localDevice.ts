@@ -24,6 +24,13 @@ const FEWER_ROWS = 4;
 /** Load of opening a bucket, in pending batches. */
 const OPENING_LOAD = 100;
 
+/** What a device reports. */
+export interface DeviceReports {
+  readonly onWarning: (message: string) => void;
+  /** Called with the name of a device whose process is replaced. */
+  readonly onRestart: (device: string) => void;
+}
+
 /** What a replacement process needs to know. */
 export interface EngineState {
   readonly files: Readonly<Record<string, GraphFile>>;
@@ -71,7 +78,7 @@ export class LocalDevice {
   constructor(
     private settings: Omit<ProcessSettings, 'channel'>,
     private readonly state: EngineState,
-    private readonly onWarning: (message: string) => void,
+    private readonly reports: DeviceReports,
     name = deviceName(settings.device),
   ) {
     this.name = name;
@@ -206,7 +213,7 @@ export class LocalDevice {
       if (fewer === undefined || isLast) throw this.noMemory(error);
       this.rowLimits.set(shape, fewer);
       if (!failure)
-        this.onWarning(`${this.name} has no memory for a batch of ${error.rows} rows; ${inBatchesOf(fewer)}`);
+        this.reports.onWarning(`${this.name} has no memory for a batch of ${error.rows} rows; ${inBatchesOf(fewer)}`);
     } else {
       if (!failure) throw error;
       if (isLast) throw this.tooManyDeaths(failure);
@@ -278,7 +285,8 @@ export class LocalDevice {
     if (isPlainNext) this.settings = { ...this.settings, cApi: false };
     const withLess = limit === undefined ? '' : `, perhaps for want of memory; ${inBatchesOf(limit)}`;
     const how = isPlainNext ? '; it goes on without CUDA graphs, up to twice as long' : withLess;
-    this.onWarning(`the ${this.name} process failed, found ${failure.found}${how}; another takes its place`);
+    this.reports.onWarning(`the ${this.name} process failed, found ${failure.found}${how}; another takes its place`);
+    this.reports.onRestart(this.name);
     this.process = new DeviceProcess(
       this.settings,
       this.isSharedMemoryFull ? SharedChannel.create([tmpdir()]) : undefined,
@@ -324,7 +332,7 @@ export class LocalDevice {
       this.buckets = reply.buckets;
       this.openBuckets.clear();
       const largest = this.buckets.at(-1);
-      this.onWarning(
+      this.reports.onWarning(
         `${this.name} has no memory for batches of more than ${largest} rows; it goes on with smaller ones`,
       );
     }
@@ -337,7 +345,7 @@ export class LocalDevice {
   private warnOfPlain(why: string | undefined): void {
     if (why === undefined || this.warned) return;
     this.warned = true;
-    this.onWarning(`${this.name} runs without CUDA graphs, up to twice as long: ${oneLine(why)}`);
+    this.reports.onWarning(`${this.name} runs without CUDA graphs, up to twice as long: ${oneLine(why)}`);
   }
 
   private failed(reply: Reply, batch: Batch): SrdsError {

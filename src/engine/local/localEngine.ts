@@ -38,6 +38,8 @@ export interface LocalEngineOptions {
   readonly graphs?: readonly string[] | undefined;
   /** Called when a process is replaced or a device continues with smaller batches. */
   readonly onWarning?: ((message: string) => void) | undefined;
+  /** Called with the name of a device whose process is replaced. */
+  readonly onRestart?: ((device: string) => void) | undefined;
   /** Cancels opening; an open engine ignores it. */
   readonly signal?: AbortSignal | undefined;
 }
@@ -63,13 +65,20 @@ export class LocalEngine implements Engine {
   private readonly changes = new Mutex();
 
   private constructor(files: Readonly<Record<string, GraphFile>>, options: LocalEngineOptions) {
-    const { devices = [CPU], fused = true, cudaGraphs = true, onWarning = () => undefined } = options;
+    const {
+      devices = [CPU],
+      fused = true,
+      cudaGraphs = true,
+      onWarning = () => undefined,
+      onRestart = () => undefined,
+    } = options;
     const workers = wholeNumber('a number of workers', options.workers ?? 1, 1, MAX_WORKERS);
     const shared = Math.max(1, Math.floor(availableParallelism() / workers));
     const threads = wholeNumber('a number of threads', options.threads ?? shared, 1, MAX_THREADS);
     const buckets = options.buckets && checkBuckets(options.buckets);
     if (devices.length === 0)
       throw new SrdsError('INVALID_OPTION', 'a device', 'none', 'give cpu if there is no other');
+    const reports = { onWarning, onRestart };
     const state: EngineState = { files, loaded: this.loaded, registered: this.registered };
     const gpuSettings = (device: Device) => {
       const cApi = cudaGraphs && device.kind === 'cuda' && process.platform === 'linux';
@@ -81,9 +90,9 @@ export class LocalEngine implements Engine {
         ? Array.from({ length: workers }, (_, k) => {
             const name = workers === 1 ? undefined : `${deviceName(device)} ${k + 1}`;
             const settings = { device, threads, buckets: buckets ?? [], fused, cApi: false };
-            return new LocalDevice(settings, state, onWarning, name);
+            return new LocalDevice(settings, state, reports, name);
           })
-        : [new LocalDevice(gpuSettings(device), state, onWarning)],
+        : [new LocalDevice(gpuSettings(device), state, reports)],
     );
   }
 

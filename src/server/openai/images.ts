@@ -29,6 +29,7 @@ export function imageEndpoints(services: Services): Endpoint[] {
       summary: 'Generates images. A stream has the iterations of SRDS as partial images.',
       body: generationRequest(services.config),
       answer: imagesAnswerSchema,
+      generates: true,
       events: imageEvents('image_generation'),
       handle: (body, caller) => answer(services, 'image_generation', body, { options: optionsOf(body) }, caller),
     }),
@@ -39,6 +40,7 @@ export function imageEndpoints(services: Services): Endpoint[] {
       body: editRequest(services.config),
       form: true,
       answer: imagesAnswerSchema,
+      generates: true,
       events: imageEvents('image_edit'),
       handle: (body, caller) => {
         const files = { image: body.image[0], mask: body.mask };

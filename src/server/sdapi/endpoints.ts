@@ -58,6 +58,7 @@ export function sdapiEndpoints(services: Services): Endpoint[] {
       summary: 'Generates images, as Stable Diffusion web UIs do.',
       body: txt2imgRequest(services.config),
       answer: imagesAnswer,
+      generates: true,
       handle: (body, caller) => txt2img(services, chosen, body, caller),
     }),
     endpoint({
@@ -66,6 +67,7 @@ export function sdapiEndpoints(services: Services): Endpoint[] {
       summary: 'Generates images from an initial image, or repaints a part of it.',
       body: img2imgRequest(services.config),
       answer: imagesAnswer,
+      generates: true,
       handle: (body, caller) => img2img(services, chosen, body, caller),
     }),
     endpoint({
