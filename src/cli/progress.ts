@@ -65,8 +65,8 @@ export class Progress {
       // With several images the line follows the first unfinished one.
       if (event.type === 'iteration' && event.image === this.current()) {
         const { iteration, residual } = event;
-        const change = residual === undefined ? 'coarse sweep' : `change ${residual.toFixed(2)} grey levels`;
-        this.iteration = `iteration ${iteration}, ${change}`;
+        const change = residual === undefined ? '' : `, change ${residual.toFixed(2)} grey levels`;
+        this.iteration = iteration === 0 ? 'coarse sweep done' : `iteration ${iteration}${change}`;
       }
     }
     this.render();

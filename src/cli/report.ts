@@ -64,13 +64,15 @@ export function choiceText(sampler: string, { reason, basis }: Choice): string {
   return `${sampler} was chosen: ${reason}${basis === undefined ? '' : `; the forecast rests on ${basis}`}`;
 }
 
-/** The time that a run took, and how much faster that is than the serial sampler would be, in words. */
+/** The time that a run took, compared with the estimate of the serial sampler's, in words. */
 export function timeText({ images, settings, seconds, serialSeconds }: GenerateResult, totalSeconds: number): string {
   const sampling = `${secondsText(totalSeconds)}, ${secondsText(seconds.sample)} of them for sampling`;
   const isDone = images.every(({ status }) => status !== 'aborted');
   if (serialSeconds === undefined || settings.sampler === 'serial' || !isDone) return sampling;
-  const factor = (serialSeconds / seconds.sample).toFixed(1);
-  return `${sampling}: ${factor} times as fast as the serial sampler, which would take about ${secondsText(serialSeconds)}`;
+  const ratio = serialSeconds / seconds.sample;
+  const [factor, what] = ratio >= 1 ? [ratio, 'fast'] : [1 / ratio, 'long'];
+  const serial = `the serial sampler, which would take about ${secondsText(serialSeconds)}`;
+  return `${sampling}: ${factor.toFixed(1)} times as ${what} as ${serial}`;
 }
 
 function secondsText(seconds: number): string {

@@ -94,6 +94,14 @@ export class Calibration {
     return buckets.length === 0 ? undefined : this.machineWith(unmeasuredBuckets(buckets), target);
   }
 
+  /** A machine without batch buckets on which a row takes as long as any other: it tells how many evaluations an image takes, not how long. */
+  unmeasured({ settings, conditioning, maxRows }: CalibrationTarget): Machine {
+    const most = Math.max(conditioning.length, Math.min(maxRowsOf(this.engine, this.model.family.network), maxRows));
+    const points = [...new Set([1, most])].map((rows) => ({ rows, seconds: rows }));
+    const target = { settings: { ...settings, seeds: settings.seeds.slice(0, 1) }, conditioning, maxRows };
+    return { ...this.machineWith({ points, padded: false }, target), maxRows: most };
+  }
+
   private async stored(target: CalibrationTarget): Promise<Measurements | undefined> {
     const key = await this.keyOf(target);
     return key && this.store.get(key);

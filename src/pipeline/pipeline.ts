@@ -275,7 +275,10 @@ export class Pipeline {
       // A curve that is not complete says nothing of batches larger than its own.
       const known = (await calibration.isOpen(target)) ? undefined : await calibration.known(target);
       const machine = known ?? calibration.prior(target);
-      if (!machine) return { settings };
+      if (!machine) {
+        const unmeasured = await this.withConvergence(calibration.unmeasured(target), settings);
+        return { settings, expected: (await this.selector.given(settings, unmeasured)).expected };
+      }
       return this.selector.given(settings, await this.withConvergence(machine, settings));
     }
     const most = this.engine.slots * maxRowsOf(this.engine, this.model.family.network);
