@@ -16,13 +16,15 @@ async function described(file: Uint8Array): Promise<string> {
 
 /** The parts of the packages that are used. */
 interface Ai {
-  generateImage(options: object): Promise<{ images: { uint8Array: Uint8Array }[]; image: { uint8Array: Uint8Array } }>;
+  readonly generateImage: (
+    options: object,
+  ) => Promise<{ images: { uint8Array: Uint8Array }[]; image: { uint8Array: Uint8Array } }>;
 }
 interface OpenAiProvider {
-  createOpenAI(options: object): { image(model: string): unknown };
+  readonly createOpenAI: (options: object) => { image(model: string): unknown };
 }
 interface CompatibleProvider {
-  createOpenAICompatible(options: object): { imageModel(model: string): unknown };
+  readonly createOpenAICompatible: (options: object) => { imageModel(model: string): unknown };
 }
 interface LangChain {
   readonly DallEAPIWrapper: new (options: object) => { invoke(prompt: string): Promise<string> };

@@ -2,7 +2,7 @@ import { ignored, type Concession } from '../concession.js';
 
 /** Fields about the answer and the web UI itself, which have no effect on images. */
 const HOUSEKEEPING =
-  /^(save_images|do_not_save_\w+|override_settings_restore_afterwards|force_task_id|disable_extra_networks|comments|include_init_images|infotext|outpath_\w+)$/;
+  /^(save_images|do_not_save_\w+|override_settings_restore_afterwards|force_task_id|disable_extra_networks|comments|include_init_images|infotext|outpath_\w+|url|auth)$/;
 
 /** Values that ask for nothing, beside empty ones, 0 and -1. */
 const NEUTRAL: Readonly<Partial<Record<string, readonly unknown[]>>> = {
