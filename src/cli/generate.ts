@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import { DEVICE_OPTIONS } from '../pipeline/options/devices.js';
 import { flagOf } from '../pipeline/options/flags.js';
-import { GENERATION_OPTIONS, withSides } from '../pipeline/options/generation.js';
+import { GENERATION_OPTIONS, RANDOM_SEED, withSides } from '../pipeline/options/generation.js';
 import { inGroup, without, type HelpGroup } from '../pipeline/options/option.js';
 import {
   commandLine,
@@ -106,9 +106,11 @@ export function generateCommand(signal: AbortSignal): Command {
     });
     if (json) return void process.stdout.write(`${JSON.stringify(jsonReport(result, context))}\n`);
     if (quiet) return;
+    const isRandom = others.seed !== undefined && BigInt(others.seed) === RANDOM_SEED;
     result.images.forEach((image, i) => {
+      const seed = isRandom ? `, seed ${image.seed}` : '';
       const difference = image.error ? `; ${differenceToSerial(image.error)}` : '';
-      process.stdout.write(`${context.files[i] ?? 'no file'}: ${summary(image)}${difference}\n`);
+      process.stdout.write(`${context.files[i] ?? 'no file'}: ${summary(image)}${seed}${difference}\n`);
     });
     if (result.choice) process.stdout.write(`${choiceText(result.settings.sampler, result.choice)}\n`);
     process.stdout.write(`${timeText(result, context.totalSeconds)}\n`);

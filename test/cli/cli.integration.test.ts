@@ -101,6 +101,16 @@ test('a run writes a PNG named after the prompt, with its parameters, and says h
   assert.match(text, /SRDS correction: secant, SRDS pipelined: true, SRDS blocks: 1 3, SRDS tolerance: 0\.08/);
 });
 
+test('the seed -1 is a random one, which the line of the image says', async () => {
+  const run = async (file: string, seed: string) =>
+    (await tinyHere('--sampler', 'serial', '--steps', '2', '--out', file, '--seed', seed)).stdout;
+  const seedOf = (line: string) => /^a\.png: serial, .*, seed (\d+)\n/.exec(line)?.[1] ?? '';
+  const seeds = [seedOf(await run('a.png', '-1')), seedOf(await run('a.png', '-1'))];
+  assert.notEqual(seeds[0], seeds[1]);
+  await run('b.png', seeds[1]);
+  assert.deepEqual(readFileSync(join(cwd, 'a.png')), readFileSync(join(cwd, 'b.png')));
+});
+
 test('--json prints one object of the documented form, and nothing else', async () => {
   const { stdout, stderr } = await tinyHere(
     '--json',
