@@ -7,7 +7,6 @@ import { EventStream } from './eventStream.js';
 import type { GenerateJobEvent, GenerationResult } from './generate.js';
 import { checkImageFormats, decodeImages } from './imageInput.js';
 import { fileOf, jsonSeed, srdsOf } from './openai/answers.js';
-
 import { optionsOf } from './openai/options.js';
 import { liveRequest } from './openai/schemas.js';
 import { OrderedTasks } from './orderedTasks.js';
