@@ -43,11 +43,11 @@ const directions = LAYERS.flatMap((layer, i) =>
       ignores: ['src/*/index.ts'],
       rules: {
         '@typescript-eslint/no-restricted-imports': ['error', { patterns }],
-        // Only modules that load slowly and that few runs need are imported dynamically: commands, charts, the hub.
+        // Only modules that load slowly and that few runs need are imported dynamically: commands, charts, the hub, the SDK of OpenTelemetry.
         'no-restricted-syntax': [
           'error',
           {
-            selector: String.raw`ImportExpression:not([source.value=/^(\.\.\/chart\/.*|\.\.\/server\/server\.js|\.\/modelFromHub\.js|sharp|koffi)$/])`,
+            selector: String.raw`ImportExpression:not([source.value=/^(\.\.\/chart\/.*|\.\.\/server\/server\.js|\.\/modelFromHub\.js|sharp|koffi|@opentelemetry\/(sdk-trace-node|exporter-trace-otlp-http|resources))$/])`,
             message: 'Import statically.',
           },
         ],

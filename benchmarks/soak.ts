@@ -88,7 +88,7 @@ async function client(number: number): Promise<void> {
       if (error !== undefined) check(status, error);
       if (status === 429) await delay(300);
     } catch (error) {
-      if (!signal?.aborted) failures.push(`no answer: ${String(error)}`);
+      if (!(error instanceof Error) || error.name !== 'TimeoutError') failures.push(`no answer: ${String(error)}`);
       done.aborted++;
     }
   }

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { messageOf } from '../errors.js';
 import {
   commandLine,
   readSettingsFile,
@@ -7,6 +8,7 @@ import {
 } from '../pipeline/options/sources.js';
 import { parseConfig, SERVER_OPTION_GROUPS, SERVER_OPTIONS, SERVER_VARIABLES } from '../server/config.js';
 import { createLog, startServer } from '../server/server.js';
+import { startTracing } from '../server/startTracing.js';
 import { addFlags, valuesFromFlags } from './optionFlags.js';
 import type { Shutdown } from './shutdown.js';
 
@@ -36,6 +38,7 @@ export function serveCommand(ending: Shutdown): Command {
     process.on('SIGHUP', onHangUp);
     const log = createLog(config.logLevel);
     for (const variable of unknownVariables()) log.warn({ variable }, 'no setting has this variable');
+    const endTracing = await startTracing(process.env);
     const server = await startServer(config, { log, signal: ending.signal });
     if (process.stderr.isTTY) process.stderr.write(`srds: listening at ${server.url}; Ctrl-C ends it\n`);
     restart = () => void server.restart();
@@ -44,6 +47,8 @@ export function serveCommand(ending: Shutdown): Command {
       else ending.signal.addEventListener('abort', () => resolve(), { once: true });
     });
     await server.close();
+    // A collector out of reach must not keep the server from ending.
+    await endTracing?.().catch((error: unknown) => log.warn({ error: messageOf(error) }, 'the last traces are lost'));
     process.off('SIGHUP', onHangUp);
     ending.asPlanned = true;
   });

@@ -12,6 +12,7 @@ import { JobLimit } from './jobLimit.js';
 import { withSteps } from './modelSteps.js';
 import type { ServedModel } from './models.js';
 import type { Progress, Services } from './services.js';
+import { startSpan, traced } from './tracing.js';
 
 /** A request for images. */
 export interface GenerateJob {
@@ -78,13 +79,15 @@ export async function generate(
   const limit = new JobLimit(job.client, services.stop, job.deadlineSeconds);
   const arrived = performance.now();
   try {
-    const leave = await queue.enter({
-      key: job.key,
-      priority: job.priority,
-      place: () => models.place(model),
-      signal: limit.signal,
-      onAhead: (ahead) => onEvent({ type: 'queued', ahead }),
-    });
+    const leave = await traced('wait for a turn', {}, () =>
+      queue.enter({
+        key: job.key,
+        priority: job.priority,
+        place: () => models.place(model),
+        signal: limit.signal,
+        onAhead: (ahead) => onEvent({ type: 'queued', ahead }),
+      }),
+    );
     const queueSeconds = (performance.now() - arrived) / 1000;
     metrics.queueSeconds.observe(queueSeconds);
     try {
@@ -134,34 +137,45 @@ async function run(
     onEvent({ type: 'warning', message });
   };
   underWay.add(progress);
+  const loading = startSpan('load the model', { 'srds.model': model.name });
   try {
-    const result = await models.use(model, signal, async (pipeline) => {
-      onEvent({ type: 'started', model: folder, queueSeconds });
-      const { options, changed } = fitSize({ ...job.options, ...(await job.init?.()) }, folder, config.maxPixels);
-      if (job.strict) refuseConcessions(changed);
-      checkOptions(options, folder);
-      for (const { warning } of [...job.concessions, ...changed]) warn(warning);
-      const generation = pipeline.generate({
-        ...options,
-        current,
-        signal: AbortSignal.any([signal, interruption.signal]),
-        nameOf: snakeCase,
+    const result = await models.use(model, signal, (pipeline) => {
+      loading.end();
+      return traced('generate images', { 'srds.model': model.name }, async (span) => {
+        onEvent({ type: 'started', model: folder, queueSeconds });
+        const { options, changed } = fitSize({ ...job.options, ...(await job.init?.()) }, folder, config.maxPixels);
+        if (job.strict) refuseConcessions(changed);
+        checkOptions(options, folder);
+        for (const { warning } of [...job.concessions, ...changed]) warn(warning);
+        const generation = pipeline.generate({
+          ...options,
+          current,
+          signal: AbortSignal.any([signal, interruption.signal]),
+          nameOf: snakeCase,
+        });
+        let first = true;
+        for await (const event of generation) {
+          metrics.event(event);
+          if (event.type === 'evaluation') {
+            progress.critical = Math.max(progress.critical, event.evaluations.critical);
+            progress.serial = event.evaluations.serial;
+          }
+          if (event.type === 'iteration' && first) {
+            first = false;
+            metrics.firstPreviewSeconds.observe((performance.now() - begun) / 1000);
+          }
+          if (event.type === 'warning') warnings.push(event.message);
+          onEvent(event);
+        }
+        const { images, settings } = await generation.result;
+        span.setAttributes({
+          'srds.sampler': settings.sampler,
+          'srds.steps': settings.steps,
+          'srds.images': images.length,
+          'srds.evaluations': images.reduce((sum, { evaluations }) => sum + evaluations.total, 0),
+        });
+        return generation.result;
       });
-      let first = true;
-      for await (const event of generation) {
-        metrics.event(event);
-        if (event.type === 'evaluation') {
-          progress.critical = Math.max(progress.critical, event.evaluations.critical);
-          progress.serial = event.evaluations.serial;
-        }
-        if (event.type === 'iteration' && first) {
-          first = false;
-          metrics.firstPreviewSeconds.observe((performance.now() - begun) / 1000);
-        }
-        if (event.type === 'warning') warnings.push(event.message);
-        onEvent(event);
-      }
-      return generation.result;
     });
     signal.throwIfAborted();
     const seconds = (performance.now() - begun) / 1000;
@@ -174,6 +188,7 @@ async function run(
     );
     return { model: folder, result, warnings, images };
   } finally {
+    if (loading.isRecording()) loading.end();
     underWay.delete(progress);
   }
 }
