@@ -115,7 +115,7 @@ async function every(seconds: number, act: () => void): Promise<void> {
 
 /** Sends a signal to a device process, if there is one. */
 function signalDevice(signal: 'SIGKILL' | 'SIGSTOP', name: 'kill' | 'stop'): void {
-  const [child] = children();
+  const child = children().at(0);
   if (child === undefined) return;
   process.kill(child, signal);
   done[name]++;
