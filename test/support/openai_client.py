@@ -27,6 +27,9 @@ png.name = "image.png"
 edited = client.images.edit(image=png, prompt="a blue ball", extra_body={"steps": 4, "strength": 0.5})
 seen["edited"] = len(edited.data)
 
+large = client.images.generate(model="gpt-image-1", prompt="a red ball", size="1024x1024", quality="high")
+seen["large"] = large.size
+
 try:
     client.images.generate(prompt="a", n=1000)
 except BadRequestError as error:
