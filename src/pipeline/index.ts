@@ -9,6 +9,7 @@ export {
   type Control,
   type DefaultsOf,
   type InfotextForm,
+  type HelpGroup,
   type Option,
   type Options,
   type OptionValues,

@@ -27,7 +27,15 @@ export interface OpenOptions extends Omit<LocalEngineOptions, 'graphs' | 'device
 
 const DESCRIBED = without(DEVICE_OPTIONS, 'device');
 /** Options that have no description of their own. */
-const OTHERS = ['devices', 'lowMemory', 'onBatch', 'onProgress', 'onRestart', 'onWarning', 'signal'] as const;
+const OTHERS: Readonly<Record<Exclude<keyof OpenOptions, keyof typeof DESCRIBED>, true>> = {
+  devices: true,
+  lowMemory: true,
+  onBatch: true,
+  onProgress: true,
+  onRestart: true,
+  onWarning: true,
+  signal: true,
+};
 
 /**
  * Checks the options of opening a pipeline.
@@ -35,7 +43,7 @@ const OTHERS = ['devices', 'lowMemory', 'onBatch', 'onProgress', 'onRestart', 'o
  * @throws SrdsError INVALID_OPTION
  */
 export function checkedDevices(options: OpenOptions): readonly Device[] | 'auto' | undefined {
-  checkLibraryValues(DESCRIBED, options, OTHERS);
+  checkLibraryValues(DESCRIBED, options, Object.keys(OTHERS));
   const { devices } = options;
   if (typeof devices === 'string') return parseDevices(devices);
   if (devices === undefined || Array.isArray(devices)) return devices as readonly Device[] | undefined;

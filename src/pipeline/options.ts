@@ -57,7 +57,16 @@ export interface GenerateOptions extends Omit<GenerationValues, 'prompt' | 'size
 
 const LIBRARY_OPTIONS = without(GENERATION_OPTIONS, 'size');
 /** Options that have no description of their own. */
-const OTHER_OPTIONS = ['width', 'height', 'noise', 'init', 'mask', 'current', 'signal', 'nameOf'] as const;
+const OTHER_OPTIONS: Readonly<Record<Exclude<keyof GenerateOptions, keyof typeof LIBRARY_OPTIONS>, true>> = {
+  width: true,
+  height: true,
+  noise: true,
+  init: true,
+  mask: true,
+  current: true,
+  signal: true,
+  nameOf: true,
+};
 
 /** Options, checked, with every default filled in. */
 export interface Settings {
@@ -242,7 +251,7 @@ function checkValues(options: GenerateOptions): void {
     const remedy = 'give both in pixels: { width: 512, height: 512 }';
     throw new SrdsError('INVALID_OPTION', 'a size as the options width and height', 'the option size', remedy);
   }
-  checkLibraryValues(LIBRARY_OPTIONS, options, OTHER_OPTIONS);
+  checkLibraryValues(LIBRARY_OPTIONS, options, Object.keys(OTHER_OPTIONS));
 }
 
 function partitionOf(blocks: number | Partition | undefined, steps: number): Partition {
