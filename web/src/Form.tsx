@@ -2,6 +2,7 @@ import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import type { FormChoice } from '../../src/pipeline/options/form.js';
 import type { Info } from '../../src/server/infoAnswer.js';
+import { expectationOf } from './experience.js';
 import { Field } from './Field.js';
 import { activeJobs, cancelAll, draw } from './jobs.js';
 import { changed, modelOf, takes, type FormControl } from './parameters.js';
@@ -31,6 +32,7 @@ export function Form({ info }: { readonly info: Info }) {
   );
   const inGroup = (group: FormControl['group']) => form.filter((control) => control.group === group);
   const settings = inGroup('main').filter(({ name }) => name !== 'prompt' && name !== 'n');
+  const expectation = expectationOf(value);
   const count = form.find(({ name }) => name === 'n');
   return (
     <form
@@ -92,6 +94,7 @@ export function Form({ info }: { readonly info: Info }) {
           </div>
         )}
         {settings.map(field)}
+        {expectation !== undefined && <p class="quiet wide">{expectation}</p>}
       </Section>
       <Section
         title="More"

@@ -137,7 +137,8 @@ function Progress({ state, isOver }: { readonly state: RunState; readonly isOver
 
 function Numbers({ state, raced }: { readonly state: RunState; readonly raced: number | undefined }) {
   const { images, seconds, plan, phase } = state;
-  const [{ finished, evaluations }] = images;
+  const counts = images.flatMap(({ evaluations }) => evaluations ?? []);
+  const seeds = images.flatMap(({ finished }) => finished?.seed ?? []);
   const comparison = comparisonOf(state, raced);
   const isAuto = plan?.reason != null;
   return (
@@ -155,24 +156,24 @@ function Numbers({ state, raced }: { readonly state: RunState; readonly raced: n
             <dd>{secondsText(seconds)}</dd>
           </div>
         )}
-        {evaluations && (
+        {counts.length > 0 && (
           <div title="Evaluations of the network that had to wait for each other. The serial sampler makes all of them one after the other.">
             <dt>In a row</dt>
             <dd>
-              {evaluations.critical} of {evaluations.serial}
+              {Math.max(...counts.map(({ critical }) => critical))} of {counts[0].serial}
             </dd>
           </div>
         )}
-        {evaluations && (
+        {counts.length > 0 && (
           <div title="Evaluations of the network, those at the same time included">
             <dt>In all</dt>
-            <dd>{evaluations.total}</dd>
+            <dd>{counts.reduce((sum, { total }) => sum + total, 0)}</dd>
           </div>
         )}
-        {finished && (
+        {seeds.length > 0 && (
           <div>
-            <dt>Seed</dt>
-            <dd>{finished.seed}</dd>
+            <dt>{seeds.length === 1 ? 'Seed' : 'Seeds'}</dt>
+            <dd>{seeds.length === 1 ? seeds[0] : `${seeds[0]} to ${seeds.at(-1)}`}</dd>
           </div>
         )}
       </dl>

@@ -1,3 +1,4 @@
+import { useEffect, useRef } from 'preact/hooks';
 import { Card } from './Card.js';
 import { gallery } from './gallery.js';
 import type { GalleryImage } from './records.js';
@@ -17,8 +18,14 @@ export function Stage() {
   const job = jobs.value.find(({ id }) => id === shownJob.value) ?? jobs.value.at(0);
   const others = jobs.value.filter((other) => other !== job && !other.ended);
   const newest = gallery.value.at(0);
+  const element = useRef<HTMLDivElement>(null);
+  const id = job?.id;
+  useEffect(() => {
+    // On a phone the stage is below the form.
+    if (id !== undefined && matchMedia('(max-width: 56rem)').matches) element.current?.scrollIntoView();
+  }, [id]);
   return (
-    <div class="stage">
+    <div class="stage" ref={element}>
       {job ? <JobCards job={job} /> : newest ? <LastImage image={newest} /> : <Welcome />}
       {others.length > 0 && <Others jobs={others} />}
     </div>

@@ -1,7 +1,9 @@
 import { computed, signal } from '@preact/signals';
 import pLimit from 'p-limit';
 import { ServerError } from './api.js';
+import { comparisonOf } from './comparison.js';
 import { connection, form, info, key, waitForServer } from './connection.js';
+import { learn } from './experience.js';
 import { addToGallery } from './gallery.js';
 import type { GalleryImage, SourceImage } from './records.js';
 import { modelOf, numberOf, requestOf, type Parameters } from './parameters.js';
@@ -114,7 +116,10 @@ async function runOnce(
   const run = startRun({ ...request, ...(initial && (await sourceFields(initial))) }, Number(given.n), key.value);
   update(id, (job) => ({ ...job, runs: [...job.runs, { run, parameters: given }] }));
   if (cancelled.has(id)) run.cancel();
-  const { phase, images, seconds, error } = await run.ended;
+  const state = await run.ended;
+  const { phase, images, seconds, error } = state;
+  const outcome = comparisonOf(state, undefined);
+  if (outcome !== undefined) learn(given, outcome);
   if (error instanceof ServerError && error.isLost) void waitForServer();
   if (error instanceof ServerError && error.details.status === 401) connection.value = 'locked';
   if (phase === 'done' && isKept) {
