@@ -249,7 +249,7 @@ test('cancel one and all, a race, and two tabs at once', async () => {
     await draw(page).click();
     await draw(page).click();
     await page
-      .getByText(/^(Next in the queue|In the queue, \d+ requests? first)$/)
+      .getByText(/^(Next, as soon as the server is free|In the queue, \d+ requests? first)$/)
       .first()
       .waitFor();
     await page.getByRole('region', { name: 'Also being drawn' }).waitFor();

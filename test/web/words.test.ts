@@ -36,7 +36,7 @@ const batchesOf = (...sizes: readonly number[]): Batch[] =>
 
 test('progress: the place in the queue, the share of expected evaluations, and the time that is left', () => {
   assert.equal(progressOf({ ...START, phase: 'queued', ahead: 1 }, 0).text, 'In the queue, 1 request first');
-  assert.equal(progressOf({ ...START, phase: 'queued', ahead: 0 }, 0).text, 'Next in the queue');
+  assert.equal(progressOf({ ...START, phase: 'queued', ahead: 0 }, 0).text, 'Next, as soon as the server is free');
   const sampling = { ...START, phase: 'sampling', plan, samplingSince: 1000 } as const;
   // 25 of 100 evaluations in 10 s: three times as long is left.
   const quarter = progressOf({ ...sampling, expected: 100, batches: batchesOf(10, 15) }, 10_900);

@@ -36,7 +36,7 @@ export function progressOf(state: RunState, now: number): RunProgress {
     case 'queued':
       return {
         share: undefined,
-        text: ahead === 0 ? 'Next in the queue' : `In the queue, ${counted(ahead, 'request')} first`,
+        text: ahead === 0 ? 'Next, as soon as the server is free' : `In the queue, ${counted(ahead, 'request')} first`,
       };
     case 'sampling':
       return sampling(state, now);
