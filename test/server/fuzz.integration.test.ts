@@ -116,15 +116,19 @@ const odd = fc.oneof(
   fc.jsonValue({ maxDepth: 2 }),
 );
 
-/** A request with changed fields and bytes. */
-const mutation = fc.constantFrom(...Object.keys(ROUTES)).chain((route) => {
-  const names = Object.keys(ROUTES[route]);
-  const fields = fc.array(fc.tuple(fc.oneof(fc.constantFrom(...names), fc.string()), fc.option(odd)), {
-    maxLength: 2,
+/** The APIs by their names: the starts of their paths. */
+const APIS = ['/v1/', '/sdapi/', '/srds/'];
+
+/** A request of an API with changed fields and bytes. */
+const mutationOf = (api: string) =>
+  fc.constantFrom(...Object.keys(ROUTES).filter((route) => route.startsWith(api))).chain((route) => {
+    const names = Object.keys(ROUTES[route]);
+    const fields = fc.array(fc.tuple(fc.oneof(fc.constantFrom(...names), fc.string()), fc.option(odd)), {
+      maxLength: 2,
+    });
+    const bytes = fc.array(fc.tuple(fc.nat(), fc.nat(3), fc.string({ minLength: 1, maxLength: 3 })), { maxLength: 2 });
+    return fc.record({ route: fc.constant(route), fields, bytes });
   });
-  const bytes = fc.array(fc.tuple(fc.nat(), fc.nat(3), fc.string({ minLength: 1, maxLength: 3 })), { maxLength: 2 });
-  return fc.record({ route: fc.constant(route), fields, bytes });
-});
 
 function contentOf(
   route: string,
@@ -155,11 +159,11 @@ function formOf(fields: Readonly<Record<string, unknown>>): string {
   return `${parts.join('')}--${BOUNDARY}--\r\n`;
 }
 
-test('a thousand malformed requests cause no server error, and the server continues', async () => {
+test('a thousand malformed requests of each API cause no server error, and the server continues', async () => {
   const server = await startTiny({ maxSteps: 4, maxPixels: 32 * 32, maxImages: 2, concurrency: 4, deadline: 30 });
   const statuses = new Map<string, number>();
   try {
-    const cases = fc.sample(mutation, { numRuns: 1000, seed: SEED });
+    const cases = APIS.flatMap((api) => fc.sample(mutationOf(api), { numRuns: 1000, seed: SEED }));
     const ask = async ({ route, fields, bytes }: (typeof cases)[number]) => {
       const content = contentOf(route, fields, bytes);
       const response = await fetch(server.url + route, {
@@ -188,6 +192,30 @@ test('a thousand malformed requests cause no server error, and the server contin
     }
     const { status } = await post(server.url, '/v1/images/generations', { prompt: 'a', steps: 1, size: '32x32' });
     assert.equal(status, 200);
+  } finally {
+    await server.close();
+  }
+});
+
+test('names that every object has are fields and values like others', async () => {
+  const server = await startTiny({ maxSteps: 2, maxPixels: 32 * 32 });
+  try {
+    for (const name of [...Object.getOwnPropertyNames(Object.prototype), 'toJSON', 'then']) {
+      const requests: [string, object][] = [
+        ...Object.keys(ROUTES)
+          .filter((route) => route !== FORM)
+          .map((route): [string, object] => [route, Object.fromEntries([...Object.entries(ROUTES[route]), [name, 3]])]),
+        ['/sdapi/v1/txt2img', { prompt: 'a', steps: 1, width: 32, height: 32, sampler_name: name }],
+        ['/sdapi/v1/txt2img', { prompt: 'a', steps: 1, width: 32, height: 32, scheduler: name }],
+        ['/v1/images/generations', { prompt: 'a', steps: 1, size: '32x32', solver: name }],
+        ['/v1/images/generations', { prompt: 'a', steps: 1, size: '32x32', model: name }],
+      ];
+      for (const [route, body] of requests) {
+        const headers = { 'content-type': 'application/json' };
+        const { status } = await fetch(server.url + route, { method: 'POST', headers, body: JSON.stringify(body) });
+        assert.ok(status < 500, `${status} of ${route} for ${JSON.stringify(body)}`);
+      }
+    }
   } finally {
     await server.close();
   }

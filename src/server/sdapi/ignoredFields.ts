@@ -5,14 +5,14 @@ const HOUSEKEEPING =
   /^(save_images|do_not_save_\w+|override_settings_restore_afterwards|force_task_id|disable_extra_networks|comments|include_init_images|infotext|outpath_\w+|url|auth)$/;
 
 /** Values that ask for nothing, beside empty ones, 0 and -1. */
-const NEUTRAL: Readonly<Partial<Record<string, readonly unknown[]>>> = {
-  clip_skip: [1],
-  CLIP_stop_at_last_layers: [1],
-  sd_vae: ['Automatic', 'None'],
-  s_noise: [1],
-  initial_noise_multiplier: [1],
-  image_cfg_scale: [1.5],
-};
+const NEUTRAL: ReadonlyMap<string, readonly unknown[]> = new Map<string, readonly unknown[]>([
+  ['clip_skip', [1]],
+  ['CLIP_stop_at_last_layers', [1]],
+  ['sd_vae', ['Automatic', 'None']],
+  ['s_noise', [1]],
+  ['initial_noise_multiplier', [1]],
+  ['image_cfg_scale', [1.5]],
+]);
 
 /** Fields that count only if another one is given, by the start of their names. */
 const DEPENDENT: readonly (readonly [prefix: string, on: string])[] = [
@@ -49,7 +49,7 @@ export function ignoredFields(
 }
 
 function isNeutral(name: string, value: unknown): boolean {
-  if (NEUTRAL[name]?.includes(value)) return true;
+  if (NEUTRAL.get(name)?.includes(value) === true) return true;
   if (value !== null && typeof value === 'object') return Object.keys(value).length === 0;
   return [undefined, null, '', false, 0, -1].includes(value as string);
 }

@@ -47,6 +47,11 @@ const SCHEDULE_TYPES: Readonly<Partial<Record<string, ScheduleType | 'own'>>> = 
 /** Older web UIs append the schedule type to the sampler's name. */
 const SUFFIX = / (karras|exponential|polyexponential|sgm uniform|simple|beta|turbo|uniform|align your steps)$/i;
 
+/** The entry of a name that a client sent: every object has a `constructor`, which is none. */
+function entryOf<Value>(table: Readonly<Partial<Record<string, Value>>>, name: string): Value | undefined {
+  return Object.hasOwn(table, name) ? table[name] : undefined;
+}
+
 /** What a request says of its sampler. */
 export interface GivenSampler {
   readonly sampler_name?: string | undefined;
@@ -82,7 +87,7 @@ export function namedSampler(
   const used = solver ?? model.folder.scheduler.solver;
   const hasTypes = used !== undefined && !model.folder.scheduler.isFlow && sigmaScheduler(schedulerOf(used));
   const type = given.scheduler ?? SUFFIX.exec(full)?.[1] ?? '';
-  const scheduleType = SCHEDULE_TYPES[plain(type)];
+  const scheduleType = entryOf(SCHEDULE_TYPES, plain(type));
   const isHere = named !== undefined && isNameOf(named, name);
   // A client that names no sampler sends the eta of another one.
   const takesEta = isHere && named === 'ddim';
@@ -107,7 +112,7 @@ export function namedSampler(
 
 /** The solver of a name, or the nearest that the model supports. */
 function solverFor(name: string, model: ServedModel): SolverName | undefined {
-  const solver = SOLVERS.find((one) => isNameOf(one, name)) ?? NEAREST[plain(name)];
+  const solver = SOLVERS.find((one) => isNameOf(one, name)) ?? entryOf(NEAREST, plain(name));
   return solver && supports(model, solver) ? solver : undefined;
 }
 
