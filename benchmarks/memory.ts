@@ -15,7 +15,7 @@ import {
   TensorProtoSchema,
 } from 'onnx-buf';
 import { Pipeline } from 'srds';
-import { LocalEngine } from 'srds/engine';
+import { DeviceEngine } from 'srds/engine';
 import { BUNDLED_MODEL } from 'srds/model';
 import { fixture } from '../test/support/fixtures.js';
 
@@ -106,7 +106,7 @@ try {
     const [index, mode] = only.split(':');
     const pipeline = await Pipeline.open(models[Number(index)][1](), { lowMemory: mode === 'low' });
     await pipeline.generate({ prompt: 'a red ball', steps: 25 }).result;
-    if (!(pipeline.engine instanceof LocalEngine)) throw new Error('the CPU is measured');
+    if (!(pipeline.engine instanceof DeviceEngine)) throw new Error('the CPU is measured');
     const [pid] = pipeline.engine.pids;
     console.log(peak(pid).toFixed(0));
     await pipeline.close();

@@ -13,7 +13,7 @@ import { basename, join } from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import pLimit from 'p-limit';
 import { markdown, tailStatistics } from 'srds/benchmark';
-import { Batcher, LocalEngine, parseDevices } from 'srds/engine';
+import { Batcher, DeviceEngine, parseDevices } from 'srds/engine';
 import { Generator } from 'srds/random';
 import { drive, type Denoiser, type SampleResult } from 'srds/run';
 import {
@@ -120,7 +120,7 @@ const onCpu = devices.every(({ kind }) => kind === 'cpu');
 
 const path = await networkFile(values.model);
 // A process for each processor: one thread each and one row at a time, because other batch sizes round differently.
-const engine = await LocalEngine.open(
+const engine = await DeviceEngine.open(
   { terrain: { path } },
   onCpu ? { workers: availableParallelism(), threads: 1 } : { devices },
 );

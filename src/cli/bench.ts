@@ -16,6 +16,7 @@ import { benchTails } from './benchTails.js';
 import { describeMachine } from './describeMachine.js';
 import { DEVICE_OPTIONS, type DeviceValues } from '../pipeline/options/devices.js';
 import { GENERATION_OPTIONS } from '../pipeline/options/generation.js';
+import type { OpenOnDevices } from '../pipeline/options/openOnDevices.js';
 import { splitDeviceFlags } from './devices.js';
 import { addFlags } from './optionFlags.js';
 import { findModel } from './model.js';
@@ -61,7 +62,7 @@ export function benchCommand(signal: AbortSignal): Command {
   addFlags(command, { guidance: GENERATION_OPTIONS.guidance });
   addFlags(command, DEVICE_OPTIONS, { group: 'Devices:' });
   return command.action(async (flags: Flags) => {
-    const { open, others } = splitDeviceFlags(flags);
+    const { open, others } = await splitDeviceFlags(flags);
     wholeNumber('a number of prompts', others.prompts, 1);
     wholeNumber('a number of prompts for the noise floor', others.floor, 0);
     wholeNumber('a number of prompts at a time', others.concurrency ?? 1, 1);
@@ -86,7 +87,7 @@ export function benchCommand(signal: AbortSignal): Command {
         await benchTails(pipeline, request, out, progress);
         return;
       }
-      other = await otherBucket(pipeline, flags, signal);
+      other = await otherBucket(pipeline, open, others.floor, signal);
       onProgress('measuring the devices');
       const machine = await pipeline.machine({ prompt: promptOf(0), guidance: flags.guidance });
       const where = await describeMachine(pipeline);
@@ -126,11 +127,12 @@ export function benchCommand(signal: AbortSignal): Command {
 /** The same model with one other batch size, for the noise floor; undefined on a CPU, whose results do not depend on it. */
 async function otherBucket(
   { model, engine }: Pipeline,
-  flags: Flags,
+  open: OpenOnDevices,
+  floor: number,
   signal: AbortSignal,
 ): Promise<Pipeline | undefined> {
-  if (engine.buckets.length === 0 || flags.floor === 0) return undefined;
-  return Pipeline.open(model, { ...splitDeviceFlags(flags).open, buckets: [16], signal });
+  if (engine.buckets.length === 0 || floor === 0) return undefined;
+  return Pipeline.open(model, { ...open, buckets: [16], signal });
 }
 
 /** Traces one run on a warm pipeline. @param record connects a recorder to the pipeline's batches */

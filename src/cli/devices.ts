@@ -1,21 +1,17 @@
-import { parseDevices } from '../engine/device.js';
-import type { DeviceValues } from '../pipeline/options/devices.js';
-import type { OpenOptions } from '../pipeline/openOptions.js';
+import { DEVICE_OPTIONS, type DeviceValues } from '../pipeline/options/devices.js';
+import { openOnDevices, type OpenOnDevices } from '../pipeline/options/openOnDevices.js';
+import { variableOf } from '../pipeline/options/option.js';
 
-/** Devices that a model opens on, and how it uses them. */
-export type OpenOnDevices = Pick<
-  OpenOptions,
-  'devices' | 'precision' | 'buckets' | 'fused' | 'cudaGraphs' | 'threads' | 'workers'
->;
-
-/** The options of opening a pipeline, and the other flags. @throws SrdsError INVALID_OPTION for an unknown device */
-export function splitDeviceFlags<Flags extends DeviceValues>(
+/**
+ * The options of opening a pipeline, and the other flags. The token of endpoints is in the environment in any case.
+ * @throws SrdsError INVALID_OPTION for an unknown device
+ */
+export async function splitDeviceFlags<Flags extends DeviceValues>(
   flags: Flags,
-): {
-  readonly open: OpenOnDevices;
-  readonly others: Omit<Flags, keyof DeviceValues>;
-} {
-  const { device, precision, buckets, fused, cudaGraphs, threads, workers, ...others } = flags;
-  const devices = device === undefined ? undefined : parseDevices(device);
-  return { open: { devices, precision, buckets, fused, cudaGraphs, threads, workers }, others };
+): Promise<{ readonly open: OpenOnDevices; readonly others: Omit<Flags, keyof DeviceValues> }> {
+  const names = new Set(Object.keys(DEVICE_OPTIONS));
+  const others = Object.fromEntries(Object.entries(flags).filter(([name]) => !names.has(name)));
+  const token = process.env[variableOf('endpointToken')];
+  const open = await openOnDevices({ ...(token && { endpointToken: token }), ...flags });
+  return { open, others: others as Omit<Flags, keyof DeviceValues> };
 }

@@ -1,44 +1,106 @@
 import { availableParallelism, cpus } from 'node:os';
 import { Command } from 'commander';
-import { CPU, deviceName, type Device } from '../engine/device.js';
+import { CPU, deviceName, isEndpoint, isProcessor, type Device, type Processor } from '../engine/device.js';
 import { gpuNames } from '../engine/local/gpuNames.js';
 import { probe, type Probe } from '../engine/local/probe.js';
+import { endpointName } from '../engine/remote/endpoint.js';
+import { inspectEndpoint, type EndpointReport } from '../engine/remote/inspectEndpoint.js';
+import type { TensorMetadata } from '../engine/remote/oip.js';
 import { oneLine } from '../errors.js';
+import { graphFiles } from '../model/modelFolder.js';
+import { networkOf } from '../model/networkInputs.js';
+import { DEVICE_OPTIONS, type DeviceValues } from '../pipeline/options/devices.js';
 import { version } from '../version.js';
+import { splitDeviceFlags } from './devices.js';
+import { findModel } from './model.js';
+import { addFlags } from './optionFlags.js';
 
-/** `srds doctor`. */
-export function doctorCommand(): Command {
-  return new Command('doctor')
-    .description('test each kind of device and explain how to fix those that do not work')
-    .option('--json', 'print JSON only')
-    .action(async ({ json = false }: { json?: boolean }) => {
-      const gpus = await gpuNames();
-      const cuda = Array.from({ length: Math.max(1, gpus.length) }, (_, index): Device => ({ kind: 'cuda', index }));
-      const probes: Probe[] = [];
-      for (const device of [CPU, ...cuda, { kind: 'webgpu', index: 0 } as const]) probes.push(await probe(device));
-      const processor = `${availableParallelism()} x ${cpus()[0].model.trim()}`;
-      const nameOf = ({ kind, index }: Device) =>
-        kind === 'cpu' ? processor : kind === 'cuda' ? gpus[index] : undefined;
-      if (json) {
-        const devices = probes.map(({ device, problem, withoutGraphs }) => ({
-          device: deviceName(device),
-          name: nameOf(device) ?? null,
-          works: problem === undefined,
-          cudaGraphs: device.kind === 'cuda' && !problem ? withoutGraphs === undefined : null,
-          withoutCudaGraphs: withoutGraphs ?? null,
-          problem: problem?.why ?? null,
-          remedy: problem?.remedy ?? null,
-        }));
-        return void process.stdout.write(`${JSON.stringify({ version: version(), node: process.version, devices })}\n`);
-      }
-      process.stdout.write(`srds ${version()}, Node ${process.version}\n`);
-      for (const probed of probes) {
-        const { device } = probed;
-        const known = nameOf(device);
-        const name = known === undefined ? deviceName(device) : `${deviceName(device)} (${known})`;
-        process.stdout.write(`${name}: ${stateOf(probed).join('\n  ')}\n`);
-      }
-    });
+const { device, endpointHeaders, endpointCa } = DEVICE_OPTIONS;
+const OPTIONS = {
+  device: { ...device, default: undefined, defaultText: 'each kind of this machine' },
+  endpointHeaders,
+  endpointCa,
+};
+
+interface Flags extends Pick<DeviceValues, 'device' | 'endpointHeaders' | 'endpointCa'> {
+  readonly model?: string;
+  readonly json?: boolean;
+}
+
+/** `srds doctor`. @param signal aborts downloading a model */
+export function doctorCommand(signal: AbortSignal): Command {
+  const command = new Command('doctor')
+    .description('test devices, say what endpoints serve, and explain how to fix those that do not work')
+    .option('--model <folder>', 'model whose network endpoints should serve (default: the bundled model)')
+    .option('--json', 'print JSON only');
+  return addFlags(command, OPTIONS).action(async ({ json = false, ...flags }: Flags) => {
+    const { open, others } = await splitDeviceFlags(flags);
+    const gpus = await gpuNames();
+    const wanted = open.devices === undefined || open.devices === 'auto' ? everyKind(gpus) : open.devices;
+    const probes: Probe[] = [];
+    for (const processor of wanted.filter(isProcessor)) probes.push(await probe(processor));
+    const endpoints = wanted.filter(isEndpoint);
+    const reports: EndpointReport[] = [];
+    if (endpoints.length > 0) {
+      const model = await findModel(others.model, { progress: undefined, verbose: !json, signal });
+      const { graph, inputs } = networkOf(model);
+      const file = graphFiles(model)[graph];
+      reports.push(
+        ...(await Promise.all(endpoints.map((one) => inspectEndpoint(one, open.endpoints ?? {}, { file, inputs })))),
+      );
+    }
+    const processor = `${availableParallelism()} x ${cpus()[0].model.trim()}`;
+    const nameOf = ({ kind, index }: Processor) =>
+      kind === 'cpu' ? processor : kind === 'cuda' ? gpus[index] : undefined;
+    if (json) {
+      const devices = probes.map((one) => probeJson(one, nameOf(one.device)));
+      const all = { version: version(), node: process.version, devices, endpoints: reports.map(endpointJson) };
+      return void process.stdout.write(`${JSON.stringify(all)}\n`);
+    }
+    process.stdout.write(`srds ${version()}, Node ${process.version}\n`);
+    for (const probed of probes) {
+      const known = nameOf(probed.device);
+      const name = known === undefined ? deviceName(probed.device) : `${deviceName(probed.device)} (${known})`;
+      process.stdout.write(`${name}: ${stateOf(probed).join('\n  ')}\n`);
+    }
+    for (const report of reports) {
+      process.stdout.write(`${endpointName(report.endpoint)}: ${endpointState(report).join('\n  ')}\n`);
+    }
+  });
+}
+
+/** A device of each kind, and all GPUs of NVIDIA. */
+function everyKind(gpus: readonly string[]): readonly Device[] {
+  const cuda = Array.from({ length: Math.max(1, gpus.length) }, (_, index): Processor => ({ kind: 'cuda', index }));
+  return [CPU, ...cuda, { kind: 'webgpu', index: 0 }];
+}
+
+function probeJson({ device, problem, withoutGraphs }: Probe, name: string | undefined) {
+  return {
+    device: deviceName(device),
+    name: name ?? null,
+    works: problem === undefined,
+    cudaGraphs: device.kind === 'cuda' && !problem ? withoutGraphs === undefined : null,
+    withoutCudaGraphs: withoutGraphs ?? null,
+    problem: problem?.why ?? null,
+    remedy: problem?.remedy ?? null,
+  };
+}
+
+function endpointJson({ endpoint, server, metadata, model, roundTrip, problem }: EndpointReport) {
+  return {
+    device: endpointName(endpoint),
+    server: server ?? null,
+    metadata: metadata ?? null,
+    works: problem === undefined,
+    maxRows: model?.maxRows ?? null,
+    batchesRequests: model?.batchesRequests ?? null,
+    priorityLevels: model?.priorityLevels ?? null,
+    instances: model?.instances ?? null,
+    roundTripMs: roundTrip ?? null,
+    problem: problem?.why ?? null,
+    remedy: problem?.remedy ?? null,
+  };
 }
 
 /** Whether a device works, and the lines that explain it. */
@@ -47,4 +109,29 @@ function stateOf({ device, problem, withoutGraphs }: Probe): string[] {
   if (device.kind !== 'cuda') return ['works'];
   if (withoutGraphs === undefined) return ['works, with CUDA graphs'];
   return ['works, without CUDA graphs: a batch takes up to twice as long', oneLine(withoutGraphs)];
+}
+
+/** Whether an endpoint can be used, and what it serves. */
+function endpointState({ endpoint, server, metadata, model, roundTrip = 0, problem }: EndpointReport): string[] {
+  const serves = metadata
+    ? [
+        `${[server?.name, server?.version].filter(Boolean).join(' ') || 'its server'} serves ${endpoint.model}` +
+          (metadata.platform === '' ? '' : ` (${metadata.platform})`),
+        `inputs ${metadata.inputs.map(tensorText).join(', ')}; outputs ${metadata.outputs.map(tensorText).join(', ')}`,
+      ]
+    : [];
+  if (problem || !model) return ['does not work', ...serves, oneLine(problem?.why ?? ''), `-> ${problem?.remedy}`];
+  const { maxRows, instances, batchesRequests, priorityLevels } = model;
+  const facts = [
+    `batches of up to ${maxRows} ${maxRows === 1 ? 'row' : 'rows'}`,
+    instances > 0 ? `${instances} ${instances === 1 ? 'instance' : 'instances'}` : 'instances unknown',
+    batchesRequests ? 'batches requests' : 'does not batch requests',
+    priorityLevels > 0 ? `${priorityLevels} levels of priority` : 'no priorities',
+    `round trip ${roundTrip.toFixed(1)} ms`,
+  ];
+  return ['works, and fits the model', ...serves, facts.join(', ')];
+}
+
+function tensorText({ name, datatype, shape }: TensorMetadata): string {
+  return `${name} ${datatype} [${shape.map((length) => (length < 0 ? 'any' : length)).join(', ')}]`;
 }

@@ -81,7 +81,7 @@ export function generateCommand(signal: AbortSignal): Command {
   );
   return command.action(async (prompt: string, flags: ParsedFlags) => {
     const { model, lowMemory, out, previews, latents, trace, noise, init, mask } = flags;
-    const { open, others } = splitDeviceFlags(await settingsFor(flags));
+    const { open, others } = await splitDeviceFlags(await settingsFor(flags));
     const { json = false, quiet = false } = flags;
     const { result, context } = await runGenerate({
       model,

@@ -10,7 +10,8 @@ import { LEAST_FOR_PICARD, mayBeChosen, nameOf, plan, type Plan } from '../plann
 import type { Machine } from '../planner/forecast.js';
 import { DEVICE_OPTIONS, type DeviceValues } from '../pipeline/options/devices.js';
 import { splitDeviceFlags } from './devices.js';
-import { addFlags } from './optionFlags.js';
+import { addFlags, valuesFromFlags } from './optionFlags.js';
+import { flagOf } from '../pipeline/options/flags.js';
 import { findModel } from './model.js';
 import { Progress, warn } from './progress.js';
 import { list, size, whole } from './values.js';
@@ -56,13 +57,12 @@ export function planCommand(signal: AbortSignal): Command {
 }
 
 async function described({ devices = 1, guidance, ...others }: Flags, file: string): Promise<Machine> {
-  const { model, size, fresh, device, precision, buckets, threads, workers } = others;
-  const off = (value: boolean | undefined) => value === false || undefined;
-  const switches = { 'no-fused': off(others.fused), 'no-cuda-graphs': off(others.cudaGraphs) };
-  const given = Object.entries({ model, size, fresh, device, precision, buckets, threads, workers, ...switches });
-  const [unused] = given.find(([, value]) => value !== undefined) ?? [];
+  const { model, size, fresh } = others;
+  const given = Object.entries({ model, size, fresh }).find(([, value]) => value !== undefined);
+  const option = Object.keys(valuesFromFlags(DEVICE_OPTIONS, { ...others })).at(0);
+  const unused = given ? `--${given[0]}` : option === undefined ? undefined : flagOf(DEVICE_OPTIONS, option);
   if (unused !== undefined) {
-    throw new SrdsError('INVALID_OPTION', `--curve without --${unused}, since no device runs`, 'both', 'leave one out');
+    throw new SrdsError('INVALID_OPTION', `--curve without ${unused}, since no device runs`, 'both', 'leave one out');
   }
   wholeNumber('a number of devices', devices, 1, MAX_DEVICES);
   const content = await readFile(file, 'utf8')
@@ -81,7 +81,7 @@ async function measured(flags: Flags, signal: AbortSignal): Promise<Machine> {
   if (flags.devices !== undefined) {
     throw new SrdsError('INVALID_OPTION', '--devices with --curve', 'no --curve', 'name the devices with --device');
   }
-  const { open, others } = splitDeviceFlags(flags);
+  const { open, others } = await splitDeviceFlags(flags);
   const progress = !flags.json && process.stderr.isTTY ? new Progress(process.stderr, 1) : undefined;
   try {
     const model = await findModel(others.model, { progress, verbose: true, signal });

@@ -14,7 +14,7 @@ const COMMANDS: Readonly<Record<string, (shutdown: Shutdown) => Promise<Command>
   bench: async ({ signal }) => (await import('./bench.js')).benchCommand(signal),
   'export-triton': async ({ signal }) => (await import('./exportTriton.js')).exportTritonCommand(signal),
   trace: async () => (await import('./trace.js')).traceCommand(),
-  doctor: async () => (await import('./doctor.js')).doctorCommand(),
+  doctor: async ({ signal }) => (await import('./doctor.js')).doctorCommand(signal),
   completion: async () => (await import('./completion.js')).completionCommand(),
 };
 

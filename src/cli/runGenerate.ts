@@ -3,7 +3,7 @@ import { SrdsError } from '../errors.js';
 import { latentsFile, readNoise } from '../pipeline/latents.js';
 import { settingsOf, type GenerateOptions } from '../pipeline/options.js';
 import { Pipeline } from '../pipeline/pipeline.js';
-import type { OpenOnDevices } from './devices.js';
+import type { OpenOnDevices } from '../pipeline/options/openOnDevices.js';
 import type { GenerateEvent, GenerateResult } from '../pipeline/result.js';
 import { readImage, type RgbImage } from '../image/image.js';
 import { encodePng } from '../image/png.js';

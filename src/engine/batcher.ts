@@ -1,6 +1,6 @@
 import { isShared } from '../onnx/graphInfo.js';
 import { nextBatch, totalRows, type ClientQueue, type PendingEvaluation } from '../run/nextBatch.js';
-import { maxRowsOf, rowsOf, type BatchResult, type Engine, type Evaluation } from './engine.js';
+import { maxRowsOf, rowsOf, slotsOf, type BatchResult, type Engine, type Evaluation } from './engine.js';
 
 /** Identifies a client of the batcher. Any object will do; evaluations with the same one share their turn. */
 export type Client = object;
@@ -68,6 +68,8 @@ export class Batcher {
   /** Pending evaluations by their signal: one listener for all, since each costs as much as a small batch of work. */
   private readonly bySignal = new WeakMap<AbortSignal, Set<Pending>>();
   private readonly delayed = new WeakSet<Client>();
+  /** Batches that run, by their graph. */
+  private readonly runningOf = new Map<string, number>();
   private running = 0;
   private scheduled = false;
 
@@ -113,7 +115,8 @@ export class Batcher {
       .map((queue) => queue.latest)
       .filter(({ options }) => !options.signal?.aborted);
     const most = Math.min(this.engine.maxRows, ...latest.map(({ maxRows }) => maxRows));
-    return totalRows(latest) >= most * this.engine.slots;
+    const slots = Math.max(1, ...latest.map(({ evaluation }) => slotsOf(this.engine, evaluation.graph)));
+    return totalRows(latest) >= most * slots;
   }
 
   /** Whether speculative evaluations of a client have waited because other clients fill the engine. */
@@ -165,18 +168,26 @@ export class Batcher {
     this.scheduled = true;
     setImmediate(() => {
       this.scheduled = false;
-      for (let free = this.engine.slots - this.running; free > 0; free--) {
-        const batch = this.take(free);
+      for (;;) {
+        const batch = this.take();
         if (batch.length === 0) break;
         void this.dispatch(batch);
       }
     });
   }
 
-  private take(freeDevices: number): Pending[] {
+  /** Slots of the devices that run a graph and are free. Devices may run some graphs only. */
+  private freeSlots(graph: string): number {
+    const { slots } = this.engine;
+    return Math.min(slots - this.running, slotsOf(this.engine, graph) - (this.runningOf.get(graph) ?? 0));
+  }
+
+  /** The next batch that free devices can run, taken from the queues. */
+  private take(): Pending[] {
     const queues = [...this.queues.values()];
     const contended = queues.filter(({ pending }) => pending.length > 0).length > 1 && this.full;
-    const batch = nextBatch(queues, { maxRows: this.engine.maxRows, freeDevices, contended });
+    const batch = this.choose(queues, contended);
+    if (batch.length === 0) return batch;
     const isAlike = ({ evaluation }: Pending) => evaluation.graph === batch[0].evaluation.graph;
     const shared = contended && queues.filter(({ pending }) => pending.some(isAlike)).length > 1;
     const chosen = new Set(batch);
@@ -196,14 +207,38 @@ export class Batcher {
     return batch;
   }
 
+  private choose(queues: readonly Queue[], contended: boolean): Pending[] {
+    const { maxRows, slots } = this.engine;
+    const freeDevices = slots - this.running;
+    if (freeDevices <= 0) return [];
+    const batch = nextBatch(queues, { maxRows, freeDevices, contended });
+    if (batch.length === 0) return batch;
+    const free = this.freeSlots(batch[0].evaluation.graph);
+    if (free === freeDevices) return batch;
+    // Other graphs run on other devices, so those that wait for their devices do not hold up the rest.
+    const able = queues.map((queue) => ({
+      ...queue,
+      pending: queue.pending.filter(({ evaluation }) => this.freeSlots(evaluation.graph) > 0),
+    }));
+    const first = nextBatch(able, { maxRows, freeDevices, contended }).at(0);
+    if (first === undefined) return [];
+    return nextBatch(able, { maxRows, freeDevices: this.freeSlots(first.evaluation.graph), contended });
+  }
+
   private async dispatch(batch: readonly Pending[]): Promise<void> {
-    this.running++;
+    const [{ evaluation, options: urgent }] = batch;
+    const { graph } = evaluation;
+    const count = (change: number) => {
+      this.running += change;
+      this.runningOf.set(graph, (this.runningOf.get(graph) ?? 0) + change);
+    };
+    count(1);
     const begin = performance.now();
     try {
       const isWanted = () => batch.some(({ options }) => options.signal?.aborted !== true);
       const result = await this.engine.run(
         batch.map(({ evaluation }) => evaluation),
-        isWanted,
+        { isWanted, priority: urgent.priority, speculative: batch.every((entry) => entry.speculative) },
       );
       const end = performance.now();
       batch.forEach((entry, i) => entry.resolve(result.outputs[i]));
@@ -211,7 +246,7 @@ export class Batcher {
     } catch (error) {
       for (const entry of batch) entry.reject(error);
     } finally {
-      this.running--;
+      count(-1);
       for (const { options } of batch) {
         const queue = this.queues.get(options.client);
         if (queue) queue.running--;

@@ -35,15 +35,18 @@ export interface BatchResult {
   readonly device: string;
 }
 
-/**
- * Evaluates batches: on local devices or on a server elsewhere. An implementation keeps registered inputs near the network
- * and does not block the calling thread.
- */
-export interface Engine {
-  /** Name for users and reports, such as `cpu` or `cuda:0,cuda:1`. */
-  readonly device: string;
-  /** The loaded graphs, by name. */
-  readonly graphs: ReadonlyMap<string, GraphInfo>;
+/** How to run a batch. */
+export interface BatchOptions {
+  /** Whether to run the batch again after its device failed; default: always. */
+  readonly isWanted?: (() => boolean) | undefined;
+  /** Priority of its most urgent evaluation, for devices that others use too; lower goes first, compared entry by entry. */
+  readonly priority?: readonly number[] | undefined;
+  /** Whether all its results may turn out to be useless. */
+  readonly speculative?: boolean | undefined;
+}
+
+/** What devices take at once. */
+export interface Capacity {
   /** Number of batches that can run at once. */
   readonly slots: number;
   /** Whether batches can run now, for health checks; absent: always. */
@@ -52,11 +55,37 @@ export interface Engine {
   readonly maxRows: number;
   /** Batch sizes that batches are padded to, in rows, ascending; empty if any size will do. */
   readonly buckets: readonly number[];
+}
+
+/** Devices of an engine that take equally long, so that they are measured together. */
+export interface DeviceGroup extends Capacity {
+  /** What measurements of it are kept under. */
+  readonly name: string;
+  /** The names that its batches' results have. */
+  readonly devices: readonly string[];
+  readonly graphs: ReadonlyMap<string, GraphInfo>;
+  /** Runs a batch on one of them. @throws SrdsError ENGINE_FAILED if it fails */
+  run(batch: Batch): Promise<BatchResult>;
+}
+
+/**
+ * Evaluates batches: on local devices or on a server elsewhere. An implementation keeps registered inputs near the network
+ * and does not block the calling thread.
+ */
+export interface Engine extends Capacity {
+  /** Name for users and reports, such as `cpu` or `cuda:0,cuda:1`. */
+  readonly device: string;
+  /** The loaded graphs, by name. */
+  readonly graphs: ReadonlyMap<string, GraphInfo>;
+  /** What the devices that run a graph take at once; default: what the engine takes. */
+  capacityOf?(graph: string): Capacity;
+  /** The devices that run a graph, in groups of equal ones; default: all are equal. */
+  groupsOf?(graph: string): readonly DeviceGroup[];
   /**
-   * Bytes of memory that batches may still take; undefined, as without this method, where memory needs no watching: a GPU gives up
-   * buckets that it has no memory for.
+   * Bytes of memory that batches of a graph may still take; undefined, as without this method, where memory needs no watching: a GPU
+   * gives up buckets that it has no memory for, and the memory of an endpoint is elsewhere.
    */
-  freeMemory?(): number | undefined;
+  freeMemory?(graph: string): number | undefined;
   /**
    * Loads graphs by name; loaded ones stay as they are.
    * @throws SrdsError MODEL_INVALID if a graph cannot be used
@@ -70,10 +99,9 @@ export interface Engine {
   release(id: ConditioningId): void;
   /**
    * Runs a batch.
-   * @param isWanted whether to run the batch again after its device failed; default: always
    * @throws SrdsError ENGINE_FAILED if the device fails
    */
-  run(batch: Batch, isWanted?: () => boolean): Promise<BatchResult>;
+  run(batch: Batch, options?: BatchOptions): Promise<BatchResult>;
   /** Ends the engine and its processes; running batches reject. */
   close(): Promise<void>;
 }
@@ -83,13 +111,29 @@ export function rowsOf({ conditioning }: Pick<Evaluation, 'conditioning'>): numb
   return conditioning?.length ?? 1;
 }
 
+/** An engine, or a group of its devices, as far as it limits batches. */
+export type Limits = Capacity & Pick<Engine, 'graphs' | 'capacityOf'>;
+
+/** Batches of a graph that can run at once. */
+export function slotsOf(engine: Limits, graph: string): number {
+  return (engine.capacityOf?.(graph) ?? engine).slots;
+}
+
 /** Rows beyond which a larger batch of a graph has no advantage. */
-export function maxRowsOf({ maxRows, graphs }: Pick<Engine, 'maxRows' | 'graphs'>, graph: string): number {
-  return Math.min(maxRows, graphs.get(graph)?.maxRows ?? Infinity);
+export function maxRowsOf(engine: Limits, graph: string): number {
+  const { maxRows } = engine.capacityOf?.(graph) ?? engine;
+  return Math.min(maxRows, engine.graphs.get(graph)?.maxRows ?? Infinity);
 }
 
 /** Batch sizes that batches of a graph are padded to, in rows, ascending; empty if any size will do. */
-export function bucketsOf({ buckets, graphs }: Pick<Engine, 'buckets' | 'graphs'>, graph: string): readonly number[] {
-  const fixed = graphs.get(graph)?.maxRows;
-  return fixed === undefined ? buckets : [fixed];
+export function bucketsOf(engine: Limits, graph: string): readonly number[] {
+  const fixed = engine.graphs.get(graph)?.maxRows;
+  return fixed === undefined ? (engine.capacityOf?.(graph) ?? engine).buckets : [fixed];
+}
+
+/** The devices that run a graph, in groups of equal ones. */
+export function groupsOf(engine: Engine, graph: string): readonly DeviceGroup[] {
+  const { device: name, slots, maxRows, buckets, graphs } = engine;
+  const run = (batch: Batch) => engine.run(batch);
+  return engine.groupsOf?.(graph) ?? [{ name, devices: [name], graphs, slots, maxRows, buckets, run }];
 }

@@ -1,4 +1,13 @@
-import { bucketsOf, maxRowsOf, type ConditioningId, type Engine, type Evaluation } from '../engine/engine.js';
+import {
+  bucketsOf,
+  groupsOf,
+  maxRowsOf,
+  slotsOf,
+  type ConditioningId,
+  type DeviceGroup,
+  type Engine,
+  type Evaluation,
+} from '../engine/engine.js';
 import { latentDims, type ModelFolder } from '../model/modelFolder.js';
 import { networkInputs } from '../model/networkDenoiser.js';
 import type { Networks } from '../model/networks.js';
@@ -8,6 +17,7 @@ import type { Machine } from '../planner/forecast.js';
 import { curveOf, measureCurve, withSerialTimes, type MeasureOptions, type Measurements } from '../planner/measure.js';
 import { sizeOf } from '../tensor/tensor.js';
 import { version } from '../version.js';
+import { all } from '../waiting.js';
 import { networkIdentity } from './networkIdentity.js';
 import type { Settings } from './options.js';
 
@@ -36,21 +46,32 @@ export class Calibration {
     private readonly variant: string,
   ) {}
 
-  /** The machine, as far as it was measured. */
+  /** The machine; undefined unless something is known of all its devices. */
   async known(target: CalibrationTarget): Promise<Machine | undefined> {
-    const measured = await this.stored(target);
-    return measured && this.machineOf(measured, target);
+    const curves = await Promise.all(
+      this.groups.map(async (group) => {
+        const measured = await this.stored(group, target);
+        return measured && this.curveOf(group, measured);
+      }),
+    );
+    return this.machineOf(curves, target);
   }
 
   /** Whether measuring may add something that a run of so many serial batches has time for. */
   async isOpen(target: CalibrationTarget): Promise<boolean> {
-    const measured = await this.stored(target);
-    return measured ? !measured.complete : this.buckets.length > 0;
+    const open = this.groups.map(async (group) => {
+      const measured = await this.stored(group, target);
+      return measured ? !measured.complete : this.bucketsOf(group).length > 0;
+    });
+    return (await Promise.all(open)).includes(true);
   }
 
   /** Measures the machine from the start, for as long as it takes. @throws SrdsError ENGINE_FAILED; the reason of an abort */
   async measure(target: CalibrationTarget, signal: AbortSignal): Promise<Machine> {
-    const machine = this.machineOf(await this.run(target, { signal }), target);
+    const { groups } = this;
+    const measured = await all(groups.map((group) => this.run(group, target, { signal })));
+    const curves = groups.map((group, k) => this.curveOf(group, measured[k]));
+    const machine = this.machineOf(curves, target);
     if (machine) return machine;
     throw new Error('a measurement without a time limit has no point');
   }
@@ -61,80 +82,109 @@ export class Calibration {
    * @throws SrdsError ENGINE_FAILED; the reason of an abort
    */
   async extend(target: CalibrationTarget, signal: AbortSignal, serialBatches: number): Promise<void> {
-    await this.run(target, { signal, serialBatches, known: await this.stored(target) });
+    await all(
+      this.groups.map(async (group) => {
+        await this.run(group, target, { signal, serialBatches, known: await this.stored(group, target) });
+      }),
+    );
   }
 
+  /** Measures equal devices. Others are measured at the same time, since samplers use all. */
   private async run(
+    group: DeviceGroup,
     target: CalibrationTarget,
     options: Pick<MeasureOptions, 'signal' | 'serialBatches' | 'known'>,
   ): Promise<Measurements> {
     const evaluation = this.evaluationOf(target);
     const sampleSize = this.sampleSize(target);
     const { maxRows } = target;
-    const measured = await measureCurve(this.engine, { evaluation, sampleSize, maxRows, ...options });
-    await this.keep(measured, target);
+    const measured = await measureCurve(group, { evaluation, sampleSize, maxRows, ...options });
+    await this.keep(group, measured, target);
     return measured;
   }
 
-  /** Learns from the batches of a serial run that had the devices to itself. @param times seconds of each batch of one evaluation */
-  async learn(target: CalibrationTarget, times: readonly number[]): Promise<void> {
-    const rows = target.conditioning.length;
-    const known = await this.stored(target);
-    const isKnown = known?.aloneSeconds !== undefined || known?.points.some((one) => one.rows === rows && one.steady);
-    if (isKnown || this.buckets.length > 0) return;
-    const { slots } = this.engine;
-    const of = { times, rows, devices: slots, sampleSize: this.sampleSize(target) };
-    const learned = await withSerialTimes(known, of);
-    if (learned) await this.keep(learned, target);
+  /**
+   * Learns from the batches of a serial run that had the devices to itself.
+   * @param times seconds of each batch of one evaluation, by the name of its device
+   */
+  async learn(target: CalibrationTarget, times: ReadonlyMap<string, readonly number[]>): Promise<void> {
+    for (const group of this.groups) {
+      const rows = target.conditioning.length;
+      const known = await this.stored(group, target);
+      const isKnown = known?.aloneSeconds !== undefined || known?.points.some((one) => one.rows === rows && one.steady);
+      if (isKnown || this.bucketsOf(group).length > 0) continue;
+      const own = group.devices.flatMap((device) => times.get(device) ?? []);
+      const of = { times: own, rows, devices: group.slots, sampleSize: this.sampleSize(target) };
+      const learned = await withSerialTimes(known, of);
+      if (learned) await this.keep(group, learned, target);
+    }
   }
 
   /** A machine to assume where nothing was measured; undefined without batch buckets. */
   prior(target: CalibrationTarget): Machine | undefined {
-    const buckets = this.buckets.filter((rows) => rows >= target.conditioning.length);
-    return buckets.length === 0 ? undefined : this.machineWith(unmeasuredBuckets(buckets), target);
+    const curves = this.groups.map((group) => {
+      const buckets = this.bucketsOf(group).filter((rows) => rows >= target.conditioning.length);
+      return buckets.length === 0 ? undefined : unmeasuredBuckets(buckets);
+    });
+    return this.machineOf(curves, target);
   }
 
   /** A machine without batch buckets on which a row takes as long as any other: it tells how many evaluations an image takes, not how long. */
-  unmeasured({ settings, conditioning, maxRows }: CalibrationTarget): Machine {
-    const most = Math.max(conditioning.length, Math.min(maxRowsOf(this.engine, this.model.family.network), maxRows));
-    const points = [...new Set([1, most])].map((rows) => ({ rows, seconds: rows }));
-    const target = { settings: { ...settings, seeds: settings.seeds.slice(0, 1) }, conditioning, maxRows };
-    return { ...this.machineWith({ points, padded: false }, target), maxRows: most };
+  unmeasured({ conditioning, maxRows }: CalibrationTarget): Machine {
+    const { network } = this.model.family;
+    const rows = conditioning.length;
+    const most = Math.max(rows, Math.min(maxRowsOf(this.engine, network), maxRows));
+    const curve = { points: [...new Set([1, most])].map((count) => ({ rows: count, seconds: count })), padded: false };
+    const devices = Array.from({ length: slotsOf(this.engine, network) }, () => curve);
+    const splitsRows = sharesRows(curve, rows, devices.length);
+    return { devices, rowsPerEvaluation: rows, splitsRows, images: 1, maxRows: most };
   }
 
-  private async stored(target: CalibrationTarget): Promise<Measurements | undefined> {
-    const key = await this.keyOf(target);
+  private async stored(group: DeviceGroup, target: CalibrationTarget): Promise<Measurements | undefined> {
+    const key = await this.keyOf(group, target);
     return key && this.store.get(key);
   }
 
-  private async keep(measured: Measurements, target: CalibrationTarget): Promise<void> {
-    const { model, engine } = this;
-    const key = await this.keyOf(target);
+  private async keep(group: DeviceGroup, measured: Measurements, target: CalibrationTarget): Promise<void> {
+    const key = await this.keyOf(group, target);
     const isEmpty = measured.points.length === 0 && measured.aloneSeconds === undefined;
-    if (key && !isEmpty)
-      await this.store.put(key, measured, { model: model.name, device: engine.device, version: version() });
+    const about = { model: this.model.name, device: group.name, version: version() };
+    if (key && !isEmpty) await this.store.put(key, measured, about);
   }
 
-  private machineOf(measured: Measurements, target: CalibrationTarget): Machine | undefined {
-    const curve = curveOf(measured, this.buckets.length > 0);
-    return curve && this.machineWith(curve, target);
+  private curveOf(group: DeviceGroup, measured: Measurements): LatencyCurve | undefined {
+    return curveOf(measured, this.bucketsOf(group).length > 0);
   }
 
-  private machineWith(curve: LatencyCurve, { settings, conditioning, maxRows }: CalibrationTarget): Machine {
-    const { engine } = this;
+  /** @param curves of the groups of devices; undefined where one is not known */
+  private machineOf(
+    curves: readonly (LatencyCurve | undefined)[],
+    { settings, conditioning, maxRows }: CalibrationTarget,
+  ): Machine | undefined {
+    const { engine, groups } = this;
+    const devices = curves.flatMap((curve, k) => (curve ? Array.from({ length: groups[k].slots }, () => curve) : []));
+    const known = new Set(devices);
+    if (devices.length === 0 || curves.includes(undefined)) return undefined;
+    const rows = conditioning.length;
     const most = Math.min(maxRowsOf(engine, this.model.family.network), maxRows);
+    const rowsWorth = Math.max(...[...known].map(rowsThatPay));
     return {
-      devices: Array.from({ length: engine.slots }, () => curve),
-      rowsPerEvaluation: conditioning.length,
-      splitsRows: sharesRows(curve, conditioning.length, engine.slots),
+      devices,
+      rowsPerEvaluation: rows,
+      splitsRows: [...known].every((curve) => sharesRows(curve, rows, devices.length)),
       images: settings.seeds.length,
-      maxRows: Math.max(conditioning.length, Math.min(most, rowsThatPay(curve))),
+      maxRows: Math.max(rows, Math.min(most, rowsWorth)),
     };
   }
 
+  /** The devices of the network, in groups of equal ones. */
+  private get groups(): readonly DeviceGroup[] {
+    return groupsOf(this.engine, this.model.family.network);
+  }
+
   /** Batch sizes that batches of the network are padded to. */
-  private get buckets(): readonly number[] {
-    return bucketsOf(this.engine, this.model.family.network);
+  private bucketsOf(group: DeviceGroup): readonly number[] {
+    return bucketsOf(group, this.model.family.network);
   }
 
   private sampleSize({ settings }: CalibrationTarget): number {
@@ -149,11 +199,15 @@ export class Calibration {
   }
 
   /** What a curve depends on; undefined for a network without a file here, of which nothing is kept. */
-  private async keyOf({ settings, conditioning }: CalibrationTarget): Promise<readonly unknown[] | undefined> {
-    const { model, engine, buckets, variant } = this;
+  private async keyOf(
+    group: DeviceGroup,
+    { settings, conditioning }: CalibrationTarget,
+  ): Promise<readonly unknown[] | undefined> {
+    const { model, variant } = this;
     const network = await networkIdentity(model);
     if (!network) return undefined;
-    const { slots, device } = engine;
+    const { slots, name: device } = group;
+    const buckets = this.bucketsOf(group);
     const { width, height, sequenceLength } = settings;
     const tokens = sequenceLength === undefined ? [] : [sequenceLength];
     return [version(), ...network, device, buckets, slots, variant, width, height, conditioning.length, ...tokens];

@@ -1,8 +1,9 @@
-import type { Engine } from '../engine/engine.js';
+import { slotsOf, type Engine } from '../engine/engine.js';
 import { SrdsError } from '../errors.js';
 import { activationMemory, type ActivationMemory } from '../model/activationMemory.js';
 import type { ImageSize } from '../model/family.js';
 import { fixedSizeFor } from '../model/fixedShapes.js';
+import type { GraphName } from '../model/graphNames.js';
 import type { ModelFolder } from '../model/modelFolder.js';
 import { ModelMemory } from '../model/modelMemory.js';
 import { weightBytes } from '../model/weightBytes.js';
@@ -51,8 +52,8 @@ export class MemoryGuard {
   ) {}
 
   /** @throws SrdsError INVALID_OPTION if the weights of graphs take more than is free */
-  static checkWeights(model: ModelFolder, processes: number, free: number): void {
-    const needed = processes * weightBytes(model, ModelMemory.atOnce(model));
+  static checkWeights(model: ModelFolder, graphs: readonly GraphName[], processes: number, free: number): void {
+    const needed = processes * weightBytes(model, graphs);
     if (needed <= free) return;
     throw new SrdsError(
       'INVALID_OPTION',
@@ -69,7 +70,7 @@ export class MemoryGuard {
    */
   rowsFor(settings: Settings): number {
     const { model, engine } = this;
-    const free = engine.freeMemory?.();
+    const free = engine.freeMemory?.(model.family.network);
     if (free === undefined) return Infinity;
     const rowsPerEvaluation = rowsOf(settings);
     const batchRows = fixedRows(model);
@@ -77,7 +78,7 @@ export class MemoryGuard {
     const weights = weightBytes(model, ModelMemory.atOnce(model));
     const missing = weightBytes(model, loading);
     const left = free - missing + this.kept;
-    const need = { free: left, base: PROCESS_BYTES + weights, processes: engine.slots };
+    const need = { free: left, base: PROCESS_BYTES + weights, processes: slotsOf(engine, model.family.network) };
     const rowsAt = (size: ImageSize) => {
       const { denoiserRow, vaeRow } = activationMemory(model, size);
       if (batchRows === undefined) return rowsInMemory({ ...need, denoiserRow, vaeRow, rowsPerEvaluation });
@@ -103,7 +104,8 @@ export class MemoryGuard {
   keep(settings: Settings, rows: number): void {
     const { denoiserRow, vaeRow } = activationMemory(this.model, settings);
     const used = fixedRows(this.model) ?? Math.min(rows, rowsOf(settings));
-    if (this.engine.freeMemory) this.kept = Math.max(this.kept, denoiserRow * used + vaeRow);
+    const isWatched = this.engine.freeMemory?.(this.model.family.network) !== undefined;
+    if (isWatched) this.kept = Math.max(this.kept, denoiserRow * used + vaeRow);
   }
 }
 

@@ -1,5 +1,6 @@
 import { parseDevices, type Device } from '../engine/device.js';
-import type { LocalEngineOptions } from '../engine/local/localEngine.js';
+import type { DeviceEngineOptions } from '../engine/deviceEngine.js';
+import type { EndpointOptions } from '../engine/remote/remoteDevice.js';
 import type { OpenModelOptions } from '../model/openModel.js';
 import { SrdsError } from '../errors.js';
 import type { Precision } from '../onnx/graphInfo.js';
@@ -7,13 +8,17 @@ import type { BatchReport } from '../engine/batcher.js';
 import { DEVICE_OPTIONS } from './options/devices.js';
 import { checkLibraryValues, without } from './options/option.js';
 
-/** How to open a pipeline on the devices of this machine. */
-export interface OpenOptions extends Omit<LocalEngineOptions, 'graphs' | 'devices' | 'onWarning'>, OpenModelOptions {
+/** How to open a pipeline on devices. */
+export interface OpenOptions
+  extends Omit<DeviceEngineOptions, 'graphs' | 'devices' | 'endpoints' | 'onWarning'>, OpenModelOptions {
   /**
    * Devices that work together on an image, as objects or as text, such as `cuda:0,cuda:1`; default: the CPU. `auto`: a GPU if there
-   * is one that works.
+   * is one that works. Endpoints evaluate the denoising network; text encoders and the VAE run on the other devices, or on the CPU where
+   * there are none.
    */
   readonly devices?: readonly Device[] | string | undefined;
+  /** How endpoints are used. */
+  readonly endpoints?: Omit<EndpointOptions, 'graph' | 'inputs'> | undefined;
   /** Arithmetic of the denoising network; default `auto`: half precision on GPUs if the folder's weights are stored in it. */
   readonly precision?: Precision | 'auto' | undefined;
   /**
@@ -25,10 +30,19 @@ export interface OpenOptions extends Omit<LocalEngineOptions, 'graphs' | 'device
   readonly onBatch?: ((report: BatchReport) => void) | undefined;
 }
 
-const DESCRIBED = without(DEVICE_OPTIONS, 'device');
+const DESCRIBED = without(
+  DEVICE_OPTIONS,
+  'device',
+  'endpointToken',
+  'endpointHeaders',
+  'endpointCa',
+  'endpointInFlight',
+  'endpointBatching',
+);
 /** Options that have no description of their own. */
 const OTHERS: Readonly<Record<Exclude<keyof OpenOptions, keyof typeof DESCRIBED>, true>> = {
   devices: true,
+  endpoints: true,
   lowMemory: true,
   onBatch: true,
   onProgress: true,

@@ -1,12 +1,13 @@
 import { Batcher } from '../engine/batcher.js';
-import { CPU } from '../engine/device.js';
-import { maxRowsOf, type Engine } from '../engine/engine.js';
+import { CPU, isProcessor } from '../engine/device.js';
+import { DeviceEngine } from '../engine/deviceEngine.js';
+import { maxRowsOf, slotsOf, type Engine } from '../engine/engine.js';
 import { SrdsError } from '../errors.js';
 import { freeMemory } from '../engine/freeMemory.js';
-import { LocalEngine } from '../engine/local/localEngine.js';
 import { findDevices } from '../engine/local/probe.js';
 import { BUNDLED_MODEL, graphFiles, latentDims, type ModelFolder } from '../model/modelFolder.js';
 import { ModelMemory } from '../model/modelMemory.js';
+import { networkOf } from '../model/networkInputs.js';
 import { Networks, sharedWarning } from '../model/networks.js';
 import { openModel } from '../model/openModel.js';
 import type { Machine } from '../planner/forecast.js';
@@ -90,11 +91,19 @@ export class Pipeline {
     const model = typeof folder === 'string' ? await openModel(folder, options) : folder;
     const graphs = options.lowMemory ? [] : ModelMemory.atOnce(model);
     const devices = await findDevices(given ?? [CPU], options.onWarning);
-    if (devices.every(({ kind }) => kind === 'cpu') && !options.lowMemory) {
-      MemoryGuard.checkWeights(model, options.workers ?? 1, freeMemory());
+    const processors = devices.filter(isProcessor);
+    if (processors.every(({ kind }) => kind === 'cpu') && !options.lowMemory) {
+      const { network } = model.family;
+      const here = ModelMemory.atOnce(model).filter((graph) => processors.length > 0 || graph !== network);
+      MemoryGuard.checkWeights(model, here, options.workers ?? 1, freeMemory());
     }
     const files = graphFiles(model, options.precision ?? 'auto');
-    const engine = await LocalEngine.open(files, { ...options, devices, graphs });
+    const engine = await DeviceEngine.open(files, {
+      ...options,
+      devices,
+      graphs,
+      endpoints: { ...options.endpoints, ...networkOf(model) },
+    });
     try {
       const { threads, workers, precision, fused = true, cudaGraphs = true } = options;
       const variant = JSON.stringify([threads, workers, precision, fused, cudaGraphs]);
@@ -176,7 +185,7 @@ export class Pipeline {
     if (!prepared) return this.abortedResult(settings);
     const target = { settings, conditioning: conditioningOf(prepared), maxRows };
     const client = {};
-    const times: number[] = [];
+    const times = new Map<string, number[]>();
     try {
       const begin = performance.now();
       const isFull = this.batcher.full;
@@ -191,12 +200,13 @@ export class Pipeline {
       const othersBefore = this.batches.runs;
       this.batches.add(client, (event) => {
         emit(event);
-        if (event.type === 'batch' && event.evaluations.length === 1) times.push((event.end - event.begin) / 1000);
+        if (event.type !== 'batch' || event.evaluations.length > 1) return;
+        times.set(event.device, [...(times.get(event.device) ?? []), (event.end - event.begin) / 1000]);
       });
       const generated = await this.generateAll({ ...selected, limits, prepared, client, emit, signal, plan });
       const others = Math.max(othersBefore, this.batches.runs - 1);
       // Batches with evaluations of other runs say nothing of the serial sampler.
-      const serialSeconds = others === 0 ? serialSecondsOf(generated.settings, times) : undefined;
+      const serialSeconds = others === 0 ? serialSecondsOf(generated.settings, [...times.values()].flat()) : undefined;
       const result = { ...generated, serialSeconds };
       this.guard.keep(settings, maxRows);
       if (isFull && selected.choice?.reason === NO_ROOM) emit({ type: 'warning', message: SERIAL_UNDER_LOAD });
@@ -266,7 +276,7 @@ export class Pipeline {
     if (settings.sampler === 'serial') {
       // Several devices may share the rows of an evaluation.
       const rows = target.conditioning.length;
-      if (rows === 1 || this.engine.slots < rows || this.batcher.full) return { settings };
+      if (rows === 1 || this.slots < rows || this.batcher.full) return { settings };
       await measureMore();
       const machine = await calibration.known(target);
       return machine ? this.selector.given(settings, machine) : { settings };
@@ -281,16 +291,21 @@ export class Pipeline {
       }
       return this.selector.given(settings, await this.withConvergence(machine, settings));
     }
-    const most = this.engine.slots * maxRowsOf(this.engine, this.model.family.network);
+    const most = this.slots * maxRowsOf(this.engine, this.model.family.network);
     const busy =
       this.batcher.full || this.networks.timestepBatching.kind === 'shared' || most < 2 * target.conditioning.length;
     return this.selector.select(settings, { busy, fewSteps: this.model.fewSteps }, async () => {
-      if (target.maxRows < 2 * target.conditioning.length && this.engine.slots === 1) return NO_LARGER_BATCHES;
+      if (target.maxRows < 2 * target.conditioning.length && this.slots === 1) return NO_LARGER_BATCHES;
       await measureMore();
       enter('planning');
       const machine = await calibration.known(target);
       return machine ? this.withConvergence(machine, settings) : UNKNOWN_DEVICES;
     });
+  }
+
+  /** Batches of the denoising network that can run at once. */
+  private get slots(): number {
+    return slotsOf(this.engine, this.model.family.network);
   }
 
   private async withConvergence(machine: Machine, settings: Settings): Promise<Machine> {

@@ -155,10 +155,13 @@ export function leastPicardSeconds(
 /** Seconds that so many evaluations of each image take at least. */
 export function leastSeconds(evaluations: number, machine: Machine): number {
   const { devices, rowsPerEvaluation, maxRows, images = 1 } = machine;
-  const [curve] = devices;
   const sizes = Array.from({ length: Math.max(1, Math.floor(maxRows / rowsPerEvaluation)) }, (_, k) => k + 1);
-  const each = Math.min(...sizes.map((count) => latency(curve, count * rowsPerEvaluation) / count));
-  return (evaluations * images * (each + (curve.hostSeconds ?? 0))) / devices.length;
+  const perSecond = new Map<LatencyCurve, number>();
+  for (const curve of new Set(devices)) {
+    const each = Math.min(...sizes.map((count) => latency(curve, count * rowsPerEvaluation) / count));
+    perSecond.set(curve, 1 / (each + (curve.hostSeconds ?? 0)));
+  }
+  return (evaluations * images) / devices.reduce((sum, curve) => sum + (perSecond.get(curve) ?? 0), 0);
 }
 
 function* runOf(

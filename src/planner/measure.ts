@@ -1,5 +1,13 @@
 import { z } from 'zod';
-import { bucketsOf, maxRowsOf, rowsOf, type Batch, type Engine, type Evaluation } from '../engine/engine.js';
+import {
+  bucketsOf,
+  maxRowsOf,
+  rowsOf,
+  type Batch,
+  type Engine,
+  type Evaluation,
+  type Limits,
+} from '../engine/engine.js';
 import { nextTurn } from '../run/platform.js';
 import { weighted } from '../tensor/operations.js';
 import type { LatencyCurve } from './curve.js';
@@ -13,7 +21,7 @@ const SHARE = 0.1;
 const STEADY = 1.3;
 /** Further rows are proportional if each costs at least this share of the rows before. */
 const PROPORTIONAL = 0.6;
-/** Rows of a CPU's largest batch to measure, as a multiple of an evaluation's: it hides the cost of a call, no more. */
+/** Evaluations of the largest batch to measure, at least, where any size will do: on a CPU it hides the cost of a call, no more. */
 const CPU_EVALUATIONS = 4;
 /** Host cost of an evaluation, in passes over a sample: its step, the correction, copies. */
 const HOST_PASSES = 4;
@@ -70,13 +78,16 @@ export interface MeasureOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Equal devices to measure: an engine, or a group of its devices. */
+export type MeasuredDevices = Limits & Pick<Engine, 'run'>;
+
 /**
- * Measures the seconds of batches by their rows on an engine: on all devices at once, as parallel samplers use them, and on one
+ * Measures the seconds of batches by their rows on equal devices: on all devices at once, as parallel samplers use them, and on one
  * device alone, as the serial sampler does. The slowest device counts. With a time limit, an engine without buckets is measured only
  * once the time of its smallest batch is known from a run (`withSerialTimes`).
  * @throws SrdsError ENGINE_FAILED if a device fails; the reason of an abort
  */
-export async function measureCurve(engine: Engine, options: MeasureOptions): Promise<Measurements> {
+export async function measureCurve(engine: MeasuredDevices, options: MeasureOptions): Promise<Measurements> {
   const start = performance.now();
   const { sampleSize, serialBatches = Infinity, known } = options;
   const hostSeconds = known?.hostSeconds ?? (await measureHost(sampleSize));
@@ -151,7 +162,7 @@ class Measuring {
   private alone: number | undefined;
 
   constructor(
-    private readonly engine: Engine,
+    private readonly engine: MeasuredDevices,
     private readonly options: MeasureOptions,
     private readonly hostSeconds: number,
   ) {
@@ -163,7 +174,12 @@ class Measuring {
     const least = engine.slots >= each ? 1 : each;
     const all = this.padded
       ? buckets.filter((bucket) => bucket >= least)
-      : [...new Set([least, each, 2 * each, CPU_EVALUATIONS * each])];
+      : [
+          ...new Set([
+            least,
+            ...doublings(each, Math.max(CPU_EVALUATIONS * each, maxRowsOf(engine, evaluation.graph))),
+          ]),
+        ];
     const fitting = all.filter((rows) => rows <= maxRows);
     // An evaluation that fits no bucket runs all the same.
     this.sizes = fitting.length > 0 ? fitting : [each];
@@ -270,6 +286,11 @@ class Measuring {
     await Promise.all(Array.from({ length: devices }, () => this.engine.run(batch)));
     return (performance.now() - start) / 1000;
   }
+}
+
+/** A number and its doubles, as far as they are at most `most`. */
+function doublings(from: number, most: number): number[] {
+  return from > most ? [] : [from, ...doublings(2 * from, most)];
 }
 
 /** Copies of an evaluation with so many rows together, or one row of it. */

@@ -3,11 +3,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { pino, type Logger } from 'pino';
 import { messageOf, SrdsError } from '../errors.js';
 import { codec } from '../image/codec.js';
-import { parseDevices } from '../engine/device.js';
+import { CPU } from '../engine/device.js';
 import { findDevices } from '../engine/local/probe.js';
 import { inspectModel } from '../model/inspect.js';
 import { BUNDLED_MODEL, readModelFolder, type ModelFolder } from '../model/modelFolder.js';
 import { openModel } from '../model/openModel.js';
+import { openOnDevices } from '../pipeline/options/openOnDevices.js';
 import { Pipeline } from '../pipeline/pipeline.js';
 import { causeOf } from './apiError.js';
 import { createApp } from './app.js';
@@ -63,7 +64,8 @@ export function createLog(level: ServerConfig['logLevel']): Logger {
 export async function startServer(config: ServerConfig, { log, signal }: StartOptions): Promise<RunningServer> {
   const served = await readModels(config, log, signal);
   const onWarning = (message: string) => log.warn(message);
-  const devices = await findDevices(parseDevices(config.device), onWarning);
+  const onDevices = await openOnDevices(config);
+  const devices = await findDevices(onDevices.devices ?? [CPU], onWarning);
   const metrics: Metrics = new Metrics({
     srds_queue_length: { help: 'Requests that wait in the queue', value: () => queue.waitingCount },
     srds_running: { help: 'Requests that run', value: () => queue.runningCount },
@@ -74,14 +76,9 @@ export async function startServer(config: ServerConfig, { log, signal }: StartOp
   setMaxListeners(0, stop.signal);
   const open = ({ folder }: ServedModel) =>
     Pipeline.open(folder, {
-      signal: stop.signal,
+      ...onDevices,
       devices,
-      precision: config.precision,
-      fused: config.fused,
-      cudaGraphs: config.cudaGraphs,
-      ...(config.buckets.length > 0 && { buckets: config.buckets }),
-      threads: config.threads,
-      workers: config.workers,
+      signal: stop.signal,
       onBatch: (report) => metrics.batch(report),
       onRestart: (device) => metrics.deviceRestart(device),
       onWarning,

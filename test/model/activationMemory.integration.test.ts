@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { LocalEngine, type Evaluation } from 'srds/engine';
+import { DeviceEngine, type Evaluation } from 'srds/engine';
 import { activationMemory, BUNDLED_MODEL, readModelFolder } from 'srds/model';
 import { float32, int64 } from 'srds/tensor';
 import { fixture, ROOT } from '../support/fixtures.js';
@@ -18,7 +18,7 @@ function statusOf(pid: number, field: string): number {
 async function growth(graph: 'unet' | 'vae_decoder', pixels: number, rows: number): Promise<number> {
   const path = `${ROOT}models/scenes-128/${graph}/model.onnx`;
   const file = graph === 'unet' ? { path, perRow: 'timestep' } : { path };
-  const engine = await LocalEngine.open({ [graph]: file });
+  const engine = await DeviceEngine.open({ [graph]: file });
   try {
     const [pid] = engine.pids;
     const before = statusOf(pid, 'VmRSS');
@@ -45,7 +45,7 @@ async function growth(graph: 'unet' | 'vae_decoder', pixels: number, rows: numbe
 /** The same for the transformer of the tiny Flux. @param tokens of T5 */
 async function transformerGrowth(pixels: number, tokens: number): Promise<number> {
   const path = fixture('models/flux-dev/transformer/model.onnx');
-  const engine = await LocalEngine.open({ transformer: { path, constants: ['img_ids', 'txt_ids'] } });
+  const engine = await DeviceEngine.open({ transformer: { path, constants: ['img_ids', 'txt_ids'] } });
   try {
     const [pid] = engine.pids;
     const before = statusOf(pid, 'VmRSS');

@@ -27,7 +27,7 @@ import {
 import { Pipeline } from 'srds';
 import { inspectModel, readModelFolder } from 'srds/model';
 import { Batcher } from '../../src/engine/batcher.js';
-import { LocalEngine } from '../../src/engine/local/localEngine.js';
+import { DeviceEngine } from '../../src/engine/deviceEngine.js';
 import { encodePrompt } from '../../src/model/encodePrompt.js';
 import { graphFiles } from '../../src/model/modelFolder.js';
 import { Networks } from '../../src/model/networks.js';
@@ -196,7 +196,7 @@ test('a text encoder ignores padding only where its configuration says so', asyn
   const hidden = async (value: boolean | null) => {
     writeFileSync(config, JSON.stringify({ ...content, use_attention_mask: value }));
     const model = await readModelFolder(folder);
-    const engine = await LocalEngine.open(graphFiles(model), { graphs: ['text_encoder'], threads: 1 });
+    const engine = await DeviceEngine.open(graphFiles(model), { graphs: ['text_encoder'], threads: 1 });
     try {
       const networks = new Networks(model, engine, new Batcher(engine));
       const prompt = { name: 'prompt', text: 'a red ball' };

@@ -12,7 +12,7 @@ import {
   TensorShapeProto_DimensionSchema,
 } from 'onnx-buf';
 import { Pipeline } from 'srds';
-import { LocalEngine, type GraphFile } from 'srds/engine';
+import { DeviceEngine, type GraphFile } from 'srds/engine';
 import { readModelFolder } from 'srds/model';
 import { Generator } from 'srds/random';
 import { float32, int64, type Tensor } from 'srds/tensor';
@@ -119,7 +119,7 @@ const CASES: Readonly<Record<string, readonly [graph: string, change: (model: Wh
 };
 
 /** The engine of all variants, each opened for its test. */
-async function opened(): Promise<LocalEngine> {
+async function opened(): Promise<DeviceEngine> {
   const usual = graphFiles(await readModelFolder(fixture('models/sd15')));
   const files: Record<string, GraphFile> = { ...usual };
   for (const [name, [graph, change]] of Object.entries(CASES)) {
@@ -127,9 +127,9 @@ async function opened(): Promise<LocalEngine> {
     changeModel(usual[graph].path, path, change);
     files[name] = { ...usual[graph], path };
   }
-  return LocalEngine.open(files, { threads: 1, graphs: [] });
+  return DeviceEngine.open(files, { threads: 1, graphs: [] });
 }
-let engine: Promise<LocalEngine> | undefined;
+let engine: Promise<DeviceEngine> | undefined;
 after(async () => (await engine)?.close());
 
 /** The rows of a graph, in one batch of all and one by one. */

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { Pipeline, SrdsError } from 'srds';
-import { LocalEngine, type GraphFile } from 'srds/engine';
+import { DeviceEngine, type GraphFile } from 'srds/engine';
 import { inspectModel, readModelFolder } from 'srds/model';
 import { graphFiles } from '../../src/model/modelFolder.js';
 import { fixture } from '../support/fixtures.js';
@@ -20,7 +20,7 @@ const LIMIT_MS = 60_000;
 const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
 /** The graphs of the folder that is tried now. */
 const files: Record<string, GraphFile> = {};
-const engine = await LocalEngine.open(files, { graphs: [], threads: 1 });
+const engine = await DeviceEngine.open(files, { graphs: [], threads: 1 });
 after(async () => {
   await engine.close();
   rmSync(scratch, { recursive: true });

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { create } from '@bufbuild/protobuf';
 import { NodeProtoSchema, TensorProtoSchema, ValueInfoProtoSchema, type NodeProto } from 'onnx-buf';
-import { LocalEngine, type Fused, type GraphFile } from 'srds/engine';
+import { DeviceEngine, type Fused, type GraphFile } from 'srds/engine';
 import { Generator } from 'srds/random';
 import { float32, sizeOf, type Tensor } from 'srds/tensor';
 import { fixture, ROOT } from '../support/fixtures.js';
@@ -17,10 +17,10 @@ after(() => rmSync(scratch, { recursive: true }));
 
 /** Graphs by the paths of their files. A test's own file is written before the test loads it. */
 const files: Record<string, GraphFile> = {};
-let opened: Promise<LocalEngine>[] | undefined;
+let opened: Promise<DeviceEngine>[] | undefined;
 /** An engine that runs graphs as they are and one that runs them in a bucket, for all tests of this file. */
 const engines = () =>
-  Promise.all((opened ??= [undefined, [2]].map((buckets) => LocalEngine.open(files, { graphs: [], buckets }))));
+  Promise.all((opened ??= [undefined, [2]].map((buckets) => DeviceEngine.open(files, { graphs: [], buckets }))));
 after(() => opened && engines().then((all) => Promise.all(all.map((engine) => engine.close()))));
 
 /**
@@ -85,7 +85,7 @@ for (const [name, path, output, dims, attentions, normalizations, residuals, pro
 
 test('as exported, a graph in a bucket is the one of its file', async () => {
   const options = { buckets: [2], fused: false };
-  const engine = await LocalEngine.open({ g: { path: fixture('models/sd15/unet/model.onnx') } }, options);
+  const engine = await DeviceEngine.open({ g: { path: fixture('models/sd15/unet/model.onnx') } }, options);
   assert.equal(engine.graphs.get('g')?.fused, undefined);
   await engine.close();
 });

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { LocalEngine, type Evaluation, type Fused, type GraphFile } from 'srds/engine';
+import { DeviceEngine, type Evaluation, type Fused, type GraphFile } from 'srds/engine';
 import { Generator } from 'srds/random';
 import { float32, sizeOf } from 'srds/tensor';
 import { smallGraph, writeSmall, type SmallGraph, type SmallNode } from '../support/onnx.js';
@@ -273,9 +273,9 @@ const files = Object.fromEntries(
     return [name, { path }];
   }),
 );
-const plain = await LocalEngine.open(files);
-const buckets = await LocalEngine.open(files, { buckets: [2] });
-const half = await LocalEngine.open(
+const plain = await DeviceEngine.open(files);
+const buckets = await DeviceEngine.open(files, { buckets: [2] });
+const half = await DeviceEngine.open(
   Object.fromEntries(
     names
       .filter((name) => !cases[name].single)

@@ -15,7 +15,7 @@ import {
   type GraphProto,
 } from 'onnx-buf';
 import { engineConformance } from 'srds/conformance';
-import { LocalEngine, describeGraph, type Engine, type Evaluation, type GraphFile, type GraphInfo } from 'srds/engine';
+import { DeviceEngine, describeGraph, type Engine, type Evaluation, type GraphFile, type GraphInfo } from 'srds/engine';
 import { Generator } from 'srds/random';
 import { float32 } from 'srds/tensor';
 import { fixture } from '../support/fixtures.js';
@@ -98,12 +98,12 @@ const CASES: Record<string, string> = {
 const NATIVE = join(scratch, 'native', 'model.onnx');
 const FILES: Record<string, GraphFile> = { stock: { path: STOCK }, native: { path: NATIVE, perRow: 'timestep' } };
 for (const [name, path] of Object.entries(CASES)) FILES[name] = { path, perRow: 'timestep' };
-let opened: Promise<LocalEngine> | undefined;
+let opened: Promise<DeviceEngine> | undefined;
 after(async () => (await opened)?.close());
 
 /** The rows of the evaluations in one of the graphs, which takes them one by one unless it takes a timestep a row. */
 async function outputsOf(name: string): Promise<{ info: GraphInfo; rows: Float32Array[] }> {
-  const engine = await (opened ??= LocalEngine.open(FILES, { graphs: [] }));
+  const engine = await (opened ??= DeviceEngine.open(FILES, { graphs: [] }));
   await engine.load([name]);
   const conditioning = CONDITIONING.map((inputs) => engine.register(inputs));
   const info = engine.graphs.get(name);
@@ -153,7 +153,7 @@ test('a UNet that takes one timestep a row is left as it is', async () => {
 });
 
 test('a UNet that cannot be rewritten works as it is, and says why', async () => {
-  const engine = await LocalEngine.open({ unet: { path: variant('unwilling', makeUnwilling), perRow: 'timestep' } });
+  const engine = await DeviceEngine.open({ unet: { path: variant('unwilling', makeUnwilling), perRow: 'timestep' } });
   try {
     const rewrite = engine.graphs.get('unet')?.rewrite;
     assert.deepEqual(rewrite, {
@@ -222,7 +222,7 @@ test('weights outside the folder of their graph are refused', async () => {
       for (const entry of externalData) if (entry.key === 'location') entry.value = `../external/${entry.value}`;
     }
   });
-  await assert.rejects(LocalEngine.open({ unet: { path, perRow: 'timestep' } }), {
+  await assert.rejects(DeviceEngine.open({ unet: { path, perRow: 'timestep' } }), {
     code: 'MODEL_INVALID',
     message: /outside its folder/,
   });
@@ -231,7 +231,7 @@ test('weights outside the folder of their graph are refused', async () => {
 test('if one graph fails to load, none is loaded', async () => {
   const broken = join(scratch, 'broken.onnx');
   writeFileSync(broken, 'no graph');
-  const engine = await LocalEngine.open(
+  const engine = await DeviceEngine.open(
     { a: { path: STOCK }, b: { path: broken } },
     { graphs: [], workers: 2, threads: 1 },
   );
@@ -250,8 +250,8 @@ test('if one graph fails to load, none is loaded', async () => {
 });
 
 for (const workers of [1, 2]) {
-  let shared: Promise<LocalEngine> | undefined;
-  const own = () => LocalEngine.open({ unet: { path: STOCK, perRow: 'timestep' } }, { workers, threads: 1 });
+  let shared: Promise<DeviceEngine> | undefined;
+  const own = () => DeviceEngine.open({ unet: { path: STOCK, perRow: 'timestep' } }, { workers, threads: 1 });
   /** The engine of all checks, which closes after them. */
   const common = async () => {
     const engine = await (shared ??= own());
@@ -268,7 +268,7 @@ for (const workers of [1, 2]) {
 }
 
 test('graphs can be freed and loaded again', async () => {
-  const engine = await LocalEngine.open({ unet: { path: STOCK } }, { graphs: [] });
+  const engine = await DeviceEngine.open({ unet: { path: STOCK } }, { graphs: [] });
   try {
     assert.equal(engine.graphs.size, 0);
     const conditioning = CONDITIONING.map((inputs) => engine.register(inputs));

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { Pipeline, type GenerateEvent } from 'srds';
-import { LocalEngine, type Engine } from 'srds/engine';
+import { DeviceEngine, type Engine } from 'srds/engine';
 import { activationMemory, BUNDLED_MODEL, readModelFolder } from 'srds/model';
 import { rowsInMemory } from 'srds/pipeline';
 import { fixture } from '../support/fixtures.js';
@@ -44,7 +44,7 @@ async function generateWith(
 ) {
   const model = await readModelFolder(folder);
   const files = Object.entries(model.graphs).map(([name, path]) => [name, { path, perRow: 'timestep' }] as const);
-  const engine = await LocalEngine.open(Object.fromEntries(files));
+  const engine = await DeviceEngine.open(Object.fromEntries(files));
   const bounded = Object.create(engine, { freeMemory: { value: () => free(engine) } }) as Engine;
   const pipeline = new Pipeline(model, bounded);
   try {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { networkDenoiser } from 'srds/model';
-import { Batcher, LocalEngine } from 'srds/engine';
+import { Batcher, DeviceEngine } from 'srds/engine';
 import { drive } from 'srds/run';
 import { serial, srds, type Correction } from 'srds/sampler';
 import { stepsOf, type TimestepSpacing } from 'srds/schedule';
@@ -10,14 +10,14 @@ import { readModelFolder } from 'srds/model';
 import { float32 } from 'srds/tensor';
 import { fixture, reference, references, relativeError } from '../support/fixtures.js';
 
-const engines = new Map<string, Promise<LocalEngine>>();
+const engines = new Map<string, Promise<DeviceEngine>>();
 after(async () => {
   for (const engine of engines.values()) await (await engine).close();
 });
 
 /** An engine with the UNet of a file, opened once. */
-function engineFor(path: string): Promise<LocalEngine> {
-  const engine = engines.get(path) ?? LocalEngine.open({ unet: { path, perRow: 'timestep' } });
+function engineFor(path: string): Promise<DeviceEngine> {
+  const engine = engines.get(path) ?? DeviceEngine.open({ unet: { path, perRow: 'timestep' } });
   engines.set(path, engine);
   return engine;
 }

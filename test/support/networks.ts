@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { LocalEngine, type Evaluation, type GraphFile } from 'srds/engine';
+import { DeviceEngine, type Evaluation, type GraphFile } from 'srds/engine';
 import { readModelFolder } from 'srds/model';
 import { float32 } from 'srds/tensor';
 import { exampleInputs } from '../../src/model/exampleInputs.js';
@@ -7,7 +7,7 @@ import { graphFiles } from '../../src/model/modelFolder.js';
 
 /** The rows of evaluations, one after the other or as one batch. */
 export async function evaluate(file: GraphFile, evaluations: readonly Evaluation['inputs'][], together: boolean) {
-  const engine = await LocalEngine.open({ network: file });
+  const engine = await DeviceEngine.open({ network: file });
   try {
     const [{ name: output }] = engine.graphs.get('network')!.outputs;
     const all = evaluations.map((inputs) => ({ graph: 'network', output, inputs }));

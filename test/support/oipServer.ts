@@ -58,6 +58,7 @@ export class OipServer {
   /** Decides about each request for inference, counted from 0. */
   faultOf: (request: number) => Fault | undefined = () => undefined;
   private readonly sockets = new Set<Socket>();
+  port = 0;
 
   private constructor(
     private readonly server: http.Server | https.Server,
@@ -80,11 +81,8 @@ export class OipServer {
       server.once('error', reject);
       server.listen(port, '127.0.0.1', resolve);
     });
+    started.port = (server.address() as AddressInfo).port;
     return started;
-  }
-
-  get port(): number {
-    return (this.server.address() as AddressInfo).port;
   }
 
   /** Name of the device. */

@@ -1,11 +1,11 @@
 import { inputData, type BucketSession, type InputData } from '../bucketSession.js';
-import type { Device } from '../device.js';
+import type { Processor } from '../device.js';
 import { LOG_FATAL, type OrtApi, type Pointer } from './ortApi.js';
 import { cpuMemoryInfo, memoryOf, type Memory, type TensorMemory } from './tensorMemory.js';
 
 /** How to open a session. */
 export interface OrtSessionOptions {
-  readonly device: Device;
+  readonly device: Processor;
   /** Threads on the CPU. */
   readonly threads: number;
   /** Folder of the weights that the graph refers to. */

@@ -1,4 +1,4 @@
-import type { Device } from '../device.js';
+import type { Processor } from '../device.js';
 import { elementBytes } from '../bucketSession.js';
 import { sizeOf } from '../../tensor/tensor.js';
 import { CudaRuntime, type PinnedMemory } from './cudaRuntime.js';
@@ -28,7 +28,7 @@ export interface Memory {
 }
 
 /** The memory of a device. @throws Error if it cannot be reached */
-export function memoryOf(api: OrtApi, { kind, index }: Device): Memory {
+export function memoryOf(api: OrtApi, { kind, index }: Processor): Memory {
   return kind === 'cuda' ? new CudaMemory(api, CudaRuntime.load(api.koffi, index), index) : new CpuMemory(api);
 }
 

@@ -1,4 +1,4 @@
-import type { Device } from '../device.js';
+import type { Processor } from '../device.js';
 
 /** A batch may take this many times the longest known time, and in any case so many seconds. */
 const FACTOR = 20;
@@ -7,7 +7,7 @@ const LEAST_S = 120;
 const FIRST_S = 3600;
 
 /** Seconds that a request of which nothing is known may take. */
-export function firstLimit({ kind }: Device): number {
+export function firstLimit({ kind }: Processor): number {
   return kind === 'cpu' ? Infinity : FIRST_S;
 }
 
@@ -16,7 +16,7 @@ export class BatchTimes {
   /** The longest time of each shape, in seconds, for a batch and for a row of one. */
   private readonly longest = new Map<string, { batch: number; row: number }>();
 
-  constructor(private readonly device: Device) {}
+  constructor(private readonly device: Processor) {}
 
   add(shape: string, rows: number, seconds: number): void {
     const { batch, row } = this.longest.get(shape) ?? { batch: 0, row: 0 };

@@ -11,7 +11,7 @@ import { ForeignOperators } from '../../onnx/foreignOperators.js';
 import { prepareModel, type BucketShape, type PreparedModel } from '../../onnx/prepare.js';
 import { sizeOf } from '../../tensor/tensor.js';
 import type { OrtApi } from '../cuda/ortApi.js';
-import { rangesWithin } from './batchParts.js';
+import { rangesWithin } from '../batchParts.js';
 import { Bucket } from './bucket.js';
 import { CApiFailure, CApiSessions } from './cApiSessions.js';
 import { rowDims, shapeOf, type Registered } from './inputData.js';

@@ -8,7 +8,8 @@ import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { deviceName } from '../device.js';
 import { rowsOf, type Batch, type BatchResult, type ConditioningId } from '../engine.js';
-import { joinedResult, partsOf } from './batchParts.js';
+import type { DeviceBatchOptions, DeviceReports, EngineDevice, EngineState } from '../engineDevice.js';
+import { joinedResult, partsOf } from '../batchParts.js';
 import { BatchTimes, firstLimit } from './batchTimes.js';
 import { DeviceProcess, LESS_MEMORY, RUN_AGAIN } from './deviceProcess.js';
 import type { ProcessSettings, Reply } from './protocol.js';
@@ -24,20 +25,8 @@ const FEWER_ROWS = 4;
 /** Load of opening a bucket, in pending batches. */
 const OPENING_LOAD = 100;
 
-/** What a device reports. */
-export interface DeviceReports {
-  readonly onWarning: (message: string) => void;
-  /** Called with the name of a device whose process is replaced. */
-  readonly onRestart: (device: string) => void;
-}
-
-/** What a replacement process needs to know. */
-export interface EngineState {
-  readonly files: Readonly<Record<string, GraphFile>>;
-  /** The loaded graphs, by name. */
-  readonly loaded: ReadonlyMap<string, GraphInfo>;
-  readonly registered: ReadonlyMap<ConditioningId, Readonly<Record<string, Tensor>>>;
-}
+/** A CPU computes the rows of a batch one after the other: a few hide the cost of a call, more only delay urgent ones. */
+const MAX_CPU_ROWS = 8;
 
 /** A batch for which memory was too small. Its cause says how that showed. */
 class OutOfMemory extends Error {
@@ -54,10 +43,12 @@ class OutOfMemory extends Error {
  * A device that outlives its process: a process that dies is replaced, and its batch runs again, in smaller ones if memory was too
  * small for it.
  */
-export class LocalDevice {
+export class LocalDevice implements EngineDevice {
+  /** The process runs one batch at a time. */
+  readonly slots = 1;
   readonly name: string;
   private process: DeviceProcess;
-  private buckets: readonly number[];
+  private batchSizes: readonly number[];
   /** The channel holds one batch at a time. */
   private readonly mutex = new Mutex();
   private pending = 0;
@@ -78,11 +69,12 @@ export class LocalDevice {
   constructor(
     private settings: Omit<ProcessSettings, 'channel'>,
     private readonly state: EngineState,
+    private readonly served: ReadonlySet<string>,
     private readonly reports: DeviceReports,
     name = deviceName(settings.device),
   ) {
     this.name = name;
-    this.buckets = settings.buckets;
+    this.batchSizes = settings.buckets;
     this.times = new BatchTimes(settings.device);
     this.process = new DeviceProcess(settings);
   }
@@ -93,22 +85,29 @@ export class LocalDevice {
 
   /** Pending and running batches; opening a bucket, which takes a second, counts as many. Infinite for a lost device. */
   get load(): number {
-    return this.lost ? Infinity : this.pending + OPENING_LOAD * this.openings;
+    return this.isLost ? Infinity : this.pending + OPENING_LOAD * this.openings;
   }
 
   /** Whether the device is closed, or its processes died too often. */
-  get lost(): boolean {
+  get isLost(): boolean {
     return this.closed || this.deaths >= MAX_DEATHS;
   }
 
-  /** Whether a batch can run now: a process that died is replaced, whereas one that hangs is still waited for. */
-  get available(): boolean {
-    return !this.lost && (this.process.failure !== undefined || this.process.isResponsive);
+  get isAvailable(): boolean {
+    // A process that died is replaced, whereas one that hangs is still waited for.
+    return !this.isLost && (this.process.failure !== undefined || this.process.isResponsive);
   }
 
-  /** Batch sizes in rows, ascending; empty if any size will do. */
-  get batchSizes(): readonly number[] {
-    return this.buckets;
+  get buckets(): readonly number[] {
+    return this.batchSizes;
+  }
+
+  get maxRows(): number {
+    return this.batchSizes.at(-1) ?? MAX_CPU_ROWS;
+  }
+
+  serves(graph: string): boolean {
+    return this.served.has(graph);
   }
 
   /** @throws SrdsError MODEL_INVALID, ENGINE_FAILED */
@@ -140,18 +139,18 @@ export class LocalDevice {
    * Runs a batch, again if the process dies meanwhile and the batch is still wanted.
    * @throws SrdsError ENGINE_FAILED if the batch cannot run, memory is too small for it or process after process dies
    */
-  run(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
+  run(batch: Batch, { isWanted = () => true }: DeviceBatchOptions): Promise<BatchResult> {
     this.pending++;
     return this.runInTurn(batch, isWanted).finally(() => this.pending--);
   }
 
   /** Whether the bucket of a batch is open or about to be; always true without buckets. */
   hasBucketFor(batch: Batch): boolean {
-    return this.buckets.length === 0 || this.openBuckets.has(this.bucketKey(batch));
+    return this.batchSizes.length === 0 || this.openBuckets.has(this.bucketKey(batch));
   }
 
   /** Runs the first batch of a bucket. @throws SrdsError as `run` does */
-  async openBucket(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
+  async openBucket(batch: Batch, { isWanted = () => true }: DeviceBatchOptions): Promise<BatchResult> {
     const bucket = this.bucketKey(batch);
     this.openBuckets.add(bucket);
     this.openings++;
@@ -165,9 +164,9 @@ export class LocalDevice {
     }
   }
 
-  /** Resolves when the batches that are pending or running now have ended. */
-  async idle(): Promise<void> {
-    await this.mutex.runExclusive(() => undefined);
+  /** Batches of processors are not run twice for want of time: their devices are not shared with others. */
+  expectedSeconds(): undefined {
+    return undefined;
   }
 
   async close(): Promise<void> {
@@ -181,7 +180,7 @@ export class LocalDevice {
 
   private bucketKey(batch: Batch): string {
     const rows = totalRows(batch);
-    return `${this.buckets.find((size) => size >= rows) ?? this.buckets.at(-1)} ${shapeKey(batch)}`;
+    return `${this.batchSizes.find((size) => size >= rows) ?? this.batchSizes.at(-1)} ${shapeKey(batch)}`;
   }
 
   private async attempt(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
@@ -206,7 +205,7 @@ export class LocalDevice {
   /** Prepares the next try after a failure: with fewer rows if memory was too small. @throws SrdsError if there is no next try */
   private prepareRetry(error: unknown, shape: string): void {
     const { failure } = this.process;
-    if (this.lost) throw error;
+    if (this.isLost) throw error;
     const isLast = failure !== undefined && ++this.deaths >= MAX_DEATHS;
     if (error instanceof OutOfMemory) {
       const fewer = this.fewerRows(error.rows);
@@ -254,9 +253,9 @@ export class LocalDevice {
 
   /** Rows to try after memory was too small for so many; undefined if there are no fewer. */
   private fewerRows(rows: number): number | undefined {
-    if (this.buckets.length === 0) return rows > 1 ? Math.max(1, Math.floor(rows / FEWER_ROWS)) : undefined;
-    const bucket = this.buckets.find((size) => size >= rows) ?? this.buckets[this.buckets.length - 1];
-    return this.buckets.findLast((size) => size < bucket);
+    if (this.batchSizes.length === 0) return rows > 1 ? Math.max(1, Math.floor(rows / FEWER_ROWS)) : undefined;
+    const bucket = this.batchSizes.find((size) => size >= rows) ?? this.batchSizes[this.batchSizes.length - 1];
+    return this.batchSizes.findLast((size) => size < bucket);
   }
 
   private noMemory({ rows, cause: { found } }: OutOfMemory): SrdsError {
@@ -278,7 +277,7 @@ export class LocalDevice {
   private async restartIfDead(shape?: string): Promise<void> {
     const { failure } = this.process;
     if (!failure) return;
-    if (this.lost) throw failure;
+    if (this.isLost) throw failure;
     this.checkFiles();
     const limit = shape === undefined ? undefined : this.rowLimits.get(shape);
     const isPlainNext = this.settings.cApi && this.process.hadDeviceFault;
@@ -329,9 +328,9 @@ export class LocalDevice {
   private resultOf(reply: Reply, batch: Batch, channel: SharedChannel): BatchResult {
     if (reply.kind !== 'done') throw this.failed(reply, batch);
     if (reply.buckets) {
-      this.buckets = reply.buckets;
+      this.batchSizes = reply.buckets;
       this.openBuckets.clear();
-      const largest = this.buckets.at(-1);
+      const largest = this.batchSizes.at(-1);
       this.reports.onWarning(
         `${this.name} has no memory for batches of more than ${largest} rows; it goes on with smaller ones`,
       );

@@ -1,5 +1,5 @@
 import { messageOf, SrdsError } from '../../errors.js';
-import { CPU, deviceName, type Device } from '../device.js';
+import { CPU, deviceName, isProcessor, type Device, type Processor } from '../device.js';
 import { DeviceProcess } from './deviceProcess.js';
 import { explain, type Problem } from './remedies.js';
 
@@ -8,7 +8,7 @@ const PROBE_S = 300;
 
 /** The result of probing a device. */
 export interface Probe {
-  readonly device: Device;
+  readonly device: Processor;
   /** Why the device does not work, and the remedy; undefined if it works. */
   readonly problem?: Problem;
   /** Of a CUDA device that works: why its batches are not replayed as CUDA graphs; undefined if they are. */
@@ -16,13 +16,13 @@ export interface Probe {
 }
 
 /** Devices that `auto` probes before it uses the CPU, fastest first. */
-const PREFERRED: readonly Device[] = [
+const PREFERRED: readonly Processor[] = [
   { kind: 'cuda', index: 0 },
   { kind: 'webgpu', index: 0 },
 ];
 
 /** Probes a device: opens and runs a session on it, in a process of its own. */
-export async function probe(device: Device): Promise<Probe> {
+export async function probe(device: Processor): Promise<Probe> {
   if (device.kind === 'webgpu' && device.index > 0) {
     const why = 'ONNX Runtime for Node offers one WebGPU adapter';
     return { device, problem: { why, remedy: 'use webgpu, and choose its adapter in the Vulkan loader' } };
@@ -40,7 +40,7 @@ export async function probe(device: Device): Promise<Probe> {
 }
 
 /**
- * Finds the devices to run on. All but the CPU are probed.
+ * Finds the devices to run on. All processors but the CPU are probed.
  * @param wanted `auto`: CUDA, else WebGPU, else the CPU
  * @param onWarning called with the reasons why `auto` uses the CPU
  * @throws SrdsError DEVICE_UNAVAILABLE if a named device does not work
@@ -59,7 +59,7 @@ export async function findDevices(
     onWarning(`running on the cpu, without ${without.join(' and ')}`);
     return [CPU];
   }
-  for (const device of wanted.filter(({ kind }) => kind !== 'cpu')) {
+  for (const device of wanted.filter(isProcessor).filter(({ kind }) => kind !== 'cpu')) {
     const { problem } = await probe(device);
     if (!problem) continue;
     throw new SrdsError('DEVICE_UNAVAILABLE', `${deviceName(device)} to be ready for use`, problem.why, problem.remedy);

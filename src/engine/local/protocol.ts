@@ -1,6 +1,6 @@
 import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
 import type { ElementType, Tensor } from '../../tensor/tensor.js';
-import type { Device } from '../device.js';
+import type { Processor } from '../device.js';
 import type { ConditioningId } from '../engine.js';
 
 /** Exit code of a process whose device failed so that no further call can succeed. */
@@ -8,7 +8,7 @@ export const DEVICE_FAULT = 70;
 
 /** Settings of a device process, given when it starts. */
 export interface ProcessSettings {
-  readonly device: Device;
+  readonly device: Processor;
   /** Threads on the CPU. */
   readonly threads: number;
   /** Batch sizes that the process keeps sessions for, in rows, ascending; empty on a CPU, where any size will do. */

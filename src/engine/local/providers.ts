@@ -1,11 +1,11 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { GraphProtoSchema, ModelProtoSchema, TensorProto_DataType, ValueInfoProtoSchema } from 'onnx-buf';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import type { Device } from '../device.js';
+import type { Processor } from '../device.js';
 import { node } from '../../onnx/nodes.js';
 
 /** ONNX Runtime's execution providers for a device. Operators that a provider has no kernel for run on the CPU. */
-export function providersOf({ kind, index }: Device): InferenceSession.ExecutionProviderConfig[] {
+export function providersOf({ kind, index }: Processor): InferenceSession.ExecutionProviderConfig[] {
   switch (kind) {
     case 'cpu':
       return ['cpu'];
@@ -17,7 +17,7 @@ export function providersOf({ kind, index }: Device): InferenceSession.Execution
 }
 
 /** Opens and runs a graph of one addition on a device. @throws Error whatever ONNX Runtime reports */
-export async function tryProviders(device: Device): Promise<void> {
+export async function tryProviders(device: Processor): Promise<void> {
   const session = await InferenceSession.create(addition(), {
     executionProviders: providersOf(device),
     logSeverityLevel: 4,

@@ -4,7 +4,7 @@ import { createRequire } from 'node:module';
 import { arch, platform } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { deviceName, type Device } from '../device.js';
+import { deviceName, type Processor } from '../device.js';
 
 /** Why a device does not work, and the remedy. */
 export interface Problem {
@@ -18,7 +18,7 @@ const DRIVERS = ['/proc/driver/nvidia/version', '/dev/nvidiactl', '/dev/dxg'];
 const USE_CPU = 'use --device cpu; srds doctor shows all devices';
 
 /** Explains why ONNX Runtime cannot use a device. @param message ONNX Runtime's own */
-export async function explain(device: Device, message: string): Promise<Problem> {
+export async function explain(device: Processor, message: string): Promise<Problem> {
   // Its messages begin with a position in its source code.
   const why = (message.split(' was false. ').at(-1) ?? message)
     .replace(/^.*\.(?:cc|h|cu):\d+ \S+ (?=\S)/, '')
@@ -36,7 +36,7 @@ export async function explain(device: Device, message: string): Promise<Problem>
 const VULKAN =
   "install the Vulkan loader (Debian: libvulkan1) and the Vulkan part of the GPU's driver; vulkaninfo must list the GPU";
 
-async function explainCuda(device: Device, why: string): Promise<Problem> {
+async function explainCuda(device: Processor, why: string): Promise<Problem> {
   const windows = platform() === 'win32';
   const provider = join(binaries(), windows ? 'onnxruntime_providers_cuda.dll' : 'libonnxruntime_providers_cuda.so');
   if (!(windows || platform() === 'linux') || arch() !== 'x64') {

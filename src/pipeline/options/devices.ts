@@ -4,7 +4,8 @@ import { option, type Options, type OptionValues } from './option.js';
 /** Where a model runs, and how: the options of every command that opens one, and of the server. */
 export const DEVICE_OPTIONS = {
   device: option(z.string().min(1), {
-    description: 'cpu, cuda, cuda:1, webgpu, several with commas, or auto',
+    description:
+      'cpu, cuda, cuda:1, webgpu, oip+http://host:8000/unet for a network on a server, several with commas, or auto',
     default: 'cpu',
     placeholder: '<names>',
   }),
@@ -33,6 +34,43 @@ export const DEVICE_OPTIONS = {
     defaultText: 'all processors',
   }),
   workers: option(z.int().positive(), { description: 'processes on the CPU', defaultText: '1' }),
+  endpointToken: option(z.string().min(1), {
+    description:
+      'bearer token for endpoints, without a flag because other users of a machine see the flags of its processes',
+    expected: 'a token',
+    commandLine: false,
+    secret: true,
+  }),
+  endpointHeaders: option(
+    z.array(z.string().regex(/^[!#$%&'*+.^_`|~\w-]+:\s*[^\r\n]*$/, 'expected name: value')).readonly(),
+    {
+      description: 'further header of requests to endpoints, such as "x-team: images"',
+      expected: 'headers such as "x-team: images"',
+      flag: 'endpoint-header',
+      default: [],
+      defaultText: 'none',
+      placeholder: '<name: value>',
+      secret: true,
+    },
+  ),
+  endpointCa: option(z.string().min(1), {
+    description: 'PEM file of the authorities that certificates of endpoints are checked against',
+    defaultText: "Node's",
+    placeholder: '<file>',
+  }),
+  endpointInFlight: option(z.int().min(1).max(256), {
+    description: 'batches that each endpoint runs at once',
+    defaultText: 'one for each instance of the model that the server reports',
+  }),
+  endpointBatching: option(z.enum(['auto', 'explicit', 'single']), {
+    description:
+      'send the rows of a batch to endpoints in one request, or in one each for servers that make batches; auto measures',
+    default: 'auto',
+  }),
+  hedge: option(z.number().min(1).max(1000), {
+    description: "multiple of a batch's usual time after which a second free endpoint runs it too",
+    defaultText: 'never',
+  }),
 } satisfies Options;
 
 export type DeviceValues = OptionValues<typeof DEVICE_OPTIONS>;

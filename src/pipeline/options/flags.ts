@@ -29,7 +29,7 @@ const PLACEHOLDERS: Readonly<Record<ValueShape['kind'], string>> = {
 /** The flags of options that the command line may set. */
 export function flagsOf(options: Options): Flag[] {
   return Object.entries(options)
-    .filter(([, { setting = true }]) => setting)
+    .filter(([, { setting = true, commandLine = true }]) => setting && commandLine)
     .map(([name, one]) => {
       const { kind, choices } = shapeOf(one);
       const long = one.flag ?? kebabCase(name);

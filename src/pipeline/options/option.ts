@@ -64,6 +64,8 @@ export interface Option<Schema extends z.ZodType = z.ZodType> {
   readonly flag?: string;
   /** Whether the command line, the environment and files may set it; default true. */
   readonly setting?: boolean;
+  /** Whether the command line may set it too; default true. */
+  readonly commandLine?: boolean;
   /** Whether HTTP clients may send it; default true. */
   readonly http?: boolean;
   /** Whether HTTP clients must send it; default false. */

@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { LocalEngine, parseDevices, type Evaluation, type LocalEngineOptions, type Precision } from 'srds/engine';
+import { DeviceEngine, parseDevices, type Evaluation, type DeviceEngineOptions, type Precision } from 'srds/engine';
 import { Generator } from 'srds/random';
 import { float32 } from 'srds/tensor';
 import { until } from '../../support/async.js';
@@ -24,10 +24,10 @@ const BUNDLED = `${ROOT}models/scenes-128/unet/model.onnx`;
 /** The outputs of the tiny UNet for some samples, two rows each. */
 async function outputsOf(
   count: number,
-  options: LocalEngineOptions,
+  options: DeviceEngineOptions,
   { precision }: { precision?: Precision | 'auto' } = {},
 ) {
-  const engine = await LocalEngine.open({ unet: { path: TINY, perRow: 'timestep', precision } }, options);
+  const engine = await DeviceEngine.open({ unet: { path: TINY, perRow: 'timestep', precision } }, options);
   try {
     const conditioning = TEXTS.map((text) => engine.register({ encoder_hidden_states: text }));
     const batch = SAMPLES.slice(0, count).map((sample, k): Evaluation => ({
@@ -60,7 +60,7 @@ test('batches are padded to a bucket, or split if none holds them; a row is the 
 });
 
 test('a row is === the row alone, whatever conditioning the bucket had before or shares in the batch', async () => {
-  const engine = await LocalEngine.open({ unet: { path: TINY, perRow: 'timestep' } }, { buckets: [6] });
+  const engine = await DeviceEngine.open({ unet: { path: TINY, perRow: 'timestep' } }, { buckets: [6] });
   try {
     const texts = Array.from({ length: 3 }, () => float32(random.randn(77 * 32), [77, 32]));
     const ids = texts.map((text) => engine.register({ encoder_hidden_states: text }));
@@ -104,7 +104,7 @@ test(
   async () => {
     const texts = [1, 2].map(() => float32(random.randn(32 * 128), [32, 128]));
     for (const wait of [false, true]) {
-      const engine = await LocalEngine.open(
+      const engine = await DeviceEngine.open(
         { unet: { path: BUNDLED, perRow: 'timestep' } },
         { buckets: [4], workers: 2, threads: 1 },
       );
@@ -149,7 +149,7 @@ test('graphs with float16 inputs and outputs have float32 ones outside', async (
   const file = join(scratch, 'half.onnx');
   changeModel(TINY, file, makeHalf);
   for (const buckets of [undefined, [2]]) {
-    const engine = await LocalEngine.open({ unet: { path: file, perRow: 'timestep' } }, { buckets });
+    const engine = await DeviceEngine.open({ unet: { path: file, perRow: 'timestep' } }, { buckets });
     try {
       const info = engine.graphs.get('unet')!;
       assert.ok([...info.inputs, ...info.outputs].every(({ type }) => type === 'float32'));
@@ -163,7 +163,7 @@ test('graphs with float16 inputs and outputs have float32 ones outside', async (
   }
   // A float16 file next to the float32 one is used only if half precision is wanted.
   const given = (precision: Precision | 'auto') => ({ path: TINY, half: file, precision });
-  const engine = await LocalEngine.open({ single: given('float32'), auto: given('auto'), half: given('float16') });
+  const engine = await DeviceEngine.open({ single: given('float32'), auto: given('auto'), half: given('float16') });
   try {
     const precisions = ['single', 'auto', 'half'].map((name) => engine.graphs.get(name)!.precision);
     assert.deepEqual(precisions, [undefined, undefined, 'float16']);
@@ -174,7 +174,7 @@ test('graphs with float16 inputs and outputs have float32 ones outside', async (
 
 test('a bucket that memory is too small for is dropped, and the batch runs in smaller ones', async () => {
   const warnings: string[] = [];
-  const engine = await LocalEngine.open(
+  const engine = await DeviceEngine.open(
     { unet: { path: fixture('models/sd21v/unet/model.onnx'), perRow: 'timestep' } },
     { buckets: [2, 8, 4096], threads: 1, onWarning: (message) => warnings.push(message) },
   );
@@ -217,7 +217,7 @@ test('no channel is left behind, whether a process ends or is killed', async () 
   const folder = process.platform === 'linux' ? '/dev/shm' : tmpdir();
   const mine = () => readdirSync(folder).filter((name) => name.startsWith('srds-'));
   const before = mine();
-  const engine = await LocalEngine.open({ unet: { path: TINY } });
+  const engine = await DeviceEngine.open({ unet: { path: TINY } });
   if (process.platform === 'linux') {
     const files = readdirSync('/proc/self/fd')
       .map((fd) => linkOf(`/proc/self/fd/${fd}`))
@@ -258,6 +258,6 @@ test('devices are parsed from their names', () => {
 test('invalid batch sizes, and no devices, are refused', async () => {
   const files = { unet: { path: fixture('models/sd15/unet/model.onnx') } };
   for (const options of [{ buckets: [] }, { buckets: [0] }, { buckets: [1.5] }, { buckets: [1e6] }, { devices: [] }]) {
-    await assert.rejects(LocalEngine.open(files, options), { code: 'INVALID_OPTION' });
+    await assert.rejects(DeviceEngine.open(files, options), { code: 'INVALID_OPTION' });
   }
 });

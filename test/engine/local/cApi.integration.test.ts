@@ -45,7 +45,10 @@ async function openDevice(cApi: boolean, file: GraphFile, warnings: string[] = [
   const settings = { ...SETTINGS, cApi };
   const registered = new Map<string, Readonly<Record<string, Tensor>>>(Object.entries(TEXTS));
   const state = { files: { unet: file }, loaded: new Map<string, GraphInfo>(), registered };
-  const device = new LocalDevice(settings, state, (warning) => warnings.push(warning));
+  const device = new LocalDevice(settings, state, new Set(['unet']), {
+    onWarning: (warning) => warnings.push(warning),
+    onRestart: () => undefined,
+  });
   const { unet } = await device.loadGraphs(['unet']);
   state.loaded.set('unet', unet);
   for (const [id, inputs] of registered) device.register(id, inputs);
@@ -68,7 +71,7 @@ test('over the C API a batch is === that of plain sessions: padded, in parts, of
   const devices = [await openDevice(true, UNET, warnings), await openDevice(false, UNET)];
   try {
     for (const batch of batches) {
-      const [native, plain] = await Promise.all(devices.map((device) => device.run(batch, () => true)));
+      const [native, plain] = await Promise.all(devices.map((device) => device.run(batch, {})));
       assert.deepEqual(native.outputs, plain.outputs);
     }
     assert.deepEqual(warnings, []);
@@ -129,13 +132,10 @@ test('a batch that fails leaves the next ones as they should be', async () => {
   try {
     const good = [evaluation(1, ['a', 'b'])];
     for (const device of devices) {
-      const { outputs } = await device.run(good, () => true);
+      const { outputs } = await device.run(good, {});
       device.register('short', { encoder_hidden_states: float32(random.randn(32), [1, 32]) });
-      await assert.rejects(
-        device.run([evaluation(1, ['c', 'short'])], () => true),
-        /differ in shape/,
-      );
-      assert.deepEqual((await device.run(good, () => true)).outputs, outputs);
+      await assert.rejects(device.run([evaluation(1, ['c', 'short'])], {}), /differ in shape/);
+      assert.deepEqual((await device.run(good, {})).outputs, outputs);
     }
   } finally {
     await Promise.all(devices.map((device) => device.close()));
@@ -165,8 +165,8 @@ test('a process that is killed in the middle of a batch is replaced, and the bat
   const device = await openDevice(true, UNET, warnings);
   try {
     const batch = [evaluation(1, ['a', 'b'])];
-    const { outputs } = await device.run(batch, () => true);
-    const again = device.run(batch, () => true);
+    const { outputs } = await device.run(batch, {});
+    const again = device.run(batch, {});
     await nextTurn();
     process.kill(device.pid!, 'SIGKILL');
     assert.deepEqual((await again).outputs, outputs);
@@ -186,10 +186,7 @@ test('a process whose GPU faults is replaced by one without CUDA graphs', async 
   const device = await openDevice(true, { ...UNET, path }, warnings);
   try {
     const odd = evaluation(1, ['a', 'b'], 7);
-    await assert.rejects(
-      device.run([odd], () => true),
-      /stays alive, found 3 .* exit code 70 .*an illegal memory access/,
-    );
+    await assert.rejects(device.run([odd], {}), /stays alive, found 3 .* exit code 70 .*an illegal memory access/);
     assert.match(warnings[0], /another takes its place|goes on without CUDA graphs/);
     assert.equal(warnings.filter((text) => text.includes('without CUDA graphs')).length, 1);
   } finally {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { create } from '@bufbuild/protobuf';
 import { AttributeProto_AttributeType, NodeProtoSchema, TensorProto_DataType } from 'onnx-buf';
-import { LocalEngine, type BatchResult, type ConditioningId, type GraphFile } from 'srds/engine';
+import { DeviceEngine, type BatchResult, type ConditioningId, type GraphFile } from 'srds/engine';
 import { Generator } from 'srds/random';
 import { float32, int64, type Tensor } from 'srds/tensor';
 import { LocalDevice } from '../../../src/engine/local/localDevice.js';
@@ -66,13 +66,15 @@ async function outputsOf(file: GraphFile, settings: { buckets: number[]; fused: 
   const state = { files: { transformer: file }, loaded: new Map<string, GraphInfo>(), registered };
   const warnings: string[] = [];
   const cpu = { kind: 'cpu', index: 0 } as const;
-  const device = new LocalDevice({ device: cpu, threads: 1, ...settings }, state, (warning) => warnings.push(warning));
+  const device = new LocalDevice({ device: cpu, threads: 1, ...settings }, state, new Set(['transformer']), (warning) =>
+    warnings.push(warning),
+  );
   try {
     const { transformer } = await device.loadGraphs(['transformer']);
     state.loaded.set('transformer', transformer);
     for (const [id, inputs] of registered) device.register(id, inputs);
     const results: BatchResult[] = [];
-    for (const batch of BATCHES) results.push(await device.run(batch, () => true));
+    for (const batch of BATCHES) results.push(await device.run(batch, {}));
     assert.deepEqual(warnings, []);
     return Float32Array.from(results.flatMap(({ outputs }) => outputs.flat().flatMap((row) => [...row])));
   } finally {
@@ -110,7 +112,7 @@ test('a graph that takes positions in float32 gives the same', async () => {
 });
 
 test('a batch whose evaluations have other values of such an input is refused', async () => {
-  const engine = await LocalEngine.open({ transformer: FILE });
+  const engine = await DeviceEngine.open({ transformer: FILE });
   try {
     const [a, turned] = [engine.register(PROMPTS.a), engine.register(PROMPTS.turned)];
     await assert.rejects(engine.run([evaluation(0, [a]), evaluation(1, [turned])]), {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { LocalEngine, type Evaluation } from 'srds/engine';
+import { DeviceEngine, type Evaluation } from 'srds/engine';
 import { float32 } from 'srds/tensor';
 import { nextTurn } from '../../support/async.js';
 import { fixture } from '../../support/fixtures.js';
@@ -9,7 +9,7 @@ import { until } from '../../support/server.js';
 const UNET = { unet: { path: fixture('models/sd15/unet/model.onnx'), perRow: 'timestep' } };
 
 /** An evaluation with a text of zeros. */
-function evaluationOn(engine: LocalEngine): Evaluation {
+function evaluationOn(engine: DeviceEngine): Evaluation {
   const conditioning = [engine.register({ encoder_hidden_states: float32(new Float32Array(77 * 32), [77, 32]) })];
   const sample = float32(new Float32Array(4 * 16 * 16), [4, 16, 16]);
   return {
@@ -31,7 +31,7 @@ function isAlive(pid: number): boolean {
 test('a process that stops during a batch, or idle, is ended and replaced; the batch runs again, in one piece', async () => {
   const stopped = async (whileRunning: boolean) => {
     const warnings: string[] = [];
-    const engine = await LocalEngine.open(UNET, { threads: 1, onWarning: (message) => warnings.push(message) });
+    const engine = await DeviceEngine.open(UNET, { threads: 1, onWarning: (message) => warnings.push(message) });
     try {
       const batch = Array<Evaluation>(8).fill(evaluationOn(engine));
       const expected = await engine.run(batch);
@@ -54,7 +54,7 @@ test('a process that stops during a batch, or idle, is ended and replaced; the b
 });
 
 test('a process that stops while it loads is ended; loading fails, and works the next time', async () => {
-  const engine = await LocalEngine.open(UNET, { threads: 1 });
+  const engine = await DeviceEngine.open(UNET, { threads: 1 });
   try {
     await engine.unload(['unet']);
     const loading = engine.load(['unet']);
@@ -68,7 +68,7 @@ test('a process that stops while it loads is ended; loading fails, and works the
 });
 
 test('closing ends a stopped, idle process', async () => {
-  const engine = await LocalEngine.open(UNET, { threads: 1 });
+  const engine = await DeviceEngine.open(UNET, { threads: 1 });
   const [pid] = engine.pids;
   process.kill(pid, 'SIGSTOP');
   await engine.close();

@@ -1,4 +1,4 @@
-import { rowsOf, type Batch, type BatchResult, type Evaluation } from '../engine.js';
+import { rowsOf, type Batch, type BatchResult, type Evaluation } from './engine.js';
 
 /**
  * A batch in parts of at most so many rows, in their order. An evaluation with more rows than that is split into its rows.

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import type { SrdsError } from 'srds';
-import { LocalEngine, type Evaluation } from 'srds/engine';
+import { DeviceEngine, type Evaluation } from 'srds/engine';
 import { readModelFolder } from 'srds/model';
 import { Generator } from 'srds/random';
 import { float32 } from 'srds/tensor';
@@ -19,7 +19,7 @@ function zeros(conditioning: readonly string[], { t = 1, side = 16 } = {}): Eval
 }
 
 /** Registers a text of zeros. */
-function zeroText(engine: LocalEngine, length = 77): string[] {
+function zeroText(engine: DeviceEngine, length = 77): string[] {
   return [engine.register({ encoder_hidden_states: float32(new Float32Array(length * 32), [length, 32]) })];
 }
 
@@ -35,7 +35,7 @@ test('on the CPU every row of a batch is === the row alone, over threads and pro
   const text = float32(random.randn(32 * 128), [32, 128]);
   const outputs: Float32Array[][] = [];
   for (const options of [{ threads: 1 }, { threads: 2 }, { threads: 1, workers: 2 }]) {
-    const engine = await LocalEngine.open(BUNDLED, options);
+    const engine = await DeviceEngine.open(BUNDLED, options);
     try {
       const conditioning = [engine.register({ encoder_hidden_states: text })];
       const batch = rows.map(({ sample, t }) => ({
@@ -60,7 +60,7 @@ test('on the CPU every row of a batch of a narrow UNet is === the row alone, in 
     const dims = probe.shape('sample').slice(1);
     const text = float32(probe.floats('encoder_hidden_states'), probe.shape('encoder_hidden_states').slice(1));
     const { unet } = graphFiles(await readModelFolder(fixture(`models/${model}`)), 'auto');
-    const engine = await LocalEngine.open({ unet }, { threads: 2 });
+    const engine = await DeviceEngine.open({ unet }, { threads: 2 });
     try {
       const conditioning = [engine.register({ encoder_hidden_states: text })];
       const random = new Generator(1);
@@ -86,7 +86,7 @@ test('on the CPU every row of a batch of a narrow UNet is === the row alone, in 
 test('one evaluation of a network equals torch', async () => {
   for (const model of ['sd15', 'sd21v']) {
     const probe = reference(`refs/${model}/probe`);
-    const engine = await LocalEngine.open({ unet: { path: fixture(`models/${model}/unet/model.onnx`) } });
+    const engine = await DeviceEngine.open({ unet: { path: fixture(`models/${model}/unet/model.onnx`) } });
     try {
       const [rows, ...dims] = probe.shape('sample');
       const size = dims.reduce((a, b) => a * b);
@@ -114,7 +114,7 @@ test('one evaluation of a network equals torch', async () => {
 test('a process that is killed is replaced, with its registered inputs, and its batch runs again', async () => {
   for (const workers of [1, 2]) {
     const warnings: string[] = [];
-    const engine = await LocalEngine.open(UNET, { workers, onWarning: (message) => warnings.push(message) });
+    const engine = await DeviceEngine.open(UNET, { workers, onWarning: (message) => warnings.push(message) });
     try {
       const batch = Array<Evaluation>(8).fill(zeros(zeroText(engine)));
       const expected = await engine.run(batch);
@@ -128,7 +128,7 @@ test('a process that is killed is replaced, with its registered inputs, and its 
       assert.equal(warnings.length, 1);
       assert.match(warnings[0], /SIGKILL.*memory.* at most 2 rows/);
       // A batch that is no longer wanted is not run again.
-      const unwanted = engine.run(batch, () => false);
+      const unwanted = engine.run(batch, { isWanted: () => false });
       await nextTurn();
       for (const pid of engine.pids) process.kill(pid, 'SIGKILL');
       await assert.rejects(unwanted, { code: 'ENGINE_FAILED', message: /SIGKILL/ });
@@ -140,7 +140,7 @@ test('a process that is killed is replaced, with its registered inputs, and its 
 });
 
 test('a process that is killed while it runs one row is an error that names memory; the next batch has a process again', async () => {
-  const engine = await LocalEngine.open(UNET);
+  const engine = await DeviceEngine.open(UNET);
   try {
     const batch = [zeros(zeroText(engine))];
     const { outputs } = await engine.run(batch);
@@ -157,7 +157,7 @@ test('a process that is killed while it runs one row is an error that names memo
 
 test('a batch that memory is too small for runs in smaller ones, in the same process, and so do the next', async () => {
   const warnings: string[] = [];
-  const engine = await LocalEngine.open(UNET, { threads: 1, onWarning: (message) => warnings.push(message) });
+  const engine = await DeviceEngine.open(UNET, { threads: 1, onWarning: (message) => warnings.push(message) });
   try {
     const [id] = zeroText(engine);
     // One row takes 33 MB at 32 x 32 latents, and 530 MB at 64 x 64.
@@ -188,7 +188,7 @@ test('a batch that memory is too small for runs in smaller ones, in the same pro
 });
 
 test('three processes that die one after the other are an error from then on; closing still works', async () => {
-  const engine = await LocalEngine.open(UNET);
+  const engine = await DeviceEngine.open(UNET);
   const batch = Array<Evaluation>(8).fill(zeros(zeroText(engine)));
   const killed = new Set<number>();
   const killing = setInterval(() => {
@@ -205,7 +205,7 @@ test('three processes that die one after the other are an error from then on; cl
 });
 
 test('closing ends a busy process and rejects its batch', async () => {
-  const engine = await LocalEngine.open(UNET);
+  const engine = await DeviceEngine.open(UNET);
   const [pid] = engine.pids;
   const batch = Array<Evaluation>(16).fill(zeros(zeroText(engine)));
   const running = assert.rejects(engine.run(batch), { code: 'ENGINE_FAILED' });
@@ -215,7 +215,7 @@ test('closing ends a busy process and rejects its batch', async () => {
 });
 
 test('an evaluation that the graph cannot run is an error, and the process lives on', async () => {
-  const engine = await LocalEngine.open(UNET);
+  const engine = await DeviceEngine.open(UNET);
   try {
     const text = zeroText(engine);
     await assert.rejects(engine.run([zeros(text, { side: 31 })]), { code: 'MODEL_INVALID' });
@@ -226,7 +226,7 @@ test('an evaluation that the graph cannot run is an error, and the process lives
 });
 
 test('replies reach their requests, also when a failure overtakes others', async () => {
-  const engine = await LocalEngine.open(UNET);
+  const engine = await DeviceEngine.open(UNET);
   try {
     const text = zeroText(engine);
     const small = (t: number, ids: readonly string[]) => zeros(ids, { t, side: 8 });
@@ -247,7 +247,7 @@ test('replies reach their requests, also when a failure overtakes others', async
 
 test('a file that is no graph is refused by name', async () => {
   const file = fixture('models/sd15/model_index.json');
-  await assert.rejects(LocalEngine.open({ unet: { path: file } }), (error: SrdsError) => {
+  await assert.rejects(DeviceEngine.open({ unet: { path: file } }), (error: SrdsError) => {
     assert.equal(error.code, 'MODEL_INVALID');
     return error.message.includes(file);
   });

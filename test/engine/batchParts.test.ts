@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { partsOf, rangesWithin } from '../../../src/engine/local/batchParts.js';
+import { partsOf, rangesWithin } from '../../src/engine/batchParts.js';
 
 test('ranges hold as many evaluations as the rows allow, and one with more rows stands alone', () => {
   assert.deepEqual(rangesWithin(4, [2, 2, 2]), [
