@@ -85,7 +85,7 @@ test('plan forecasts a machine that a curve describes, as text and as JSON', asy
   await refused(2, /bad\.json/, 'plan', '--curve', 'bad.json');
   await refused(2, /--devices with --curve/, 'plan', '--devices', '2');
   await refused(2, /number of devices/, 'plan', '--curve', 'curve.json', '--devices', '0');
-  await refused(2, /--size too/, 'plan', '--curve', 'curve.json', '--size', '64x64');
+  await refused(2, /--curve without --size/, 'plan', '--curve', 'curve.json', '--size', '64x64');
   await refused(2, /a size such as 512x512 for --size, found "big"/, 'plan', '--size', 'big');
   await refused(2, /--fresh too/, 'plan', '--curve', 'curve.json', '--fresh');
   await refused(2, /--no-fused too/, 'plan', '--curve', 'curve.json', '--no-fused');

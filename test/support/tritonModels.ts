@@ -25,8 +25,8 @@ export async function startUnet(
   const remove = () => rmSync(repository, { recursive: true, force: true });
   try {
     writeModel(join(repository, 'unet'), model);
-    const { url, stop } = await startTriton(repository);
-    return { device: `oip+${url}/unet`, stop: (signal) => stop(signal).finally(remove) };
+    const server = await startTriton(repository);
+    return { device: `oip+${server.url}/unet`, stop: (signal) => server.stop(signal).finally(remove) };
   } catch (error) {
     remove();
     throw error;
