@@ -87,8 +87,8 @@ test('plan forecasts a machine that a curve describes, as text and as JSON', asy
   await refused(2, /number of devices/, 'plan', '--curve', 'curve.json', '--devices', '0');
   await refused(2, /--curve without --size/, 'plan', '--curve', 'curve.json', '--size', '64x64');
   await refused(2, /a size such as 512x512 for --size, found "big"/, 'plan', '--size', 'big');
-  await refused(2, /--fresh too/, 'plan', '--curve', 'curve.json', '--fresh');
-  await refused(2, /--no-fused too/, 'plan', '--curve', 'curve.json', '--no-fused');
+  await refused(2, /--curve without --fresh/, 'plan', '--curve', 'curve.json', '--fresh');
+  await refused(2, /--curve without --no-fused/, 'plan', '--curve', 'curve.json', '--no-fused');
   const single = { rows: 2, seconds: 1 };
   for (const odd of [[], [single, single], [{ rows: 2, seconds: 1e308 }], [{ rows: 1e9, seconds: 1 }]]) {
     writeFileSync(join(cwd, 'odd.json'), JSON.stringify({ points: odd }));
