@@ -1,16 +1,16 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { Mutex } from 'async-mutex';
-import { numberBetween, SrdsError } from '../errors.js';
+import { SrdsError } from '../errors.js';
 import { isShared, type GraphFile, type GraphInfo } from '../onnx/graphInfo.js';
 import type { Tensor } from '../tensor/tensor.js';
 import { CPU, deviceName, isEndpoint, isProcessor, type Device } from './device.js';
+import { Dispatcher, isReady } from './dispatcher.js';
 import type { Batch, BatchOptions, BatchResult, Capacity, ConditioningId, DeviceGroup, Engine } from './engine.js';
 import type { EngineDevice, EngineState } from './engineDevice.js';
 import { freeMemory } from './freeMemory.js';
 import type { LocalDevice } from './local/localDevice.js';
 import { openProcessors, type ProcessorOptions } from './local/openProcessors.js';
 import { RemoteDevice, type EndpointOptions } from './remote/remoteDevice.js';
-import { DeviceFailure, retryDelay } from './retry.js';
+import { DeviceFailure } from './retry.js';
 
 /** Options of an engine. */
 export interface DeviceEngineOptions extends ProcessorOptions {
@@ -32,8 +32,6 @@ export interface DeviceEngineOptions extends ProcessorOptions {
   /** Cancels opening; an open engine ignores it. */
   readonly signal?: AbortSignal | undefined;
 }
-
-const MAX_HEDGE = 1000;
 
 /**
  * An engine over devices: ONNX Runtime on the processors of this machine, each in a process of its own, and endpoints of servers that speak
@@ -60,7 +58,7 @@ export class DeviceEngine implements Engine {
   private readonly devices: readonly EngineDevice[];
   /** Whether all processors are CPUs. */
   private readonly isOnCpu: boolean;
-  private readonly hedge: number | undefined;
+  private readonly dispatcher: Dispatcher;
   private readonly onWarning: (message: string) => void;
   /** Batches under way. */
   private readonly running = new Set<Promise<unknown>>();
@@ -86,7 +84,11 @@ export class DeviceEngine implements Engine {
     if (processors.length === 0 && remote) served.delete(remote.graph);
     const own = processors.length === 0 && served.size > 0 ? [CPU] : processors;
     this.isOnCpu = own.every(({ kind }) => kind === 'cpu');
-    this.hedge = hedge === undefined ? undefined : numberBetween('a multiple for hedging', hedge, 1, MAX_HEDGE);
+    this.dispatcher = new Dispatcher({
+      hedge,
+      closing: this.closing.signal,
+      inBackground: (work) => void this.tracked(work).catch(() => undefined),
+    });
     this.onWarning = onWarning;
     this.device = devices.map(deviceName).join(',');
     this.processorNames = own.map(deviceName).join(',');
@@ -154,7 +156,7 @@ export class DeviceEngine implements Engine {
     return groups.flatMap(({ name, members }) => {
       const devices = members.filter((one) => isReady(one) && one.serves(graph));
       if (devices.length === 0) return [];
-      const run = (batch: Batch) => this.tracked(this.attempt(devices, batch, {}));
+      const run = (batch: Batch) => this.tracked(this.dispatcher.run(devices, batch, {}));
       return [{ name, devices: devices.map((one) => one.name), graphs: this.loaded, ...capacityOf(devices), run }];
     });
   }
@@ -224,82 +226,12 @@ export class DeviceEngine implements Engine {
     const [{ graph }] = batch;
     const devices = this.devices.filter((device) => device.serves(graph));
     if (devices.length === 0) throw noDevice([graph]);
-    return this.tracked(this.attempt(devices, batch, options));
+    return this.tracked(this.dispatcher.run(devices, batch, options));
   }
 
   async close(): Promise<void> {
     this.closing.abort();
     await Promise.all(this.devices.map((device) => device.close()));
-  }
-
-  /** Runs a batch on the devices, one after the other, until one has run it. */
-  private async attempt(devices: readonly EngineDevice[], batch: Batch, options: BatchOptions): Promise<BatchResult> {
-    const { isWanted = () => true } = options;
-    const start = performance.now();
-    const failed = new Set<EngineDevice>();
-    let faults = 0;
-    for (let count = 1; ; count++) {
-      const device = leastLoaded(devices, failed);
-      try {
-        return await this.runOn(device, devices, batch, options);
-      } catch (error) {
-        if (this.closing.signal.aborted || !isWanted()) throw error;
-        failed.add(device);
-        if (!(error instanceof DeviceFailure)) {
-          // Another device takes over from a lost one.
-          if (device.isLost && devices.some(({ isLost }) => !isLost)) continue;
-          throw error;
-        }
-        const { kind, retryAfter } = error;
-        if (kind === 'faulty') faults++;
-        const elapsed = performance.now() - start;
-        const hasOther = devices.some((one) => isReady(one) && !failed.has(one));
-        const wait = retryDelay({ kind, retryAfter, count, faults, elapsed, hasOther }, Math.random());
-        if (wait === undefined) throw error;
-        if (hasOther) continue;
-        await delay(wait, undefined, { signal: this.closing.signal }).catch(() => undefined);
-        failed.clear();
-      }
-    }
-  }
-
-  /** Runs a batch on a device. Once one device has opened a bucket, which takes a second, the others open it in the background. */
-  private async runOn(
-    device: EngineDevice,
-    devices: readonly EngineDevice[],
-    batch: Batch,
-    options: BatchOptions,
-  ): Promise<BatchResult> {
-    if (devices.length === 1) return device.run(batch, options);
-    if (device.hasBucketFor(batch)) return this.hedged(device, devices, batch, options);
-    const result = await device.openBucket(batch, options);
-    for (const other of devices.filter((one) => isReady(one) && !one.hasBucketFor(batch))) {
-      this.tracked(other.openBucket(batch, { isWanted: () => false })).catch(() => undefined);
-    }
-    return result;
-  }
-
-  /** Runs a batch on a device, and on another free one too if the first takes unusually long. */
-  private async hedged(
-    device: EngineDevice,
-    devices: readonly EngineDevice[],
-    batch: Batch,
-    options: BatchOptions,
-  ): Promise<BatchResult> {
-    const expected = this.hedge === undefined ? undefined : device.expectedSeconds(batch);
-    if (this.hedge === undefined || expected === undefined) return device.run(batch, options);
-    const [first, second, late] = [new AbortController(), new AbortController(), new AbortController()];
-    const running = device.run(batch, { ...options, signal: first.signal });
-    try {
-      const waiting = delay(1000 * expected * this.hedge, true, { signal: late.signal }).catch(() => false);
-      const isLate = await Promise.race([running.then(() => false), waiting]);
-      const other = devices.find((one) => one !== device && one.load < 1);
-      if (!isLate || !other) return await running;
-      const again = other.run(batch, { ...options, signal: second.signal });
-      return await Promise.any([running, again]).catch(() => running);
-    } finally {
-      for (const controller of [first, second, late]) controller.abort();
-    }
   }
 
   private tracked<Value>(work: Promise<Value>): Promise<Value> {
@@ -325,18 +257,6 @@ export class DeviceEngine implements Engine {
   private get ready(): readonly EngineDevice[] {
     return this.devices.filter(isReady);
   }
-}
-
-function isReady({ load }: EngineDevice): boolean {
-  return load < Infinity;
-}
-
-/** The ready device with the least load, preferably one that has not failed. */
-function leastLoaded(devices: readonly EngineDevice[], failed: ReadonlySet<EngineDevice>): EngineDevice {
-  const ready = devices.filter(isReady);
-  const fresh = ready.filter((device) => !failed.has(device));
-  const able = fresh.length > 0 ? fresh : ready.length > 0 ? ready : devices;
-  return able.reduce((best, device) => (device.load < best.load ? device : best));
 }
 
 function capacityOf(devices: readonly EngineDevice[]): Capacity {

@@ -12,7 +12,7 @@ const SEED = 1;
 /**
  * Inputs of one row of the denoising network, each without batch axis, for warming up and comparing without a prompt: normally
  * distributed samples and states, true positions and sizes. No text encoder runs.
- * @param inputs of the network's graph, all with batch axis
+ * @param inputs of the network's graph
  * @returns undefined if neither the graph nor the configuration says how wide an input is
  */
 export function exampleInputs(
@@ -35,7 +35,8 @@ export function exampleInputs(
     ...conditioning,
   };
   const random = new Generator(SEED);
-  const example = inputs.map(({ name, dims: [, ...declared] }): [string, Tensor] => {
+  const example = inputs.map(({ name, dims: all, constant = false }): [string, Tensor] => {
+    const declared = constant ? all : all.slice(1);
     const { dims, data } = given[name];
     const fixed = dims.map((dim, k) => (typeof declared[k] === 'number' ? declared[k] : dim));
     const isOpen = data instanceof Float32Array && data.every((value) => value === 0);

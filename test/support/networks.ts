@@ -27,7 +27,7 @@ export async function originalOf(folder: string) {
   const file = graphFiles(model)[family.network];
   const { inputs } = model.described.find(({ name }) => name === family.network)!.description;
   const named = inputs.map((input) =>
-    family.constants?.includes(input.name) ? { ...input, dims: ['batch', ...input.dims] } : input,
+    family.constants?.includes(input.name) ? { ...input, constant: true } : input,
   );
   const example = exampleInputs(model, size, named);
   assert.ok(example);

@@ -3,54 +3,53 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { OipClient, parseEndpoint, type Evaluation } from 'srds/engine';
-import type { Tensor } from 'srds/tensor';
+import { DeviceEngine, parseEndpoint } from 'srds/engine';
 import { fixture, relativeError } from '../support/fixtures.js';
-import { outputOf } from '../support/program.js';
-import { startTriton } from '../support/tritonServer.js';
 import { originalOf } from '../support/networks.js';
+import { failureIn, outputOf } from '../support/program.js';
+import { startTriton } from '../support/tritonServer.js';
 
-const repository = mkdtempSync(join(tmpdir(), 'srds-'));
-after(() => rmSync(repository, { recursive: true }));
+const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
+after(() => rmSync(scratch, { recursive: true }));
 
-const NAMES = ['sd15', 'flux-dev'];
+const EXACT =
+  /: the same network; rows differ by (0\.0e\+0|\d\.\de-[6-9]) of the largest value alone, (0\.0e\+0|\d\.\de-[6-9]) in batches of 4$/m;
 
-/** The rows of evaluations, which one request has as a batch. */
-async function infer(client: OipClient, evaluations: readonly Evaluation['inputs'][]): Promise<Float32Array[]> {
-  const { inputs, outputs } = await client.metadata();
-  const tensors = inputs.map(({ name, datatype }) => {
-    const rows: Tensor[] = evaluations.map((one) => one[name]);
-    const [{ dims }] = rows;
-    const pieces = rows.map(({ data }) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-    return { name, datatype, shape: [rows.length, ...(dims.length === 0 ? [1] : dims)], pieces };
-  });
-  const answer = await client.infer({ inputs: tensors, outputs: [outputs[0].name] }, { timeoutMs: 60_000 });
-  const { bytes, shape } = answer.get(outputs[0].name)!;
-  const values = new Float32Array(Uint8Array.from(bytes).buffer);
-  const size = values.length / shape[0];
-  return evaluations.map((_, k) => values.subarray(k * size, (k + 1) * size));
-}
-
-test('Triton loads the python backend, warms it up, and its rows are those of the local engine, alone and in batches', async () => {
-  for (const name of NAMES) {
-    const flags = ['--backend', 'python', '--name', name, '--force', '--batches', '1,2,4'];
-    await outputOf({}, 'export-triton', fixture(`models/${name}`), repository, ...flags);
-  }
-  const server = await startTriton(repository);
+test('Triton loads what was exported when it is asked to, and its rows are those of the local engine', async () => {
+  const repository = join(scratch, 'models');
+  const write = (model: string, ...flags: string[]) =>
+    outputOf({}, 'export-triton', fixture(`models/${model}`), repository, '--backend', 'python', '--force', ...flags);
+  await write('sd15');
+  const server = await startTriton(repository, '--model-control-mode=explicit');
   try {
-    for (const name of NAMES) {
-      const { evaluations, rows } = await originalOf(fixture(`models/${name}`));
-      const client = new OipClient(parseEndpoint(`oip+${server.url}/${name}`));
-      const alone: Float32Array[] = [];
-      for (const evaluation of evaluations) alone.push(...(await infer(client, [evaluation])));
-      const together = await infer(client, evaluations);
-      // Requests that come together are put together, and each gets its own rows.
-      const merged = (await Promise.all(evaluations.map((evaluation) => infer(client, [evaluation])))).flat();
-      for (const found of [alone, together, merged]) {
-        found.forEach((row, k) => assert.ok(relativeError(row, rows[k]) < 1e-5, `${name}, row ${k}`));
-      }
-      client.close();
-    }
+    const endpoint = (name: string) => `oip+${server.url}/${name}`;
+    const check = (model: string, name: string) =>
+      ['export-triton', fixture(`models/${model}`), '--check', endpoint(name)] as const;
+    // The model is there and not loaded.
+    assert.match((await outputOf({}, ...check('sd15', 'unet'))).stdout, EXACT);
+    const flux = await write('flux-dev', '--name', 'flux', '--batches', '1,2,4', '--check', endpoint('flux'));
+    assert.match(flux.stdout, EXACT);
+
+    // Requests that come together are put together, and each gets its own row.
+    const { file, model, evaluations, rows } = await originalOf(fixture('models/flux-dev'));
+    const graph = model.family.network;
+    const engine = await DeviceEngine.open(
+      { [graph]: file },
+      { devices: [parseEndpoint(endpoint('flux'))], endpoints: { graph, inFlight: 4 } },
+    );
+    const [{ name: output }] = engine.graphs.get(graph)!.outputs;
+    const found = await Promise.all(evaluations.map((inputs) => engine.run([{ graph, output, inputs }])));
+    found.forEach(({ outputs: [[row]] }, k) => assert.ok(relativeError(row, rows[k]) < 1e-5));
+    await engine.close();
+
+    // Another network under the name of this one, and a name that the repository does not have.
+    const other = await failureIn({}, ...check('sd21v', 'unet'));
+    assert.deepEqual(
+      [other.code, /the network of sd21v at .*\/unet, found rows that differ/.test(other.message)],
+      [4, true],
+    );
+    const missing = await failureIn({}, ...check('sd15', 'missing'));
+    assert.equal(missing.code, 8, missing.message);
   } finally {
     await server.stop();
   }

@@ -113,6 +113,17 @@ export class OipClient {
     return status === 200;
   }
 
+  /**
+   * Has Triton load the model, or load it again, from its repository.
+   * @throws OipError, `refused` where the server loads models by itself only
+   */
+  async load({ timeoutMs, signal }: RequestLimits): Promise<void> {
+    const { endpoint } = this;
+    const url = `${serverUrl(endpoint)}/repository/models/${endpoint.model}/load`;
+    const answer = await this.request('POST', url, {}, [], { timeoutMs, signal });
+    if (answer.status !== 200) throw failureOf(answer);
+  }
+
   /** Runs the model. @returns its outputs by name @throws OipError; the reason of the signal */
   async infer(request: Omit<InferRequest, 'id'>, limits: RequestLimits): Promise<ReadonlyMap<string, AnswerTensor>> {
     const { headers, parts } = encodeRequest({ id: randomUUID(), ...request });

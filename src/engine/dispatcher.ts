@@ -1,0 +1,136 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { numberBetween } from '../errors.js';
+import type { Batch, BatchOptions, BatchResult } from './engine.js';
+import type { EngineDevice } from './engineDevice.js';
+import { DeviceFailure, retryDelay } from './retry.js';
+
+/** Time and chance, as a dispatcher has them. */
+export interface Clock {
+  /** Milliseconds since some moment. */
+  now(): number;
+  /** Waits; ends early when the signal is aborted. */
+  wait(milliseconds: number, signal: AbortSignal): Promise<void>;
+  /** A number from 0 to 1. */
+  random(): number;
+}
+
+const REAL_TIME: Clock = {
+  now: () => performance.now(),
+  wait: async (milliseconds, signal) => delay(milliseconds, undefined, { signal }).catch(() => undefined),
+  random: () => Math.random(),
+};
+
+const MAX_HEDGE = 1000;
+
+/** How batches get to devices. */
+export interface DispatcherOptions {
+  /** Multiple of a batch's usual time after which another free device runs it too, and the first result counts; default: never. */
+  readonly hedge?: number | undefined;
+  /** Ends waiting. */
+  readonly closing: AbortSignal;
+  /** Called with work that nothing waits for. */
+  readonly inBackground: (work: Promise<unknown>) => void;
+  /** Default: that of the machine. */
+  readonly clock?: Clock;
+}
+
+/** Runs batches: each on the device with the least load, and on others until one has run it. */
+export class Dispatcher {
+  private readonly hedge: number | undefined;
+  private readonly closing: AbortSignal;
+  private readonly inBackground: (work: Promise<unknown>) => void;
+  private readonly clock: Clock;
+
+  constructor({ hedge, closing, inBackground, clock = REAL_TIME }: DispatcherOptions) {
+    this.hedge = hedge === undefined ? undefined : numberBetween('a multiple for hedging', hedge, 1, MAX_HEDGE);
+    this.closing = closing;
+    this.inBackground = inBackground;
+    this.clock = clock;
+  }
+
+  /**
+   * Runs a batch.
+   * @param devices that may run it, at least one
+   * @throws SrdsError of the device that failed it last
+   */
+  async run(devices: readonly EngineDevice[], batch: Batch, options: BatchOptions): Promise<BatchResult> {
+    const { isWanted = () => true } = options;
+    const start = this.clock.now();
+    const failed = new Set<EngineDevice>();
+    let faults = 0;
+    for (let count = 1; ; count++) {
+      const device = leastLoaded(devices, failed);
+      try {
+        return await this.runOn(device, devices, batch, options);
+      } catch (error) {
+        if (this.closing.aborted || !isWanted()) throw error;
+        failed.add(device);
+        if (!(error instanceof DeviceFailure)) {
+          // Another device takes over from a lost one.
+          if (device.isLost && devices.some(({ isLost }) => !isLost)) continue;
+          throw error;
+        }
+        const { kind, retryAfter } = error;
+        if (kind === 'faulty') faults++;
+        const elapsed = this.clock.now() - start;
+        const hasOther = devices.some((one) => isReady(one) && !failed.has(one));
+        const wait = retryDelay({ kind, retryAfter, count, faults, elapsed, hasOther }, this.clock.random());
+        if (wait === undefined) throw error;
+        if (hasOther) continue;
+        await this.clock.wait(wait, this.closing);
+        failed.clear();
+      }
+    }
+  }
+
+  /** Runs a batch on a device. Once one device has opened a bucket, which takes a second, the others open it in the background. */
+  private async runOn(
+    device: EngineDevice,
+    devices: readonly EngineDevice[],
+    batch: Batch,
+    options: BatchOptions,
+  ): Promise<BatchResult> {
+    if (devices.length === 1) return device.run(batch, options);
+    if (device.hasBucketFor(batch)) return this.hedged(device, devices, batch, options);
+    const result = await device.openBucket(batch, options);
+    for (const other of devices.filter((one) => isReady(one) && !one.hasBucketFor(batch)))
+      this.inBackground(other.openBucket(batch, { isWanted: () => false }));
+    return result;
+  }
+
+  /** Runs a batch on a device, and on another free one too if the first takes unusually long. */
+  private async hedged(
+    device: EngineDevice,
+    devices: readonly EngineDevice[],
+    batch: Batch,
+    options: BatchOptions,
+  ): Promise<BatchResult> {
+    const expected = this.hedge === undefined ? undefined : device.expectedSeconds(batch);
+    if (this.hedge === undefined || expected === undefined) return device.run(batch, options);
+    const [first, second, late] = [new AbortController(), new AbortController(), new AbortController()];
+    const running = device.run(batch, { ...options, signal: first.signal });
+    try {
+      const waiting = this.clock.wait(1000 * expected * this.hedge, late.signal);
+      const isLate = await Promise.race([running.then(() => false), waiting.then(() => true)]);
+      const other = devices.find((one) => one !== device && one.load < 1);
+      if (!isLate || !other) return await running;
+      const again = other.run(batch, { ...options, signal: second.signal });
+      return await Promise.any([running, again]).catch(() => running);
+    } finally {
+      for (const controller of [first, second, late]) controller.abort();
+    }
+  }
+}
+
+/** Whether a device takes batches. */
+export function isReady({ load }: EngineDevice): boolean {
+  return load < Infinity;
+}
+
+/** The device with the least load, of those that have not failed the batch if one of them is ready. */
+function leastLoaded(devices: readonly EngineDevice[], failed: ReadonlySet<EngineDevice>): EngineDevice {
+  const ready = devices.filter(isReady);
+  const fresh = ready.filter((device) => !failed.has(device));
+  const able = fresh.length > 0 ? fresh : ready.length > 0 ? ready : devices;
+  return able.reduce((best, device) => (device.load < best.load ? device : best));
+}
