@@ -26,9 +26,7 @@ export async function originalOf(folder: string) {
   const { family, size } = model;
   const file = graphFiles(model)[family.network];
   const { inputs } = model.described.find(({ name }) => name === family.network)!.description;
-  const named = inputs.map((input) =>
-    family.constants?.includes(input.name) ? { ...input, constant: true } : input,
-  );
+  const named = inputs.map((input) => (family.constants?.includes(input.name) ? { ...input, constant: true } : input));
   const example = exampleInputs(model, size, named);
   assert.ok(example);
   const evaluations = [981, 500, 500, 1].map((t) => ({

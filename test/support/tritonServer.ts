@@ -12,7 +12,7 @@ export interface TritonServer {
   readonly url: string;
   readonly pid: number;
   /** Ends the server and all that it left. @param signal default SIGTERM */
-  stop(signal?: NodeJS.Signals): Promise<void>;
+  readonly stop: (signal?: NodeJS.Signals) => Promise<void>;
 }
 
 const START_MS = 300_000;
