@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { Readable, Transform } from 'node:stream';
+import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { HubApiError } from '@huggingface/hub';
@@ -162,9 +162,8 @@ async function receive(
       done(null, chunk);
     },
   });
-  const body = response.body ? Readable.fromWeb(response.body) : Readable.from([]);
   const out = createWriteStream(partial, { flags: resumed ? 'a' : 'w' });
-  await pipeline(body, count, out, ...(signal ? [{ signal }] : []));
+  await pipeline(response.body ?? [], count, out, ...(signal ? [{ signal }] : []));
 }
 
 /** Whether a retry may help: the connection broke, or the server is busy. */
