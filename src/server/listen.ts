@@ -3,7 +3,6 @@ import type { Duplex } from 'node:stream';
 import { getRequestListener } from '@hono/node-server';
 import { messageOf, SrdsError } from '../errors.js';
 import { ApiError } from './apiError.js';
-import type { App } from './app.js';
 import { ConnectionTurns } from './connectionTurns.js';
 
 /** Time limits for receiving the headers and the whole request. */
@@ -15,6 +14,11 @@ const STALL_MS = 30_000;
 /** How long the rest of a refused request is read and dropped. Closing at once would lose the answer on its way. */
 const LINGER_MS = 1_000;
 const MAX_HEADER_BYTES = 16_384;
+
+/** What answers requests. */
+interface Routes {
+  readonly fetch: (request: Request) => Response | Promise<Response>;
+}
 
 /** A listening server. */
 export interface Listening {
@@ -28,7 +32,7 @@ export interface Listening {
  * Serves routes over HTTP. Errors of Node's parser are answered in the API's form too.
  * @throws SrdsError LISTEN_FAILED
  */
-export async function listen(app: App, host: string, port: number): Promise<Listening> {
+export async function listen(app: Routes, host: string, port: number): Promise<Listening> {
   const handle = getRequestListener(app.fetch, {
     overrideGlobalObjects: false,
     errorHandler: () =>

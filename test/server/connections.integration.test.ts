@@ -4,7 +4,6 @@ import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Hono } from 'hono';
 import { listen } from '../../src/server/listen.js';
-import type { App } from '../../src/server/app.js';
 import { serve } from '../support/serve.js';
 import { assertError, metric, post, until } from '../support/server.js';
 
@@ -60,7 +59,7 @@ test('pipelined requests are handled one after the other, and answered in order'
 });
 
 test('a reader that takes nothing of an answer loses its connection; an answer that takes long to make does not', async () => {
-  const app: App = new Hono();
+  const app = new Hono();
   app.get('/large', () => new Response(new Uint8Array(2 ** 26)));
   app.get('/late', async () => {
     await delay(65_000);
