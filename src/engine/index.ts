@@ -17,6 +17,7 @@ export type {
   DeviceGroup,
   Engine,
   Evaluation,
+  Limits,
 } from './engine.js';
 export { Batcher, type BatchReport, type Client, type RequestOptions } from './batcher.js';
 export { findDevices, probe, type Probe } from './local/probe.js';

@@ -23,6 +23,7 @@ export {
   curveOf,
   measureCurve,
   withSerialTimes,
+  type MeasuredDevices,
   type MeasureOptions,
   type Measurements,
   type SerialTimes,
