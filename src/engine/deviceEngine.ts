@@ -80,9 +80,9 @@ export class DeviceEngine implements Engine {
     if (endpoints.length > 0 && !remote)
       throw new SrdsError('INVALID_OPTION', 'the graph that endpoints run', 'none', 'give endpoints.graph');
     // Without a processor of its own, the network is loaded nowhere here.
-    const served = new Set(Object.keys(files));
-    if (processors.length === 0 && remote) served.delete(remote.graph);
-    const own = processors.length === 0 && served.size > 0 ? [CPU] : processors;
+    const elsewhere = processors.length === 0 ? remote?.graph : undefined;
+    const isNeeded = Object.keys(files).some((name) => name !== elsewhere);
+    const own = processors.length === 0 && isNeeded ? [CPU] : processors;
     this.isOnCpu = own.every(({ kind }) => kind === 'cpu');
     this.dispatcher = new Dispatcher({
       hedge,
@@ -92,8 +92,9 @@ export class DeviceEngine implements Engine {
     this.onWarning = onWarning;
     this.device = devices.map(deviceName).join(',');
     this.processorNames = own.map(deviceName).join(',');
-    this.processors = openProcessors(own, options, { state, served, reports: { onWarning, onRestart } });
+    // Before processes start, which nothing would end if the options of endpoints are wrong.
     this.endpoints = remote ? endpoints.map((one) => new RemoteDevice(one, remote, state, onWarning)) : [];
+    this.processors = openProcessors(own, options, { state, elsewhere, reports: { onWarning, onRestart } });
     this.devices = [...this.processors, ...this.endpoints];
   }
 

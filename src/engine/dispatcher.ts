@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { numberBetween } from '../errors.js';
 import type { Batch, BatchOptions, BatchResult } from './engine.js';
@@ -44,6 +45,8 @@ export class Dispatcher {
   constructor({ hedge, closing, inBackground, clock = REAL_TIME }: DispatcherOptions) {
     this.hedge = hedge === undefined ? undefined : numberBetween('a multiple for hedging', hedge, 1, MAX_HEDGE);
     this.closing = closing;
+    // Each waiting batch listens to it.
+    setMaxListeners(0, closing);
     this.inBackground = inBackground;
     this.clock = clock;
   }
@@ -131,6 +134,8 @@ export function isReady({ load }: EngineDevice): boolean {
 function leastLoaded(devices: readonly EngineDevice[], failed: ReadonlySet<EngineDevice>): EngineDevice {
   const ready = devices.filter(isReady);
   const fresh = ready.filter((device) => !failed.has(device));
-  const able = fresh.length > 0 ? fresh : ready.length > 0 ? ready : devices;
+  // Of devices that are not ready, one that may be again: a lost one fails at once, without end.
+  const able =
+    [fresh, ready, devices.filter(({ isLost }) => !isLost), devices].find(({ length }) => length > 0) ?? devices;
   return able.reduce((best, device) => (device.load < best.load ? device : best));
 }

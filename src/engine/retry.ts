@@ -49,8 +49,9 @@ const MAX_DELAY = 3000;
  */
 export function retryDelay(failures: Failures, random: number): number | undefined {
   const { kind, retryAfter = 0, count, faults, elapsed, hasOther } = failures;
-  if (faults >= MAX_FAULTS || elapsed >= PATIENCE) return undefined;
+  if (faults >= MAX_FAULTS) return undefined;
   if (hasOther) return 0;
+  if (elapsed >= PATIENCE) return undefined;
   const backoff = Math.min(MAX_DELAY, FIRST_DELAY * 2 ** (count - 1)) * (1 - random / 2);
   return kind === 'busy' ? Math.max(backoff, Math.min(1000 * retryAfter, PATIENCE - elapsed)) : backoff;
 }

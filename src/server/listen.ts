@@ -64,13 +64,12 @@ export async function listen(app: Routes, host: string, port: number): Promise<L
     );
     response.writeHead(417, { 'content-type': 'application/json' }).end(JSON.stringify(body));
   });
-  server.on('connect', (_, socket) =>
-    socket.end(
-      rawAnswer(
-        new ApiError(405, 'method_not_allowed', 'expected a request to this server, found CONNECT; it is not a proxy'),
-      ),
-    ),
-  );
+  server.on('connect', (_, socket) => {
+    const message = 'expected a request to this server, found CONNECT; it is not a proxy';
+    // Node no longer listens to this socket, nor closes it.
+    socket.on('error', () => undefined);
+    socket.end(rawAnswer(new ApiError(405, 'method_not_allowed', message)), () => socket.destroy());
+  });
   const refused = new WeakSet<Duplex>();
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     if (refused.has(socket)) return;

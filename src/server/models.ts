@@ -190,6 +190,7 @@ export class Models {
       const pipeline = await this.source.open(fresh);
       this.retire(before);
       this.add(fresh, Promise.resolve(pipeline)).opened = pipeline;
+      this.failed.delete(fresh.name);
     }
     // Without memory for both, the next request opens the model.
     else if (before) this.retire(before);
@@ -273,7 +274,6 @@ export class Models {
 
   private replace(fresh: ServedModel): void {
     this.models = this.models.map((model) => (model.name === fresh.name ? fresh : model));
-    this.failed.delete(fresh.name);
   }
 
   private fits({ bytes }: ServedModel): boolean {

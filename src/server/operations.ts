@@ -40,7 +40,11 @@ export function operationEndpoints({ metrics, models, draining, stored, stop }: 
       others: { 503: modelHealth },
       open: true,
       handle: (_, __, context) => {
-        const status = draining() ? 'draining' : models.status(models.find(context.req.param('model')));
+        const model = models.served.find(({ name }) => name === context.req.param('model'));
+        // Names of models are for clients with a key.
+        if (!model)
+          throw new ApiError(404, 'model_not_found', 'expected a model of this server, found another', 'model');
+        const status = draining() ? 'draining' : models.status(model);
         return Response.json({ status }, { status: status === 'loaded' || status === 'unloaded' ? 200 : 503 });
       },
     }),

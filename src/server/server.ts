@@ -158,13 +158,14 @@ async function readAgain({ folder }: ServedModel): Promise<ServedModel> {
 
 /** Loads the first model, and again whenever it cannot serve, such as for want of a device. */
 async function keepReady(models: Models, signal: AbortSignal, log: Logger): Promise<void> {
+  const isReady = () => models.readiness === 'ok';
   while (!signal.aborted) {
     try {
-      if (models.readiness !== 'ok') {
+      if (!isReady()) {
         // The image codec loads slowly too.
         await codec();
         await models.warm(signal);
-        log.info('ready');
+        if (isReady()) log.info('ready');
       }
     } catch (error) {
       if (error === signal.reason) return;

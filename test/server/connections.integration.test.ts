@@ -42,6 +42,17 @@ test('a client that pipelines thousands of requests has a few answered, and lose
   assert.ok((await metric(url, 'srds_requests_total\\{route="/v1/models",status="200"\\}')) <= 17);
 });
 
+test('a CONNECT request whose client goes away does not end the server', async () => {
+  for (let k = 0; k < 5; k++) {
+    const socket = connect(port, '127.0.0.1').on('error', () => undefined);
+    socket.write('CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n');
+    await delay(10);
+    socket.resetAndDestroy();
+  }
+  await delay(50);
+  assert.match(await converse(['CONNECT a:1 HTTP/1.1\r\nHost: a:1\r\n\r\n']), /^HTTP\/1\.1 405 /);
+});
+
 test('pipelined requests are handled one after the other, and answered in order', async () => {
   const body = JSON.stringify({ prompt: 'a', steps: 30, sampler: 'serial', size: '32x32' });
   const head = `POST ${GENERATE} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n`;

@@ -61,8 +61,12 @@ async function share({ parameters: used }: GalleryImage): Promise<void> {
   const hash = toHash(info.value?.form ?? [], used);
   // replaceState does not fire hashchange, so the form stays as it is.
   window.history.replaceState(undefined, '', `#${hash}`);
-  await navigator.clipboard.writeText(`${location.origin}${location.pathname}#${hash}`).then(
-    () => tell('info', 'The link is copied.'),
-    () => tell('info', 'The link is in the address bar.'),
-  );
+  const link = `${location.origin}${location.pathname}#${hash}`;
+  // Pages over plain HTTP have no clipboard.
+  await Promise.resolve()
+    .then(() => navigator.clipboard.writeText(link))
+    .then(
+      () => tell('info', 'The link is copied.'),
+      () => tell('info', 'The link is in the address bar.'),
+    );
 }

@@ -2,6 +2,7 @@ import { computed, signal } from '@preact/signals';
 import type { Info } from '../../src/server/infoAnswer.js';
 import { getInfo, isReady, ServerError } from './api.js';
 import { explain } from './explain.js';
+import { keep, kept } from './storage.js';
 
 const KEY = 'srds.key';
 const RETRY_MS = 2000;
@@ -10,7 +11,7 @@ const RETRY_MS = 2000;
 export type ConnectionState = 'connecting' | 'connected' | 'lost' | 'locked';
 
 /** The API key; empty if there is none. */
-export const key = signal(sessionStorage.getItem(KEY) ?? '');
+export const key = signal(String(kept(() => sessionStorage, KEY, '')));
 export const connection = signal<ConnectionState>('connecting');
 /** What the server can do; the last answer if the connection is lost. */
 export const info = signal<Info | undefined>(undefined);
@@ -53,8 +54,13 @@ async function ask(): Promise<boolean> {
 }
 
 /** Uses another key. */
-export function useKey(given: string): Promise<void> {
+export async function useKey(given: string): Promise<void> {
+  // No request can carry other characters, such as curly quotes.
+  if (!/^[!-~]*$/.test(given)) {
+    obstacle.value = 'A key has letters, digits and plain signs only; copy it again.';
+    return;
+  }
   key.value = given;
-  sessionStorage.setItem(KEY, given);
+  keep(() => sessionStorage, KEY, given);
   return connect();
 }

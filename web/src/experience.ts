@@ -12,12 +12,14 @@ interface Experience {
 const STORAGE_KEY = 'srds.experience';
 
 /** The last experience by model and sampler. */
-const experiences = signal(kept(localStorage, STORAGE_KEY, {}) as Readonly<Record<string, Experience | undefined>>);
+const experiences = signal(
+  kept(() => localStorage, STORAGE_KEY, {}) as Readonly<Record<string, Experience | undefined>>,
+);
 
 /** Remembers how a run came off. */
 export function learn(given: Parameters, outcome: string): void {
   experiences.value = { ...experiences.value, [keyOf(given)]: { steps: Number(given.steps), outcome } };
-  keep(localStorage, STORAGE_KEY, experiences.value);
+  keep(() => localStorage, STORAGE_KEY, experiences.value);
 }
 
 /** What to expect of the sampler of the form, in words. */

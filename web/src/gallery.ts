@@ -1,5 +1,6 @@
 import { signal } from '@preact/signals';
 import type { GalleryImage } from './records.js';
+import { randomId } from './randomId.js';
 import { storage } from './storage.js';
 
 /** More are forgotten, the oldest first. */
@@ -27,7 +28,7 @@ export async function readGallery(): Promise<void> {
 export async function addToGallery(
   image: Pick<GalleryImage, 'parameters' | 'file' | 'seconds'> & { readonly id?: string },
 ): Promise<GalleryImage> {
-  const entry = { id: crypto.randomUUID(), at: Date.now(), ...image, ...(await shrunk(image.file)) };
+  const entry = { id: randomId(), at: Date.now(), ...image, ...(await shrunk(image.file)) };
   await put(entry);
   return entry;
 }

@@ -7,6 +7,8 @@ import { learn } from './experience.js';
 import { addToGallery } from './gallery.js';
 import type { GalleryImage, SourceImage } from './records.js';
 import { modelOf, numberOf, requestOf, type Parameters } from './parameters.js';
+import { tell } from './notice.js';
+import { randomId } from './randomId.js';
 import { startRun, type LiveRun } from './run.js';
 import { race, parameters } from './settings.js';
 import { source, sourceFields } from './source.js';
@@ -76,13 +78,13 @@ export function cancelAll(): void {
 
 /** What was being drawn when the page was last left, which ended it. */
 export function takeInterrupted(): readonly Parameters[] {
-  const pending = kept(sessionStorage, PENDING, []) as readonly Parameters[];
-  keep(sessionStorage, PENDING, []);
+  const pending = kept(() => sessionStorage, PENDING, []) as readonly Parameters[];
+  keep(() => sessionStorage, PENDING, []);
   return pending;
 }
 
 async function run(given: Parameters, raced: boolean): Promise<void> {
-  const id = crypto.randomUUID();
+  const id = randomId();
   const controls = form.value;
   const isRace = raced && given.sampler !== 'serial';
   const tolerance = numberOf(controls, given, 'tolerance');
@@ -92,7 +94,7 @@ async function run(given: Parameters, raced: boolean): Promise<void> {
   keepPending();
   const models = info.value?.models ?? [];
   const initial = models.length > 0 && modelOf(models, given.model).imageToImage ? source.value : undefined;
-  await streams(async () => {
+  const drawing = streams(async () => {
     // One at a time, so that each has the devices for itself and the times can be compared.
     for (const sampler of isRace ? ['serial', given.sampler] : [given.sampler]) {
       if (cancelled.has(id)) break;
@@ -100,9 +102,16 @@ async function run(given: Parameters, raced: boolean): Promise<void> {
       if (phase !== 'done') break;
     }
   });
-  cancelled.delete(id);
-  change(id, { ended: true });
-  keepPending();
+  try {
+    await drawing;
+  } catch (error) {
+    // Such as an initial image that was changed or deleted since it was chosen.
+    tell('error', `This could not be drawn: ${error instanceof Error ? error.message : String(error)}`);
+  } finally {
+    cancelled.delete(id);
+    change(id, { ended: true });
+    keepPending();
+  }
 }
 
 /** @param isKept whether the images go to the gallery */
@@ -145,7 +154,7 @@ function update(id: string, next: (job: Job) => Job): void {
 function keepPending(): void {
   if (isLeaving) return;
   keep(
-    sessionStorage,
+    () => sessionStorage,
     PENDING,
     activeJobs.value.map((job) => job.parameters),
   );

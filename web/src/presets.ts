@@ -13,7 +13,7 @@ const STORAGE_KEY = 'srds.presets';
 const LEAST_USUAL_STEPS = 12;
 
 /** The presets that the user has saved. */
-export const savedPresets = signal<readonly Preset[]>(kept(localStorage, STORAGE_KEY, []) as readonly Preset[]);
+export const savedPresets = signal<readonly Preset[]>(kept(() => localStorage, STORAGE_KEY, []) as readonly Preset[]);
 
 /** Presets for a model, by its usual number of steps. */
 export function presetsFor(steps: number, maxSteps: number): Preset[] {
@@ -52,5 +52,5 @@ export function deletePreset(name: string): void {
 
 function store(presets: readonly Preset[]): void {
   savedPresets.value = presets;
-  keep(localStorage, STORAGE_KEY, presets);
+  keep(() => localStorage, STORAGE_KEY, presets);
 }

@@ -12,7 +12,7 @@ export const race = signal(false);
 
 /** Takes what the form had when the page was last open, or else what it starts with. */
 export function restoreForm(info: Info): void {
-  const values = kept(localStorage, STORAGE_KEY, {}) as Values & { readonly race?: unknown };
+  const values = kept(() => localStorage, STORAGE_KEY, {}) as Values & { readonly race?: unknown };
   const names = new Set(['model', ...info.form.map(({ name }) => name)]);
   const known = Object.entries(values).filter(
     (entry): entry is [string, string | number] =>
@@ -20,7 +20,7 @@ export function restoreForm(info: Info): void {
   );
   race.value = Boolean(values.race);
   adopt(Object.fromEntries(known), info);
-  effect(() => keep(localStorage, STORAGE_KEY, { ...parameters.value, race: race.value }));
+  effect(() => keep(() => localStorage, STORAGE_KEY, { ...parameters.value, race: race.value }));
 }
 
 /**

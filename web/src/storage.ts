@@ -21,19 +21,19 @@ export function storage(): Promise<IDBPDatabase<Schema>> {
   return opened;
 }
 
-/** A JSON value that this browser keeps, or `otherwise`. */
-export function kept(area: Storage, name: string, otherwise: unknown): unknown {
+/** A JSON value that this browser keeps, or `otherwise`. @param area which throws where site data is blocked */
+export function kept(area: () => Storage, name: string, otherwise: unknown): unknown {
   try {
-    return JSON.parse(area.getItem(name) ?? '') as unknown;
+    return JSON.parse(area().getItem(name) ?? '') as unknown;
   } catch {
     return otherwise;
   }
 }
 
 /** Keeps a JSON value in this browser, if it has room. */
-export function keep(area: Storage, name: string, value: unknown): void {
+export function keep(area: () => Storage, name: string, value: unknown): void {
   try {
-    area.setItem(name, JSON.stringify(value));
+    area().setItem(name, JSON.stringify(value));
   } catch {
     // Storage may be disabled or full; the value then lasts as long as the page.
   }

@@ -58,6 +58,8 @@ export class LocalDevice implements EngineDevice {
   private readonly rowLimits = new Map<string, number>();
   /** Keys of the buckets that the process has opened or is about to open. */
   private readonly openBuckets = new Set<string>();
+  /** Keys of the buckets that have run in this process. The first batch of one opens its session, which takes as long as it takes. */
+  private readonly usedBuckets = new Set<string>();
   private readonly times: BatchTimes;
   /** What the files of the loaded graphs were like when they were loaded, by path. */
   private readonly stamps = new Map<string, string>();
@@ -69,7 +71,8 @@ export class LocalDevice implements EngineDevice {
   constructor(
     private settings: Omit<ProcessSettings, 'channel'>,
     private readonly state: EngineState,
-    private readonly served: ReadonlySet<string>,
+    /** Name of the graph that it does not run. */
+    private readonly elsewhere: string | undefined,
     private readonly reports: DeviceReports,
     name = deviceName(settings.device),
   ) {
@@ -107,7 +110,7 @@ export class LocalDevice implements EngineDevice {
   }
 
   serves(graph: string): boolean {
-    return this.served.has(graph);
+    return graph !== this.elsewhere;
   }
 
   /** @throws SrdsError MODEL_INVALID, ENGINE_FAILED */
@@ -122,7 +125,7 @@ export class LocalDevice implements EngineDevice {
   /** Unloads graphs, after the batches before. */
   unload(graphs: readonly string[]): Promise<void> {
     return this.mutex.runExclusive(async () => {
-      this.openBuckets.clear();
+      this.forgetBuckets();
       await this.process.request({ kind: 'unload', graphs }, firstLimit(this.settings.device));
     });
   }
@@ -178,6 +181,11 @@ export class LocalDevice implements EngineDevice {
     return this.mutex.runExclusive(() => this.attempt(batch, isWanted));
   }
 
+  private forgetBuckets(): void {
+    this.openBuckets.clear();
+    this.usedBuckets.clear();
+  }
+
   private bucketKey(batch: Batch): string {
     const rows = totalRows(batch);
     return `${this.batchSizes.find((size) => size >= rows) ?? this.batchSizes.at(-1)} ${shapeKey(batch)}`;
@@ -225,13 +233,19 @@ export class LocalDevice implements EngineDevice {
     const { process } = this;
     const rows = totalRows(batch);
     const { wire, end } = await this.write(batch);
-    const reply = await process.run(wire, end, this.times.limit(shape, rows)).catch((error: unknown) => {
+    const bucket = this.bucketKey(batch);
+    const isFirst = this.batchSizes.length > 0 && !this.usedBuckets.has(bucket);
+    const limit = isFirst ? firstLimit(this.settings.device) : this.times.limit(shape, rows);
+    const reply = await process.run(wire, end, limit).catch((error: unknown) => {
       throw process.wasKilled && process.failure ? new OutOfMemory(rows, process.failure) : error;
     });
     if (reply.kind === 'failed' && /ENOSPC/.test(reply.message)) await this.leaveSharedMemory();
     this.deaths = 0;
     if (reply.kind === 'failed' && reply.outOfMemory) throw new OutOfMemory(rows, this.failed(reply, batch));
-    if (reply.kind === 'done') this.times.add(shape, rows, reply.seconds);
+    if (reply.kind === 'done') {
+      this.times.add(shape, rows, reply.seconds);
+      this.usedBuckets.add(bucket);
+    }
     return this.resultOf(reply, batch, process.channel);
   }
 
@@ -290,7 +304,7 @@ export class LocalDevice implements EngineDevice {
       this.settings,
       this.isSharedMemoryFull ? SharedChannel.create([tmpdir()]) : undefined,
     );
-    this.openBuckets.clear();
+    this.forgetBuckets();
     await this.open([...this.state.loaded.keys()]);
     for (const [id, inputs] of this.state.registered) this.register(id, inputs);
   }
@@ -329,7 +343,7 @@ export class LocalDevice implements EngineDevice {
     if (reply.kind !== 'done') throw this.failed(reply, batch);
     if (reply.buckets) {
       this.batchSizes = reply.buckets;
-      this.openBuckets.clear();
+      this.forgetBuckets();
       const largest = this.batchSizes.at(-1);
       this.reports.onWarning(
         `${this.name} has no memory for batches of more than ${largest} rows; it goes on with smaller ones`,

@@ -31,8 +31,8 @@ export interface ProcessorOptions {
 /** What processors need to know of their engine. */
 interface ProcessorContext {
   readonly state: EngineState;
-  /** The graphs that they run. */
-  readonly served: ReadonlySet<string>;
+  /** Name of the graph that only endpoints run. */
+  readonly elsewhere: string | undefined;
   readonly reports: DeviceReports;
 }
 
@@ -40,7 +40,7 @@ interface ProcessorContext {
 export function openProcessors(
   processors: readonly Processor[],
   options: ProcessorOptions,
-  { state, served, reports }: ProcessorContext,
+  { state, elsewhere, reports }: ProcessorContext,
 ): LocalDevice[] {
   const { fused = true, cudaGraphs = true } = options;
   const workers = wholeNumber('a number of workers', options.workers ?? 1, 1, MAX_WORKERS);
@@ -52,12 +52,12 @@ export function openProcessors(
       const settings = { device, threads, buckets: buckets ?? [], fused, cApi: false };
       return Array.from({ length: workers }, (_, k) => {
         const name = workers === 1 ? undefined : `${deviceName(device)} ${k + 1}`;
-        return new LocalDevice(settings, state, served, reports, name);
+        return new LocalDevice(settings, state, elsewhere, reports, name);
       });
     }
     const cApi = cudaGraphs && device.kind === 'cuda' && process.platform === 'linux';
     const settings = { device, threads: 1, buckets: buckets ?? DEFAULT_BUCKETS, fused, cApi };
-    return [new LocalDevice(settings, state, served, reports)];
+    return [new LocalDevice(settings, state, elsewhere, reports)];
   });
 }
 

@@ -47,7 +47,7 @@ export function parseEndpoint(name: string): Endpoint {
   const text = name.slice(OIP.length);
   const url = namesEndpoint(name) && URL.canParse(text) ? new URL(text) : undefined;
   // A password in an address is shown nowhere.
-  const shown = name.replace(/\/\/.*@/, '//...@');
+  const shown = name.replace(/\/+.*@/, '//...@').replace(/[?#].*$/s, '');
   const invalid = (found: string, remedy: string) =>
     new SrdsError('INVALID_OPTION', 'an endpoint such as oip+http://host:8000/unet', found, remedy);
   if (!url || !['http:', 'https:'].includes(url.protocol)) throw invalid(shown, 'give the address of a network');

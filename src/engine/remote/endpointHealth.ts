@@ -14,12 +14,17 @@ export class EndpointHealth {
     return !this.out;
   }
 
-  /** Takes the endpoint out. @returns whether it was up */
+  /** Takes the endpoint out. Requests that fail together are one outage. @returns whether it was up */
   fail(): boolean {
     const wasUp = !this.out;
     this.out = true;
-    this.outages++;
+    if (wasUp) this.outages++;
     return wasUp;
+  }
+
+  /** A probe of an endpoint that is out has failed. */
+  stayOut(): void {
+    this.outages++;
   }
 
   /** Brings it back, after a probe that succeeded. */

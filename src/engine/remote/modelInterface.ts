@@ -77,6 +77,7 @@ export function remoteModel(
 ): RemoteModel {
   const { inputs, outputs } = metadata;
   if (outputs.length === 0) throw new Misfit('an output', 'none');
+  if (inputs.length === 0) throw new Misfit('inputs', 'none');
   const unsupported =
     inputs.find(({ datatype }) => !(datatype in DATATYPES)) ??
     outputs.slice(0, 1).find(({ datatype }) => !OUTPUT_DATATYPES.includes(datatype));

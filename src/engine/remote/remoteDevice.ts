@@ -1,6 +1,7 @@
+import { setMaxListeners } from 'node:events';
 import pLimit, { type LimitFunction } from 'p-limit';
 import { messageOf, oneLine, SrdsError, wholeNumber } from '../../errors.js';
-import type { GraphFile, GraphInfo, TensorInfo } from '../../onnx/graphInfo.js';
+import { isShared, type GraphFile, type GraphInfo, type TensorInfo } from '../../onnx/graphInfo.js';
 import { joinedResult, partsOf } from '../batchParts.js';
 import { rowsOf, type Batch, type BatchResult } from '../engine.js';
 import type { DeviceBatchOptions, EngineDevice, EngineState } from '../engineDevice.js';
@@ -69,6 +70,8 @@ export class RemoteDevice implements EngineDevice {
     if (options.inFlight !== undefined)
       wholeNumber('a number of batches in flight', options.inFlight, 1, MAX_IN_FLIGHT);
     this.name = endpointName(endpoint);
+    // Each request listens to it.
+    setMaxListeners(0, this.closing.signal);
     this.client = new OipClient(endpoint, options);
     this.batching = new BatchingChoice(options.batching ?? 'auto', false);
   }
@@ -148,7 +151,6 @@ export class RemoteDevice implements EngineDevice {
   async close(): Promise<void> {
     this.closing.abort();
     clearTimeout(this.probing);
-    this.limit.clearQueue();
     this.client.close();
     return Promise.resolve();
   }
@@ -157,6 +159,11 @@ export class RemoteDevice implements EngineDevice {
   private get file(): GraphFile | undefined {
     const { graph } = this.options;
     return Object.hasOwn(this.state.files, graph) ? this.state.files[graph] : undefined;
+  }
+
+  /** What batches rest on, once the graph is loaded. */
+  private get loadedInfo(): GraphInfo | undefined {
+    return this.state.loaded.get(this.options.graph);
   }
 
   /** Reads what the server says of the network. @throws DeviceFailure; SrdsError DEVICE_UNAVAILABLE if it is another network */
@@ -168,6 +175,9 @@ export class RemoteDevice implements EngineDevice {
       const model = remoteModel(metadata, config, { file: this.file, inputs: this.model?.info.inputs ?? inputs });
       const [before, now] = [this.model, model].map((one) => one?.inputs.map(({ name }) => name).join(', '));
       if (before !== undefined && before !== now) throw new Misfit(`the inputs ${before}`, now ?? 'none');
+      const mixed = this.loadedInfo?.inputs.filter((input) => !isShared(input)).map(({ name }) => name) ?? [];
+      const shared = model.info.inputs.find((input) => isShared(input) && mixed.includes(input.name));
+      if (shared) throw new Misfit(`${shared.name} of each row`, 'one of a whole batch');
       this.limit = pLimit(this.options.inFlight ?? Math.max(1, model.instances));
       if (model.identity !== this.model?.identity) this.batching = new BatchingChoice(batching, model.batchesRequests);
       this.model = model;
@@ -183,7 +193,9 @@ export class RemoteDevice implements EngineDevice {
   private async attempt(batch: Batch, options: DeviceBatchOptions): Promise<BatchResult> {
     const { model } = this;
     if (this.isLost) throw this.closed();
-    if (!model || !this.health.isUp) throw this.problem ?? this.failure('unavailable', 'to be ready', 'no answer');
+    // Whatever it failed before, it has not failed this batch.
+    if (!model || !this.health.isUp)
+      throw this.failure('unavailable', 'to be ready', this.problem?.found ?? 'no answer');
     if (!this.serves(batch[0].graph)) throw this.failure('faulty', `to run ${batch[0].graph}`, 'another graph');
     const parts = partsOf(batch, model.maxRows);
     const results: BatchResult[] = [];
@@ -209,6 +221,7 @@ export class RemoteDevice implements EngineDevice {
     } catch (error) {
       if (this.isLost) throw this.closed();
       options.signal?.throwIfAborted();
+      this.batching.add(batching, rows, Infinity);
       const failure = this.failureOf(error, `to run a batch of ${rows} ${rows === 1 ? 'row' : 'rows'}`);
       if (failure instanceof DeviceFailure && failure.kind !== 'busy') this.takeOut(failure);
       throw failure;
@@ -272,6 +285,7 @@ export class RemoteDevice implements EngineDevice {
       this.onWarning(`${this.name} is ready again`);
     } catch (error) {
       if (this.isLost) return;
+      if (!isUp) this.health.stayOut();
       const failure = this.failureOf(error, 'to be ready');
       if (failure instanceof DeviceFailure) this.takeOut(failure);
       else if (this.health.fail() || this.problem?.message !== failure.message) {

@@ -34,15 +34,21 @@ export const DEVICE_OPTIONS = {
     defaultText: 'all processors',
   }),
   workers: option(z.int().positive(), { description: 'processes on the CPU', defaultText: '1' }),
-  endpointToken: option(z.string().min(1), {
-    description:
-      'bearer token for endpoints, without a flag because other users of a machine see the flags of its processes',
-    expected: 'a token',
-    commandLine: false,
-    secret: true,
-  }),
+  endpointToken: option(
+    z
+      .string()
+      .trim()
+      .regex(/^[!-~]+$/, 'expected visible ASCII characters'),
+    {
+      description:
+        'bearer token for endpoints, without a flag because other users of a machine see the flags of its processes',
+      expected: 'a token',
+      commandLine: false,
+      secret: true,
+    },
+  ),
   endpointHeaders: option(
-    z.array(z.string().regex(/^[!#$%&'*+.^_`|~\w-]+:\s*[^\r\n]*$/, 'expected name: value')).readonly(),
+    z.array(z.string().regex(/^[!#$%&'*+.^_`|~\w-]+:[\t -~]*$/, 'expected name: value')).readonly(),
     {
       description: 'further header of requests to endpoints, such as "x-team: images"',
       expected: 'headers such as "x-team: images"',

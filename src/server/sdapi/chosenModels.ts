@@ -13,6 +13,7 @@ export class ChosenModels {
 
   /** The model for a request. @param name the one that the request names @throws ApiError 404 */
   find(key: string, name?: string): ServedModel {
-    return this.models.find(name ?? this.names.get(key));
+    // Tools send an empty name for no choice.
+    return this.models.find(name === undefined || name === '' ? this.names.get(key) : name);
   }
 }

@@ -45,7 +45,7 @@ async function openDevice(cApi: boolean, file: GraphFile, warnings: string[] = [
   const settings = { ...SETTINGS, cApi };
   const registered = new Map<string, Readonly<Record<string, Tensor>>>(Object.entries(TEXTS));
   const state = { files: { unet: file }, loaded: new Map<string, GraphInfo>(), registered };
-  const device = new LocalDevice(settings, state, new Set(['unet']), {
+  const device = new LocalDevice(settings, state, undefined, {
     onWarning: (warning) => warnings.push(warning),
     onRestart: () => undefined,
   });

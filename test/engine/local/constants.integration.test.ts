@@ -66,7 +66,7 @@ async function outputsOf(file: GraphFile, settings: { buckets: number[]; fused: 
   const state = { files: { transformer: file }, loaded: new Map<string, GraphInfo>(), registered };
   const warnings: string[] = [];
   const cpu = { kind: 'cpu', index: 0 } as const;
-  const device = new LocalDevice({ device: cpu, threads: 1, ...settings }, state, new Set(['transformer']), {
+  const device = new LocalDevice({ device: cpu, threads: 1, ...settings }, state, undefined, {
     onWarning: (warning) => warnings.push(warning),
     onRestart: () => undefined,
   });

@@ -30,6 +30,9 @@ test('addresses that name no model are refused, and none shows a password', () =
     'oip+http://me:pass-word@host/unet',
     'oip+ftp://me:pass-word@host/unet',
     'oip+http://me:pass-word@',
+    'oip+http:/me:pass-word@host/unet',
+    'oip+http://host/unet?token=pass-word',
+    'oip+http://host/unet#pass-word',
   ])
     assert.throws(
       () => parseEndpoint(name),

@@ -15,6 +15,7 @@ test('a batch is retried at once on another device, else after growing waits, an
   assert.equal(retryDelay(FIRST, 1), 50);
   assert.equal(retryDelay({ ...FIRST, kind: 'busy', retryAfter: 2 }, 0), 2000);
   assert.equal(retryDelay({ ...FIRST, elapsed: 120_000 }, 0), undefined);
+  assert.equal(retryDelay({ ...FIRST, elapsed: 300_000, hasOther: true }, 0), 0);
   assert.equal(retryDelay({ ...FIRST, kind: 'faulty', faults: 3, hasOther: true }, 0), undefined);
 });
 
@@ -22,7 +23,10 @@ test('an endpoint that fails again before it has run a batch is out for longer',
   const health = new EndpointHealth();
   assert.equal(health.fail(), true);
   assert.deepEqual([health.isUp, health.probeDelay(0)], [false, 250]);
+  // Requests that fail together are one outage.
   assert.equal(health.fail(), false);
+  assert.equal(health.probeDelay(0), 250);
+  health.stayOut();
   assert.equal(health.probeDelay(0), 500);
   health.succeed();
   assert.equal(health.isUp, false);
