@@ -33,7 +33,13 @@ test('beside a lost device, an endpoint that is out is waited for', async () => 
       return RESULT;
     },
   };
-  const clock = { now: () => 0, wait: async () => void waits++, random: () => 0 };
+  const clock = {
+    now: () => 0,
+    wait: async () => {
+      waits++;
+    },
+    random: () => 0,
+  };
   const dispatcher = new Dispatcher({ closing: new AbortController().signal, inBackground: () => undefined, clock });
   const devices = [lost, endpoint] as unknown as EngineDevice[];
   assert.equal(await dispatcher.run(devices, [], {}), RESULT);
