@@ -111,6 +111,11 @@ export function rowsOf({ conditioning }: Pick<Evaluation, 'conditioning'>): numb
   return conditioning?.length ?? 1;
 }
 
+/** Rows of all evaluations of a batch. */
+export function batchRows(batch: Batch): number {
+  return batch.reduce((sum, evaluation) => sum + rowsOf(evaluation), 0);
+}
+
 /** An engine, or a group of its devices, as far as it limits batches. */
 export type Limits = Capacity & Pick<Engine, 'graphs' | 'capacityOf'>;
 

@@ -31,6 +31,12 @@ export interface CalibrationTarget {
   readonly maxRows: number;
 }
 
+/** Equal devices, and their curve; undefined where it is not known. */
+interface MeasuredGroup {
+  readonly group: DeviceGroup;
+  readonly curve: LatencyCurve | undefined;
+}
+
 /**
  * The devices of a pipeline as the planner knows them. Latency curves are kept, and extended over several runs: the batches of serial
  * runs give their first point at no cost, and a run spends a tenth of its time on further ones.
@@ -48,13 +54,13 @@ export class Calibration {
 
   /** The machine; undefined unless something is known of all its devices. */
   async known(target: CalibrationTarget): Promise<Machine | undefined> {
-    const curves = await Promise.all(
+    const measured = await Promise.all(
       this.groups.map(async (group) => {
-        const measured = await this.stored(group, target);
-        return measured && this.curveOf(group, measured);
+        const stored = await this.stored(group, target);
+        return { group, curve: stored && this.curveOf(group, stored) };
       }),
     );
-    return this.machineOf(curves, target);
+    return this.machineOf(measured, target);
   }
 
   /** Whether measuring may add something that a run of so many serial batches has time for. */
@@ -68,10 +74,13 @@ export class Calibration {
 
   /** Measures the machine from the start, for as long as it takes. @throws SrdsError ENGINE_FAILED; the reason of an abort */
   async measure(target: CalibrationTarget, signal: AbortSignal): Promise<Machine> {
-    const { groups } = this;
-    const measured = await all(groups.map((group) => this.run(group, target, { signal })));
-    const curves = groups.map((group, k) => this.curveOf(group, measured[k]));
-    const machine = this.machineOf(curves, target);
+    const measured = await all(
+      this.groups.map(async (group) => ({
+        group,
+        curve: this.curveOf(group, await this.run(group, target, { signal })),
+      })),
+    );
+    const machine = this.machineOf(measured, target);
     if (machine) return machine;
     throw new Error('a measurement without a time limit has no point');
   }
@@ -122,11 +131,11 @@ export class Calibration {
 
   /** A machine to assume where nothing was measured; undefined without batch buckets. */
   prior(target: CalibrationTarget): Machine | undefined {
-    const curves = this.groups.map((group) => {
+    const assumed = this.groups.map((group) => {
       const buckets = this.bucketsOf(group).filter((rows) => rows >= target.conditioning.length);
-      return buckets.length === 0 ? undefined : unmeasuredBuckets(buckets);
+      return { group, curve: buckets.length === 0 ? undefined : unmeasuredBuckets(buckets) };
     });
-    return this.machineOf(curves, target);
+    return this.machineOf(assumed, target);
   }
 
   /** A machine without batch buckets on which a row takes as long as any other: it tells how many evaluations an image takes, not how long. */
@@ -156,17 +165,18 @@ export class Calibration {
     return curveOf(measured, this.bucketsOf(group).length > 0);
   }
 
-  /** @param curves of the groups of devices; undefined where one is not known */
+  /** @param measured the groups of devices as they were when they were measured */
   private machineOf(
-    curves: readonly (LatencyCurve | undefined)[],
+    measured: readonly MeasuredGroup[],
     { settings, conditioning, maxRows }: CalibrationTarget,
   ): Machine | undefined {
-    const { engine, groups } = this;
-    const devices = curves.flatMap((curve, k) => (curve ? Array.from({ length: groups[k].slots }, () => curve) : []));
+    const devices = measured.flatMap(({ group, curve }) =>
+      curve ? Array.from({ length: group.slots }, () => curve) : [],
+    );
     const known = new Set(devices);
-    if (devices.length === 0 || curves.includes(undefined)) return undefined;
+    if (devices.length === 0 || measured.some(({ curve }) => !curve)) return undefined;
     const rows = conditioning.length;
-    const most = Math.min(maxRowsOf(engine, this.model.family.network), maxRows);
+    const most = Math.min(maxRowsOf(this.engine, this.model.family.network), maxRows);
     const rowsWorth = Math.max(...[...known].map(rowsThatPay));
     return {
       devices,

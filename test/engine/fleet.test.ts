@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Batcher } from 'srds/engine';
-import { networkDenoiser } from 'srds/model';
 import { drive } from 'srds/run';
 import { defaultPartition, serial, srds } from 'srds/sampler';
 import { ddim } from 'srds/solver';
 import { smoothGrid } from 'srds/conformance';
+import { virtualDenoiser } from '../support/virtual.js';
 import { VirtualClock } from '../support/virtualClock.js';
 import { VirtualEndpoint, VirtualFleet, type Fate } from '../support/virtualFleet.js';
 
@@ -47,18 +47,7 @@ async function generate({ endpoints: count = ENDPOINTS, shares = {}, hedge, star
   );
   const batcher = new Batcher(new VirtualFleet(clock, endpoints, hedge));
   const runs = Array.from({ length: IMAGES }, (_, image) => {
-    const denoiser = networkDenoiser({
-      batcher,
-      graph: 'unet',
-      output: 'out',
-      dims: [1],
-      predictionType: 'sample',
-      conditional: 'a',
-      unconditional: 'b',
-      guidance: 1,
-      priority: [image],
-      client: {},
-    });
+    const denoiser = virtualDenoiser(batcher, image);
     const given = { x: Float32Array.of(0.1 * image), steps: smoothGrid(STEPS), solver: ddim };
     return drive(start(given), { denoiser }).result;
   });

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { networkDenoiser } from 'srds/model';
 import { smoothGrid } from 'srds/conformance';
 import { Batcher } from 'srds/engine';
 import {
@@ -20,7 +19,7 @@ import { criticalPath, drive } from 'srds/run';
 import { defaultPartition, evenPartition, type Iterate, type Partition } from 'srds/sampler';
 import { picard, serial, srds } from 'srds/sampler';
 import { ddim } from 'srds/solver';
-import { VirtualEngine } from '../support/virtual.js';
+import { virtualDenoiser, VirtualEngine } from '../support/virtual.js';
 
 const points = (...pairs: [number, number][]) => pairs.map(([rows, seconds]) => ({ rows, seconds }));
 const FLAT: LatencyCurve = { padded: false, points: points([2, 0.01], [4096, 0.01]) };
@@ -37,21 +36,7 @@ function machineOf(curve: LatencyCurve, devices = 1, maxRows = 128): Machine {
 
 /** A denoiser on simulated devices, with batches as the planner wants them. @param maxClientRows of its largest; default: the engine's */
 const denoiserOn = (engine: VirtualEngine, { devices, splitsRows }: Machine, maxClientRows?: number) =>
-  networkDenoiser({
-    batcher: new Batcher(engine),
-    graph: 'unet',
-    output: 'out',
-    dims: [1],
-    predictionType: 'sample',
-    conditional: 'a',
-    unconditional: 'b',
-    guidance: 1,
-    priority: [0],
-    client: {},
-    maxClientRows,
-    minRows: rowsNotWorthSplitting(devices[0]),
-    splitsRows,
-  });
+  virtualDenoiser(new Batcher(engine), 0, { maxClientRows, minRows: rowsNotWorthSplitting(devices[0]), splitsRows });
 
 /** Seconds in virtual time that picard takes for so many passes. */
 async function measuredPicard(machine: Machine, steps: number, window: number): Promise<number> {

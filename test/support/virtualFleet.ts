@@ -1,9 +1,9 @@
-import { rowsOf, type Batch, type BatchResult, type Capacity, type Engine } from '../../src/engine/engine.js';
+import { batchRows, type Batch, type BatchResult, type Capacity, type Engine } from '../../src/engine/engine.js';
 import { Dispatcher } from '../../src/engine/dispatcher.js';
 import type { DeviceBatchOptions, EngineDevice } from '../../src/engine/engineDevice.js';
 import { EndpointHealth } from '../../src/engine/remote/endpointHealth.js';
 import { DeviceFailure, type FailureKind } from '../../src/engine/retry.js';
-import { sines } from './virtual.js';
+import { sines, VirtualNetwork } from './virtual.js';
 import type { VirtualClock } from './virtualClock.js';
 
 /** What happens to a batch on an endpoint. */
@@ -77,7 +77,7 @@ export class VirtualEndpoint implements EngineDevice {
   }
 
   expectedSeconds(batch: Batch): number {
-    return this.milliseconds(rowsIn(batch)) / 1000;
+    return this.milliseconds(batchRows(batch)) / 1000;
   }
 
   close(): Promise<void> {
@@ -88,7 +88,7 @@ export class VirtualEndpoint implements EngineDevice {
     if (!this.health.isUp) throw this.failure('unavailable');
     const fate = this.fate();
     this.met[fate]++;
-    const milliseconds = this.milliseconds(rowsIn(batch));
+    const milliseconds = this.milliseconds(batchRows(batch));
     if (fate === 'busy') throw this.failure('busy');
     await this.clock.wait(milliseconds * (fate === 'straggles' ? STRAGGLING : fate === 'runs' ? 1 : 0.5), signal);
     signal?.throwIfAborted();
@@ -98,7 +98,7 @@ export class VirtualEndpoint implements EngineDevice {
       throw this.failure('unavailable');
     }
     this.health.succeed();
-    const rows = rowsIn(batch);
+    const rows = batchRows(batch);
     return { outputs: sines(batch), seconds: milliseconds / 1000, rows, device: this.name };
   }
 
@@ -107,7 +107,7 @@ export class VirtualEndpoint implements EngineDevice {
     for (;;) {
       await this.clock.wait(this.health.probeDelay(this.clock.random()));
       if (!this.isDead) return this.health.recover();
-      this.health.fail();
+      this.health.stayOut();
     }
   }
 
@@ -119,15 +119,9 @@ export class VirtualEndpoint implements EngineDevice {
 /** Multiple of its usual time that a straggling batch takes. */
 const STRAGGLING = 20;
 
-function rowsIn(batch: Batch): number {
-  return batch.reduce((sum, evaluation) => sum + rowsOf(evaluation), 0);
-}
-
 /** An engine over endpoints in virtual time, with the engine's own dispatcher. */
-export class VirtualFleet implements Engine {
+export class VirtualFleet extends VirtualNetwork implements Engine {
   readonly device = 'fleet';
-  readonly buckets = [];
-  readonly graphs;
   readonly slots: number;
   readonly maxRows: number;
   private readonly dispatcher: Dispatcher;
@@ -137,9 +131,7 @@ export class VirtualFleet implements Engine {
     private readonly endpoints: readonly VirtualEndpoint[],
     hedge?: number,
   ) {
-    const input = (name: string, dims: string[]) => ({ name, type: 'float32', dims });
-    const inputs = [input('sample', ['batch', 'one']), input('timestep', ['batch'])];
-    this.graphs = new Map([['unet', { inputs, outputs: [input('out', ['batch', 'one'])] }]]);
+    super();
     this.slots = endpoints.length;
     this.maxRows = Math.max(...endpoints.map(({ maxRows }) => maxRows));
     const closing = new AbortController().signal;
@@ -157,19 +149,5 @@ export class VirtualFleet implements Engine {
 
   groupsOf(): readonly never[] {
     return [];
-  }
-
-  load(): Promise<void> {
-    return Promise.resolve();
-  }
-  unload(): Promise<void> {
-    return Promise.resolve();
-  }
-  register(): string {
-    return 'registered';
-  }
-  release(): void {}
-  close(): Promise<void> {
-    return Promise.resolve();
   }
 }

@@ -7,7 +7,7 @@ import { lacksKernel } from '../../onnx/foreignOperators.js';
 import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { deviceName } from '../device.js';
-import { rowsOf, type Batch, type BatchResult, type ConditioningId } from '../engine.js';
+import { batchRows, type Batch, type BatchResult, type ConditioningId } from '../engine.js';
 import type { DeviceBatchOptions, DeviceReports, EngineDevice, EngineState } from '../engineDevice.js';
 import { joinedResult, partsOf } from '../batchParts.js';
 import { BatchTimes, firstLimit } from './batchTimes.js';
@@ -186,9 +186,10 @@ export class LocalDevice implements EngineDevice {
     this.usedBuckets.clear();
   }
 
-  private bucketKey(batch: Batch): string {
-    const rows = totalRows(batch);
-    return `${this.batchSizes.find((size) => size >= rows) ?? this.batchSizes.at(-1)} ${shapeKey(batch)}`;
+  /** The key of a batch's bucket. */
+  private bucketKey(batch: Batch, shape = shapeKey(batch)): string {
+    const rows = batchRows(batch);
+    return `${this.batchSizes.find((size) => size >= rows) ?? this.batchSizes.at(-1)} ${shape}`;
   }
 
   private async attempt(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
@@ -231,9 +232,9 @@ export class LocalDevice implements EngineDevice {
   private async runPart(batch: Batch, shape: string): Promise<BatchResult> {
     await this.restartIfDead(shape);
     const { process } = this;
-    const rows = totalRows(batch);
+    const rows = batchRows(batch);
     const { wire, end } = await this.write(batch);
-    const bucket = this.bucketKey(batch);
+    const bucket = this.bucketKey(batch, shape);
     const isFirst = this.batchSizes.length > 0 && !this.usedBuckets.has(bucket);
     const limit = isFirst ? firstLimit(this.settings.device) : this.times.limit(shape, rows);
     const reply = await process.run(wire, end, limit).catch((error: unknown) => {
@@ -386,10 +387,6 @@ function stampOf(path: string): string {
 /** What batches of the same shape, whatever their rows, have in common. */
 function shapeKey([{ graph, output, inputs }]: Batch): string {
   return JSON.stringify([graph, output, Object.values(inputs).map(({ dims }) => dims)]);
-}
-
-function totalRows(batch: Batch): number {
-  return batch.reduce((sum, evaluation) => sum + rowsOf(evaluation), 0);
 }
 
 function inBatchesOf(rows: number): string {

@@ -1,6 +1,6 @@
 import { SrdsError } from '../../errors.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { rowsOf, type Batch } from '../engine.js';
+import { batchRows, rowsOf, type Batch } from '../engine.js';
 import type { WireBatch } from './protocol.js';
 import { CONTENT_START, type SharedChannel } from './sharedChannel.js';
 
@@ -29,7 +29,7 @@ export function writeBatch(batch: Batch, channel: SharedChannel): { readonly wir
 /** Reads the output rows of a batch, [evaluation][row]. @param size elements of a row */
 export function readOutputs(batch: Batch, size: number, channel: SharedChannel): Float32Array[][] {
   // One allocation: the pages of one for each row would cost more than the copy.
-  const all = uninitialized(size * batch.reduce((sum, evaluation) => sum + rowsOf(evaluation), 0));
+  const all = uninitialized(size * batchRows(batch));
   channel.read([all], CONTENT_START);
   let at = 0;
   return batch.map((evaluation) => Array.from({ length: rowsOf(evaluation) }, () => all.subarray(at, (at += size))));

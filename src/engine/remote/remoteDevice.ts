@@ -3,7 +3,7 @@ import pLimit, { type LimitFunction } from 'p-limit';
 import { messageOf, oneLine, SrdsError, wholeNumber } from '../../errors.js';
 import { isShared, type GraphFile, type GraphInfo, type TensorInfo } from '../../onnx/graphInfo.js';
 import { joinedResult, partsOf } from '../batchParts.js';
-import { rowsOf, type Batch, type BatchResult } from '../engine.js';
+import { batchRows, rowsOf, type Batch, type BatchResult } from '../engine.js';
 import type { DeviceBatchOptions, EngineDevice, EngineState } from '../engineDevice.js';
 import { DeviceFailure, type FailureKind } from '../retry.js';
 import { BatchingChoice, type Batching } from './batching.js';
@@ -144,7 +144,7 @@ export class RemoteDevice implements EngineDevice {
   }
 
   expectedSeconds(batch: Batch): number | undefined {
-    const milliseconds = this.latencies.expected(totalRows(batch));
+    const milliseconds = this.latencies.expected(batchRows(batch));
     return milliseconds === undefined ? undefined : milliseconds / 1000;
   }
 
@@ -166,7 +166,7 @@ export class RemoteDevice implements EngineDevice {
     return this.state.loaded.get(this.options.graph);
   }
 
-  /** Reads what the server says of the network. @throws DeviceFailure; SrdsError DEVICE_UNAVAILABLE if it is another network */
+  /** Reads the network's metadata and configuration from the server. @throws DeviceFailure; SrdsError DEVICE_UNAVAILABLE if it is another network */
   private async connect(): Promise<RemoteModel> {
     const { batching = 'auto', inputs } = this.options;
     try {
@@ -178,9 +178,9 @@ export class RemoteDevice implements EngineDevice {
       const mixed = this.loadedInfo?.inputs.filter((input) => !isShared(input)).map(({ name }) => name) ?? [];
       const shared = model.info.inputs.find((input) => isShared(input) && mixed.includes(input.name));
       if (shared) throw new Misfit(`${shared.name} of each row`, 'one of a whole batch');
-      this.limit = pLimit(this.options.inFlight ?? Math.max(1, model.instances));
       if (model.identity !== this.model?.identity) this.batching = new BatchingChoice(batching, model.batchesRequests);
       this.model = model;
+      this.limit = pLimit(this.slots);
       this.lastUse = performance.now();
       return model;
     } catch (error) {
@@ -205,7 +205,7 @@ export class RemoteDevice implements EngineDevice {
 
   /** Runs a batch that fits the network, in one request or in one for each row. */
   private async runPart(batch: Batch, model: RemoteModel, options: DeviceBatchOptions): Promise<BatchResult> {
-    const rows = totalRows(batch);
+    const rows = batchRows(batch);
     const batching = this.batching.next(rows);
     const pieces = batching === 'single' ? partsOf(batch, 1) : [batch];
     const signal = options.signal ? AbortSignal.any([options.signal, this.closing.signal]) : this.closing.signal;
@@ -336,8 +336,4 @@ export class RemoteDevice implements EngineDevice {
     const remedy = 'do not use an engine after closing it';
     return new SrdsError('ENGINE_FAILED', `${this.name} to run a batch`, 'a closed engine', remedy);
   }
-}
-
-function totalRows(batch: Batch): number {
-  return batch.reduce((sum, evaluation) => sum + rowsOf(evaluation), 0);
 }
