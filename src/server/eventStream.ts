@@ -63,11 +63,6 @@ export class EventStream<Events extends object> {
     let rest = new Uint8Array();
     const body = new ReadableStream<Uint8Array>(
       {
-        start: (controller) => {
-          this.closed.addEventListener('abort', () => controller.error(new Error('the reader has left')), {
-            once: true,
-          });
-        },
         pull: async (controller) => {
           while (rest.length === 0 && this.messages.length === 0 && !this.ended) {
             await new Promise<void>((resolve) => (this.wake = resolve));

@@ -1,6 +1,7 @@
 import { useSignal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { info } from './connection.js';
+import { FileInput } from './FileInput.js';
 import { Form } from './Form.js';
 import { GalleryGrid } from './GalleryGrid.js';
 import { ImageViewer } from './ImageViewer.js';
@@ -44,17 +45,7 @@ export function App() {
       <footer class="quiet">
         <label class="text-button">
           Restore settings from a PNG
-          <input
-            type="file"
-            name="restore"
-            accept="image/png"
-            class="unseen"
-            onChange={({ currentTarget }) => {
-              const file = currentTarget.files?.item(0);
-              if (file) void restore(file);
-              currentTarget.value = '';
-            }}
-          />
+          <FileInput name="restore" accept="image/png" onFile={(file) => void restore(file)} />
         </label>
         <span>Ctrl-Enter draws, Escape cancels</span>
         <span>

@@ -1,5 +1,6 @@
 import { useSignal } from '@preact/signals';
 import type { ComponentChildren } from 'preact';
+import { FileInput } from './FileInput.js';
 import { Icon } from './Icon.js';
 import { MaskEditor } from './MaskEditor.js';
 import { tell } from './notice.js';
@@ -30,7 +31,7 @@ export function SourcePanel({ children }: { readonly children: ComponentChildren
         <span>
           Start from an image <span class="quiet">(drop one here, or choose a file)</span>
         </span>
-        <FileInput />
+        <FileInput name="source" accept="image/*" onFile={(file) => void offerSource(file)} />
       </label>
     );
   }
@@ -69,21 +70,5 @@ export function SourcePanel({ children }: { readonly children: ComponentChildren
         />
       )}
     </section>
-  );
-}
-
-function FileInput() {
-  return (
-    <input
-      type="file"
-      class="unseen"
-      name="source"
-      accept="image/*"
-      onChange={({ currentTarget }) => {
-        const file = currentTarget.files?.item(0);
-        if (file) void offerSource(file);
-        currentTarget.value = '';
-      }}
-    />
   );
 }
