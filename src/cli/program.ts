@@ -36,7 +36,7 @@ export async function program(shutdown: Shutdown, name: string | undefined): Pro
   return program;
 }
 
-/** What help says of an option. The descriptions of options with choices name them. */
+/** The text of an option in the help. The descriptions of options with choices name them. */
 function optionDescription(option: Option): string {
   return option.argChoices && option.defaultValue === undefined
     ? option.description

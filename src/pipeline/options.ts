@@ -47,7 +47,7 @@ export interface GenerateOptions extends Omit<GenerationValues, 'prompt' | 'size
    * as far as the VAE keeps it.
    */
   readonly mask?: MaskImage | undefined;
-  /** Told of the images so far. With the serial sampler they are still noisy. */
+  /** Receives the images so far. With the serial sampler they are still noisy. */
   readonly current?: CurrentImages | undefined;
   /** Aborts the generation. */
   readonly signal?: AbortSignal | undefined;

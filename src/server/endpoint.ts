@@ -11,7 +11,7 @@ export interface Caller {
   readonly signal: AbortSignal;
   /** The address of this server, as clients reach it. */
   readonly base: string;
-  /** Says of an answer that is a stream what its status turns out to be, for the log and the metrics. */
+  /** Sets the final status of a streamed answer, for the log and the metrics. */
   readonly follow: (outcome: Promise<number>) => void;
 }
 

@@ -28,7 +28,7 @@ interface Waiting {
   passes: number;
   readonly admit: () => void;
   readonly refuse: (reason: unknown) => void;
-  /** The number of jobs before it that it was told; -1: none yet. */
+  /** The number of jobs before it that was reported last; -1: none yet. */
   ahead: number;
 }
 

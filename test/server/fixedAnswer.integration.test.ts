@@ -49,7 +49,7 @@ test('the page, its files and the OpenAPI document are sent compressed, as the c
   }
 });
 
-test('a client that has the content is told so without it', async () => {
+test('a client that has the content gets 304 without it', async () => {
   for (const path of ['/', '/openapi.json']) {
     const { headers } = await rawGet(path, { 'accept-encoding': 'br' });
     const again = await rawGet(path, { 'accept-encoding': 'gzip', 'if-none-match': String(headers.etag) });

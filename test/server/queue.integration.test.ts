@@ -49,23 +49,23 @@ test('keys take turns, whatever their number of jobs and priorities; among the j
   assert.deepEqual(order, ['a0', 'b0', 'c0', 'urgent', 'b1', 'a1', 'a2', 'a3', 'a4', 'a5']);
 });
 
-test('waiting jobs are told how many go before them, each number once', async () => {
+test('waiting jobs learn how many go before them, each number once', async () => {
   const queue = new Queue(1, 10);
-  const told: string[] = [];
+  const reported: string[] = [];
   const gone = new AbortController();
   const enter = (name: string, priority = 0, signal = never) =>
-    queue.enter({ key: 'a', priority, signal, onAhead: (ahead) => told.push(`${name} ${ahead}`) });
+    queue.enter({ key: 'a', priority, signal, onAhead: (ahead) => reported.push(`${name} ${ahead}`) });
   const end = await enter('1');
   const second = enter('2');
   const third = enter('3', 0, gone.signal);
   const fourth = enter('4');
   void enter('urgent', 5);
-  assert.deepEqual(told.splice(0), ['1 0', '2 0', '3 1', '4 2', 'urgent 0', '2 1', '3 2', '4 3']);
+  assert.deepEqual(reported.splice(0), ['1 0', '2 0', '3 1', '4 2', 'urgent 0', '2 1', '3 2', '4 3']);
   gone.abort(new Error('gone'));
   await assert.rejects(third, /gone/);
-  assert.deepEqual(told.splice(0), ['4 2']);
+  assert.deepEqual(reported.splice(0), ['4 2']);
   end();
-  assert.deepEqual(told.splice(0), ['2 0', '4 1']);
+  assert.deepEqual(reported.splice(0), ['2 0', '4 1']);
   void second;
   void fourth;
 });

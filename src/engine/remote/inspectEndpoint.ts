@@ -5,7 +5,7 @@ import { Misfit, remoteModel, type RemoteModel, type WantedNetwork } from './mod
 import type { ModelMetadata, ServerMetadata } from './oip.js';
 import { OipClient, OipError, type Connection } from './oipClient.js';
 
-/** What an endpoint says of itself. */
+/** The report on an endpoint. */
 export interface EndpointReport {
   readonly endpoint: Endpoint;
   readonly server?: ServerMetadata | undefined;

@@ -4,7 +4,7 @@ import type { EditRequest, GenerationRequest } from './schemas.js';
 /** Values of fields without effect that ask for nothing: every image is opaque. */
 const NEUTRAL: readonly unknown[] = [undefined, 'auto', 'opaque'];
 
-/** What a request asks for in vain. */
+/** The parts of a request that have no effect. */
 export function concessionsOf(body: GenerationRequest | EditRequest): Concession[] {
   const { quality, moderation, background } = body;
   const style = 'style' in body ? body.style : undefined;

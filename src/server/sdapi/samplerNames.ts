@@ -52,7 +52,7 @@ function entryOf<Value>(table: Readonly<Partial<Record<string, Value>>>, name: s
   return Object.hasOwn(table, name) ? table[name] : undefined;
 }
 
-/** What a request says of its sampler. */
+/** The fields of a request that describe its sampler. */
 export interface GivenSampler {
   readonly sampler_name?: string | undefined;
   /** Its older name. */

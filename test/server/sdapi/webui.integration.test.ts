@@ -149,7 +149,7 @@ test('image to image, and masks by white, by black and by opacity', async () => 
   assert.match(await refused({ ...fields, init_images: [] }, 'img2img'), /init_images/);
 });
 
-test('png-info reads the parameters of an image, in any letters', async () => {
+test('png-info reads the parameters of an image, in any script', async () => {
   const { png, info } = await draw({ prompt: 'ein grüner Ball, 赤' });
   const { body } = await post(url, '/sdapi/v1/png-info', { image: `data:image/png;base64,${png}` });
   const read = body as { info: string; items: { parameters: string }; parameters: Record<string, string> };
