@@ -1,17 +1,20 @@
 """Times of PyTorch on one GPU: diffusers' serial pipeline, the same with CUDA graphs, and ParaDiGMS if this version of diffusers has it.
 
-Usage: python diffusers_peers.py FOLDER [--steps 25,100] [--prompts 3] [--out FILE]
-FOLDER is a diffusers folder with safetensors. Prints a Markdown table; float16, guidance 5, from prompt to image.
+Usage: python diffusers_peers.py FOLDER [--steps 25,100] [--prompts 3] [--gpus 1] [--out FILE]
+FOLDER is a diffusers folder with safetensors, or one of ONNX graphs, whose networks get random weights (`full_size_folder.py`). Prints a
+Markdown table; float16, guidance 5, from prompt to image. With several GPUs, ParaDiGMS splits its batches over them.
 """
 
 import argparse
+import glob
 import json
 import statistics
 import time
 
 import torch
 import diffusers
-from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 try:
     from diffusers import DDIMParallelScheduler, StableDiffusionParadigmsPipeline
@@ -101,6 +104,27 @@ class CudaGraphSerial:
         return self.image.cpu()
 
 
+def load(folder):
+    """The pipeline of a folder on the first GPU, with random weights if it has none for PyTorch."""
+    checks = dict(safety_checker=None, requires_safety_checker=False)
+    if glob.glob(f"{folder}/unet/*.safetensors"):
+        pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float16, **checks)
+    else:
+        def config(part):
+            with open(f"{folder}/{part}/config.json") as file:
+                return json.load(file)
+
+        parts = dict(
+            unet=UNet2DConditionModel.from_config(config("unet")),
+            vae=AutoencoderKL.from_config(config("vae_decoder")),
+            text_encoder=CLIPTextModel(CLIPTextConfig.from_dict(config("text_encoder"))),
+        )
+        others = dict(tokenizer=CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer"), scheduler=DDIMScheduler.from_pretrained(folder, subfolder="scheduler"))
+        pipeline = StableDiffusionPipeline(**{name: part.half().eval() for name, part in parts.items()}, **others, feature_extractor=None, **checks)
+    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+    return pipeline.to("cuda")
+
+
 def timed(generate):
     torch.cuda.synchronize()
     start = time.perf_counter()
@@ -116,22 +140,18 @@ def main():
     parser.add_argument("--prompts", type=int, default=3)
     parser.add_argument("--parallel", type=int, default=64, help="window of ParaDiGMS")
     parser.add_argument("--tolerance", type=float, default=0.1, help="of ParaDiGMS")
+    parser.add_argument("--gpus", type=int, default=1, help="of ParaDiGMS")
     parser.add_argument("--out")
     options = parser.parse_args()
     counts = [int(count) for count in options.steps.split(",")]
 
-    load = dict(torch_dtype=torch.float16, safety_checker=None, requires_safety_checker=False)
-    serial = StableDiffusionPipeline.from_pretrained(options.folder, **load).to("cuda")
-    serial.scheduler = DDIMScheduler.from_config(serial.scheduler.config)
-    pipelines = {"diffusers serial": (serial, {})}
-    graphed = StableDiffusionPipeline.from_pretrained(options.folder, **load).to("cuda")
-    graphed.scheduler = DDIMScheduler.from_config(graphed.scheduler.config)
-    pipelines["PyTorch CUDA graph, serial"] = (CudaGraphSerial(graphed), {})
+    serial = load(options.folder)
+    pipelines = {"diffusers serial": (serial, {}), "PyTorch CUDA graph, serial": (CudaGraphSerial(load(options.folder)), {})}
     if StableDiffusionParadigmsPipeline is not None:
         parts = {k: v for k, v in serial.components.items() if k not in ("scheduler", "image_encoder")}
         scheduler = DDIMParallelScheduler.from_config(serial.scheduler.config)
         parallel = StableDiffusionParadigmsPipeline(**parts, scheduler=scheduler, requires_safety_checker=False)
-        parallel.wrapped_unet = parallel.unet
+        parallel.wrapped_unet = torch.nn.DataParallel(parallel.unet, device_ids=list(range(options.gpus))) if options.gpus > 1 else parallel.unet
         pipelines["diffusers ParaDiGMS"] = (parallel, dict(tolerance=options.tolerance))
     for pipeline, _ in pipelines.values():
         if not isinstance(pipeline, CudaGraphSerial):

@@ -53,6 +53,7 @@ export class Pipeline {
   private readonly guard: MemoryGuard;
   private readonly selector = new SamplerSelector();
   private readonly loadSeconds: number;
+  private readonly lowMemory: boolean;
   /** Sampling reads, measuring writes: devices are measured while nothing else runs on them. */
   private readonly devices = new RWLock();
   private readonly batches = new BatchEvents();
@@ -68,6 +69,7 @@ export class Pipeline {
     { lowMemory = false, loadSeconds = 0, variant = '', onBatch }: PipelineOptions = {},
   ) {
     this.loadSeconds = loadSeconds;
+    this.lowMemory = lowMemory;
     this.batcher = new Batcher(engine, (report) => {
       if (report.graph === model.family.network) this.batches.report(report);
       onBatch?.(report);
@@ -155,6 +157,16 @@ export class Pipeline {
         prepared.release();
       }
     });
+  }
+
+  /**
+   * Generates an image of two steps where batches have buckets, so that later images do not wait for the sessions of the networks to open.
+   * Elsewhere, and where graphs are freed after each run, nothing is left to prepare.
+   * @throws SrdsError as `generate` does
+   */
+  async warmUp(signal?: AbortSignal): Promise<void> {
+    if (this.engine.buckets.length === 0 || this.lowMemory) return;
+    await this.generate({ prompt: '', steps: WARM_UP_STEPS, sampler: 'serial', previews: false, signal }).result;
   }
 
   /** Ends the device processes. Running generations fail. */
@@ -319,6 +331,8 @@ export class Pipeline {
     return { images, settings, seconds, timesteps: undefined, choice: undefined, serialSeconds: undefined, batches: 0 };
   }
 }
+
+const WARM_UP_STEPS = 2;
 
 const ONE_ROW =
   'memory suffices for one row of the network at a time at this size; the two of a guided evaluation take turns';

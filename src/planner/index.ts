@@ -1,4 +1,4 @@
-export { latency, parseCurve, rowsNotWorthSplitting, rowsThatPay, type LatencyCurve } from './curve.js';
+export { latency, parseCurve, rowsNotWorthSplitting, rowsThatPay, sharesRows, type LatencyCurve } from './curve.js';
 export {
   basisOf,
   expectedIterations,

@@ -170,8 +170,8 @@ class Measuring {
     const each = (this.rowsEach = evaluation.conditioning?.length ?? 1);
     const buckets = bucketsOf(engine, evaluation.graph);
     this.padded = buckets.length > 0;
-    // Devices may share the rows of an evaluation.
-    const least = engine.slots >= each ? 1 : each;
+    // Devices may share the rows of an evaluation. Without a time limit, forecasts of more devices may ask for that.
+    const least = engine.slots >= each || options.serialBatches === undefined ? 1 : each;
     const all = this.padded
       ? buckets.filter((bucket) => bucket >= least)
       : [

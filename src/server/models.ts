@@ -121,14 +121,14 @@ export class Models {
     return [...this.current.keys()];
   }
 
-  /** Loads the default model. */
+  /** Loads the default model, as `preload` does. */
   warm(signal: AbortSignal): Promise<void> {
     return this.preload(this.models[0], signal);
   }
 
-  /** Loads a model. @throws as `use` does */
+  /** Loads a model and opens the sessions that images need. @throws as `use` does */
   preload(model: ServedModel, signal: AbortSignal): Promise<void> {
-    return this.use(model, signal, () => Promise.resolve());
+    return this.use(model, signal, (pipeline) => pipeline.warmUp(signal));
   }
 
   /** Unloads a model, when its users are done. Later requests load it again. */

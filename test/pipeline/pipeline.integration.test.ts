@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { Pipeline, type GenerateOptions } from 'srds';
 import type { BatchReport } from 'srds/engine';
+import type { OpenOptions } from 'srds/pipeline';
 import type { SolverName } from 'srds/solver';
 import { float32, meanAbsoluteDifference } from 'srds/tensor';
 import {
@@ -248,6 +249,22 @@ test('images of one call share batches, stop one by one and are those of calls o
     const alone = await image(pipeline, { ...common, seed: generated.seed });
     assert.deepEqual([generated.latents, generated.iterations], [alone.latents, alone.iterations]);
   }
+});
+
+test('warming up uses every graph that an image needs where batches have buckets, and none elsewhere', async () => {
+  const graphsUsed = async (options: OpenOptions): Promise<Set<string>> => {
+    const batches: BatchReport[] = [];
+    const pipeline = await Pipeline.open(fixture('models/sd15'), { ...options, onBatch: (one) => batches.push(one) });
+    try {
+      await pipeline.warmUp();
+    } finally {
+      await pipeline.close();
+    }
+    return new Set(batches.map(({ graph }) => graph));
+  };
+  assert.deepEqual(await graphsUsed({ buckets: [2] }), new Set(['text_encoder', 'unet', 'vae_decoder']));
+  assert.deepEqual(await graphsUsed({}), new Set());
+  assert.deepEqual(await graphsUsed({ buckets: [2], lowMemory: true }), new Set());
 });
 
 test('events carry the image of every iteration, residuals are its changes by that rule, and compare measures the error', async () => {

