@@ -76,6 +76,8 @@ export interface MeasureOptions {
   readonly known?: Measurements | undefined;
   /** Stops measuring. */
   readonly signal?: AbortSignal | undefined;
+  /** Milliseconds since some moment; default: those of the machine. */
+  readonly now?: (() => number) | undefined;
 }
 
 /** Equal devices to measure: an engine, or a group of its devices. */
@@ -88,8 +90,8 @@ export type MeasuredDevices = Limits & Pick<Engine, 'run'>;
  * @throws SrdsError ENGINE_FAILED if a device fails; the reason of an abort
  */
 export async function measureCurve(engine: MeasuredDevices, options: MeasureOptions): Promise<Measurements> {
-  const start = performance.now();
-  const { sampleSize, serialBatches = Infinity, known } = options;
+  const { sampleSize, serialBatches = Infinity, known, now = machineTime } = options;
+  const start = now();
   const hostSeconds = known?.hostSeconds ?? (await measureHost(sampleSize));
   const measuring = new Measuring(engine, options, hostSeconds);
   const smallest = known?.aloneSeconds ?? known?.points.at(0)?.seconds;
@@ -100,7 +102,7 @@ export async function measureCurve(engine: MeasuredDevices, options: MeasureOpti
   )
     return measuring.result();
   const budget = () => SHARE * serialBatches * (smallest ?? measuring.smallest ?? Infinity);
-  const hasTime = (seconds: number) => (performance.now() - start) / 1000 + seconds <= budget();
+  const hasTime = (seconds: number) => (now() - start) / 1000 + seconds <= budget();
   await measuring.extend(hasTime);
   await measuring.confirm(hasTime);
   return measuring.result();
@@ -280,12 +282,16 @@ class Measuring {
 
   private async run(rows: number, devices = this.engine.slots): Promise<number> {
     this.options.signal?.throwIfAborted();
-    const { evaluation } = this.options;
+    const { evaluation, now = machineTime } = this.options;
     const batch = batchOf(evaluation, rows);
-    const start = performance.now();
+    const start = now();
     await Promise.all(Array.from({ length: devices }, () => this.engine.run(batch)));
-    return (performance.now() - start) / 1000;
+    return (now() - start) / 1000;
   }
+}
+
+function machineTime(): number {
+  return performance.now();
 }
 
 /** A number and its doubles, as far as they are at most `most`. */

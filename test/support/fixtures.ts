@@ -84,5 +84,6 @@ export function assertSameImage(actual: Uint8Array, expected: Uint8Array): void 
   assert.equal(actual.length, expected.length);
   const differences = actual.map((value, k) => Math.abs(value - expected[k]));
   assert.ok(Math.max(...differences) <= 1);
-  assert.ok(differences.filter((d) => d > 0).length <= actual.length / 1000);
+  // Values next to a half round either way: up to one in a thousand, and a few more in a small image on another kind of processor.
+  assert.ok(differences.filter((d) => d > 0).length <= actual.length / 1000 + 12);
 }
