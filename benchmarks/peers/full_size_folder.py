@@ -1,9 +1,10 @@
 """Writes a folder with the architecture of a published model and random weights, as Optimum exports it, to measure times and memory.
 
 Usage: python full_size_folder.py FAMILY OUT TEMPLATE [--tiny] [--layers N]
-FAMILY is sd21, sdxl or sd3 (2 billion parameters). TEMPLATE is an ONNX folder of the same family: tokenizers, schedulers and
-configurations come from it (models/scenes-128 for sd21, test/fixtures/models/* for the others). The text encoders are embeddings of
-the right width. Half precision on a GPU, else float32. --tiny: the same graphs with few channels. --layers: fewer blocks of a transformer.
+FAMILY is sd21, sdxl, sd3 (2 billion parameters) or flux (Flux.1 dev, 12 billion). TEMPLATE is an ONNX folder of the same family: tokenizers,
+schedulers and configurations come from it (models/scenes-128 for sd21, test/fixtures/models/* for the others). The text encoders are
+embeddings of the right width. Half precision on a GPU, else float32. --tiny: the same graphs with few channels. --layers: fewer blocks of a
+transformer; Flux has twice as many blocks of a single stream.
 """
 
 import argparse
@@ -11,12 +12,18 @@ import json
 import os
 import shutil
 
+import onnx
 import torch
-from diffusers import AutoencoderKL, SD3Transformer2DModel, UNet2DConditionModel
+from diffusers import AutoencoderKL, FluxTransformer2DModel, SD3Transformer2DModel, UNet2DConditionModel
+from diffusers.models.transformers import transformer_flux
 from torch import nn
 
 CROSS = "CrossAttn"
 CLIP_TOKENS = 77
+# A file of weights that is larger is followed by another one; tensors start at pages.
+DATA_BYTES, PAGE = 8 << 30, 4096
+# Side of the latents that the networks are traced with; the graphs take others too.
+TRACED = 16
 
 
 def unet(width, context, **more):
@@ -48,11 +55,31 @@ def sd3(tiny, layers):
                                  num_attention_heads=heads, joint_attention_dim=4096, caption_projection_dim=64 * heads, pooled_projection_dim=2048, pos_embed_max_size=192)
 
 
+def flux(tiny, layers):
+    return FluxTransformer2DModel(num_attention_heads=2 if tiny else 24, num_layers=layers or 19, num_single_layers=2 * (layers or 19), guidance_embeds=True)
+
+
+def rotate(x, frequencies, sequence_dim=2, **_):
+    """diffusers' apply_rotary_emb without its reshape, which the exporter would give the lengths of the example. Source: FluxTransformerModelPatcher of Optimum."""
+    cos, sin = (of.unsqueeze(0).unsqueeze(3 - sequence_dim) for of in frequencies)
+    rotated = torch.stack([-x[..., 1::2], x[..., 0::2]], dim=-1).flatten(3)
+    return (x.float() * cos + rotated.float() * sin).to(x.dtype)
+
+
+def rms_norm(x, _shape, weight=None, eps=None):
+    """What torch.rms_norm computes, for which the exporter has no operator. Source: onnx_compatible_rms_norm of Optimum."""
+    return x / torch.sqrt(torch.mean(torch.square(x), dim=-1, keepdim=True) + eps) * weight
+
+
+transformer_flux.apply_rotary_emb = rotate
+torch.rms_norm = rms_norm
+
 # Of each family: its network, the channels of its latents, and the width and pooled width of each text encoder.
 FAMILIES = {
     "sd21": (sd21, 4, {"text_encoder": (1024, 1024)}),
     "sdxl": (sdxl, 4, {"text_encoder": (768, 768), "text_encoder_2": (1280, 1280)}),
     "sd3": (sd3, 16, {"text_encoder": (768, 768), "text_encoder_2": (1280, 1280), "text_encoder_3": (4096, 0)}),
+    "flux": (flux, 16, {"text_encoder": (768, 768), "text_encoder_2": (4096, 0)}),
 }
 
 
@@ -86,21 +113,52 @@ def export(folder, module, inputs, outputs):
     with torch.no_grad():
         torch.onnx.export(module, tuple(tensor for tensor, _ in inputs.values()), f"{folder}/model.onnx", input_names=list(inputs), output_names=outputs,
                           dynamic_axes={name: {k: axis for k, axis in of.items() if axis} for name, of in axes.items()}, opset_version=18, dynamo=False)
+    join_data(folder)
     size = sum(os.path.getsize(f"{folder}/{name}") for name in os.listdir(folder))
     print(f"{folder}: {size / 1e9:.2f} GB", flush=True)
+
+
+def join_data(folder):
+    """The exporter writes each tensor of a large graph to a file of its own: appends them to few files, one tensor after the other."""
+    graph = onnx.load(f"{folder}/model.onnx", load_external_data=False)
+    count = 0
+    constants = (attribute.t for node in graph.graph.node for attribute in node.attribute if attribute.HasField("t"))
+    for tensor in [*graph.graph.initializer, *constants]:
+        entries = {entry.key: entry for entry in tensor.external_data}
+        if not entries:
+            continue
+        source, target = f"{folder}/{entries['location'].value}", "model.onnx_data" + (f"_{count}" if count else "")
+        with open(source, "rb") as data, open(f"{folder}/{target}", "ab") as joined:
+            offset = joined.seek(joined.truncate(-(-joined.tell() // PAGE) * PAGE))
+            shutil.copyfileobj(data, joined, 1 << 24)
+            count += joined.tell() > DATA_BYTES
+            placed = {"location": target, "offset": offset, "length": joined.tell() - offset}
+        os.remove(source)
+        del tensor.external_data[:]
+        for key, value in placed.items():
+            tensor.external_data.add(key=key, value=str(value))
+    onnx.save(graph, f"{folder}/model.onnx")
 
 
 def network_inputs(family, network, side, like, tokens):
     config, rows = network.config, 2
     ids = dict(dtype=torch.int64, device=like["device"])
-    text = (torch.randn(rows, tokens, 4096 if family == "sd3" else config.cross_attention_dim, **like), ("batch_size", "sequence_length"))
-    sample = (torch.randn(rows, config.in_channels, side, side, **like), ("batch_size", None, "height", "width"))
+    batch, sequence, packed = "batch_size", "sequence_length", "packed_height_width"
+    if family in ("sd21", "sdxl"):
+        inputs = {"sample": (torch.randn(rows, config.in_channels, side, side, **like), (batch, None, "height", "width")), "timestep": (torch.tensor(7, **ids), ()),
+                  "encoder_hidden_states": (torch.randn(rows, tokens, config.cross_attention_dim, **like), (batch, sequence))}
+        if family == "sdxl":
+            inputs |= {"text_embeds": (torch.randn(rows, 1280, **like), (batch,)), "time_ids": (torch.ones(rows, 6, **like), (batch,))}
+        return inputs
     if family == "sd3":
-        return {"hidden_states": sample, "encoder_hidden_states": text, "pooled_projections": (torch.randn(rows, 2048, **like), ("batch_size",)),
-                "timestep": (torch.rand(rows, **like), ("step",))}
-    inputs = {"sample": sample, "timestep": (torch.tensor(7, **ids), ()), "encoder_hidden_states": text}
-    if family == "sdxl":
-        inputs |= {"text_embeds": (torch.randn(rows, 1280, **like), ("batch_size",)), "time_ids": (torch.ones(rows, 6, **like), ("batch_size",))}
+        hidden = (torch.randn(rows, config.in_channels, side, side, **like), (batch, None, "height", "width"))
+    else:
+        hidden = (torch.randn(rows, side * side // 4, config.in_channels, **like), (batch, packed))
+    inputs = {"hidden_states": hidden, "encoder_hidden_states": (torch.randn(rows, tokens, config.joint_attention_dim, **like), (batch, sequence)),
+              "pooled_projections": (torch.randn(rows, config.pooled_projection_dim, **like), (batch,)), "timestep": (torch.rand(rows, **like), ("step",))}
+    if family == "flux":
+        inputs |= {"img_ids": (torch.zeros(side * side // 4, 3, **ids), (packed,)), "txt_ids": (torch.zeros(tokens, 3, **ids), (sequence,)),
+                   "guidance": (torch.ones(rows, **like), (batch,))}
     return inputs
 
 
@@ -143,21 +201,21 @@ def main():
     with torch.device(device):
         network = make(args.tiny, args.layers).eval()
     torch.set_default_dtype(torch.float32)
-    side = 16 if args.tiny else 64 if args.family == "sd21" else 128
-    inputs = network_inputs(args.family, network, side, like, CLIP_TOKENS)
+    inputs = network_inputs(args.family, network, TRACED, like, CLIP_TOKENS)
     call = lambda module, *values: evaluate(args.family, module, dict(zip(inputs, values)))
-    name = "transformer" if args.family == "sd3" else "unet"
+    name = "unet" if isinstance(network, UNet2DConditionModel) else "transformer"
     export(f"{args.out}/{name}", Call(call, network), inputs, ["out_hidden_states" if name == "transformer" else "out_sample"])
     with open(f"{args.out}/{name}/config.json", "w") as file:
         json.dump({**network.config, "_class_name": type(network).__name__}, file)
     del network
     torch.cuda.empty_cache()
 
+    side = 16 if args.tiny else 64 if args.family == "sd21" else 128
     widths = [32, 32, 64, 64] if args.tiny else [128, 256, 512, 512]
     vae = dict(block_out_channels=widths, down_block_types=["DownEncoderBlock2D"] * 4, up_block_types=["UpDecoderBlock2D"] * 4, layers_per_block=2,
                latent_channels=channels, sample_size=8 * side, use_post_quant_conv=channels == 4, use_quant_conv=channels == 4)
     decode = lambda module, latent: module.decode(latent, return_dict=False)[0]
-    sample = {"latent_sample": (torch.randn(1, channels, side, side, **like), ("batch_size", None, "latent_height", "latent_width"))}
+    sample = {"latent_sample": (torch.randn(1, channels, TRACED, TRACED, **like), ("batch_size", None, "latent_height", "latent_width"))}
     export(f"{args.out}/vae_decoder", Call(decode, AutoencoderKL(**vae).to(device, dtype).eval()), sample, ["sample"])
     configure(f"{args.out}/vae_decoder/config.json", **vae)
 
