@@ -78,7 +78,7 @@ async function measureCalls(): Promise<string[][]> {
       { name: 'sample', datatype: 'FP32', shape: [ROWS, ...DIMS], pieces: pieces('sample') },
       { name: 'timestep', datatype: 'FP32', shape: [ROWS, 1], pieces: pieces('timestep') },
     ];
-    const infer = () => client.infer({ inputs, outputs: ['out_sample'] }, { timeoutMs: 10_000 });
+    const infer = () => client.infer({ inputs, outputs: ['out_sample'] }, { timeoutMs: 10_000, maxBytes: 2 ** 20 });
     const calls = [
       ['a GET without a tensor', () => client.isReady()],
       ['`OipClient.infer`', infer],

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import https from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
@@ -37,6 +38,7 @@ export interface OipModel {
 /** What the server does in place of answering a request for inference as it should. */
 export type Fault =
   | { readonly kind: 'status'; readonly status: number; readonly retryAfter?: number; readonly text?: string }
+  | { readonly kind: 'endless'; readonly status?: number }
   | { readonly kind: 'delay'; readonly ms: number }
   | { readonly kind: 'change'; readonly change: (output: OipTensor) => OipTensor }
   /** `truncate`: fewer bytes than announced. `cut`: a chunked answer that ends early. `reset`: the connection is reset without an answer. */
@@ -54,6 +56,10 @@ export class OipServer {
   running = 0;
   mostRunning = 0;
   isReady = true;
+  /** Whether answers about the server and the model have no end. */
+  isEndless = false;
+  /** Bytes of answers without end that were sent, or wait to be. */
+  endlessBytes = 0;
   connections = 0;
   /** Decides about each request for inference, counted from 0. */
   faultOf: (request: number) => Fault | undefined = () => undefined;
@@ -90,6 +96,11 @@ export class OipServer {
     return `oip+${this.protocol}://127.0.0.1:${this.port}/${this.model.name}`;
   }
 
+  /** Connections that are open. */
+  get open(): number {
+    return this.sockets.size;
+  }
+
   /** Resets the connections that are open, as a server does that forgets those without traffic. */
   resetConnections(): void {
     for (const socket of this.sockets) socket.resetAndDestroy();
@@ -110,6 +121,7 @@ export class OipServer {
     const json = (content: object, status = 200) => {
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(content));
     };
+    if (this.isEndless && request.url !== `${base}/infer`) return this.sendEndlessly(response.writeHead(200));
     switch (request.url) {
       case '/v2':
         return json({ name: 'fake', version: '1.0', extensions: [] });
@@ -129,10 +141,24 @@ export class OipServer {
     }
   }
 
+  /** Sends until the client closes the connection. */
+  private async sendEndlessly(response: ServerResponse): Promise<void> {
+    const closed = once(response, 'close');
+    const block = Buffer.alloc(2 ** 16, 'endless ');
+    while (!response.destroyed) {
+      this.endlessBytes += block.length;
+      if (!response.write(block)) await Promise.race([once(response, 'drain'), closed]);
+    }
+  }
+
   private async infer({ headers }: IncomingMessage, response: ServerResponse, body: Buffer): Promise<void> {
     const received = parseRequest(headers, body);
     const fault = this.faultOf(this.received.push(received) - 1);
     if (fault?.kind === 'hang') return;
+    if (fault?.kind === 'endless') {
+      response.writeHead(fault.status ?? 200, { 'inference-header-content-length': 100 });
+      return this.sendEndlessly(response);
+    }
     if (fault?.kind === 'reset') return void (response.socket as Socket).resetAndDestroy();
     if (fault?.kind === 'delay') await delay(fault.ms);
     if (fault?.kind === 'status') {

@@ -14,6 +14,9 @@ const JSON_LENGTH = 'inference-header-content-length';
 /** Bytes of an element, by the protocol's name of the type. */
 const ELEMENT_BYTES: Readonly<Record<string, number>> = { FP16: 2, FP32: 4, INT32: 4, INT64: 8 };
 
+/** Bytes that an element of an answer may take: as text of JSON, which is refused, it takes more than in any type. */
+export const MAX_ELEMENT_BYTES = 32;
+
 /** A tensor that a request sends. */
 export interface RequestTensor {
   readonly name: string;

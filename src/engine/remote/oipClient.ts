@@ -61,8 +61,10 @@ interface Answer {
   readonly body: Uint8Array;
 }
 
-/** Longest answer that is not a tensor, and the share of a tensor's answer that errors quote. */
+/** Characters of a refusal that errors quote. */
 const MAX_QUOTED = 200;
+/** Bytes of the longest answer without tensors, and of what an answer with tensors may have beside them. */
+const ABOUT_BYTES = 2 ** 20;
 /** Milliseconds that an answer about the server or the model may take. */
 const ABOUT_MS = 10_000;
 
@@ -71,7 +73,7 @@ const ABOUT_MS = 10_000;
  * @example
  * const client = new OipClient(parseEndpoint('oip+http://localhost:8000/unet'));
  * const { inputs } = await client.metadata();
- * const outputs = await client.infer({ inputs: tensors, outputs: ['out_sample'] }, { timeoutMs: 60_000 });
+ * const outputs = await client.infer({ inputs: tensors, outputs: ['out_sample'] }, { timeoutMs: 60_000, maxBytes: 2 ** 20 });
  * client.close();
  */
 export class OipClient {
@@ -124,8 +126,16 @@ export class OipClient {
     if (answer.status !== 200) throw failureOf(answer);
   }
 
-  /** Runs the model. @returns its outputs by name @throws OipError; the reason of the signal */
-  async infer(request: Omit<InferRequest, 'id'>, limits: RequestLimits): Promise<ReadonlyMap<string, AnswerTensor>> {
+  /**
+   * Runs the model.
+   * @param limits `maxBytes`: of the tensors of the answer; a longer answer is abandoned
+   * @returns its outputs by name
+   * @throws OipError; the reason of the signal
+   */
+  async infer(
+    request: Omit<InferRequest, 'id'>,
+    limits: RequestLimits & { readonly maxBytes: number },
+  ): Promise<ReadonlyMap<string, AnswerTensor>> {
     const { headers, parts } = encodeRequest({ id: randomUUID(), ...request });
     const answer = await this.request('POST', `${modelUrl(this.endpoint)}/infer`, headers, parts, limits);
     if (answer.status !== 200) throw failureOf(answer);
@@ -149,7 +159,7 @@ export class OipClient {
     url: string,
     headers: Readonly<Record<string, string>>,
     parts: readonly Uint8Array[],
-    { timeoutMs, signal }: RequestLimits,
+    { timeoutMs, signal, maxBytes = 0 }: RequestLimits & { readonly maxBytes?: number },
   ): Promise<Answer> {
     const abandoned = new AbortController();
     const abandon = () => abandoned.abort();
@@ -158,12 +168,13 @@ export class OipClient {
     try {
       for (;;) {
         signal?.throwIfAborted();
-        const sent = this.send(method, url, headers, parts, abandoned.signal);
+        const sent = this.send(method, url, headers, parts, ABOUT_BYTES + maxBytes, abandoned.signal);
         try {
           return await sent.answer;
         } catch (error) {
           signal?.throwIfAborted();
           if (abandoned.signal.aborted) throw new OipError('timeout', `no answer within ${timeoutMs / 1000} s`);
+          if (error instanceof OipError) throw error;
           // The loop ends: a new connection is not a reused one.
           if (!sent.wasStale()) throw unreachable(error);
         }
@@ -179,6 +190,7 @@ export class OipClient {
     url: string,
     headers: Readonly<Record<string, string>>,
     parts: readonly Uint8Array[],
+    maxBytes: number,
     signal: AbortSignal,
   ): { readonly answer: Promise<Answer>; wasStale(): boolean } {
     const { request } = isSecure(this.endpoint) ? https : http;
@@ -188,10 +200,10 @@ export class OipClient {
       sent.on('error', reject);
       sent.on('response', (response) => {
         answered = true;
-        bodyOf(response).then(
-          (body) => resolve({ status: response.statusCode ?? 0, headers: response.headers, body }),
-          reject,
-        );
+        const { statusCode: status = 0, headers } = response;
+        // Of a failure, only the beginning is quoted.
+        const body = status === 200 ? wholeBody(response, maxBytes) : startOfBody(response);
+        body.then((body) => resolve({ status, headers, body }), reject);
       });
     });
     sent.setNoDelay(true);
@@ -204,12 +216,35 @@ export class OipClient {
   }
 }
 
-/** The whole body. @throws Error if it is cut off */
-function bodyOf(response: IncomingMessage): Promise<Uint8Array> {
+/** The whole body. @throws OipError `malformed` if it is longer; Error if it is cut off */
+async function wholeBody(response: IncomingMessage, maxBytes: number): Promise<Uint8Array> {
+  const { body, isWhole } = await bodyOf(response, maxBytes);
+  if (isWhole) return body;
+  throw new OipError('malformed', `an answer of more than ${maxBytes} bytes`);
+}
+
+/** The body, or its beginning if it is long. @throws Error if it is cut off */
+async function startOfBody(response: IncomingMessage): Promise<Uint8Array> {
+  return (await bodyOf(response, ABOUT_BYTES)).body;
+}
+
+/** The body, or what came of it before it exceeded a number of bytes; the connection is closed then. @throws Error if it is cut off */
+function bodyOf(
+  response: IncomingMessage,
+  maxBytes: number,
+): Promise<{ readonly body: Uint8Array; readonly isWhole: boolean }> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
-    response.on('data', (chunk: Buffer) => chunks.push(chunk));
-    response.on('end', () => resolve(chunks.length === 1 ? chunks[0] : Buffer.concat(chunks)));
+    let length = 0;
+    const end = (isWhole: boolean) =>
+      resolve({ body: chunks.length === 1 ? chunks[0] : Buffer.concat(chunks), isWhole });
+    response.on('data', (chunk: Buffer) => {
+      length += chunk.length;
+      if (length <= maxBytes) return void chunks.push(chunk);
+      end(false);
+      response.destroy();
+    });
+    response.on('end', () => end(true));
     response.on('error', reject);
     response.on('aborted', () => reject(new Error('an answer that was cut off')));
   });

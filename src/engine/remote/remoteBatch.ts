@@ -2,7 +2,7 @@ import { getFloat16, setFloat16 } from '@petamoriken/float16';
 import { sizeOf, type Tensor } from '../../tensor/tensor.js';
 import type { Batch, ConditioningId, Evaluation } from '../engine.js';
 import type { RemoteInput, RemoteModel } from './modelInterface.js';
-import { MalformedAnswer, type AnswerTensor, type RequestTensor } from './oip.js';
+import { MalformedAnswer, MAX_ELEMENT_BYTES, type AnswerTensor, type RequestTensor } from './oip.js';
 
 /** The registered inputs, by id. */
 export type Registered = ReadonlyMap<ConditioningId, Readonly<Record<string, Tensor>>>;
@@ -91,6 +91,28 @@ function bytesOf(tensor: Tensor, datatype: string): Uint8Array {
 
 function memoryOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);
+}
+
+/** Bytes of the longest answer of a network whose outputs may have any shape. */
+const MAX_ANSWER = 2 ** 28;
+
+/**
+ * Bytes that the tensors of an answer may have. A server may return further outputs than the one it was asked for.
+ * @param rows of the request, padding included
+ * @param dims as in `answerRows`
+ */
+export function answerBytes(
+  output: string,
+  { outputs }: RemoteModel,
+  rows: number,
+  dims: readonly number[] | undefined,
+): number {
+  const wanted = outputs.find(({ name }) => name === output) ?? outputs[0];
+  const sizes = outputs.map((one) => {
+    const shape = [rows, ...((one === wanted ? dims : undefined) ?? one.shape.slice(1))];
+    return shape.every((length) => length >= 0) ? sizeOf(shape) * MAX_ELEMENT_BYTES : MAX_ANSWER;
+  });
+  return sizes.reduce((sum, size) => sum + size, 0);
 }
 
 /**

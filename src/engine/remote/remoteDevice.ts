@@ -14,7 +14,7 @@ import { Misfit, remoteModel, type RemoteModel } from './modelInterface.js';
 import { MalformedAnswer } from './oip.js';
 import { OipClient, OipError, type Connection } from './oipClient.js';
 import { priorityLevel } from './priorityLevel.js';
-import { answerRows, requestTensors, UnsuitableBatch } from './remoteBatch.js';
+import { answerBytes, answerRows, requestTensors, UnsuitableBatch } from './remoteBatch.js';
 
 /** How an engine uses endpoints. */
 export interface EndpointOptions extends Connection {
@@ -238,17 +238,21 @@ export class RemoteDevice implements EngineDevice {
     const { tensors, rows: sent } = requestTensors(batch, model, this.state.registered);
     const [{ output, inputs }] = batch;
     const priority = priorityLevel(options, model.priorityLevels);
+    // A denoising network returns what it is given: the first of the inputs that its file names.
+    const role = this.file?.inputs?.at(0)?.name;
+    const dims = role !== undefined && Object.hasOwn(inputs, role) ? inputs[role].dims : undefined;
     const answer = await this.client.infer(
       {
         inputs: tensors,
         outputs: [(model.outputs.find(({ name }) => name === output) ?? model.outputs[0]).name],
         ...(priority !== undefined && { parameters: { priority } }),
       },
-      { timeoutMs: this.latencies.deadline(rows), signal: options.signal },
+      {
+        timeoutMs: this.latencies.deadline(rows),
+        maxBytes: answerBytes(output, model, sent, dims),
+        signal: options.signal,
+      },
     );
-    // A denoising network returns what it is given: the first of the inputs that its file names.
-    const role = this.file?.inputs?.at(0)?.name;
-    const dims = role !== undefined && Object.hasOwn(inputs, role) ? inputs[role].dims : undefined;
     const values = answerRows(answer, output, model, sent, dims);
     const outputs: Float32Array[][] = [];
     let at = 0;

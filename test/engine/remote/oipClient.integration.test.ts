@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { OipClient, parseEndpoint, type OipError } from 'srds/engine';
+import { until } from '../../support/async.js';
 import { OipServer, type Fault, type OipModel, type OipTensor } from '../../support/oipServer.js';
 
 const ROW = [3];
@@ -22,7 +23,7 @@ const REQUEST = {
   outputs: ['y'],
   parameters: { priority: 2 },
 };
-const LIMITS = { timeoutMs: 10_000 };
+const LIMITS = { timeoutMs: 10_000, maxBytes: 1000 };
 
 async function withServer(use: (server: OipServer, client: OipClient) => Promise<void>): Promise<void> {
   const server = await OipServer.start(DOUBLING);
@@ -68,7 +69,7 @@ test('each failure has its kind, and no message has the token', () =>
   withServer(async (server, client) => {
     const failureFor = async (fault: Fault) => {
       server.faultOf = () => fault;
-      return client.infer(REQUEST, { timeoutMs: fault.kind === 'hang' ? 100 : 10_000 }).then(
+      return client.infer(REQUEST, { ...LIMITS, timeoutMs: fault.kind === 'hang' ? 100 : 10_000 }).then(
         () => assert.fail('no failure'),
         (error: unknown) => error as OipError,
       );
@@ -93,6 +94,21 @@ test('each failure has its kind, and no message has the token', () =>
       assert.doesNotMatch(error.message, /secret-token|\n/);
       if (fault.kind === 'status') assert.equal(error.retryAfter, 'retryAfter' in fault ? fault.retryAfter : undefined);
     }
+  }));
+
+test('an answer that is longer than it can be is abandoned, and of a failure only the beginning is read', () =>
+  withServer(async (server, client) => {
+    server.faultOf = () => ({ kind: 'endless' });
+    await assert.rejects(client.infer(REQUEST, LIMITS), { failure: 'malformed', message: /more than 1049576 bytes/ });
+    server.faultOf = () => ({ kind: 'endless', status: 500 });
+    await assert.rejects(client.infer(REQUEST, LIMITS), { failure: 'failed', message: /status 500 \(endless endless/ });
+    server.isEndless = true;
+    for (const ask of [() => client.metadata(), () => client.server(), () => client.isReady()])
+      await assert.rejects(ask(), { failure: 'malformed', message: /more than 1048576 bytes/ });
+    assert.equal(await client.config(), undefined);
+    // What the client read, and what the system's buffers hold of the six answers.
+    assert.ok(server.endlessBytes < 2 ** 27, String(server.endlessBytes));
+    await until(() => server.open === 0);
   }));
 
 test('an aborted request rejects with the reason of its signal', () =>

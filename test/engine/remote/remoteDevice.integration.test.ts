@@ -177,6 +177,7 @@ const WRONG: readonly (readonly [what: string, fault: Fault, found: RegExp])[] =
     change((one) => ({ ...one, bytes: new Uint8Array(Float32Array.from([1, NaN, 3, 4, 5, 6]).buffer) })),
     /NaN/,
   ],
+  ['without end', { kind: 'endless' }, /more than \d+ bytes/],
   ['that is truncated', { kind: 'truncate' }, /cut off/],
   ['without binary tensors', { kind: 'json' }, /no binary tensors/],
   ['of status 500', { kind: 'status', status: 500, text: 'CUDA error' }, /500 \(CUDA error\)/],
