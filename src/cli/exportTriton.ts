@@ -15,7 +15,7 @@ import { addModel, type RepositoryModel } from '../triton/modelRepository.js';
 import { findModel } from './model.js';
 import { splitDeviceFlags } from './devices.js';
 import { addFlags } from './optionFlags.js';
-import { Progress } from './progress.js';
+import { Progress, warn } from './progress.js';
 import { list } from './values.js';
 
 /** Options of devices that matter to an export and to reaching a server. */
@@ -35,6 +35,9 @@ interface Flags extends OptionValues<typeof OPTIONS> {
 }
 
 const MAX_BATCH = 4096;
+
+const MAY_BE_STALE =
+  'loads models by itself only, so it may still run what was in its repository before; start it again, or run it with --model-control-mode=explicit';
 
 /** `srds export-triton`. @param signal aborts a download, copying and a comparison */
 export function exportTritonCommand(signal: AbortSignal): Command {
@@ -69,9 +72,9 @@ export function exportTritonCommand(signal: AbortSignal): Command {
     if (name !== undefined) checkName(name);
     const endpoints = check === undefined ? undefined : await endpointsOf(check, flags);
     const progress = process.stderr.isTTY ? new Progress(process.stderr, 1) : undefined;
+    const lines: string[] = [];
     try {
       const model = await findModel(source, { progress, verbose: true, signal });
-      const lines: string[] = [];
       if (repository !== undefined) {
         const { backend, precision = 'auto', force = false } = flags;
         const exported = await exportModel(model, { name, backend, precision, batches });
@@ -82,12 +85,14 @@ export function exportTritonCommand(signal: AbortSignal): Command {
       for (const endpoint of endpoints?.list ?? []) {
         progress?.setState('comparing the network with that of the server');
         const options = { ...endpoints?.options, reload: repository !== undefined };
-        lines.push(compared(endpoint, await compareEndpoint(model, endpoint, options, signal)));
+        const comparison = await compareEndpoint(model, endpoint, options, signal);
+        if (comparison.mayBeStale) warn(`${endpointName(endpoint)} ${MAY_BE_STALE}`, progress);
+        lines.push(compared(endpoint, comparison));
       }
-      progress?.end();
-      process.stdout.write(lines.map((line) => `${line}\n`).join(''));
     } finally {
       progress?.end();
+      // What is done is done, also if a comparison fails.
+      process.stdout.write(lines.map((line) => `${line}\n`).join(''));
     }
   });
 }

@@ -2,7 +2,7 @@ import { DeviceEngine } from '../engine/deviceEngine.js';
 import { deviceName } from '../engine/device.js';
 import { maxRowsOf, type Engine, type Evaluation } from '../engine/engine.js';
 import type { Endpoint } from '../engine/remote/endpoint.js';
-import { OipClient, OipError } from '../engine/remote/oipClient.js';
+import { OipClient, OipError, type OipFailure } from '../engine/remote/oipClient.js';
 import type { EndpointOptions } from '../engine/remote/remoteDevice.js';
 import { SrdsError } from '../errors.js';
 import { exampleInputs } from '../model/exampleInputs.js';
@@ -32,11 +32,13 @@ export interface Comparison {
   readonly batch: number;
   /** Rows of that batch. */
   readonly rows: number;
+  /** Whether the server may run an earlier state of its repository, since it loads models by itself only. */
+  readonly mayBeStale: boolean;
 }
 
 /**
  * Evaluates the network of a model on an endpoint and on the CPU here.
- * @throws SrdsError MODEL_INVALID if the endpoint has another network; DEVICE_UNAVAILABLE, ENGINE_FAILED
+ * @throws SrdsError MODEL_INVALID if the endpoint has another network; DEVICE_UNAVAILABLE, also if it cannot load the model; ENGINE_FAILED
  */
 export async function compareEndpoint(
   model: ModelFolder,
@@ -44,7 +46,7 @@ export async function compareEndpoint(
   options: CompareOptions,
   signal: AbortSignal,
 ): Promise<Comparison> {
-  await load(endpoint, options, signal);
+  const mayBeStale = !(await isLoaded(endpoint, options, signal)) && options.reload;
   const { graph } = networkOf(model);
   const files = { [graph]: graphFiles(model)[graph] };
   const local = await DeviceEngine.open(files, { signal });
@@ -52,7 +54,7 @@ export async function compareEndpoint(
     const endpoints = { ...options, ...networkOf(model) };
     const remote = await DeviceEngine.open(files, { devices: [endpoint], endpoints, signal });
     try {
-      return await compare(model, graph, { local, remote }, deviceName(endpoint));
+      return { ...(await compare(model, graph, { local, remote }, deviceName(endpoint))), mayBeStale };
     } finally {
       await remote.close();
     }
@@ -61,15 +63,24 @@ export async function compareEndpoint(
   }
 }
 
-/** Has the server load the model, if it does so when it is asked. */
-async function load(endpoint: Endpoint, { reload, ...connection }: CompareOptions, signal: AbortSignal): Promise<void> {
+/** Failures that opening the endpoint reports too, with their remedies. */
+const REPORTED: readonly OipFailure[] = ['unreachable', 'untrusted'];
+
+/** Has the server load the model if necessary. @returns false where it loads models by itself only */
+async function isLoaded(
+  endpoint: Endpoint,
+  { reload, ...connection }: CompareOptions,
+  signal: AbortSignal,
+): Promise<boolean> {
   const client = new OipClient(endpoint, connection);
   try {
-    if (reload || !(await client.isReady())) await client.load({ timeoutMs: LOAD_MS, signal });
+    return (!reload && (await client.isReady())) || (await client.load({ timeoutMs: LOAD_MS, signal }));
   } catch (error) {
     signal.throwIfAborted();
-    // A server that cannot be reached, or has no such model, is an error of opening the endpoint.
     if (!(error instanceof OipError)) throw error;
+    if (REPORTED.includes(error.failure)) return false;
+    const remedy = 'see the log of the server; what it ran before it may still run';
+    throw new SrdsError('DEVICE_UNAVAILABLE', `${deviceName(endpoint)} to load its model`, error.message, remedy);
   } finally {
     client.close();
   }
@@ -80,7 +91,7 @@ async function compare(
   graph: string,
   { local, remote }: { readonly local: Engine; readonly remote: Engine },
   name: string,
-): Promise<Comparison> {
+): Promise<Omit<Comparison, 'mayBeStale'>> {
   const evaluations = evaluationsOf(model, graph, local);
   const expected = await oneByOne(local, evaluations);
   const alone = difference(await oneByOne(remote, evaluations), expected);

@@ -58,6 +58,8 @@ export class OipServer {
   isReady = true;
   /** Whether answers about the server and the model have no end. */
   isEndless = false;
+  /** Status and error of an answer to a request to load the model; undefined: the server has no such route. */
+  loading: readonly [status: number, error?: string] | undefined;
   /** Bytes of answers without end that were sent, or wait to be. */
   endlessBytes = 0;
   connections = 0;
@@ -136,6 +138,9 @@ export class OipServer {
         this.mostRunning = Math.max(this.mostRunning, this.running);
         await this.infer(request, response, Buffer.concat(chunks)).finally(() => this.running--);
         return;
+      case `/v2/repository/models/${name}/load`:
+        if (this.loading) return json({ error: this.loading[1] ?? '' }, this.loading[0]);
+        return json({ error: 'not found' }, 404);
       default:
         return json({ error: `Request for unknown model: '${request.url}' is not found` }, 404);
     }

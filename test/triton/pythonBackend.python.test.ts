@@ -42,6 +42,14 @@ test('Triton loads what was exported when it is asked to, and its rows are those
     found.forEach(({ outputs: [[row]] }, k) => assert.ok(relativeError(row, rows[k]) < 1e-5));
     await engine.close();
 
+    // An export that the server cannot load: it goes on with the one before.
+    const onnxRuntime = ['export-triton', fixture('models/sd15'), repository, '--force'];
+    const unloadable = await failureIn({}, ...onnxRuntime, '--check', endpoint('unet'));
+    assert.equal(unloadable.code, 8);
+    assert.match(unloadable.message, /\/unet to load its model, found status \d+ \(.*onnxruntime.*\); see the log/);
+    assert.match(unloadable.stdout, /unet: the network of sd15/);
+    assert.match((await outputOf({}, ...check('sd15', 'unet'))).stdout, EXACT);
+
     // Another network under the name of this one, and a name that the repository does not have.
     const other = await failureIn({}, ...check('sd21v', 'unet'));
     assert.deepEqual(
@@ -50,6 +58,22 @@ test('Triton loads what was exported when it is asked to, and its rows are those
     );
     const missing = await failureIn({}, ...check('sd15', 'missing'));
     assert.equal(missing.code, 8, missing.message);
+  } finally {
+    await server.stop();
+  }
+});
+
+test('a Triton that loads models by itself is compared, with a warning that it may run what was there before', async () => {
+  const repository = join(scratch, 'fixed');
+  const write = ['export-triton', fixture('models/sd15'), repository, '--backend', 'python', '--force'];
+  await outputOf({}, ...write);
+  const server = await startTriton(repository);
+  try {
+    const checked = ['--check', `oip+${server.url}/unet`];
+    const { stdout, stderr } = await outputOf({}, ...write, ...checked);
+    assert.match(stdout, EXACT);
+    assert.match(stderr, /^srds: warning: .*\/unet loads models by itself only, so it may still run .*start it again/);
+    assert.equal((await outputOf({}, 'export-triton', fixture('models/sd15'), ...checked)).stderr, '');
   } finally {
     await server.stop();
   }

@@ -65,6 +65,8 @@ interface Answer {
 const MAX_QUOTED = 200;
 /** Bytes of the longest answer without tensors, and of what an answer with tensors may have beside them. */
 const ABOUT_BYTES = 2 ** 20;
+/** Statuses of a server, or of a gateway, that has no such route, or grants no access to it. */
+const NO_CONTROL: readonly number[] = [401, 403, 404, 405, 501];
 /** Milliseconds that an answer about the server or the model may take. */
 const ABOUT_MS = 10_000;
 
@@ -117,13 +119,17 @@ export class OipClient {
 
   /**
    * Has Triton load the model, or load it again, from its repository.
-   * @throws OipError, `refused` where the server loads models by itself only
+   * @returns false where the server loads models by itself only, or does not let this client ask
+   * @throws OipError if the model cannot be loaded; what was loaded before stays
    */
-  async load({ timeoutMs, signal }: RequestLimits): Promise<void> {
+  async load({ timeoutMs, signal }: RequestLimits): Promise<boolean> {
     const { endpoint } = this;
     const url = `${serverUrl(endpoint)}/repository/models/${endpoint.model}/load`;
     const answer = await this.request('POST', url, {}, [], { timeoutMs, signal });
-    if (answer.status !== 200) throw failureOf(answer);
+    if (answer.status === 200) return true;
+    if (NO_CONTROL.includes(answer.status) || /load \/ unload is not allowed/.test(errorIn(answer.body) ?? ''))
+      return false;
+    throw failureOf(answer);
   }
 
   /**

@@ -120,6 +120,24 @@ test('an aborted request rejects with the reason of its signal', () =>
     await assert.rejects(running, /enough/);
   }));
 
+test('loading a model fails, or is left to the server, as the server says', () =>
+  withServer(async (server, client) => {
+    const answers: [loading: OipServer['loading'], result: boolean | RegExp][] = [
+      [undefined, false],
+      [[200], true],
+      [[403], false],
+      [[503, 'explicit model load / unload is not allowed if polling is enabled'], false],
+      [[503, 'the server is shutting down'], /503 .*shutting down/],
+      [[400, "failed to load 'double', failed to poll from model repository"], /400 .*failed to poll/],
+      [[500, 'no backend'], /500 .*no backend/],
+    ];
+    for (const [loading, result] of answers) {
+      server.loading = loading;
+      if (typeof result === 'boolean') assert.equal(await client.load(LIMITS), result);
+      else await assert.rejects(client.load(LIMITS), result);
+    }
+  }));
+
 test('metadata, configuration and readiness of a model', () =>
   withServer(async (server, client) => {
     assert.deepEqual((await client.metadata()).inputs, DOUBLING.inputs);
