@@ -1,12 +1,13 @@
+import { z } from 'zod';
 import { parseDevices, type Device } from '../engine/device.js';
 import type { DeviceEngineOptions } from '../engine/deviceEngine.js';
 import type { EndpointOptions } from '../engine/remote/remoteDevice.js';
 import type { OpenModelOptions } from '../model/openModel.js';
-import { SrdsError } from '../errors.js';
+import { issueOf, SrdsError } from '../errors.js';
 import type { Precision } from '../onnx/graphInfo.js';
 import type { BatchReport } from '../engine/batcher.js';
 import { DEVICE_OPTIONS } from './options/devices.js';
-import { checkLibraryValues, without } from './options/option.js';
+import { checkLibraryValues, option, without, type Option } from './options/option.js';
 
 /** How to open a pipeline on devices. */
 export interface OpenOptions
@@ -39,6 +40,33 @@ const DESCRIBED = without(
   'endpointInFlight',
   'endpointBatching',
 );
+/** The options in `endpoints`. */
+const ENDPOINTS = {
+  token: option(DEVICE_OPTIONS.endpointToken.schema, { description: 'bearer token for endpoints', secret: true }),
+  headers: option(z.record(z.string().regex(/^[!#$%&'*+.^_`|~\w-]+$/), z.string().regex(/^[\t -~]*$/)), {
+    description: 'further headers of requests to endpoints, by their names',
+    expected: 'an object of names and values of HTTP headers',
+    secret: true,
+  }),
+  ca: option(z.string().includes('-----BEGIN CERTIFICATE-----'), {
+    description: 'certificates of the authorities of endpoints',
+    expected: 'certificates in PEM',
+    secret: true,
+  }),
+  inFlight: DEVICE_OPTIONS.endpointInFlight,
+  batching: DEVICE_OPTIONS.endpointBatching,
+} satisfies Readonly<Record<keyof NonNullable<OpenOptions['endpoints']>, Option>>;
+
+const device = z.union([
+  z.object({ kind: z.enum(['cpu', 'cuda', 'webgpu']), index: z.int().nonnegative() }),
+  z.object({
+    kind: z.literal('oip'),
+    url: z.url({ protocol: /^https?$/ }).regex(/[^/]$/),
+    model: z.string().min(1),
+    version: z.string().min(1).optional(),
+  }),
+]);
+
 /** Options that have no description of their own. */
 const OTHERS: Readonly<Record<Exclude<keyof OpenOptions, keyof typeof DESCRIBED>, true>> = {
   devices: true,
@@ -58,9 +86,11 @@ const OTHERS: Readonly<Record<Exclude<keyof OpenOptions, keyof typeof DESCRIBED>
  */
 export function checkedDevices(options: OpenOptions): readonly Device[] | 'auto' | undefined {
   checkLibraryValues(DESCRIBED, options, Object.keys(OTHERS));
-  const { devices } = options;
+  const { devices, endpoints = {} } = options;
+  checkLibraryValues(ENDPOINTS, endpoints, []);
   if (typeof devices === 'string') return parseDevices(devices);
-  if (devices === undefined || Array.isArray(devices)) return devices as readonly Device[] | undefined;
+  const { success, error } = z.array(device).optional().safeParse(devices);
+  if (success) return devices;
   const remedy = "give them as text, such as 'cuda:0'";
-  throw new SrdsError('INVALID_OPTION', 'devices as text or as a list of objects', typeof devices, remedy);
+  throw new SrdsError('INVALID_OPTION', 'devices as text or as a list of objects', issueOf(error.issues[0]), remedy);
 }
