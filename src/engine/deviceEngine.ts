@@ -151,14 +151,17 @@ export class DeviceEngine implements Engine {
 
   groupsOf(graph: string): readonly DeviceGroup[] {
     const groups = [
-      { name: this.processorNames, members: this.processors as readonly EngineDevice[] },
-      ...this.endpoints.map((one) => ({ name: `${one.name} ${one.identity}`, members: [one] })),
+      { name: this.processorNames, members: this.processors as readonly EngineDevice[], isRemote: false },
+      ...this.endpoints.map((one) => ({ name: `${one.name} ${one.identity}`, members: [one], isRemote: true })),
     ];
-    return groups.flatMap(({ name, members }) => {
+    return groups.flatMap(({ name, members, isRemote }) => {
       const devices = members.filter((one) => isReady(one) && one.serves(graph));
       if (devices.length === 0) return [];
-      const run = (batch: Batch) => this.tracked(this.dispatcher.run(devices, batch, {}));
-      return [{ name, devices: devices.map((one) => one.name), graphs: this.loaded, ...capacityOf(devices), run }];
+      // An endpoint that is out is not waited for: other groups do without it.
+      const isWanted = () => devices.some(isReady);
+      const run = (batch: Batch) => this.tracked(this.dispatcher.run(devices, batch, { isWanted }));
+      const names = devices.map((one) => one.name);
+      return [{ name, devices: names, isRemote, graphs: this.loaded, ...capacityOf(devices), run }];
     });
   }
 

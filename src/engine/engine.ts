@@ -63,8 +63,10 @@ export interface DeviceGroup extends Capacity {
   readonly name: string;
   /** The names that its batches' results have. */
   readonly devices: readonly string[];
+  /** Whether servers run its batches; default: this machine does. */
+  readonly isRemote?: boolean;
   readonly graphs: ReadonlyMap<string, GraphInfo>;
-  /** Runs a batch on one of them. @throws SrdsError ENGINE_FAILED if it fails */
+  /** Runs a batch on one of them. @throws SrdsError ENGINE_FAILED if it fails, or none of them is ready any more */
   run(batch: Batch): Promise<BatchResult>;
 }
 

@@ -8,6 +8,8 @@ import {
   type Engine,
   type Evaluation,
 } from '../engine/engine.js';
+import { DeviceFailure } from '../engine/retry.js';
+import { SrdsError } from '../errors.js';
 import { latentDims, type ModelFolder } from '../model/modelFolder.js';
 import { networkInputs } from '../model/networkDenoiser.js';
 import type { Networks } from '../model/networks.js';
@@ -67,33 +69,47 @@ export class Calibration {
   async isOpen(target: CalibrationTarget): Promise<boolean> {
     const open = this.groups.map(async (group) => {
       const measured = await this.stored(group, target);
-      return measured ? !measured.complete : this.bucketsOf(group).length > 0;
+      return measured ? !measured.complete : group.isRemote === true || this.bucketsOf(group).length > 0;
     });
     return (await Promise.all(open)).includes(true);
   }
 
-  /** Measures the machine from the start, for as long as it takes. @throws SrdsError ENGINE_FAILED; the reason of an abort */
+  /**
+   * Measures the machine from the start, for as long as it takes. Endpoints that are out, or go out meanwhile, are left out.
+   * @throws SrdsError ENGINE_FAILED; DEVICE_UNAVAILABLE if no device is left; the reason of an abort
+   */
   async measure(target: CalibrationTarget, signal: AbortSignal): Promise<Machine> {
+    const failures: DeviceFailure[] = [];
     const measured = await all(
-      this.groups.map(async (group) => ({
-        group,
-        curve: this.curveOf(group, await this.run(group, target, { signal })),
-      })),
+      this.groups.map(async (group) => {
+        try {
+          return [{ group, curve: this.curveOf(group, await this.run(group, target, { signal })) }];
+        } catch (error) {
+          // The engine has warned of an endpoint that it takes out, but not of a busy one.
+          if (!(error instanceof DeviceFailure) || error.kind === 'busy') throw error;
+          failures.push(error);
+          return [];
+        }
+      }),
     );
-    const machine = this.machineOf(measured, target);
+    const machine = this.machineOf(measured.flat(), target);
     if (machine) return machine;
-    throw new Error('a measurement without a time limit has no point');
+    throw failures.at(0) ?? noDevice(this.engine);
   }
 
   /**
-   * Extends what is known of the machine.
+   * Extends what is known of the machine. Nothing is learned of an endpoint that fails meanwhile.
    * @param serialBatches of the serial run that measuring serves
    * @throws SrdsError ENGINE_FAILED; the reason of an abort
    */
   async extend(target: CalibrationTarget, signal: AbortSignal, serialBatches: number): Promise<void> {
     await all(
       this.groups.map(async (group) => {
-        await this.run(group, target, { signal, serialBatches, known: await this.stored(group, target) });
+        const known = await this.stored(group, target);
+        const measuresFirst = group.isRemote;
+        await this.run(group, target, { signal, serialBatches, measuresFirst, known }).catch((error: unknown) => {
+          if (!(error instanceof DeviceFailure)) throw error;
+        });
       }),
     );
   }
@@ -102,7 +118,7 @@ export class Calibration {
   private async run(
     group: DeviceGroup,
     target: CalibrationTarget,
-    options: Pick<MeasureOptions, 'signal' | 'serialBatches' | 'known'>,
+    options: Pick<MeasureOptions, 'signal' | 'serialBatches' | 'measuresFirst' | 'known'>,
   ): Promise<Measurements> {
     const evaluation = this.evaluationOf(target);
     const sampleSize = this.sampleSize(target);
@@ -222,4 +238,9 @@ export class Calibration {
     const tokens = sequenceLength === undefined ? [] : [sequenceLength];
     return [version(), ...network, device, buckets, slots, variant, width, height, conditioning.length, ...tokens];
   }
+}
+
+function noDevice({ device }: Engine): SrdsError {
+  const remedy = 'start its server again, or name another device; srds doctor --device shows what they say';
+  return new SrdsError('DEVICE_UNAVAILABLE', `a device to measure among ${device}`, 'none that is ready', remedy);
 }

@@ -72,6 +72,11 @@ export interface MeasureOptions {
    * takes one size more than it knows in any case. Default: no limit.
    */
   readonly serialBatches?: number | undefined;
+  /**
+   * Whether to measure the smallest batch within that limit although nothing says how long it takes, as for servers, whose sessions are
+   * open; default: only where there are buckets, since the first batch of a CPU may take as long as many others.
+   */
+  readonly measuresFirst?: boolean | undefined;
   /** What is known from before, to be extended. */
   readonly known?: Measurements | undefined;
   /** Stops measuring. */
@@ -86,21 +91,18 @@ export type MeasuredDevices = Limits & Pick<Engine, 'run'>;
 /**
  * Measures the seconds of batches by their rows on equal devices: on all devices at once, as parallel samplers use them, and on one
  * device alone, as the serial sampler does. The slowest device counts. With a time limit, an engine without buckets is measured only
- * once the time of its smallest batch is known from a run (`withSerialTimes`).
+ * once the time of its smallest batch is known from a run (`withSerialTimes`), unless `measuresFirst` says otherwise.
  * @throws SrdsError ENGINE_FAILED if a device fails; the reason of an abort
  */
 export async function measureCurve(engine: MeasuredDevices, options: MeasureOptions): Promise<Measurements> {
-  const { sampleSize, serialBatches = Infinity, known, now = machineTime } = options;
+  const { sampleSize, serialBatches = Infinity, measuresFirst = false, known, now = machineTime } = options;
   const start = now();
   const hostSeconds = known?.hostSeconds ?? (await measureHost(sampleSize));
   const measuring = new Measuring(engine, options, hostSeconds);
   const smallest = known?.aloneSeconds ?? known?.points.at(0)?.seconds;
-  if (
-    Number.isFinite(serialBatches) &&
-    bucketsOf(engine, options.evaluation.graph).length === 0 &&
-    smallest === undefined
-  )
-    return measuring.result();
+  const hasBuckets = bucketsOf(engine, options.evaluation.graph).length > 0;
+  const isAffordable = serialBatches === Infinity || (measuresFirst && SHARE * serialBatches >= 1);
+  if (smallest === undefined && !hasBuckets && !isAffordable) return measuring.result();
   const budget = () => SHARE * serialBatches * (smallest ?? measuring.smallest ?? Infinity);
   const hasTime = (seconds: number) => (now() - start) / 1000 + seconds <= budget();
   await measuring.extend(hasTime);
@@ -162,6 +164,8 @@ class Measuring {
   /** Batches whose time was measured here, with all their times. */
   private readonly timed = new Map<number, number[]>();
   private alone: number | undefined;
+  /** Seconds of the first batch of any size, where no bucket had to be opened for it. */
+  private first: number | undefined;
 
   constructor(
     private readonly engine: MeasuredDevices,
@@ -190,7 +194,7 @@ class Measuring {
   }
 
   get smallest(): number | undefined {
-    return this.points.at(0)?.seconds;
+    return this.points.at(0)?.seconds ?? this.first;
   }
 
   /** Measures larger and larger batches, until their rows cost the same each. */
@@ -275,6 +279,7 @@ class Measuring {
     devices = this.engine.slots,
   ): Promise<number[]> {
     const times = [await this.run(rows, devices)];
+    if (!this.padded) this.first ??= times[0];
     const runs = Math.min(MAX_RUNS, Math.ceil(MEASURE_SECONDS / times[0]));
     while (times.length < runs && hasTime(times[0])) times.push(await this.run(rows, devices));
     return times;

@@ -77,6 +77,22 @@ test('a run on a CPU measures nothing before its own batches have shown what one
   assert.deepEqual([several?.points, several?.aloneSeconds], [[], 0.02]);
 });
 
+test('where that is asked for, the smallest batch is measured before a run has shown what it takes, if a tenth has room for it', async () => {
+  const first = (engine: TimedEngine, serialBatches: number) => {
+    const { now } = engine;
+    return measureCurve(engine, { evaluation: EVALUATION, sampleSize: 1, serialBatches, measuresFirst: true, now });
+  };
+  // One batch is all that there is time for: another one would take too long.
+  const slow = new TimedEngine((_, run) => (run === 1 ? 0.02 : 1));
+  assert.deepEqual(rowsOf(await first(slow, 15)), [2]);
+  assert.equal(slow.ran.length, 1);
+  const none = new TimedEngine(() => 0.01);
+  assert.deepEqual(rowsOf(await first(none, 9)), []);
+  assert.deepEqual(none.ran, []);
+  // With time for more, larger ones follow.
+  assert.deepEqual(rowsOf(await first(new TimedEngine(() => 0.01), 1000)), [2, 4, 8]);
+});
+
 test('measuring takes at most a tenth of the serial run that it serves', async () => {
   for (const serialBatches of [2, 10, 30, 100]) {
     const engine = new TimedEngine((rows) => 0.01 * rows);
