@@ -24,6 +24,11 @@ export function isEndpoint(device: Device): device is Endpoint {
   return device.kind === 'oip';
 }
 
+/** Whether all devices are endpoints, so that their graph is not loaded on this machine. */
+export function areEndpoints(devices: readonly Device[]): boolean {
+  return devices.length > 0 && devices.every(isEndpoint);
+}
+
 /** The name of a device, as `parseDevices` reads it: `cpu`, `cuda:0`, `webgpu:0`, `oip+http://host:8000/unet`. */
 export function deviceName(device: Device): string {
   if (isEndpoint(device)) return endpointName(device);

@@ -2,7 +2,7 @@ import { Mutex } from 'async-mutex';
 import { SrdsError } from '../errors.js';
 import { isShared, type GraphFile, type GraphInfo } from '../onnx/graphInfo.js';
 import type { Tensor } from '../tensor/tensor.js';
-import { CPU, deviceName, isEndpoint, isProcessor, type Device } from './device.js';
+import { areEndpoints, CPU, deviceName, isEndpoint, isProcessor, type Device } from './device.js';
 import { Dispatcher, isReady } from './dispatcher.js';
 import type { Batch, BatchOptions, BatchResult, Capacity, ConditioningId, DeviceGroup, Engine } from './engine.js';
 import type { EngineDevice, EngineState } from './engineDevice.js';
@@ -80,7 +80,7 @@ export class DeviceEngine implements Engine {
     if (endpoints.length > 0 && !remote)
       throw new SrdsError('INVALID_OPTION', 'the graph that endpoints run', 'none', 'give endpoints.graph');
     // Without a processor of its own, the network is loaded nowhere here.
-    const elsewhere = processors.length === 0 ? remote?.graph : undefined;
+    const elsewhere = areEndpoints(devices) ? remote?.graph : undefined;
     const isNeeded = Object.keys(files).some((name) => name !== elsewhere);
     const own = processors.length === 0 && isNeeded ? [CPU] : processors;
     this.isOnCpu = own.every(({ kind }) => kind === 'cpu');

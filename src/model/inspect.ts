@@ -12,7 +12,13 @@ export interface Inspection {
   readonly graphs: readonly (GraphDescription & { readonly name: GraphName; readonly path: string })[];
   readonly timesteps: TimestepBatching;
   /** Most bytes of float32 weights in memory at a time. An initial image adds those of the VAE encoder. */
-  readonly weights: { readonly all: number; readonly lowMemory: number; readonly vaeEncoder: number };
+  readonly weights: {
+    readonly all: number;
+    readonly lowMemory: number;
+    readonly vaeEncoder: number;
+    /** Those of the denoising network, which `all` contains. */
+    readonly network: number;
+  };
 }
 
 /**
@@ -27,12 +33,13 @@ export function inspectModel(model: ModelFolder): Inspection {
     graphs.filter(({ name }) => names.includes(name)).reduce((sum, { parameters }) => sum + 4 * parameters, 0);
   const denoiser = graphs.find(({ name }) => name === model.family.network);
   const text = bytes(...textGraphs(model));
-  const sampling = bytes(model.family.network, 'vae_decoder');
+  const network = bytes(model.family.network);
+  const sampling = network + bytes('vae_decoder');
   return {
     model,
     schedule: model.scheduler.scheduleFor(model.scheduler.solver ?? 'ddim', { tokens: imageTokens(model, model.size) }),
     graphs,
     timesteps: timestepBatching(denoiser?.perBatch ?? false, denoiser?.rewrite),
-    weights: { all: text + sampling, lowMemory: Math.max(text, sampling), vaeEncoder: bytes('vae_encoder') },
+    weights: { all: text + sampling, lowMemory: Math.max(text, sampling), vaeEncoder: bytes('vae_encoder'), network },
   };
 }

@@ -1,4 +1,4 @@
-import { slotsOf, type Engine } from '../engine/engine.js';
+import { groupsOf, type Engine } from '../engine/engine.js';
 import { SrdsError } from '../errors.js';
 import { activationMemory, type ActivationMemory } from '../model/activationMemory.js';
 import type { ImageSize } from '../model/family.js';
@@ -41,7 +41,7 @@ export function rowsInMemory({ free, base, denoiserRow, vaeRow, rowsPerEvaluatio
   return Math.max(1, Math.min(usual, fitting(processes)));
 }
 
-/** Keeps the batches of a CPU within its memory. A GPU finds out by itself, and gives up the buckets that do not fit. */
+/** Keeps the batches and the decoding of a CPU within its memory, as far as they run here and not on endpoints. A GPU finds out by itself, and gives up the buckets that do not fit. */
 export class MemoryGuard {
   /** Bytes of activations that earlier runs took. ONNX Runtime keeps them for later ones. */
   private kept = 0;
@@ -65,22 +65,24 @@ export class MemoryGuard {
 
   /**
    * Rows of the largest batch for a run.
-   * @returns Infinity where memory needs no watching, and where it suffices for the batches that the network's graph fixes
+   * @returns Infinity where the network's memory needs no watching, and where it suffices for the batches that its graph fixes
    * @throws SrdsError INVALID_OPTION if memory does not suffice, with what would fit
    */
   rowsFor(settings: Settings): number {
     const { model, engine } = this;
-    const free = engine.freeMemory?.(model.family.network);
+    const free = engine.freeMemory?.('vae_decoder');
     if (free === undefined) return Infinity;
     const rowsPerEvaluation = rowsOf(settings);
     const batchRows = fixedRows(model);
-    const loading = [model.family.network, 'vae_decoder' as const].filter((name) => !engine.graphs.has(name));
-    const weights = weightBytes(model, ModelMemory.atOnce(model));
+    const { network } = model.family;
+    const here = ModelMemory.atOnce(model).filter((name) => name !== network || this.runsNetwork);
+    const loading = here.filter((name) => (name === network || name === 'vae_decoder') && !engine.graphs.has(name));
     const missing = weightBytes(model, loading);
     const left = free - missing + this.kept;
-    const need = { free: left, base: PROCESS_BYTES + weights, processes: slotsOf(engine, model.family.network) };
+    const need = { free: left, base: PROCESS_BYTES + weightBytes(model, here), processes: this.processes };
     const rowsAt = (size: ImageSize) => {
       const { denoiserRow, vaeRow } = activationMemory(model, size);
+      if (!this.runsNetwork) return vaeRow <= left ? Infinity : 0;
       if (batchRows === undefined) return rowsInMemory({ ...need, denoiserRow, vaeRow, rowsPerEvaluation });
       const batches = rowsInMemory({ ...need, denoiserRow: batchRows * denoiserRow, vaeRow, rowsPerEvaluation: 1 });
       return batches > 0 ? Infinity : 0;
@@ -88,7 +90,7 @@ export class MemoryGuard {
     const rows = rowsAt(settings);
     if (rows > 0) return rows;
     const { denoiserRow, vaeRow } = activationMemory(model, settings);
-    const least = (batchRows ?? 1) * denoiserRow + vaeRow + missing;
+    const least = (this.runsNetwork ? (batchRows ?? 1) * denoiserRow : 0) + vaeRow + missing;
     const fixed = fixedSizeFor(model, settings.init !== undefined);
     const isFree = fixed.width === undefined && fixed.height === undefined;
     const fitting = isFree ? largestSize(settings, model.sizeStep, (size) => rowsAt(size) > 0) : undefined;
@@ -103,9 +105,23 @@ export class MemoryGuard {
   /** Notes what a run that has ended took. @param rows of its largest batch */
   keep(settings: Settings, rows: number): void {
     const { denoiserRow, vaeRow } = activationMemory(this.model, settings);
-    const used = fixedRows(this.model) ?? Math.min(rows, rowsOf(settings));
-    const isWatched = this.engine.freeMemory?.(this.model.family.network) !== undefined;
+    const used = this.runsNetwork ? (fixedRows(this.model) ?? Math.min(rows, rowsOf(settings))) : 0;
+    const isWatched = this.engine.freeMemory?.('vae_decoder') !== undefined;
     if (isWatched) this.kept = Math.max(this.kept, denoiserRow * used + vaeRow);
+  }
+
+  /** Whether the CPU runs the denoising network. */
+  private get runsNetwork(): boolean {
+    return this.engine.freeMemory?.(this.model.family.network) !== undefined;
+  }
+
+  /** Device processes here that take batches of the network at the same time. */
+  private get processes(): number {
+    const groups = groupsOf(this.engine, this.model.family.network).filter(({ isRemote = false }) => !isRemote);
+    return Math.max(
+      1,
+      groups.reduce((sum, { slots }) => sum + slots, 0),
+    );
   }
 }
 

@@ -1,5 +1,5 @@
 import { Batcher } from '../engine/batcher.js';
-import { CPU, isProcessor } from '../engine/device.js';
+import { areEndpoints, CPU, isProcessor } from '../engine/device.js';
 import { DeviceEngine } from '../engine/deviceEngine.js';
 import { maxRowsOf, slotsOf, type Engine } from '../engine/engine.js';
 import { SrdsError } from '../errors.js';
@@ -96,7 +96,7 @@ export class Pipeline {
     const processors = devices.filter(isProcessor);
     if (processors.every(({ kind }) => kind === 'cpu') && !options.lowMemory) {
       const { network } = model.family;
-      const here = ModelMemory.atOnce(model).filter((graph) => processors.length > 0 || graph !== network);
+      const here = ModelMemory.atOnce(model).filter((graph) => graph !== network || !areEndpoints(devices));
       MemoryGuard.checkWeights(model, here, options.workers ?? 1, freeMemory());
     }
     const files = graphFiles(model, options.precision ?? 'auto');

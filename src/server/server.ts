@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { pino, type Logger } from 'pino';
 import { messageOf, SrdsError } from '../errors.js';
 import { codec } from '../image/codec.js';
-import { CPU } from '../engine/device.js';
+import { areEndpoints, CPU } from '../engine/device.js';
 import { findDevices } from '../engine/local/probe.js';
 import { inspectModel } from '../model/inspect.js';
 import { BUNDLED_MODEL, readModelFolder, type ModelFolder } from '../model/modelFolder.js';
@@ -62,10 +62,12 @@ export function createLog(level: ServerConfig['logLevel']): Logger {
  * await server.close();
  */
 export async function startServer(config: ServerConfig, { log, signal }: StartOptions): Promise<RunningServer> {
-  const served = await readModels(config, log, signal);
   const onWarning = (message: string) => log.warn(message);
   const onDevices = await openOnDevices(config);
-  const devices = await findDevices(onDevices.devices ?? [CPU], onWarning);
+  const { devices: wanted = [CPU] } = onDevices;
+  const parts = { withoutNetwork: wanted !== 'auto' && areEndpoints(wanted) };
+  const served = await readModels(config, parts, log, signal);
+  const devices = await findDevices(wanted, onWarning);
   const metrics: Metrics = new Metrics({
     srds_queue_length: { help: 'Requests that wait in the queue', value: () => queue.waitingCount },
     srds_running: { help: 'Requests that run', value: () => queue.runningCount },
@@ -83,7 +85,8 @@ export async function startServer(config: ServerConfig, { log, signal }: StartOp
       onRestart: (device) => metrics.deviceRestart(device),
       onWarning,
     });
-  const models = new Models(served, { read: readAgain, open }, config.memoryBytes);
+  const read = async ({ folder }: ServedModel) => servedModel(await readModelFolder(folder.path, folder.name), parts);
+  const models = new Models(served, { read, open }, config.memoryBytes);
   const concurrency = devices.every(({ kind }) => kind === 'cpu') ? CONCURRENCY.cpu : CONCURRENCY.gpu;
   const queue = new Queue(config.concurrency ?? concurrency, config.queue);
   let draining = false;
@@ -127,8 +130,15 @@ export async function startServer(config: ServerConfig, { log, signal }: StartOp
   };
 }
 
+/** The parts of models that are loaded here. */
+interface LoadedParts {
+  /** Whether only endpoints run the denoising network. */
+  readonly withoutNetwork: boolean;
+}
+
 async function readModels(
   { models, memoryBytes }: ServerConfig,
+  parts: LoadedParts,
   log: Logger,
   signal: AbortSignal,
 ): Promise<ServedModel[]> {
@@ -138,7 +148,7 @@ async function readModels(
     if (served.some((other) => other.name === folder.name)) {
       throw new SrdsError('INVALID_OPTION', 'models with different names', `${folder.name} twice`, 'rename a folder');
     }
-    served.push(servedModel(folder));
+    served.push(servedModel(folder, parts));
   }
   for (const { name, bytes } of served) {
     if (bytes > memoryBytes)
@@ -147,13 +157,10 @@ async function readModels(
   return served;
 }
 
-function servedModel(folder: ModelFolder): ServedModel {
+function servedModel(folder: ModelFolder, { withoutNetwork }: LoadedParts): ServedModel {
   const { weights } = inspectModel(folder);
-  return { name: folder.name, folder, bytes: weights.all + weights.vaeEncoder };
-}
-
-async function readAgain({ folder }: ServedModel): Promise<ServedModel> {
-  return servedModel(await readModelFolder(folder.path, folder.name));
+  const bytes = weights.all + weights.vaeEncoder - (withoutNetwork ? weights.network : 0);
+  return { name: folder.name, folder, bytes };
 }
 
 /** Loads the first model, and again whenever it cannot serve, such as for want of a device. */

@@ -38,14 +38,14 @@ const SIZE = { width: 64, height: 64 };
 
 /** Generates with so many bytes free. @returns what happened, and the rows of the batches */
 async function generateWith(
-  free: (engine: Engine) => number,
+  free: (engine: Engine, graph: string) => number | undefined,
   sampler: 'serial' | 'srds' | 'auto' = 'srds',
   folder = BUNDLED_MODEL,
 ) {
   const model = await readModelFolder(folder);
   const files = Object.entries(model.graphs).map(([name, path]) => [name, { path, perRow: 'timestep' }] as const);
   const engine = await DeviceEngine.open(Object.fromEntries(files));
-  const bounded = Object.create(engine, { freeMemory: { value: () => free(engine) } }) as Engine;
+  const bounded = Object.create(engine, { freeMemory: { value: (graph: string) => free(engine, graph) } }) as Engine;
   const pipeline = new Pipeline(model, bounded);
   try {
     const rows = new Set<number>();
@@ -80,6 +80,18 @@ test('a run that memory does not suffice for is refused with a size that fits; o
   const many = await generateWith(() => 1e12);
   assert.ok(Math.max(...many.rows) > 2);
   assert.deepEqual(one.latents, many.latents);
+});
+
+test('where the network runs elsewhere, memory must suffice for decoding only', async () => {
+  const { vaeRow } = activationMemory(await readModelFolder(BUNDLED_MODEL), SIZE);
+  const decoding = (bytes: number) => generateWith((_, graph) => (graph === 'unet' ? undefined : bytes));
+  await assert.rejects(decoding(0.9 * vaeRow), {
+    code: 'INVALID_OPTION',
+    message: /of free memory for 64x64 pixels on the CPU, found .*; choose a size of at most/,
+  });
+  const { rows, events } = await decoding(1.1 * vaeRow);
+  assert.ok(Math.max(...rows) > 2);
+  assert.ok(!events.some((event) => event.type === 'warning'));
 });
 
 test('a graph that fixes its batches takes the memory of their padding too', async () => {
