@@ -245,12 +245,13 @@ export class DeviceEngine implements Engine {
     return work;
   }
 
-  /** What is known of a graph. Devices that take one timestep for a batch set the rule for all. */
+  /** What is known of a graph. Devices that take one timestep for a batch, or round coarsely, set the rule for all. */
   private infoOf(name: string, found: readonly Readonly<Record<string, GraphInfo>>[]): GraphInfo | undefined {
     const infos = found.flatMap((one) => (Object.hasOwn(one, name) ? [one[name]] : []));
     const perRow = Object.hasOwn(this.files, name) ? this.files[name].perRow : undefined;
     const isLimited = ({ inputs }: GraphInfo) => inputs.some((input) => input.name === perRow && isShared(input));
-    return infos.find(isLimited) ?? infos.at(0);
+    const info = infos.find(isLimited) ?? infos.at(0);
+    return info && { ...info, roundsCoarsely: infos.some((one) => one.roundsCoarsely || one.precision === 'float16') };
   }
 
   /** Frees graphs on all devices. Failures do not matter: a dead process has freed everything. */

@@ -48,7 +48,8 @@ export class Networks {
 
   /** Whether the denoising network rounds as in half precision. GPUs do so with float32 too, where they multiply in TF32. */
   get roundsCoarsely(): boolean {
-    return this.engine.buckets.length > 0 || this.graph(this.model.family.network).precision === 'float16';
+    const { precision, roundsCoarsely = false } = this.graph(this.model.family.network);
+    return this.engine.buckets.length > 0 || precision === 'float16' || roundsCoarsely;
   }
 
   /** How the loaded denoising network takes timesteps. */

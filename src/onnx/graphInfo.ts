@@ -96,6 +96,8 @@ export interface GraphInfo {
   readonly rewrite?: Rewrite | undefined;
   /** The precision that the graph was converted to; undefined if it is the file's. */
   readonly precision?: Precision | undefined;
+  /** Whether it may round as in half precision although its values are float32, as servers with GPUs do that multiply in TF32. */
+  readonly roundsCoarsely?: boolean | undefined;
   /** Undefined if nothing was fused. */
   readonly fused?: Fused | undefined;
 }

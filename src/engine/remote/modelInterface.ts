@@ -103,7 +103,7 @@ export function remoteModel(
     const differs = own.length === dims.length && own.some((n, k) => isFixed(n) && isFixed(dims[k]) && n !== dims[k]);
     if (differs) throw new Misfit(`${name} of shape ${axesText(dims)}`, axesText(own));
   }
-  const isHalf = inputs.some(({ datatype }) => datatype === 'FP16');
+  const isHalf = [...inputs, outputs[0]].some(({ datatype }) => datatype === 'FP16');
   return {
     inputs: described,
     outputs,
@@ -112,6 +112,7 @@ export function remoteModel(
       outputs: outputs.map(({ name, shape }) => ({ name, type: 'float32', dims: namedAxes(shape) })),
       ...(fixedRows !== undefined && { maxRows: fixedRows }),
       ...(isHalf && { precision: 'float16' as const }),
+      roundsCoarsely: isHalf || !isOnCpu(config),
       ...(described.some(({ batching }) => batching === 'shared') && {
         rewrite: { status: 'impossible', input: 'timestep', why: 'its server does' } as const,
       }),
@@ -126,6 +127,12 @@ export function remoteModel(
     ),
     identity: JSON.stringify([metadata, config]),
   };
+}
+
+/** Whether a server says that it runs a model on CPUs only. */
+function isOnCpu(config: ModelConfig | undefined): boolean {
+  const instances = config?.instance_group ?? [];
+  return instances.length > 0 && instances.every(({ kind }) => kind === 'KIND_CPU');
 }
 
 /** The names that inputs have in evaluations, by their own. @throws Misfit */

@@ -153,7 +153,13 @@ const modelConfig = z.object({
   max_batch_size: z.coerce.number().int().nonnegative().default(0),
   dynamic_batching: z.object({ priority_levels: z.coerce.number().int().nonnegative().default(0) }).nullish(),
   instance_group: z
-    .array(z.object({ count: z.coerce.number().int().positive().default(1), gpus: z.array(z.number()).default([]) }))
+    .array(
+      z.object({
+        kind: z.string().default(''),
+        count: z.coerce.number().int().positive().default(1),
+        gpus: z.array(z.number()).default([]),
+      }),
+    )
     .default([]),
 });
 

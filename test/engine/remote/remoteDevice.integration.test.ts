@@ -126,6 +126,23 @@ test('a server that fixes the size of batches gets batches of that size', async 
   assert.deepEqual(server.received[0].inputs.get('sample')?.shape, [4, 2, 3]);
 });
 
+test('a network counts as rounding coarsely unless its server says that it runs it on CPUs in float32', async () => {
+  const on = (...kinds: string[]): DenoiserForm => ({ config: { instance_group: kinds.map((kind) => ({ kind })) } });
+  const cases: [forms: readonly DenoiserForm[], isCoarse: boolean][] = [
+    [[on('KIND_CPU')], false],
+    [[on('KIND_GPU')], true],
+    [[on('KIND_CPU', 'KIND_GPU')], true],
+    [[{}], true],
+    [[{ ...on('KIND_CPU'), datatype: 'FP16' }], true],
+    // The result of each batch is of one of them.
+    [[on('KIND_CPU'), on('KIND_GPU')], true],
+  ];
+  for (const [forms, isCoarse] of cases) {
+    const { engine } = await open(await Promise.all(forms.map((form) => serve(form))));
+    assert.equal(engine.graphs.get('unet')?.roundsCoarsely, isCoarse, JSON.stringify(forms));
+  }
+});
+
 test('batches in flight are bounded, go to the endpoint with the fewest, and have their priority', async () => {
   const config = { max_batch_size: 8, dynamic_batching: { priority_levels: 8 } };
   const [a, b] = [await serve({ config }), await serve({ config })];
