@@ -4,12 +4,15 @@ import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { Pipeline, type GenerateOptions, type GenerateResult } from 'srds';
 import { BENCHMARK_CASES, markdown, promptOf, type BenchmarkCase } from 'srds/benchmark';
-import { forecastPicard, forecastSerial, simulateSrds, sharesRows, type Machine } from 'srds/planner';
+import { forecastPicard, forecastSerial, forecastSrds, sharesRows, type Machine } from 'srds/planner';
 
 /** Cases with `:k` stop after k iterations in any case, the others by the tolerance. */
 const CASES = 'serial,srds:2,srds:3,srds,srds-paper:2,srds-paper:3,srds-vanilla:2,srds-vanilla:3,picard,auto';
 /** Beyond these steps an image takes so long that one says enough, and picard has batches of as many rows. */
 const LONG = 500;
+
+/** Of the records that tell forecasts the iterations of a run. */
+const TOLERANCE = 0.08;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -52,12 +55,15 @@ function machineOf(one: Machine, count: number): Machine {
 
 /** Forecast of sampling as a run did it: with its blocks and iterations. Barriers are not simulated. */
 function forecastOf({ settings, images: [{ iterations }] }: GenerateResult, machine: Machine): number | undefined {
-  const { sampler, pipelined, partition, window, grid } = settings;
+  const { sampler, pipelined, partition, window, grid, maxIterations } = settings;
   const steps = grid.length;
   if (sampler === 'serial') return forecastSerial({ steps }, machine).seconds;
   if (sampler === 'picard')
     return forecastPicard(steps, window ?? steps, machine, { maxIterations: iterations }).seconds;
-  return pipelined ? simulateSrds(partition, iterations, machine).seconds : undefined;
+  if (!pipelined) return undefined;
+  const record = { sampler: 'srds', steps, parts: partition.length, tolerance: TOLERANCE, guidance: 5, runs: 1 } as const;
+  const convergence = { prior: 1, priorRuns: 0, records: [{ ...record, iterations, expected: iterations }] };
+  return forecastSrds(partition, 1, { ...machine, convergence }, { tolerance: TOLERANCE, maxIterations }).seconds;
 }
 
 const median = (list: readonly number[]) => list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)];

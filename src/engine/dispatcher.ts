@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { numberBetween } from '../errors.js';
 import type { Batch, BatchOptions, BatchResult } from './engine.js';
-import type { EngineDevice } from './engineDevice.js';
+import { OPENING_LOAD, type EngineDevice } from './engineDevice.js';
 import { DeviceFailure, retryDelay } from './retry.js';
 
 /** Time and chance, as a dispatcher has them. */
@@ -62,7 +62,7 @@ export class Dispatcher {
     const failed = new Set<EngineDevice>();
     let faults = 0;
     for (let count = 1; ; count++) {
-      const device = leastLoaded(devices, failed);
+      const device = deviceFor(batch, devices, failed);
       try {
         return await this.runOn(device, devices, batch, options);
       } catch (error) {
@@ -86,7 +86,7 @@ export class Dispatcher {
     }
   }
 
-  /** Runs a batch on a device. Once one device has opened a bucket, which takes a second, the others open it in the background. */
+  /** Runs a batch on a device that has the bucket, or opens one. */
   private async runOn(
     device: EngineDevice,
     devices: readonly EngineDevice[],
@@ -94,11 +94,11 @@ export class Dispatcher {
     options: BatchOptions,
   ): Promise<BatchResult> {
     if (devices.length === 1) return device.run(batch, options);
-    if (device.hasBucketFor(batch)) return this.hedged(device, devices, batch, options);
-    const result = await device.openBucket(batch, options);
-    for (const other of devices.filter((one) => isReady(one) && !one.hasBucketFor(batch)))
-      this.inBackground(other.openBucket(batch, { isWanted: () => false }));
-    return result;
+    if (!device.hasBucketFor(batch)) return device.openBucket(batch, options);
+    const free = device.load < 1 ? undefined : devices.find((one) => one.load < 1 && !one.hasBucketFor(batch));
+    // For later batches: this one need not wait for a session to open.
+    if (free) this.inBackground(free.openBucket(batch, { isWanted: () => false }));
+    return this.hedged(device, devices, batch, options);
   }
 
   /** Runs a batch on a device, and on another free one too if the first takes unusually long. */
@@ -130,12 +130,16 @@ export function isReady({ load }: EngineDevice): boolean {
   return load < Infinity;
 }
 
-/** The device with the least load, of those that have not failed the batch if one of them is ready. */
-function leastLoaded(devices: readonly EngineDevice[], failed: ReadonlySet<EngineDevice>): EngineDevice {
+/**
+ * The device for a batch: of those that are ready and have not failed it, if there are any, the one with the least load among those that have
+ * its bucket. To open a bucket takes a second, so a device without it takes the batch only while no bucket is open.
+ */
+function deviceFor(batch: Batch, devices: readonly EngineDevice[], failed: ReadonlySet<EngineDevice>): EngineDevice {
   const ready = devices.filter(isReady);
   const fresh = ready.filter((device) => !failed.has(device));
   // Of devices that are not ready, one that may be again: a lost one fails at once, without end.
   const able =
     [fresh, ready, devices.filter(({ isLost }) => !isLost), devices].find(({ length }) => length > 0) ?? devices;
-  return able.reduce((best, device) => (device.load < best.load ? device : best));
+  const open = able.filter((device) => device.hasBucketFor(batch) && device.load < OPENING_LOAD);
+  return (open.length > 0 ? open : able).reduce((best, device) => (device.load < best.load ? device : best));
 }

@@ -23,6 +23,9 @@ export interface DeviceBatchOptions extends BatchOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+/** Load of opening a bucket, in pending batches. */
+export const OPENING_LOAD = 100;
+
 /** A device of an engine: a processor of this machine, or an endpoint of a server. */
 export interface EngineDevice {
   readonly name: string;

@@ -84,7 +84,8 @@ export function* srdsForecast(
   const forecasts: SrdsForecast[] = [];
   for (const maxRows of sizes) {
     const limit = Math.min(...forecasts.map(({ seconds }) => seconds));
-    const forecast = yield* srdsSimulation(partition, iterations, { ...machine, maxRows }, evaluationsPerStep, limit);
+    const limited = { ...machine, maxRows };
+    const forecast = yield* srdsSimulation(partition, iterations, limited, evaluationsPerStep, maxIterations, limit);
     forecasts.push({ ...forecast, maxRows });
   }
   return forecasts.reduce((best, next) => (next.seconds < best.seconds ? next : best));
@@ -100,16 +101,19 @@ export function simulateSrds(
   return finish(srdsSimulation(partition, iterations, machine, evaluationsPerStep));
 }
 
+/** @param maxIterations the last in any case: nothing of a later one is evaluated */
 function srdsSimulation(
   partition: Partition,
   iterations: number,
   machine: Machine,
   evaluationsPerStep: number,
+  maxIterations = Infinity,
   limit = Infinity,
 ): Steps<Forecast> {
   const size = { steps: partition.reduce((sum, length) => sum + length, 0), evaluationsPerStep };
   const hardware = hardwareOf(machine);
-  const start = (options: SerialOptions) => srds({ ...options, partition });
+  const last = Number.isFinite(maxIterations) ? maxIterations : undefined;
+  const start = (options: SerialOptions) => srds({ ...options, partition, maxIterations: last });
   return interpolated(iterations, (count, most) => runOf(start, size, machine.images, count, hardware, most), limit);
 }
 

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { SrdsError } from 'srds';
 import { Dispatcher } from '../../src/engine/dispatcher.js';
 import type { BatchResult } from '../../src/engine/engine.js';
-import type { EngineDevice } from '../../src/engine/engineDevice.js';
+import { OPENING_LOAD, type EngineDevice } from '../../src/engine/engineDevice.js';
 import { DeviceFailure } from '../../src/engine/retry.js';
 
 const RESULT: BatchResult = { outputs: [], seconds: 0, rows: 1, device: 'endpoint' };
@@ -44,4 +44,79 @@ test('beside a lost device, an endpoint that is out is waited for', async () => 
   const devices = [lost, endpoint] as unknown as EngineDevice[];
   assert.equal(await dispatcher.run(devices, [], {}), RESULT);
   assert.deepEqual(tries, { lost: 0, endpoint: 3 });
+});
+
+/** A device with buckets whose batches end when the test says so. */
+class BucketDevice {
+  readonly slots = 1;
+  readonly isLost = false;
+  readonly log: string[] = [];
+  private isOpen = false;
+  private readonly ends: (() => void)[] = [];
+  private opening = 0;
+
+  get load(): number {
+    return this.ends.length + OPENING_LOAD * this.opening;
+  }
+
+  hasBucketFor(): boolean {
+    return this.isOpen;
+  }
+
+  async run(): Promise<BatchResult> {
+    this.log.push('run');
+    await new Promise<void>((resolve) => this.ends.push(resolve));
+    return RESULT;
+  }
+
+  async openBucket(): Promise<BatchResult> {
+    this.log.push('open');
+    this.isOpen = true;
+    this.opening++;
+    await new Promise<void>((resolve) => this.ends.push(resolve));
+    this.opening--;
+    return RESULT;
+  }
+
+  end(): void {
+    this.ends.shift()?.();
+  }
+}
+
+test('a device opens a bucket that another has once that one is busy, and not before', async () => {
+  const [a, b] = [new BucketDevice(), new BucketDevice()];
+  const background: Promise<unknown>[] = [];
+  const inBackground = (work: Promise<unknown>) => void background.push(work);
+  const dispatcher = new Dispatcher({ closing: new AbortController().signal, inBackground });
+  const run = () => dispatcher.run([a, b] as unknown as EngineDevice[], [], {});
+  // One after the other: a VAE decodes each image on the device that has it.
+  for (let k = 0; k < 3; k++) {
+    const one = run();
+    a.end();
+    await one;
+  }
+  assert.deepEqual([a.log, b.log], [['open', 'run', 'run'], []]);
+  // Two at once: the second waits for the device that has the bucket, while the other opens it for later ones.
+  const first = run();
+  const second = run();
+  assert.deepEqual([a.log.slice(3), b.log], [['run', 'run'], ['open']]);
+  a.end();
+  a.end();
+  b.end();
+  await Promise.all([first, second, ...background]);
+  const both = [run(), run()];
+  assert.deepEqual([a.log.slice(5), b.log], [['run'], ['open', 'run']]);
+  a.end();
+  b.end();
+  await Promise.all(both);
+});
+
+test('batches that come while the first bucket opens open theirs on other devices', async () => {
+  const [a, b] = [new BucketDevice(), new BucketDevice()];
+  const dispatcher = new Dispatcher({ closing: new AbortController().signal, inBackground: () => undefined });
+  const both = [1, 2].map(() => dispatcher.run([a, b] as unknown as EngineDevice[], [], {}));
+  assert.deepEqual([a.log, b.log], [['open'], ['open']]);
+  a.end();
+  b.end();
+  await Promise.all(both);
 });

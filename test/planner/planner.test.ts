@@ -12,6 +12,7 @@ import {
   rowsThatPay,
   type LatencyCurve,
   forecastSerial,
+  forecastSrds,
   simulateSrds,
   type Machine,
 } from 'srds/planner';
@@ -243,6 +244,12 @@ test('a smaller tolerance takes more iterations, and the serial sampler may be f
   assert.equal(plan({ steps: 25, tolerance: 0.5 }, machine).chosen.sampler, 'srds');
   assert.equal(plan({ steps: 25, tolerance: 1e-6 }, machine).chosen.sampler, 'serial');
   assert.equal(plan({ steps: 25, tolerance: 1e-6, maxIterations: 1 }, machine).chosen.sampler, 'srds');
+});
+
+test('with a last iteration, forecasts count no evaluation of a later one', () => {
+  const machine = { devices: [{ points: [{ rows: 1, seconds: 1 }], padded: false }], rowsPerEvaluation: 1, maxRows: 4 };
+  // The coarse sweep, four more steps of each block, and the coarse steps of the first iteration.
+  assert.equal(forecastSrds([5, 5, 5, 5, 5], 1, machine, { maxIterations: 1 }).total, 5 + 20 + 4);
 });
 
 test('more devices are never slower, by forecast', () => {

@@ -8,7 +8,13 @@ import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { deviceName } from '../device.js';
 import { batchRows, type Batch, type BatchResult, type ConditioningId } from '../engine.js';
-import type { DeviceBatchOptions, DeviceReports, EngineDevice, EngineState } from '../engineDevice.js';
+import {
+  OPENING_LOAD,
+  type DeviceBatchOptions,
+  type DeviceReports,
+  type EngineDevice,
+  type EngineState,
+} from '../engineDevice.js';
 import { joinedResult, partsOf } from '../batchParts.js';
 import { BatchTimes, firstLimit } from './batchTimes.js';
 import { DeviceProcess, LESS_MEMORY, RUN_AGAIN } from './deviceProcess.js';
@@ -21,9 +27,6 @@ const MAX_DEATHS = 3;
 
 /** Rows of a batch that ran out of memory for each row of the next try: every try may cost a process. */
 const FEWER_ROWS = 4;
-
-/** Load of opening a bucket, in pending batches. */
-const OPENING_LOAD = 100;
 
 /** A CPU computes the rows of a batch one after the other: a few hide the cost of a call, more only delay urgent ones. */
 const MAX_CPU_ROWS = 8;
