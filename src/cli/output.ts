@@ -7,7 +7,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf, SrdsError, systemCode } from '../errors.js';
-import { makeFolder } from '../hub/makeFolder.js';
+import { makeFolder } from '../files/makeFolder.js';
 
 /** A file to write. */
 export interface OutputFile {

@@ -9,7 +9,7 @@ import { HubApiError } from '@huggingface/hub';
 import pRetry from 'p-retry';
 import { messageOf, SrdsError, systemCode } from '../errors.js';
 import { locked } from './lock.js';
-import { makeFolder } from './makeFolder.js';
+import { makeFolder } from '../files/makeFolder.js';
 import { authorization, explained, type RemoteFile } from './repository.js';
 import type { Repository } from './name.js';
 import type { HubSettings } from './settings.js';

@@ -5,7 +5,7 @@ import pMap from 'p-map';
 import writeFileAtomic from 'write-file-atomic';
 import { SrdsError, systemCode } from '../errors.js';
 import { download, sizeOf, unwritable } from './download.js';
-import { makeFolder } from './makeFolder.js';
+import { makeFolder } from '../files/makeFolder.js';
 import { listRepository, type RemoteFile } from './repository.js';
 import type { Repository } from './name.js';
 import type { Selection } from './selection.js';

@@ -30,6 +30,8 @@ export interface PreparedModel {
   readonly source: (bucket?: BucketShape) => Uint8Array;
   /** The folder that the names of weight files are relative to. */
   readonly weights: string;
+  /** Paths of the graph's file and of those with its weights. */
+  readonly files: readonly string[];
   readonly rewrite?: Rewrite | undefined;
   /** The precision that the graph was converted to. */
   readonly precision?: Precision;
@@ -66,7 +68,8 @@ export async function prepareModel(file: GraphFile, fusedFor?: DeviceKind): Prom
   const model = await readModel(path);
   const { graph } = model;
   if (!graph) throw new Error('the file has no graph');
-  const weights = relocateWeights(model, await weightFiles(model, path), path);
+  const withWeights = await weightFiles(model, path);
+  const weights = relocateWeights(model, withWeights, path);
   renameInputs(graph, inputs);
   const rewrite = perRow === undefined ? undefined : rewriteInput(graph, perRow);
   widenBfloat16(graph);
@@ -84,6 +87,7 @@ export async function prepareModel(file: GraphFile, fusedFor?: DeviceKind): Prom
     source: (bucket) =>
       toBinary(ModelProtoSchema, bucket ? withFixedShapes(clone(ModelProtoSchema, model), bucket) : model),
     weights,
+    files: [...new Set([path, ...withWeights.map((one) => one.path)])],
     rewrite,
     fused,
     values,

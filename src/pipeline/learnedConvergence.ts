@@ -1,5 +1,5 @@
 import { BUNDLED_MODEL, type ModelFolder } from '../model/modelFolder.js';
-import { readCache, writeCache } from '../planner/cacheFile.js';
+import { readCache, writeCache } from '../files/cacheFile.js';
 import {
   BUNDLED_CONVERGENCE,
   convergenceFile,

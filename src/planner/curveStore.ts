@@ -1,4 +1,4 @@
-import { nameOf, readCache, writeCache } from './cacheFile.js';
+import { nameOf, readCache, writeCache } from '../files/cacheFile.js';
 import { measurementsFile, type Measurements } from './measure.js';
 
 /** Measurements by what they depend on: in memory, and in files in the user's cache. */

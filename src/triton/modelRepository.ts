@@ -4,7 +4,7 @@ import { constants, copyFile, mkdir, readdir, rename, rm, rmdir, stat, writeFile
 import { dirname, join, resolve } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { messageOf, SrdsError, systemCode } from '../errors.js';
-import { makeFolder } from '../hub/makeFolder.js';
+import { makeFolder } from '../files/makeFolder.js';
 
 /** A model of a repository: its files, by their paths in its folder. */
 export interface RepositoryModel {

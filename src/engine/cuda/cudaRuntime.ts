@@ -5,6 +5,8 @@ import type { Pointer } from './ortApi.js';
 const LIBRARIES = ['libcudart.so.13', 'libcudart.so.12'];
 const TO_DEVICE = 1;
 const TO_HOST = 2;
+/** cudaDevAttrComputeCapabilityMajor and -Minor. */
+const COMPUTE_CAPABILITY = [75, 76];
 
 /** Memory that is reachable from this process and, without a copy in between, from a GPU. */
 export interface PinnedMemory {
@@ -21,12 +23,21 @@ export class CudaRuntime {
     private readonly functions: Readonly<Record<'malloc' | 'hostAlloc' | 'free' | 'freeHost' | 'memcpy', Function_>>,
     private readonly errorString: Function_,
     private readonly clearError: Function_,
+    /** The GPU's compute capability, and the versions of the driver's and the runtime's CUDA. */
+    readonly description: readonly number[],
   ) {}
 
   /** @param device index of the GPU whose memory is allocated @throws Error if there is no CUDA runtime */
   static load(koffi: typeof Koffi, device: number): CudaRuntime {
     const library = libraryFor(koffi, device);
     const out = koffi.out(koffi.pointer('void *'));
+    const number = koffi.out(koffi.pointer('int'));
+    const numberOf = (name: string, ...given: readonly number[]): number => {
+      const result = [0];
+      library.func(name, 'int', [number, ...given.map(() => 'int')])(result, ...given);
+      return result[0];
+    };
+    const capability = COMPUTE_CAPABILITY.map((attribute) => numberOf('cudaDeviceGetAttribute', attribute, device));
     return new CudaRuntime(
       koffi,
       library,
@@ -39,6 +50,7 @@ export class CudaRuntime {
       },
       library.func('cudaGetErrorString', 'str', ['int']),
       library.func('cudaGetLastError', 'int', []),
+      [...capability, numberOf('cudaDriverGetVersion'), numberOf('cudaRuntimeGetVersion')],
     );
   }
 

@@ -73,6 +73,8 @@ type Argument = Pointer | number | string | null | ArrayBufferView | readonly st
  * provider, CUDA graphs among them, and tensors in a device's memory.
  */
 export class OrtApi {
+  /** Of the library. */
+  readonly version: string;
   readonly env: Pointer;
   private readonly types = new Map<FunctionName, Koffi.TypeObject>();
   private readonly release: Koffi.TypeObject;
@@ -90,11 +92,9 @@ export class OrtApi {
       library.func('OrtGetApiBase', POINTER, [])(),
       koffi.array(POINTER, 2),
     ) as Pointer[];
+    this.version = String(koffi.call(getVersion, koffi.proto('str', [])));
     const found = koffi.call(getApi, koffi.proto(POINTER, ['uint32_t']), API_VERSION) as Pointer | null;
-    if (!found) {
-      const version = String(koffi.call(getVersion, koffi.proto('str', [])));
-      throw new Error(`ONNX Runtime ${version} does not offer version ${API_VERSION} of its C API`);
-    }
+    if (!found) throw new Error(`ONNX Runtime ${this.version} does not offer version ${API_VERSION} of its C API`);
     this.release = koffi.proto('void', [POINTER]);
     this.message = koffi.proto('str', [POINTER]);
     this.table = koffi.decode(found, koffi.array(POINTER, TABLE_LENGTH)) as Pointer[];

@@ -1,6 +1,10 @@
+import { createHash } from 'node:crypto';
+import { stat } from 'node:fs/promises';
 import { messageOf } from '../../errors.js';
+import { readCache, writeCache } from '../../files/cacheFile.js';
 import type { BucketShape, PreparedModel } from '../../onnx/prepare.js';
 import type { BucketSession } from '../bucketSession.js';
+import { CudaRuntime } from '../cuda/cudaRuntime.js';
 import type { OrtApi } from '../cuda/ortApi.js';
 import { OrtSession } from '../cuda/ortSession.js';
 import type { ProcessSettings } from './protocol.js';
@@ -15,19 +19,29 @@ export class CApiFailure extends Error {}
 /**
  * Opens the sessions of a graph's buckets over ONNX Runtime's C API. Each has its own weights: a session for all batch sizes cannot
  * be captured as CUDA graphs, since ONNX Runtime then computes shapes in between and copies them to the GPU.
+ *
+ * A graph's first output is compared with that of a plain session, which takes about as long to open. The user's cache keeps what was
+ * compared, with all that the outputs depend on.
  */
 export class CApiSessions {
-  private checked = false;
-
-  constructor(
+  private constructor(
     private readonly api: OrtApi,
     private readonly prepared: PreparedModel,
     private readonly settings: ProcessSettings,
+    /** What the outputs depend on; undefined without a CUDA runtime, which opening a session reports. */
+    private readonly key: readonly unknown[] | undefined,
+    private compared: boolean,
   ) {}
 
-  /** Whether an output has been compared with that of a plain session. */
-  get isChecked(): boolean {
-    return this.checked;
+  static async for(api: OrtApi, prepared: PreparedModel, settings: ProcessSettings): Promise<CApiSessions> {
+    const key = await comparisonKey(api, prepared, settings);
+    const kept = key && (await readCache('comparisons', key));
+    return new CApiSessions(api, prepared, settings, key, kept !== undefined);
+  }
+
+  /** Whether outputs need not be compared: one was, or memory does not suffice for it. */
+  get isCompared(): boolean {
+    return this.compared;
   }
 
   /** @throws CApiFailure unless memory is short; then whatever ONNX Runtime reports */
@@ -45,10 +59,41 @@ export class CApiSessions {
     }
   }
 
-  /** Compares an output with that of a plain session. @throws CApiFailure if they differ by more than rounding */
-  check(output: Float32Array, plain: Float32Array): void {
-    checkOutput(output, plain);
-    this.checked = true;
+  /**
+   * Compares an output with that of a plain session, and keeps that they agree.
+   * @param plain undefined where memory is too small for a second session
+   * @throws CApiFailure if they differ by more than rounding
+   */
+  async compare(output: Float32Array, plain: Float32Array | undefined): Promise<void> {
+    if (plain) checkOutput(output, plain);
+    this.compared = true;
+    if (plain && this.key) await writeCache('comparisons', this.key, { graph: this.prepared.files[0] });
+  }
+}
+
+/** What the outputs of a graph depend on; undefined without a CUDA runtime. */
+async function comparisonKey(
+  { koffi, version }: OrtApi,
+  { files, source }: PreparedModel,
+  { device, buckets }: ProcessSettings,
+): Promise<readonly unknown[] | undefined> {
+  const hardware = device.kind === 'cuda' ? gpuOf(koffi, device.index) : [];
+  if (!hardware) return undefined;
+  const stamps = await Promise.all(
+    files.map(async (path) => {
+      const { size, mtimeMs } = await stat(path);
+      return [path, size, mtimeMs];
+    }),
+  );
+  const graph = createHash('sha256').update(source()).digest('hex');
+  return [version, device.kind, hardware, graph, stamps, buckets];
+}
+
+function gpuOf(koffi: OrtApi['koffi'], index: number): readonly number[] | undefined {
+  try {
+    return CudaRuntime.load(koffi, index).description;
+  } catch {
+    return undefined;
   }
 }
 

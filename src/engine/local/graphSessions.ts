@@ -67,7 +67,7 @@ export class GraphSessions {
     const prepared = await prepareModel(file, hasBuckets && fused ? device.kind : undefined);
     if (device.kind === 'cpu') checkOperators(prepared);
     const common = hasBuckets ? undefined : await openSession(prepared, settings);
-    const cApi = hasBuckets && api && file.replayed ? new CApiSessions(api, prepared, settings) : undefined;
+    const cApi = hasBuckets && api && file.replayed ? await CApiSessions.for(api, prepared, settings) : undefined;
     return new GraphSessions(prepared, settings, file, common, isHalfFile, cApi);
   }
 
@@ -124,7 +124,7 @@ export class GraphSessions {
     position: number,
   ): ReturnType<Bucket['run']> {
     const { cApi } = this;
-    if (!cApi || cApi.isChecked) return bucket.run(batch, part, registered, channel, position);
+    if (!cApi || cApi.isCompared) return bucket.run(batch, part, registered, channel, position);
     // Behind the inputs: plain sessions need them if the check fails.
     const behind = Math.max(position, endOf(batch));
     const runBehind = async (one: Bucket) => {
@@ -132,8 +132,7 @@ export class GraphSessions {
       return { result, output: readOutput(channel, behind, result) };
     };
     const { result, output } = await runBehind(bucket);
-    const plain = await this.plainOutput(bucket.shape, runBehind);
-    if (plain) cApi.check(output, plain);
+    await cApi.compare(output, await this.plainOutput(bucket.shape, runBehind));
     return { ...result, end: channel.write([output], position) };
   }
 

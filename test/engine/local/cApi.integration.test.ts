@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync, utimesSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -20,6 +20,7 @@ import { changeModel } from '../../support/onnx.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
 after(() => rmSync(scratch, { recursive: true }));
+process.env.XDG_CACHE_HOME = join(scratch, 'cache');
 
 const random = new Generator(3);
 const TEXTS = Object.fromEntries(
@@ -197,7 +198,29 @@ test('a process whose GPU faults is replaced by one without CUDA graphs', async 
 test('a graph with results whose shapes depend on values is not captured as a CUDA graph', async () => {
   const prepared = await prepareModel({ path: fixture('models/flux-dev/transformer/model.onnx') });
   const settings = { ...SETTINGS, device: { kind: 'cuda', index: 0 }, channel: '' } as const;
-  const sessions = new CApiSessions(await OrtApi.load(), prepared, settings);
+  const sessions = await CApiSessions.for(await OrtApi.load(), prepared, settings);
   const open = () => sessions.open({ rows: 1, shapes: new Map(), indexed: [] });
   assert.throws(open, (error) => error instanceof CApiFailure && /NonZero/.test(error.message));
+});
+
+test('a graph is compared with plain sessions once, until its file, its weights or its settings change', async () => {
+  const folder = join(scratch, 'compared');
+  cpSync(fixture('models/sd15/unet'), folder, { recursive: true });
+  const path = join(folder, 'model.onnx');
+  const api = await OrtApi.load();
+  const open = async (buckets: readonly number[] = [2]) =>
+    CApiSessions.for(api, await prepareModel({ path }), { ...SETTINGS, buckets, channel: '' });
+  const first = await open();
+  assert.equal(first.isCompared, false);
+  await assert.rejects(first.compare(Float32Array.of(1, 2), Float32Array.of(1, 3)), CApiFailure);
+  assert.equal((await open()).isCompared, false);
+  // Without memory for the comparison this process makes none, and the next one tries again.
+  await first.compare(Float32Array.of(1, 2), undefined);
+  assert.equal(first.isCompared, true);
+  assert.equal((await open()).isCompared, false);
+  await (await open()).compare(Float32Array.of(1, 2), Float32Array.of(1, 2));
+  assert.equal((await open()).isCompared, true);
+  assert.equal((await open([4])).isCompared, false);
+  utimesSync(path, 1, 1);
+  assert.equal((await open()).isCompared, false);
 });

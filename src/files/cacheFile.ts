@@ -3,10 +3,10 @@ import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import writeFileAtomic from 'write-file-atomic';
-import { makeFolder } from '../hub/makeFolder.js';
+import { makeFolder } from './makeFolder.js';
 
 /** JSON files in the user's cache, in a folder for each kind. */
-export type CacheKind = 'curves' | 'convergence';
+export type CacheKind = 'curves' | 'convergence' | 'comparisons';
 
 /** Reads a file. @param key values that the content depends on @returns undefined if there is none that can be read */
 export async function readCache(kind: CacheKind, key: readonly unknown[]): Promise<unknown> {
