@@ -1,13 +1,23 @@
-// Forecasts of SRDS on the CPU after three images with an empty cache, against the mean of the next three. `npm run bench:forecasts [-- N ...]`
+// Forecasts of SRDS on the CPU after three images with an empty cache, against the next six. `npm run bench:forecasts [-- N ...]`
+// The seconds that are forecast for the iterations that each image took show what is wrong beside their number.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Pipeline, type GenerateResult } from 'srds';
 import { markdown, promptOf } from 'srds/benchmark';
-import { basisOf, expectedIterations, forecastSrds } from 'srds/planner';
+import { basisOf, expectedIterations, forecastSrds, simulateSrds, type Machine } from 'srds/planner';
 
-const IMAGES = 3;
-const HEAD = ['N', 'blocks', 'of each', 'forecast before', 'forecast after three', 'next three, mean', 'off by'];
+const LEARNED = 3;
+const NEXT = 6;
+const HEAD = [
+  'N',
+  'blocks',
+  'of each',
+  'forecast before',
+  `forecast after ${LEARNED}`,
+  `next ${NEXT}, mean ± its deviation`,
+  'off by',
+];
 const counts = process.argv.slice(2).map(Number);
 
 const cache = mkdtempSync(join(tmpdir(), 'srds-'));
@@ -17,38 +27,61 @@ try {
   const rows: string[][] = [];
   for (const steps of counts.length > 0 ? counts : [25, 50]) {
     const options = { steps, sampler: 'srds', previews: false } as const;
-    const generate = async (from: number): Promise<GenerateResult[]> => {
+    const generate = async (from: number, to: number): Promise<GenerateResult[]> => {
       const results: GenerateResult[] = [];
-      for (let seed = from; seed < from + IMAGES; seed++) {
+      for (let seed = from; seed < to; seed++) {
         results.push(await pipeline.generate({ ...options, prompt: promptOf(seed), seed }).result);
       }
       return results;
     };
-    const forecast = async ({ settings: { partition, tolerance } }: Pick<GenerateResult, 'settings'>) => {
-      const machine = await pipeline.machine({ ...options, prompt: '' });
+    const { settings } = await pipeline.generate({ ...options, prompt: '', maxIterations: 1 }).result;
+    const { partition, tolerance } = settings;
+    const forecast = (machine: Machine) => {
       const iterations = expectedIterations(partition, tolerance, machine.convergence);
       const { seconds, critical } = forecastSrds(partition, 1, machine, { tolerance });
       console.log(`N = ${steps}: forecasts rest on ${basisOf(machine.convergence)}`);
-      return [iterations, critical, seconds];
+      return { iterations, critical, seconds };
     };
-    const { settings } = await pipeline.generate({ ...options, prompt: '', maxIterations: 1 }).result;
-    const before = await forecast({ settings });
-    await generate(0);
-    const after = await forecast({ settings });
-    const next = (await generate(IMAGES)).map(({ images: [{ iterations, evaluations }], seconds }) => [
-      iterations,
-      evaluations.critical,
-      seconds.sample,
-    ]);
-    ['iterations', 'critical evaluations', 'seconds'].forEach((what, k) => {
-      const mean = next.reduce((sum, one) => sum + one[k], 0) / next.length;
-      const digits = [before[k], after[k], mean].map((value) => value.toFixed(2));
-      const off = `${(100 * (after[k] / mean - 1)).toFixed(0)} %`;
-      rows.push([String(steps), String(settings.partition.length), what, ...digits, off]);
-    });
+    const machineNow = () => pipeline.machine({ ...options, prompt: '' });
+    const before = forecast(await machineNow());
+    await generate(0, LEARNED);
+    const machine = await machineNow();
+    const after = forecast(machine);
+    const next = (await generate(LEARNED, LEARNED + NEXT)).map(({ images: [image], seconds }) => ({
+      iterations: image.iterations,
+      critical: image.evaluations.critical,
+      seconds: seconds.sample,
+    }));
+    const { maxRows } = forecastSrds(partition, 1, machine, { tolerance });
+    const given = next.map(({ iterations }) => simulateSrds(partition, iterations, { ...machine, maxRows }).seconds);
+    const table = [
+      ['iterations', before.iterations, after.iterations, next.map(({ iterations }) => iterations)],
+      ['critical evaluations', before.critical, after.critical, next.map(({ critical }) => critical)],
+      ['seconds', before.seconds, after.seconds, next.map(({ seconds }) => seconds)],
+      ['seconds, iterations given', undefined, mean(given), next.map(({ seconds }) => seconds)],
+    ] as const;
+    for (const [what, first, second, taken] of table) {
+      const cells = [
+        first?.toFixed(2) ?? '',
+        second.toFixed(2),
+        `${mean(taken).toFixed(2)} ± ${errorOf(taken).toFixed(2)}`,
+      ];
+      const off = `${(100 * (second / mean(taken) - 1)).toFixed(0)} %`;
+      rows.push([String(steps), String(partition.length), what, ...cells, off]);
+    }
   }
   console.log(markdown([HEAD, ...rows]));
 } finally {
   await pipeline.close();
   rmSync(cache, { recursive: true });
+}
+
+function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
+/** Standard error of the mean. */
+function errorOf(values: readonly number[]): number {
+  const squares = values.map((value) => (value - mean(values)) ** 2);
+  return Math.sqrt(mean(squares) / (values.length - 1));
 }

@@ -9,6 +9,7 @@ import {
   withRuns,
   type Convergence,
   type ConvergenceRecord,
+  type GuidanceScales,
 } from '../planner/convergence.js';
 import { networkIdentity } from './networkIdentity.js';
 import type { Settings } from './options.js';
@@ -27,11 +28,9 @@ export class LearnedConvergence {
     this.prior = model.path === BUNDLED_MODEL ? BUNDLED_CONVERGENCE : UNKNOWN_CONVERGENCE;
   }
 
-  /** What is known for the scales of guidance. */
+  /** What is known, for the scales of guidance. */
   async known(settings: Pick<Settings, 'guidance' | 'cfgScale'>): Promise<Convergence> {
-    const { guidance, cfgScale } = this.scalesOf(settings);
-    const records = (await this.load()).filter((one) => one.guidance === guidance && one.cfgScale === cfgScale);
-    return { ...this.prior, records };
+    return { ...this.prior, ...this.scalesOf(settings), records: await this.load() };
   }
 
   /** Learns from a run that had the devices to itself. The records are written later, or by `save`. */
@@ -54,7 +53,7 @@ export class LearnedConvergence {
     if (name) await writeCache('convergence', name, { model: this.model.name, records });
   }
 
-  private scalesOf({ guidance, cfgScale }: Pick<Settings, 'guidance' | 'cfgScale'>): Scales {
+  private scalesOf({ guidance, cfgScale }: Pick<Settings, 'guidance' | 'cfgScale'>): GuidanceScales {
     return this.model.family.guidanceOption === 'trueGuidance' ? { guidance, cfgScale } : { guidance };
   }
 
@@ -69,15 +68,14 @@ export class LearnedConvergence {
   }
 }
 
-type Scales = Pick<ConvergenceRecord, 'guidance' | 'cfgScale'>;
-
 /** The settings that iterations depend on; undefined where forecasts are not made. */
-function keyOf(settings: Settings, scales: Scales): Omit<ConvergenceRecord, 'runs' | 'iterations'> | undefined {
+function keyOf(settings: Settings, scales: GuidanceScales): Omit<ConvergenceRecord, 'runs' | 'iterations'> | undefined {
   const { sampler, grid, partition, window, tolerance, stopping, correction, pipelined, maxIterations } = settings;
   if (tolerance === 0 || stopping !== 'look-ahead' || maxIterations !== undefined) return undefined;
   const common = { steps: grid.length, tolerance, ...scales };
   if (sampler === 'srds' && correction === 'secant' && pipelined) {
-    return { ...common, sampler, parts: partition.length, expected: expectedIterations(partition, tolerance) };
+    const expected = expectedIterations(partition, tolerance, { ...BUNDLED_CONVERGENCE, ...scales });
+    return { ...common, sampler, parts: partition.length, expected };
   }
   if (sampler === 'picard') {
     const parts = Math.min(window ?? grid.length, grid.length);

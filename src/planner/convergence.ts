@@ -35,24 +35,44 @@ const record: z.ZodType<ConvergenceRecord> = z.object({
 
 export const convergenceFile = z.object({ records: z.array(record) });
 
+/** Scales of guidance that a record is of, or a forecast for. */
+export type GuidanceScales = Pick<ConvergenceRecord, 'guidance' | 'cfgScale'>;
+
 /** How many iterations a model takes: what its runs showed, and what to expect before that. */
-export interface Convergence {
+export interface Convergence extends GuidanceScales {
   /** Factor to the bundled model's iterations beyond the first, for a model of which nothing is known. */
   readonly prior: number;
   /** Weight of the prior, in runs. */
   readonly priorRuns: number;
+  /** Guidance below which the prior expects no fewer iterations. */
+  readonly priorGuidance: number;
   readonly records: readonly ConvergenceRecord[];
 }
 
+/** The guidance of the bundled model. */
+const USUAL_GUIDANCE = 5;
+
 /** The bundled model, whose figures the formulas are: means over many prompts, where single ones take from one to four iterations. */
-export const BUNDLED_CONVERGENCE: Convergence = { prior: 1, priorRuns: 12, records: [] };
+export const BUNDLED_CONVERGENCE: Convergence = {
+  guidance: USUAL_GUIDANCE,
+  prior: 1,
+  priorRuns: 12,
+  priorGuidance: 0,
+  records: [],
+};
 /** A model that no run has shown. A network with random weights takes three times as many iterations beyond the first. */
-export const UNKNOWN_CONVERGENCE: Convergence = { prior: 3, priorRuns: 0.25, records: [] };
+export const UNKNOWN_CONVERGENCE: Convergence = {
+  guidance: USUAL_GUIDANCE,
+  prior: 3,
+  priorRuns: 0.25,
+  priorGuidance: USUAL_GUIDANCE,
+  records: [],
+};
 
 /** What forecasts rest on, in words: recorded runs, or the prior. */
 export function basisOf({ prior, records }: Convergence = BUNDLED_CONVERGENCE): string {
   const images = (sampler: ConvergenceRecord['sampler']) =>
-    records.filter((one) => one.sampler === sampler).reduce((sum, { runs }) => sum + runs, 0);
+    sum(records.filter((one) => one.sampler === sampler).map(({ runs }) => runs));
   const [srds, picard] = [images('srds'), images('picard')];
   if (srds + picard > 0) {
     return `records of this model: ${counted(srds)} with srds, ${counted(picard)} with picard`;
@@ -66,29 +86,33 @@ function counted(images: number): string {
 }
 
 /**
- * Mean number of iterations after which SRDS stops: on the bundled model it falls with the number of blocks and with the length of the
- * first block relative to the longest, and hardly depends on the number of steps. What runs on another model showed scales it, and
- * the mean of runs with the same settings counts most. Source: `srds bench` and `npm run bench:convergence`, 25 to 961 steps.
+ * Mean number of iterations after which SRDS stops. On the bundled model those beyond the first grow in proportion to guidance, with
+ * the length of the first blocks relative to the others, and with the steps of a block; more blocks take fewer. What runs on another
+ * model showed scales them, and the mean of runs with the same settings counts most. Source: `srds bench --tolerances`, 25 to 100 steps
+ * with the default blocks, and a dozen prompts with others, up to 961 steps.
  * @param tolerance in grey levels
  */
 export function expectedIterations(
   partition: Partition,
   tolerance = USUAL_TOLERANCE,
-  { prior, priorRuns, records }: Convergence = BUNDLED_CONVERGENCE,
+  convergence: Convergence = BUNDLED_CONVERGENCE,
 ): number {
+  const { prior, priorRuns, priorGuidance, records } = convergence;
   const blocks = partition.length;
-  const steps = partition.reduce((sum, length) => sum + length, 0);
-  const first = partition[0] / Math.max(...partition);
-  const further = ((EXCESS * first ** 0.45) / blocks ** 0.58) * growth(tolerance);
+  const steps = sum(partition);
+  const scale = Math.max(1, convergence.cfgScale ?? convergence.guidance);
+  // Blocks of one step need no correction.
+  const usual = (EXCESS * (1 - blocks / steps) * rampOf(partition) ** 1.2) / Math.sqrt(blocks);
+  const further = usual * growth(tolerance) * (scale / USUAL_GUIDANCE);
   const own = records.filter(({ sampler }) => sampler === 'srds');
   const factor = ratio(
     own,
-    { prior, priorRuns },
+    { prior: prior * Math.max(1, priorGuidance / scale), priorRuns },
     ({ iterations }) => iterations - 1,
     ({ expected }) => expected - 1,
   );
-  const mean = blended(1 + further * factor, priorRuns, own.find(isLike({ steps, parts: blocks, tolerance })));
-  return Math.max(1, Math.min(blocks, mean));
+  const known = own.find(isLike({ ...convergence, steps, parts: blocks, tolerance }));
+  return Math.max(1, Math.min(blocks, blended(1 + further * factor, priorRuns, known)));
 }
 
 /**
@@ -99,8 +123,9 @@ export function expectedPasses(
   steps: number,
   window: number,
   tolerance = USUAL_TOLERANCE,
-  { prior, priorRuns, records }: Convergence = BUNDLED_CONVERGENCE,
+  convergence: Convergence = BUNDLED_CONVERGENCE,
 ): number {
+  const { prior, priorRuns, records } = convergence;
   const usual = SETTLE + (Math.max(0, steps - window) / window) * PER_WINDOW;
   const further = Math.log(tolerance / SETTLED_TOLERANCE) / Math.log(PER_PASS);
   const own = records.filter(({ sampler }) => sampler === 'picard');
@@ -110,8 +135,20 @@ export function expectedPasses(
     ({ iterations }) => iterations,
     ({ expected }) => expected,
   );
-  const mean = blended((usual + further) * factor, priorRuns, own.find(isLike({ steps, parts: window, tolerance })));
-  return Math.max(1, Math.min(steps - 1, mean));
+  const known = own.find(isLike({ ...convergence, steps, parts: window, tolerance }));
+  return Math.max(1, Math.min(steps - 1, blended((usual + further) * factor, priorRuns, known)));
+}
+
+/** Mean length of the first two fifths of the blocks relative to the others: 1 for even blocks, about 0.55 for `rampedPartition`. */
+function rampOf(partition: Partition): number {
+  const first = Math.floor(0.4 * partition.length);
+  if (first === 0) return 1;
+  const mean = (lengths: Partition) => sum(lengths) / lengths.length;
+  return mean(partition.slice(0, first)) / mean(partition.slice(first));
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
 }
 
 /** Iterations after the first, relative to those at 0.1 grey levels. */
@@ -126,8 +163,8 @@ function ratio(
   measured: (one: ConvergenceRecord) => number,
   expected: (one: ConvergenceRecord) => number,
 ): number {
-  const sum = (of: (one: ConvergenceRecord) => number) => records.reduce((total, one) => total + one.runs * of(one), 0);
-  return (priorRuns * prior + sum(measured)) / (priorRuns + sum(expected));
+  const total = (of: (one: ConvergenceRecord) => number) => sum(records.map((one) => one.runs * of(one)));
+  return (priorRuns * prior + total(measured)) / (priorRuns + total(expected));
 }
 
 function blended(expected: number, priorRuns: number, known: ConvergenceRecord | undefined): number {
@@ -135,9 +172,14 @@ function blended(expected: number, priorRuns: number, known: ConvergenceRecord |
   return (priorRuns * expected + known.runs * known.iterations) / (priorRuns + known.runs);
 }
 
-function isLike(wanted: Pick<ConvergenceRecord, 'steps' | 'parts' | 'tolerance'>) {
-  return ({ steps, parts, tolerance }: ConvergenceRecord) =>
-    steps === wanted.steps && parts === wanted.parts && tolerance === wanted.tolerance;
+/** Whether a record is of the same settings, sampler aside. */
+function isLike(wanted: GuidanceScales & Pick<ConvergenceRecord, 'steps' | 'parts' | 'tolerance'>) {
+  return ({ steps, parts, tolerance, guidance, cfgScale }: ConvergenceRecord) =>
+    steps === wanted.steps &&
+    parts === wanted.parts &&
+    tolerance === wanted.tolerance &&
+    guidance === wanted.guidance &&
+    cfgScale === wanted.cfgScale;
 }
 
 /** Runs beyond these replace older ones. */
@@ -149,21 +191,18 @@ export function withRuns(
   settings: Omit<ConvergenceRecord, 'runs' | 'iterations'>,
   iterations: readonly number[],
 ): ConvergenceRecord[] {
-  const isSame = (one: ConvergenceRecord) =>
-    isLike(settings)(one) &&
-    one.sampler === settings.sampler &&
-    one.guidance === settings.guidance &&
-    one.cfgScale === settings.cfgScale;
+  const isAlike = isLike(settings);
+  const isSame = (one: ConvergenceRecord) => one.sampler === settings.sampler && isAlike(one);
   const known = records.find(isSame);
   const before = Math.min(known?.runs ?? 0, MAX_RUNS - 1);
   const runs = before + iterations.length;
-  const sum = before * (known?.iterations ?? 0) + iterations.reduce((total, one) => total + one, 0);
-  return [...records.filter((one) => !isSame(one)), { ...settings, runs, iterations: sum / runs }];
+  const total = before * (known?.iterations ?? 0) + sum(iterations);
+  return [...records.filter((one) => !isSame(one)), { ...settings, runs, iterations: total / runs }];
 }
 
 /** The default of the pipeline. */
 const USUAL_TOLERANCE = 0.08;
-const EXCESS = 7;
+const EXCESS = 8.4;
 /** Each pass leaves about this share of a change. */
 const PER_PASS = 0.5;
 /** Passes that a sample takes to settle, at the tolerance after it. */

@@ -8,6 +8,7 @@ export {
   UNKNOWN_CONVERGENCE,
   type Convergence,
   type ConvergenceRecord,
+  type GuidanceScales,
 } from './convergence.js';
 export {
   forecastPicard,

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import {
   basisOf,
@@ -6,10 +7,13 @@ import {
   UNKNOWN_CONVERGENCE,
   expectedIterations,
   expectedPasses,
+  simulateSrds,
   withRuns,
+  type Convergence,
   type ConvergenceRecord,
 } from 'srds/planner';
-import { defaultPartition, type Partition } from 'srds/sampler';
+import { criticalPath } from 'srds/run';
+import { defaultPartition, iterationsToExact, type Partition } from 'srds/sampler';
 
 const keyOf = (partition: Partition) => ({
   sampler: 'srds' as const,
@@ -54,6 +58,65 @@ test('a few runs of the bundled model, whose figures are known, change its forec
   assert.ok(after(1) > usual && after(1) < usual + 0.5, String(after(1)));
   assert.ok(after(50) > 3.5, String(after(50)));
 });
+
+test('guidance scales what is expected of the bundled model; of another one a low guidance promises nothing', () => {
+  const at = (convergence: Convergence, guidance: number) =>
+    expectedIterations(PARTITION, 0.1, { ...convergence, guidance });
+  assert.ok(at(BUNDLED_CONVERGENCE, 2) < at(BUNDLED_CONVERGENCE, 5) - 0.4);
+  assert.ok(at(BUNDLED_CONVERGENCE, 9) > at(BUNDLED_CONVERGENCE, 5) + 0.4);
+  // Without guidance there is no scale to grow with.
+  assert.equal(at(BUNDLED_CONVERGENCE, 0), at(BUNDLED_CONVERGENCE, 1));
+  assert.ok(at(UNKNOWN_CONVERGENCE, 1) >= at(UNKNOWN_CONVERGENCE, 5) - 1e-9);
+  // Where guidance is an input of the network, that of true guidance counts.
+  const [distilled, guided] = [1, 5].map((cfgScale) => at({ ...BUNDLED_CONVERGENCE, cfgScale }, 3.5));
+  assert.ok(distilled < guided - 0.4);
+});
+
+test('runs with another guidance scale what is expected, and those with the same one count in full', () => {
+  const known = { ...UNKNOWN_CONVERGENCE, guidance: 9 };
+  const none = expectedIterations(PARTITION, 0.1, known);
+  const records = withRuns([], keyOf(PARTITION), [2, 2, 2]);
+  const scaled = expectedIterations(PARTITION, 0.1, { ...known, records });
+  assert.ok(scaled > 2.2 && scaled < none - 1, `${scaled}, without records ${none}`);
+  const own = withRuns(records, { ...keyOf(PARTITION), guidance: 9 }, [6, 6, 6]);
+  assert.ok(Math.abs(expectedIterations(PARTITION, 0.1, { ...known, records: own }) / 6 - 1) < 0.1);
+});
+
+const { runs: TAILS } = JSON.parse(
+  readFileSync(new URL('../../../benchmarks/results/h200-tails.json', import.meta.url), 'utf8'),
+) as {
+  runs: { steps: number; guidance: number; sampler: string; stopping: string; tolerance: number; critical: string }[];
+};
+
+for (const { steps, guidance, tolerance, critical } of TAILS.filter(
+  ({ sampler, stopping }) => sampler === 'srds' && stopping === 'look-ahead',
+)) {
+  const partition = defaultPartition(steps);
+  const taken = critical.trim().split(' ').map(Number);
+  const mean = taken.reduce((sum, one) => sum + one, 0) / taken.length;
+  const paths = Array.from({ length: iterationsToExact(partition) + 1 }, (_, k) => criticalPath(partition, k));
+  const unit = { devices: [{ padded: false, points: [1, 1000].map((rows) => ({ rows, seconds: 1 })) }] };
+  const pathOf = (iterations: number) =>
+    simulateSrds(partition, iterations, { ...unit, rowsPerEvaluation: 1, maxRows: 1000 }).critical;
+  const settings = { sampler: 'srds' as const, steps, parts: partition.length, tolerance, guidance };
+  const known = { ...BUNDLED_CONVERGENCE, guidance };
+  const expected = expectedIterations(partition, tolerance, known);
+
+  test(`N = ${steps}, guidance ${guidance}, tolerance ${tolerance}: the forecast is within 4 % of ${taken.length} images`, () => {
+    const forecast = pathOf(expected);
+    assert.ok(Math.abs(forecast / mean - 1) < 0.04, `${forecast} against ${mean}`);
+  });
+
+  test(`N = ${steps}, guidance ${guidance}, tolerance ${tolerance}: after any three images four of five forecasts are within 10 %`, () => {
+    const iterations = taken.map((depth) => paths.indexOf(depth));
+    const forecasts = Array.from({ length: Math.floor(taken.length / 3) }, (_, k) => {
+      const records = withRuns([], { ...settings, expected }, iterations.slice(3 * k, 3 * k + 3));
+      return pathOf(expectedIterations(partition, tolerance, { ...known, records }));
+    });
+    const within = forecasts.filter((forecast) => Math.abs(forecast / mean - 1) <= 0.1);
+    assert.ok(within.length >= 0.8 * forecasts.length, `${within.length} of ${forecasts.length}`);
+  });
+}
 
 test('a record keeps the mean of its runs, and forgets the oldest', () => {
   const key = keyOf(PARTITION);
