@@ -1,6 +1,7 @@
 // Samplers on one and several CUDA devices against the serial sampler on one, beside forecasts from the latency curve of one device.
-// `npm run bench:scaling -- FOLDER [--steps 25,100] [--devices 1,2,4] [--cases serial,srds:2,auto] [--images 3] [--out FILE]`
-import { writeFileSync } from 'node:fs';
+// `npm run bench:scaling -- FOLDER [--steps 25,100] [--devices 1,2,4] [--cases serial,srds:2,auto] [--images 3] [--out FILE] [--from FILE]`
+// `--from` continues the table of an earlier `--out` on the same machine.
+import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { Pipeline, type GenerateOptions, type GenerateResult } from 'srds';
 import { BENCHMARK_CASES, markdown, promptOf, type BenchmarkCase } from 'srds/benchmark';
@@ -22,6 +23,7 @@ const { values, positionals } = parseArgs({
     cases: { type: 'string', default: CASES },
     images: { type: 'string', default: '3' },
     out: { type: 'string' },
+    from: { type: 'string' },
   },
 });
 const numbers = (text: string) => text.split(',').map(Number);
@@ -61,15 +63,29 @@ function forecastOf({ settings, images: [{ iterations }] }: GenerateResult, mach
   if (sampler === 'picard')
     return forecastPicard(steps, window ?? steps, machine, { maxIterations: iterations }).seconds;
   if (!pipelined) return undefined;
-  const record = { sampler: 'srds', steps, parts: partition.length, tolerance: TOLERANCE, guidance: 5, runs: 1 } as const;
+  const record = {
+    sampler: 'srds',
+    steps,
+    parts: partition.length,
+    tolerance: TOLERANCE,
+    guidance: 5,
+    runs: 1,
+  } as const;
   const convergence = { prior: 1, priorRuns: 0, records: [{ ...record, iterations, expected: iterations }] };
   return forecastSrds(partition, 1, { ...machine, convergence }, { tolerance: TOLERANCE, maxIterations }).seconds;
 }
 
 const median = (list: readonly number[]) => list.toSorted((a, b) => a - b)[Math.floor(list.length / 2)];
 
-const rows: Row[] = [];
-let one: Machine | undefined;
+interface Results {
+  /** One device. */
+  readonly machine: Machine | undefined;
+  readonly rows: readonly Row[];
+}
+
+const before = values.from === undefined ? undefined : (JSON.parse(readFileSync(values.from, 'utf8')) as Results);
+const rows: Row[] = [...(before?.rows ?? [])];
+let one = before?.machine;
 for (const devices of numbers(values.devices)) {
   const names = Array.from({ length: devices }, (_, k) => `cuda:${k}`).join(',');
   const pipeline = await Pipeline.open(positionals[0], { devices: names, onWarning: console.error });
@@ -139,5 +155,7 @@ const table = rows
     ];
   });
 console.log(markdown([[...HEAD, ...AGAINST], ...table]));
-if (values.out !== undefined)
-  writeFileSync(values.out, `${JSON.stringify({ curve: one?.devices[0], rows }, undefined, 1)}\n`);
+if (values.out !== undefined) {
+  const results: Results = { machine: one, rows };
+  writeFileSync(values.out, `${JSON.stringify(results, undefined, 1)}\n`);
+}
