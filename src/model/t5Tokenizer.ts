@@ -2,19 +2,18 @@ import { join } from 'node:path';
 import { Tokenizer } from '@huggingface/tokenizers';
 import { z } from 'zod';
 import { messageOf, SrdsError } from '../errors.js';
+import type { AddedToken } from './addedTokens.js';
 import { readJson } from './files.js';
 import type { Tokens } from './tokenizer.js';
+import { ownTokens, readTokenSettings, tokenizerFile } from './tokenizerFiles.js';
+import { checkPlaced, placedTokens } from './tokenTable.js';
 
-const id = z.int().min(0);
-const description = z.looseObject({
-  added_tokens: z.array(z.looseObject({ id, content: z.string() })).default([]),
+const description = tokenizerFile.loose().extend({
   model: z.looseObject({
     type: z.literal('Unigram', 'only tokenizers of type Unigram are supported'),
     vocab: z.array(z.tuple([z.string(), z.number()])).min(1),
   }),
 });
-const token = z.union([z.string(), z.object({ content: z.string() }).transform(({ content }) => content)]);
-const tokenizerConfig = z.looseObject({ eos_token: token.default('</s>'), pad_token: token.default('<pad>') });
 
 /** T5's SentencePiece tokenizer, as transformers' T5TokenizerFast. */
 export interface T5Tokenizer {
@@ -25,7 +24,7 @@ export interface T5Tokenizer {
 }
 
 /**
- * Reads tokenizer.json and tokenizer_config.json of a tokenizer in a model folder.
+ * Reads a T5 tokenizer in a model folder: tokenizer.json, tokenizer_config.json, and the files that name special and added tokens.
  * @param name name of the subfolder, such as `tokenizer_3`
  * @param encoder limits of the family and of the text encoder: number of positions and number of tokens
  * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID
@@ -36,27 +35,35 @@ export async function readT5Tokenizer(
   encoder: { readonly maxLength: number; readonly vocabulary: number },
 ): Promise<T5Tokenizer> {
   const content = await readJson(folder, `${name}/tokenizer.json`, description);
-  const config = await readJson(folder, `${name}/tokenizer_config.json`, tokenizerConfig);
-  const broken = (found: string, cause?: unknown): SrdsError =>
+  const read = await readTokenSettings(folder, name, 't5', content);
+  const broken = (found: string, cause?: unknown, file = 'tokenizer.json'): SrdsError =>
     new SrdsError(
       'MODEL_INVALID',
-      `a complete T5 tokenizer that fits the text encoder in ${join(folder, name)}`,
+      `a complete T5 tokenizer that fits the text encoder in ${join(folder, name, file)}`,
       found,
-      'restore tokenizer.json as published with the model',
+      'restore the files of the tokenizer as published with the model',
       { cause },
     );
-  const idOf = (special: string): number => {
-    const added = content.added_tokens.find((one) => one.content === special)?.id;
-    const found = added ?? content.model.vocab.findIndex(([piece]) => piece === special);
-    if (found < 0) throw broken(`no token ${special}`);
-    return found;
-  };
-  const [end, pad] = [idOf(config.eos_token), idOf(config.pad_token)];
-  const highest = Math.max(content.model.vocab.length - 1, ...content.added_tokens.map((one) => one.id));
+  // Unlike CLIP's, the tokens of tokenizer.json count beside an added_tokens_decoder too.
+  const settings = { ...read, listed: [...ownTokens(content), ...read.listed] };
+  const vocabulary = Object.fromEntries(content.model.vocab.map(([piece], k) => [piece, k]));
+  const highest = content.model.vocab.length - 1;
   if (highest >= encoder.vocabulary) throw broken(`token ${highest}; the text encoder has ${encoder.vocabulary}`);
+  const added = placedTokens(settings, vocabulary);
+  checkPlaced(added, settings, {
+    embeddings: encoder.vocabulary,
+    source: 'tokenizer.json',
+    refuse: (file, found) => broken(found, undefined, file),
+  });
+  const idOf = (role: 'eos_token' | 'pad_token'): number => {
+    const id = added.get(settings.special[role]?.content ?? '')?.id;
+    if (id === undefined) throw broken(`${role}: null`, undefined, settings.specialSource);
+    return id;
+  };
+  const [end, pad] = [idOf('eos_token'), idOf('pad_token')];
   let tokenizer: Tokenizer;
   try {
-    tokenizer = new Tokenizer(content, config);
+    tokenizer = new Tokenizer({ ...content, added_tokens: tokensFound(added) }, {});
   } catch (error) {
     throw broken(messageOf(error), error);
   }
@@ -66,11 +73,26 @@ export async function readT5Tokenizer(
       const pieces: readonly (number | undefined)[] = tokenizer.encode(text, { add_special_tokens: false }).ids;
       const known = pieces.filter((piece) => piece !== undefined);
       if (known.length < pieces.length) throw broken('no token for a character that is unknown');
-      const kept = known.slice(0, length - 1);
-      const rest = known.slice(kept.length);
-      const padding = Array<number>(length - kept.length - 1).fill(pad);
-      const mask = [...kept, end, ...padding].map((_, position) => (position <= kept.length ? 1 : 0));
-      return { ids: [...kept, end, ...padding], mask, cut: rest.length > 0 ? tokenizer.decode(rest).trim() : '' };
+      const first = settings.truncationSide === 'right' ? 0 : Math.max(0, known.length - length + 1);
+      const kept = known.slice(first, first + length - 1);
+      const rest = [...known.slice(0, first), ...known.slice(first + kept.length)];
+      const used = [...kept, end];
+      const padded = (values: readonly number[], value: number) => {
+        const padding = Array<number>(length - used.length).fill(value);
+        return settings.paddingSide === 'right' ? [...values, ...padding] : [...padding, ...values];
+      };
+      return {
+        ids: padded(used, pad),
+        mask: padded(Array<number>(used.length).fill(1), 0),
+        cut: rest.length > 0 ? tokenizer.decode(rest).trim() : '',
+      };
     },
   };
+}
+
+/** The added tokens that are looked for in a prompt, as the tokenizer takes them. */
+function tokensFound(added: ReadonlyMap<string, AddedToken>): object[] {
+  return [...added.values()].flatMap(({ spelled, singleWord, ...token }) =>
+    spelled ? [] : [{ ...token, single_word: singleWord }],
+  );
 }

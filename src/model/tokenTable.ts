@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { SrdsError } from '../errors.js';
 import type { AddedToken } from './addedTokens.js';
 import { BYTE_TOKENS, isPieceOfWord } from './bytePairs.js';
-import type { ListedToken, TokenizerFiles } from './tokenizerFiles.js';
+import type { TokenizerFiles, TokenSettings } from './tokenizerFiles.js';
 
 /** A tokenizer's added and special tokens with their ids. */
 export interface TokenTable {
@@ -25,7 +25,7 @@ type Refuse = (file: string, found: string) => SrdsError;
  * @throws SrdsError MODEL_INVALID
  */
 export function tokenTable(files: TokenizerFiles, embeddings: number, folder: string): TokenTable {
-  const { vocabulary, sources, special, listed } = files;
+  const { vocabulary, sources, special, specialSource } = files;
   const refuse: Refuse = (file, found) =>
     new SrdsError(
       'MODEL_INVALID',
@@ -33,11 +33,11 @@ export function tokenTable(files: TokenizerFiles, embeddings: number, folder: st
       found,
       'restore the files of the tokenizer as published with the model',
     );
-  const added = addedTokens(files);
+  const added = placedTokens(files, vocabulary);
   const idOf = (role: 'bos_token' | 'eos_token' | 'pad_token'): number => {
     const content = special[role]?.content;
     const id = content === undefined ? undefined : added.get(content)?.id;
-    if (id === undefined) throw refuse(sources.special, `${role}: null`);
+    if (id === undefined) throw refuse(specialSource, `${role}: null`);
     return id;
   };
   const ids = { bos: idOf('bos_token'), eos: idOf('eos_token'), pad: idOf('pad_token') };
@@ -48,17 +48,18 @@ export function tokenTable(files: TokenizerFiles, embeddings: number, folder: st
   if (highest >= embeddings) {
     throw refuse(sources.vocabulary, `token ${highest}; the text encoder has ${embeddings} tokens`);
   }
-  checkListed(listed, added, embeddings, refuse);
-  for (const { content, id } of added.values()) {
-    if (id < embeddings) continue;
-    const found = `no token ${content} in ${sources.vocabulary}, and none left of the text encoder's ${embeddings} tokens`;
-    throw refuse(sources.special, found);
-  }
+  checkPlaced(added, files, { embeddings, source: sources.vocabulary, refuse });
   return { added: [...added.values()], ...ids, unknown };
 }
 
-/** The added tokens by content: those that files list in the order of their ids, then further special tokens. */
-function addedTokens({ vocabulary, special, listed, extra, splitSpecial }: TokenizerFiles) {
+/**
+ * The added tokens by content: those that files list in the order of their ids, then further special tokens.
+ * @param vocabulary ids of the model's tokens
+ */
+export function placedTokens(
+  { special, listed, extra, splitSpecial }: TokenSettings,
+  vocabulary: Readonly<Record<string, number>>,
+): ReadonlyMap<string, AddedToken> {
   const roles = Object.values(special).flatMap((token) => token ?? []);
   const hasRole = new Set(roles.map(({ content }) => content));
   const isListed = new Set(listed.map(({ content }) => content));
@@ -86,12 +87,15 @@ function addedTokens({ vocabulary, special, listed, extra, splitSpecial }: Token
   return added;
 }
 
-/** @throws SrdsError if a listed token has another id than its place in the vocabulary, or one that the text encoder lacks */
-function checkListed(
-  listed: readonly ListedToken[],
+/**
+ * @param embeddings number of tokens that the text encoder knows
+ * @param source name of the vocabulary's file
+ * @throws SrdsError if a listed token has another id than its place in the vocabulary, or if the text encoder lacks a token
+ */
+export function checkPlaced(
   added: ReadonlyMap<string, AddedToken>,
-  embeddings: number,
-  refuse: Refuse,
+  { listed, specialSource }: TokenSettings,
+  { embeddings, source, refuse }: { readonly embeddings: number; readonly source: string; readonly refuse: Refuse },
 ): void {
   const contents = new Map(listed.map(({ id, content }) => [id, content]));
   for (const { content, id, file } of listed) {
@@ -101,6 +105,11 @@ function checkListed(
     if (id >= embeddings) throw refuse(file, `the token ${content} with the id ${id}; ${known}`);
     const place = added.get(content)?.id;
     if (id !== place) throw refuse(file, `the token ${content} with the id ${id}, which is ${place} in the vocabulary`);
+  }
+  for (const { content, id } of added.values()) {
+    if (id < embeddings) continue;
+    const found = `no token ${content} in ${source}, and none left of the text encoder's ${embeddings} tokens`;
+    throw refuse(specialSource, found);
   }
 }
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { EncoderKind } from './family.js';
 import { fileExists, readJson, readText } from './files.js';
 
 const side = z.enum(['left', 'right']);
@@ -32,11 +33,14 @@ type Role = (typeof ROLES)[number];
 type SpecialTokens = { readonly [Name in Role]?: TokenFlags | null | undefined };
 
 /** The special tokens of roles that no file mentions. */
-const DEFAULTS: SpecialTokens = {
-  bos_token: special('<|startoftext|>'),
-  eos_token: special('<|endoftext|>'),
-  unk_token: special('<|endoftext|>'),
-  pad_token: special('<|endoftext|>'),
+const DEFAULTS: Readonly<Record<EncoderKind, SpecialTokens>> = {
+  clip: {
+    bos_token: special('<|startoftext|>'),
+    eos_token: special('<|endoftext|>'),
+    unk_token: special('<|endoftext|>'),
+    pad_token: special('<|endoftext|>'),
+  },
+  t5: { eos_token: special('</s>'), unk_token: special('<unk>'), pad_token: special('<pad>') },
 };
 
 function special(content: string): TokenFlags {
@@ -66,11 +70,15 @@ const tokenizerConfig = specialTokens(configToken).extend({
 const vocabularyFile = z.record(z.string(), id);
 const merge = z.union([z.array(z.string()), z.string().transform((text) => text.split(' '))]);
 const direction = z.object({ direction: z.string().toLowerCase().pipe(side) });
-const tokenizerFile = z.object({
-  model: z.object({ type: z.literal('BPE').default('BPE'), vocab: vocabularyFile, merges: z.array(merge) }),
+/** What a tokenizer.json says beside its model. */
+export const tokenizerFile = z.object({
   added_tokens: z.array(z.object({ ...flags, id })).default([]),
   padding: direction.nullish(),
   truncation: direction.nullish(),
+});
+type OwnTokens = z.output<typeof tokenizerFile>;
+const clipFile = tokenizerFile.extend({
+  model: z.object({ type: z.literal('BPE').default('BPE'), vocab: vocabularyFile, merges: z.array(merge) }),
 });
 
 /** An added token that a file lists with its id. */
@@ -80,16 +88,12 @@ export interface ListedToken extends TokenFlags {
   readonly file: string;
 }
 
-/** What the files of a tokenizer say. */
-export interface TokenizerFiles {
-  /** Ids of the tokens of byte-pair encoding. */
-  readonly vocabulary: Readonly<Record<string, number>>;
-  /** Tokens that become one, in the order in which they do. */
-  readonly merges: readonly (readonly string[])[];
-  /** Names of the files that they come from. */
-  readonly sources: { readonly vocabulary: string; readonly merges: string; readonly special: string };
+/** What the files of a tokenizer say of its tokens beside those of the model, and how it pads and truncates. */
+export interface TokenSettings {
   /** Special tokens, in the order in which those without an id get one. */
   readonly special: SpecialTokens;
+  /** Name of the file that they come from. */
+  readonly specialSource: string;
   /** Special tokens without a role. */
   readonly extra: readonly TokenFlags[];
   readonly listed: readonly ListedToken[];
@@ -101,29 +105,58 @@ export interface TokenizerFiles {
   readonly splitSpecial: boolean;
 }
 
+/** What the files of a CLIP tokenizer say. */
+export interface TokenizerFiles extends TokenSettings {
+  /** Ids of the tokens of byte-pair encoding. */
+  readonly vocabulary: Readonly<Record<string, number>>;
+  /** Tokens that become one, in the order in which they do. */
+  readonly merges: readonly (readonly string[])[];
+  /** Names of the files that they come from. */
+  readonly sources: { readonly vocabulary: string; readonly merges: string };
+}
+
 /**
- * Reads the files of a CLIP tokenizer in a model folder.
- *
- * - tokenizer.json, if there is one, takes the place of vocab.json and merges.txt.
- * - tokenizer_config.json has the special tokens. If it has an `added_tokens_decoder`, that lists the added tokens. If it
- *   has none, special_tokens_map.json overrides its special tokens, and added_tokens.json and tokenizer.json list the added ones.
- *
- * Source: transformers, PreTrainedTokenizerBase._from_pretrained and CLIPTokenizer.
+ * Reads the files of a CLIP tokenizer in a model folder. tokenizer.json, if there is one, takes the place of vocab.json and merges.txt.
  * @param name name of the subfolder, such as `tokenizer`
  * @throws SrdsError MODEL_NOT_FOUND, MODEL_INVALID
  */
 export async function readTokenizerFiles(folder: string, name: string): Promise<TokenizerFiles> {
-  const optional = async <Schema extends z.ZodType>(file: string, schema: Schema) =>
-    (await fileExists(folder, `${name}/${file}`)) ? readJson(folder, `${name}/${file}`, schema) : undefined;
-  const whole = await optional('tokenizer.json', tokenizerFile);
+  const whole = await optional(folder, `${name}/tokenizer.json`, clipFile);
   const vocabulary = whole?.model.vocab ?? (await readJson(folder, `${name}/vocab.json`, vocabularyFile));
   const merges = whole?.model.merges ?? parseMerges(await readText(folder, `${name}/merges.txt`));
+  return {
+    ...(await readTokenSettings(folder, name, 'clip', whole)),
+    vocabulary,
+    merges,
+    sources: {
+      vocabulary: whole ? 'tokenizer.json' : 'vocab.json',
+      merges: whole ? 'tokenizer.json' : 'merges.txt',
+    },
+  };
+}
+
+/**
+ * Reads the settings of a tokenizer in a model folder. tokenizer_config.json has the special tokens. If it has an
+ * `added_tokens_decoder`, that lists the added tokens. If it has none, special_tokens_map.json overrides its special tokens, and
+ * added_tokens.json and tokenizer.json list the added ones.
+ *
+ * Source: transformers, PreTrainedTokenizerBase._from_pretrained and CLIPTokenizer.
+ * @param whole what tokenizer.json says, if there is one
+ * @throws SrdsError MODEL_INVALID
+ */
+export async function readTokenSettings(
+  folder: string,
+  name: string,
+  kind: EncoderKind,
+  whole: OwnTokens | undefined,
+): Promise<TokenSettings> {
   const config = await readJson(folder, `${name}/tokenizer_config.json`, tokenizerConfig);
   const { added_tokens_decoder: decoder } = config;
-  const map = decoder ? undefined : await optional('special_tokens_map.json', specialTokensMap);
-  const contents = decoder ? undefined : await optional('added_tokens.json', vocabularyFile);
+  const map = decoder ? undefined : await optional(folder, `${name}/special_tokens_map.json`, specialTokensMap);
+  const contents = decoder ? undefined : await optional(folder, `${name}/added_tokens.json`, vocabularyFile);
 
   const named: SpecialTokens = { ...defined(config), ...defined(map ?? {}) };
+  const defaults = DEFAULTS[kind];
   const extra = [...furtherTokens(config), ...furtherTokens(map ?? {})];
   const isSpecial = new Set([...Object.values(named), ...extra].flatMap((one) => (one?.special ? [one.content] : [])));
   const listed = decoder
@@ -134,17 +167,11 @@ export async function readTokenizerFiles(folder: string, name: string): Promise<
           id: number,
           file: 'added_tokens.json',
         })),
-        ...(whole?.added_tokens ?? []).map((one) => ({ ...one, file: 'tokenizer.json' })),
+        ...ownTokens(whole),
       ];
   return {
-    vocabulary,
-    merges,
-    sources: {
-      vocabulary: whole ? 'tokenizer.json' : 'vocab.json',
-      merges: whole ? 'tokenizer.json' : 'merges.txt',
-      special: map ? 'special_tokens_map.json' : 'tokenizer_config.json',
-    },
-    special: Object.fromEntries(ROLES.map((role) => [role, named[role] === undefined ? DEFAULTS[role] : named[role]])),
+    special: Object.fromEntries(ROLES.map((role) => [role, named[role] === undefined ? defaults[role] : named[role]])),
+    specialSource: map ? 'special_tokens_map.json' : 'tokenizer_config.json',
     extra,
     listed,
     maxLength: config.model_max_length ?? config.max_len ?? undefined,
@@ -152,6 +179,19 @@ export async function readTokenizerFiles(folder: string, name: string): Promise<
     truncationSide: config.truncation_side ?? whole?.truncation?.direction ?? 'right',
     splitSpecial: config.split_special_tokens,
   };
+}
+
+/** The tokens that tokenizer.json lists. */
+export function ownTokens(whole: OwnTokens | undefined): ListedToken[] {
+  return (whole?.added_tokens ?? []).map((one) => ({ ...one, file: 'tokenizer.json' }));
+}
+
+async function optional<Schema extends z.ZodType>(
+  folder: string,
+  file: string,
+  schema: Schema,
+): Promise<z.output<Schema> | undefined> {
+  return (await fileExists(folder, file)) ? readJson(folder, file, schema) : undefined;
 }
 
 /** The roles that a file mentions. */

@@ -29,6 +29,56 @@ for (const [model, name] of Object.entries(FOLDERS)) {
   });
 }
 
+interface FolderCase {
+  readonly name: string;
+  readonly files: Readonly<Record<string, object>>;
+  /** For each prompt rows of 16 and of 32 ids, without repetitions of the last one. */
+  readonly ids: readonly (readonly number[][])[];
+}
+const folders = JSON.parse(readFileSync(fixture('tokens/t5_folders.json'), 'utf8')) as {
+  prompts: string[];
+  cases: FolderCase[];
+};
+
+for (const { name, files, ids } of folders.cases) {
+  test(`token ids equal transformers': ${name}`, async () => {
+    const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
+    try {
+      const source = fixture('models/flux-dev/tokenizer_2/tokenizer.json');
+      const whole = JSON.parse(readFileSync(source, 'utf8')) as object;
+      for (const [file, content] of Object.entries({ 'tokenizer.json': {}, ...files })) {
+        const written = file === 'tokenizer.json' ? { ...whole, ...content } : content;
+        writeFileSync(join(scratch, file), JSON.stringify(written));
+      }
+      const tokenizer = await readT5Tokenizer(scratch, '.', { ...ENCODER, vocabulary: 180 });
+      folders.prompts.forEach((prompt, k) => {
+        [16, 32].forEach((length, row) => {
+          const expected = ids[k][row];
+          const padding = Array<number>(length - expected.length).fill(expected[expected.length - 1]);
+          assert.deepEqual(tokenizer.encode(prompt, length).ids, [...expected, ...padding], prompt);
+        });
+      });
+    } finally {
+      rmSync(scratch, { recursive: true });
+    }
+  });
+}
+
+test('padding and a cut on the left are masked and named', async () => {
+  const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
+  try {
+    cpSync(fixture('models/flux-dev/tokenizer_2'), scratch, { recursive: true });
+    const file = join(scratch, 'tokenizer_config.json');
+    const config = JSON.parse(readFileSync(file, 'utf8')) as object;
+    writeFileSync(file, JSON.stringify({ ...config, padding_side: 'left', truncation_side: 'left' }));
+    const tokenizer = await readT5Tokenizer(scratch, '.', ENCODER);
+    assert.deepEqual(tokenizer.encode('two green', 5).mask, [0, 0, 1, 1, 1]);
+    assert.equal(tokenizer.encode('two green cones by a grey wall', 4).cut, 'two green cones by');
+  } finally {
+    rmSync(scratch, { recursive: true });
+  }
+});
+
 test('files that do not fit are refused by name', async () => {
   const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
   try {
@@ -44,7 +94,7 @@ test('files that do not fit are refused by name', async () => {
     await assert.rejects(openWith({ model: { type: 'BPE', vocab: {} } }), { code, message: /Unigram/ });
     await assert.rejects(openWith({ added_tokens: [], model: { type: 'Unigram', vocab: [['a', 0]] } }), {
       code,
-      message: /no token <\/s>/,
+      message: /tokenizer_config\.json, found the token <pad> with the id 0, which is 1/,
     });
     await assert.rejects(openWith({ normalizer: { type: 'None such' } }), { code, message: /None such/ });
     const lacking = await openWith({ model: { ...content.model, unk_id: undefined } });
