@@ -1,18 +1,9 @@
 import { fork, type ChildProcess } from 'node:child_process';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { oneLine, SrdsError } from '../../errors.js';
 import { deviceName } from '../device.js';
-import {
-  DEVICE_FAULT,
-  type Notification,
-  type Numbered,
-  type ProcessSettings,
-  type Reply,
-  type Request,
-  type RunBatch,
-  type Wake,
-  type WireBatch,
-} from './protocol.js';
+import type { Notification, Numbered, ProcessSettings, Reply, Request, RunBatch, Wake, WireBatch } from './protocol.js';
 import { loadMemoryMap } from './memoryMap.js';
 import { SharedChannel } from './sharedChannel.js';
 import { SpinPoller } from './spinPoller.js';
@@ -22,6 +13,9 @@ import { Watchdog } from './watchdog.js';
 export const LESS_MEMORY = 'choose a smaller --size, free memory, or use another --device';
 /** What to do about a process that died. */
 export const RUN_AGAIN = 'run again, with a smaller --size, --n or --buckets if memory is short';
+
+/** How a killed process is left that does not end. */
+export const OUTLIVES = 'outlives SIGKILL';
 
 /** Exit code of a process that a shell reports as ended by SIGKILL. */
 const KILLED = 137;
@@ -34,6 +28,8 @@ const STDERR_TAIL = 500;
 const WATCH_MS = 1000;
 /** Time that an idle process has to end by itself. */
 const END_MS = 2000;
+/** Time that a killed process has to end: the system keeps one as long as a driver or a file system does not return. */
+const KILL_MS = 5000;
 
 /** Names of variables that hold secrets, such as SRDS_API_KEYS and HF_TOKEN. A device process needs none of them. */
 const SECRET = /KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL|AUTHORIZATION|_HEADERS/i;
@@ -54,6 +50,7 @@ export class DeviceProcess {
   private requests = 0;
   private notifications = 0;
   private readonly ended: Promise<void>;
+  private readonly watching: NodeJS.Timeout;
   private closing = false;
   private error: SrdsError | undefined;
   private stderrTail = '';
@@ -89,22 +86,16 @@ export class DeviceProcess {
       if (message.kind === 'wake') this.poller.poll();
       else this.receive(message);
     });
-    const watching = setInterval(() => this.watch(), WATCH_MS).unref();
+    this.watching = setInterval(() => this.watch(), WATCH_MS).unref();
     this.ended = new Promise((resolve) => {
-      const end = (how: string) => {
-        clearInterval(watching);
-        if (!this.error) {
-          this.poller.stop();
-          this.channel.remove();
-          this.channel.close();
-        }
-        this.fail(how);
+      this.child.on('error', (error) => {
+        this.fail(`failed (${error.message})`);
         resolve();
-      };
-      this.child.on('error', (error) => end(`failed (${error.message})`));
+      });
       this.child.once('exit', (code, signal) => {
         this.killed = this.givenUp === undefined && (signal === 'SIGKILL' || code === KILLED);
-        end(this.givenUp ?? (signal ? `was ended by ${signal}` : `ended with exit code ${code}`));
+        this.fail(this.givenUp ?? (signal ? `was ended by ${signal}` : `ended with exit code ${code}`));
+        resolve();
       });
     });
   }
@@ -121,11 +112,6 @@ export class DeviceProcess {
   /** Whether the process ended as the kernel ends one when memory is exhausted. It says no more than that. */
   get wasKilled(): boolean {
     return this.killed && !this.closing;
-  }
-
-  /** Whether the process ended itself because its device failed. */
-  get hadDeviceFault(): boolean {
-    return this.child.exitCode === DEVICE_FAULT;
   }
 
   /** Whether the process has given a sign of life lately. */
@@ -163,22 +149,41 @@ export class DeviceProcess {
     this.send(notification);
   }
 
-  /** Ends the process, forcibly if it is busy or does not end: a call of the network cannot be interrupted. */
-  async close(): Promise<void> {
+  /**
+   * Ends the process, forcibly if it is busy or does not end: a call of the network cannot be interrupted.
+   * @returns whether it has ended; one that the system keeps is left
+   */
+  async close(): Promise<boolean> {
     this.closing = true;
-    const kill = () => void this.child.kill('SIGKILL');
-    if (this.pending.size > 0 || !this.child.connected) kill();
-    else this.child.disconnect();
-    const forced = setTimeout(kill, END_MS);
-    await this.ended;
-    clearTimeout(forced);
+    const isBusy = this.pending.size > 0 || !this.child.connected;
+    if (!isBusy) this.child.disconnect();
+    return (!isBusy && (await this.endsWithin(END_MS))) || this.kill();
   }
 
   /** Ends a process that cannot go on. @param how to be read after the name of the process */
   async giveUp(how: string): Promise<void> {
     this.givenUp ??= how;
+    await this.kill();
+  }
+
+  /** @returns whether the process has ended */
+  private async kill(): Promise<boolean> {
     this.child.kill('SIGKILL');
-    await this.ended;
+    if (await this.endsWithin(KILL_MS)) return true;
+    this.fail([...(this.givenUp === undefined ? [] : [this.givenUp]), OUTLIVES].join(' and '));
+    // This process must be able to end before it.
+    if (this.child.connected) this.child.disconnect();
+    this.child.stderr?.destroy();
+    this.child.unref();
+    return false;
+  }
+
+  private async endsWithin(milliseconds: number): Promise<boolean> {
+    const timeout = new AbortController();
+    const late = delay(milliseconds, false, timeout);
+    const hasEnded = await Promise.race([this.ended.then(() => true), late.catch(() => false)]);
+    timeout.abort();
+    return hasEnded;
   }
 
   /** Ends a process that hangs. */
@@ -210,7 +215,12 @@ export class DeviceProcess {
   }
 
   private fail(how: string): void {
-    this.error ??= new SrdsError(
+    if (this.error) return;
+    clearInterval(this.watching);
+    this.poller.stop();
+    this.channel.remove();
+    this.channel.close();
+    this.error = new SrdsError(
       'ENGINE_FAILED',
       `the ${this.device} process to keep running`,
       this.closing ? 'a closed engine' : oneLine(`that process ${this.pid} ${how} ${this.stderrTail}`),

@@ -21,7 +21,7 @@ import { fileFor, isOutOfMemory, openSession } from './session.js';
 import { CONTENT_START, type SharedChannel } from './sharedChannel.js';
 
 /** The result of a batch. */
-interface BatchOutput extends Omit<Extract<Reply, { kind: 'done' }>, 'kind'> {
+interface BatchOutput extends Omit<Extract<Reply, { kind: 'done' }>, 'kind' | 'hasClosedBuckets'> {
   /** Position after the output rows in the channel, in bytes. */
   readonly end: number;
 }
@@ -35,6 +35,8 @@ export class GraphSessions {
   /** By key, least recently used first. */
   private readonly open = new Map<string, Promise<Bucket>>();
   private buckets: readonly number[];
+  /** Whether buckets were closed since that was last reported. */
+  private hasClosedBuckets = false;
 
   private constructor(
     private readonly prepared: PreparedModel,
@@ -75,6 +77,7 @@ export class GraphSessions {
   async close(): Promise<void> {
     const buckets = [...this.open.values()];
     this.open.clear();
+    this.hasClosedBuckets = true;
     for (const bucket of buckets) await (await bucket.catch(() => undefined))?.close();
     await this.common?.release();
   }
@@ -85,7 +88,18 @@ export class GraphSessions {
    * sessions take its place.
    * @throws Error whatever ONNX Runtime reports
    */
-  async run(batch: WireBatch, registered: Registered, channel: SharedChannel): Promise<BatchOutput> {
+  async run(
+    batch: WireBatch,
+    registered: Registered,
+    channel: SharedChannel,
+  ): Promise<BatchOutput & { readonly hasClosedBuckets: boolean }> {
+    const output = await this.runOrFallBack(batch, registered, channel);
+    const { hasClosedBuckets } = this;
+    this.hasClosedBuckets = false;
+    return { ...output, hasClosedBuckets };
+  }
+
+  private async runOrFallBack(batch: WireBatch, registered: Registered, channel: SharedChannel): Promise<BatchOutput> {
     try {
       return await this.runParts(batch, registered, channel);
     } catch (error) {
@@ -108,7 +122,7 @@ export class GraphSessions {
         output = { size, seconds: output.seconds + seconds, rows: output.rows + rows, end };
       } catch (error) {
         if (!(await this.dropBuckets(rows, error))) throw error;
-        return { ...(await this.run(batch, registered, channel)), buckets: this.buckets };
+        return { ...(await this.runOrFallBack(batch, registered, channel)), buckets: this.buckets };
       }
     }
     return start === CONTENT_START ? output : { ...output, end: moveToStart(channel, start, output.end) };
@@ -222,6 +236,7 @@ export class GraphSessions {
     const [oldest] = this.open;
     if (this.open.size <= MAX_BUCKETS) return;
     this.open.delete(oldest[0]);
+    this.hasClosedBuckets = true;
     await (await oldest[1].catch(() => undefined))?.close();
   }
 
@@ -233,6 +248,7 @@ export class GraphSessions {
     const smaller = this.buckets.filter((bucket) => bucket < rows);
     if (smaller.length === 0 || !isOutOfMemory(error)) return false;
     this.buckets = smaller;
+    this.hasClosedBuckets = true;
     for (const [key, bucket] of this.open) {
       const opened = await bucket.catch(() => undefined);
       if (opened && opened.rows < rows) continue;

@@ -17,7 +17,7 @@ import {
 } from '../engineDevice.js';
 import { joinedResult, partsOf } from '../batchParts.js';
 import { BatchTimes, firstLimit } from './batchTimes.js';
-import { DeviceProcess, LESS_MEMORY, RUN_AGAIN } from './deviceProcess.js';
+import { DeviceProcess, LESS_MEMORY, OUTLIVES, RUN_AGAIN } from './deviceProcess.js';
 import type { ProcessSettings, Reply } from './protocol.js';
 import { SharedChannel } from './sharedChannel.js';
 import { readOutputs, writeBatch } from './wireBatch.js';
@@ -55,14 +55,13 @@ export class LocalDevice implements EngineDevice {
   /** The channel holds one batch at a time. */
   private readonly mutex = new Mutex();
   private pending = 0;
-  private openings = 0;
   private deaths = 0;
   /** Rows that memory allows at a time, by shape, where it did not suffice for more. */
   private readonly rowLimits = new Map<string, number>();
-  /** Keys of the buckets that the process has opened or is about to open. */
+  /** Keys of the buckets that the process is about to open. */
+  private readonly opening = new Set<string>();
+  /** Keys of the buckets that have run and are open. The first batch of one opens its session, which takes as long as it takes. */
   private readonly openBuckets = new Set<string>();
-  /** Keys of the buckets that have run in this process. The first batch of one opens its session, which takes as long as it takes. */
-  private readonly usedBuckets = new Set<string>();
   private readonly times: BatchTimes;
   /** What the files of the loaded graphs were like when they were loaded, by path. */
   private readonly stamps = new Map<string, string>();
@@ -91,7 +90,7 @@ export class LocalDevice implements EngineDevice {
 
   /** Pending and running batches; opening a bucket, which takes a second, counts as many. Infinite for a lost device. */
   get load(): number {
-    return this.isLost ? Infinity : this.pending + OPENING_LOAD * this.openings;
+    return this.isLost ? Infinity : this.pending + OPENING_LOAD * this.opening.size;
   }
 
   /** Whether the device is closed, or its processes died too often. */
@@ -128,7 +127,7 @@ export class LocalDevice implements EngineDevice {
   /** Unloads graphs, after the batches before. */
   unload(graphs: readonly string[]): Promise<void> {
     return this.mutex.runExclusive(async () => {
-      this.forgetBuckets();
+      this.openBuckets.clear();
       await this.process.request({ kind: 'unload', graphs }, firstLimit(this.settings.device));
     });
   }
@@ -152,21 +151,21 @@ export class LocalDevice implements EngineDevice {
 
   /** Whether the bucket of a batch is open or about to be; always true without buckets. */
   hasBucketFor(batch: Batch): boolean {
-    return this.batchSizes.length === 0 || this.openBuckets.has(this.bucketKey(batch));
+    const key = this.bucketKey(batch);
+    return this.batchSizes.length === 0 || this.openBuckets.has(key) || this.opening.has(key);
   }
 
   /** Runs the first batch of a bucket. @throws SrdsError as `run` does */
   async openBucket(batch: Batch, { isWanted = () => true }: DeviceBatchOptions): Promise<BatchResult> {
     const bucket = this.bucketKey(batch);
-    this.openBuckets.add(bucket);
-    this.openings++;
+    this.opening.add(bucket);
     try {
-      return await this.runInTurn(batch, isWanted);
-    } catch (error) {
-      this.openBuckets.delete(bucket);
-      throw error;
+      const result = await this.runInTurn(batch, isWanted);
+      // If the batch ran in parts, in smaller ones.
+      this.openBuckets.add(bucket);
+      return result;
     } finally {
-      this.openings--;
+      this.opening.delete(bucket);
     }
   }
 
@@ -177,26 +176,28 @@ export class LocalDevice implements EngineDevice {
 
   async close(): Promise<void> {
     this.closed = true;
-    await this.process.close();
+    const hasEnded = await this.process.close();
+    if (!hasEnded) this.reports.onWarning(`the ${this.name} process ${this.pid} ${OUTLIVES}; it is left to the system`);
   }
 
   private runInTurn(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
     return this.mutex.runExclusive(() => this.attempt(batch, isWanted));
   }
 
-  private forgetBuckets(): void {
-    this.openBuckets.clear();
-    this.usedBuckets.clear();
-  }
-
   /** The key of a batch's bucket. */
-  private bucketKey(batch: Batch, shape = shapeKey(batch)): string {
+  private bucketKey(batch: Batch, shape = this.shapeKey(batch)): string {
     const rows = batchRows(batch);
     return `${this.batchSizes.find((size) => size >= rows) ?? this.batchSizes.at(-1)} ${shape}`;
   }
 
+  /** What batches of the same shape, whatever their rows, have in common. */
+  private shapeKey([{ graph, output, inputs, conditioning }]: Batch): string {
+    const registered = conditioning?.length ? this.state.registered.get(conditioning[0]) : undefined;
+    return JSON.stringify([graph, output, dimsOf(inputs), dimsOf(registered ?? {})]);
+  }
+
   private async attempt(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
-    const shape = shapeKey(batch);
+    const shape = this.shapeKey(batch);
     for (;;) {
       try {
         const results: BatchResult[] = [];
@@ -238,17 +239,23 @@ export class LocalDevice implements EngineDevice {
     const rows = batchRows(batch);
     const { wire, end } = await this.write(batch);
     const bucket = this.bucketKey(batch, shape);
-    const isFirst = this.batchSizes.length > 0 && !this.usedBuckets.has(bucket);
+    const isFirst = this.batchSizes.length > 0 && !this.openBuckets.has(bucket);
     const limit = isFirst ? firstLimit(this.settings.device) : this.times.limit(shape, rows);
     const reply = await process.run(wire, end, limit).catch((error: unknown) => {
       throw process.wasKilled && process.failure ? new OutOfMemory(rows, process.failure) : error;
     });
-    if (reply.kind === 'failed' && /ENOSPC/.test(reply.message)) await this.leaveSharedMemory();
+    if (reply.kind === 'failed') {
+      // Which buckets it still has is not known.
+      this.openBuckets.clear();
+      if (reply.isDeviceFault) await this.leaveFaultyDevice(reply.message);
+      if (/ENOSPC/.test(reply.message)) await this.leaveSharedMemory();
+    }
     this.deaths = 0;
     if (reply.kind === 'failed' && reply.outOfMemory) throw new OutOfMemory(rows, this.failed(reply, batch));
     if (reply.kind === 'done') {
+      if (reply.hasClosedBuckets) this.openBuckets.clear();
       this.times.add(shape, rows, reply.seconds);
-      this.usedBuckets.add(bucket);
+      this.openBuckets.add(bucket);
     }
     return this.resultOf(reply, batch, process.channel);
   }
@@ -263,9 +270,20 @@ export class LocalDevice implements EngineDevice {
   }
 
   /** Ends the process, so that the batch runs again in one whose channel is on a disk. @throws SrdsError ENGINE_FAILED */
-  private async leaveSharedMemory(): Promise<never> {
+  private leaveSharedMemory(): Promise<never> {
     this.isSharedMemoryFull = true;
-    await this.process.giveUp('had no space for a batch in shared memory');
+    return this.giveUp('had no space for a batch in shared memory');
+  }
+
+  /** Ends the process, whose device fails all further calls; the next one has plain sessions. @throws SrdsError ENGINE_FAILED */
+  private leaveFaultyDevice(message: string): Promise<never> {
+    if (this.settings.cApi) this.warnOfPlain(message);
+    this.settings = { ...this.settings, cApi: false };
+    return this.giveUp(`lost its device: ${message}`);
+  }
+
+  private async giveUp(how: string): Promise<never> {
+    await this.process.giveUp(how);
     throw this.process.failure ?? new Error('a process that was ended lives on');
   }
 
@@ -298,17 +316,16 @@ export class LocalDevice implements EngineDevice {
     if (this.isLost) throw failure;
     this.checkFiles();
     const limit = shape === undefined ? undefined : this.rowLimits.get(shape);
-    const isPlainNext = this.settings.cApi && this.process.hadDeviceFault;
-    if (isPlainNext) this.settings = { ...this.settings, cApi: false };
     const withLess = limit === undefined ? '' : `, perhaps for want of memory; ${inBatchesOf(limit)}`;
-    const how = isPlainNext ? '; it goes on without CUDA graphs, up to twice as long' : withLess;
-    this.reports.onWarning(`the ${this.name} process failed, found ${failure.found}${how}; another takes its place`);
+    this.reports.onWarning(
+      `the ${this.name} process failed, found ${failure.found}${withLess}; another takes its place`,
+    );
     this.reports.onRestart(this.name);
     this.process = new DeviceProcess(
       this.settings,
       this.isSharedMemoryFull ? SharedChannel.create([tmpdir()]) : undefined,
     );
-    this.forgetBuckets();
+    this.openBuckets.clear();
     await this.open([...this.state.loaded.keys()]);
     for (const [id, inputs] of this.state.registered) this.register(id, inputs);
   }
@@ -347,7 +364,6 @@ export class LocalDevice implements EngineDevice {
     if (reply.kind !== 'done') throw this.failed(reply, batch);
     if (reply.buckets) {
       this.batchSizes = reply.buckets;
-      this.forgetBuckets();
       const largest = this.batchSizes.at(-1);
       this.reports.onWarning(
         `${this.name} has no memory for batches of more than ${largest} rows; it goes on with smaller ones`,
@@ -387,9 +403,8 @@ function stampOf(path: string): string {
   return stats ? [stats.ino, stats.size, stats.mtimeMs].join(' ') : '';
 }
 
-/** What batches of the same shape, whatever their rows, have in common. */
-function shapeKey([{ graph, output, inputs }]: Batch): string {
-  return JSON.stringify([graph, output, Object.values(inputs).map(({ dims }) => dims)]);
+function dimsOf(inputs: Readonly<Record<string, Tensor>>): (readonly number[])[] {
+  return Object.values(inputs).map(({ dims }) => dims);
 }
 
 function inBatchesOf(rows: number): string {

@@ -3,9 +3,6 @@ import type { ElementType, Tensor } from '../../tensor/tensor.js';
 import type { Processor } from '../device.js';
 import type { ConditioningId } from '../engine.js';
 
-/** Exit code of a process whose device failed so that no further call can succeed. */
-export const DEVICE_FAULT = 70;
-
 /** Settings of a device process, given when it starts. */
 export interface ProcessSettings {
   readonly device: Processor;
@@ -86,6 +83,8 @@ export type Reply =
       readonly rows: number;
       /** The remaining buckets, if memory was too small for one. */
       readonly buckets?: readonly number[] | undefined;
+      /** Whether buckets were closed, for want of memory or because there were too many. */
+      readonly hasClosedBuckets: boolean;
       /** Why the C API was given up in this batch. */
       readonly plain?: string | undefined;
     }
@@ -96,6 +95,8 @@ export type Reply =
       readonly outOfMemory?: boolean;
       /** Whether the graph does not run on these inputs, and another device would not help. */
       readonly isOfGraph?: boolean;
+      /** Whether the device fails all further calls of the process. */
+      readonly isDeviceFault?: boolean;
     };
 
 /** Wakes a side that sleeps: a message is in the channel. */

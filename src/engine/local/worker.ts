@@ -2,7 +2,6 @@
  * The main module of a device process. ONNX Runtime's calls block the calling thread, so each device has a process of its own.
  * The process ends when its parent disconnects or ends.
  */
-import { writeSync } from 'node:fs';
 import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { messageOf } from '../../errors.js';
@@ -19,16 +18,7 @@ import { CONTENT_START, SharedChannel } from './sharedChannel.js';
 import { SpinPoller } from './spinPoller.js';
 import { addition, tryProviders } from './providers.js';
 import { NO_HEARTBEAT } from './watchdog.js';
-import {
-  DEVICE_FAULT,
-  type Wake,
-  type Notification,
-  type Numbered,
-  type RunBatch,
-  type ProcessSettings,
-  type Request,
-  type Reply,
-} from './protocol.js';
+import type { Wake, Notification, Numbered, RunBatch, ProcessSettings, Request, Reply } from './protocol.js';
 
 // Collects garbage less often: the parent waits meanwhile, and large data is outside V8's heap.
 setFlagsFromString('--heap-growing-percent=400');
@@ -107,17 +97,14 @@ async function run({ batch, number }: Numbered<RunBatch>): Promise<void> {
     const { end, ...done } = await graph.run(batch, registered, channel);
     send({ kind: 'done', ...done }, end);
   } catch (error) {
-    if (isDeviceFault(error)) endFaulty(messageOf(error));
-    const outOfMemory = isOutOfMemory(error);
-    send({ kind: 'failed', message: messageOf(error), outOfMemory, isOfGraph: isOfGraph(error) }, CONTENT_START);
+    const kinds = {
+      outOfMemory: isOutOfMemory(error),
+      isOfGraph: isOfGraph(error),
+      isDeviceFault: isDeviceFault(error),
+    };
+    send({ kind: 'failed', message: messageOf(error), ...kinds }, CONTENT_START);
   }
   if (settings.device.kind !== 'cpu') poller.spin(SPIN_MS);
-}
-
-/** Ends the process, whose GPU fails all further calls. */
-function endFaulty(message: string): never {
-  writeSync(process.stderr.fd, message);
-  process.exit(DEVICE_FAULT);
 }
 
 /** Runs a batch, once the notifications that precede it have arrived. */

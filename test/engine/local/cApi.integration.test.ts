@@ -23,9 +23,12 @@ after(() => rmSync(scratch, { recursive: true }));
 process.env.XDG_CACHE_HOME = join(scratch, 'cache');
 
 const random = new Generator(3);
-const TEXTS = Object.fromEntries(
-  ['a', 'b', 'c'].map((id) => [id, { encoder_hidden_states: float32(random.randn(77 * 32), [77, 32]) }]),
-);
+const TEXTS = {
+  ...Object.fromEntries(
+    ['a', 'b', 'c'].map((id) => [id, { encoder_hidden_states: float32(random.randn(77 * 32), [77, 32]) }]),
+  ),
+  long: { encoder_hidden_states: float32(random.randn(99 * 32), [99, 32]) },
+};
 
 function evaluation(k: number, conditioning: readonly string[], side = 8): Evaluation {
   const sample = float32(random.randn(4 * side * side), [4, side, side]);
@@ -177,6 +180,23 @@ test('a process that is killed in the middle of a batch is replaced, and the bat
   }
 });
 
+test('with more sizes than sessions stay open, the device knows that the first is not open any more', async () => {
+  const device = await openDevice(false, UNET);
+  try {
+    const sides = Array.from({ length: 25 }, (_, k) => 4 + 2 * k);
+    for (const side of sides.slice(0, -1)) await device.run([evaluation(0, ['a'], side)], {});
+    const first = [evaluation(0, ['a'], sides[0])];
+    assert.equal(device.hasBucketFor(first), true);
+    await device.openBucket([evaluation(0, ['a'], sides[24])], {});
+    assert.equal(device.hasBucketFor(first), false);
+    await device.openBucket(first, {});
+    const [hasFirst, hasLong] = [['a'], ['long']].map((text) => device.hasBucketFor([evaluation(0, text, sides[0])]));
+    assert.deepEqual([hasFirst, hasLong], [true, false]);
+  } finally {
+    await device.close();
+  }
+});
+
 test('a process whose GPU faults is replaced by one without CUDA graphs', async () => {
   const path = join(scratch, 'model.onnx');
   // ONNX Runtime quotes the name of the node that fails.
@@ -187,8 +207,9 @@ test('a process whose GPU faults is replaced by one without CUDA graphs', async 
   const device = await openDevice(true, { ...UNET, path }, warnings);
   try {
     const odd = evaluation(1, ['a', 'b'], 7);
-    await assert.rejects(device.run([odd], {}), /stays alive, found 3 .* exit code 70 .*an illegal memory access/);
-    assert.match(warnings[0], /another takes its place|goes on without CUDA graphs/);
+    await assert.rejects(device.run([odd], {}), /stays alive, found 3 .* lost its device: .*an illegal memory access/);
+    assert.match(warnings[0], /runs without CUDA graphs, .*an illegal memory access/);
+    assert.match(warnings[1], /another takes its place$/);
     assert.equal(warnings.filter((text) => text.includes('without CUDA graphs')).length, 1);
   } finally {
     await device.close();

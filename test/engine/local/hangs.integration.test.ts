@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { ChildProcess } from 'node:child_process';
 import { test } from 'node:test';
 import { DeviceEngine, type Evaluation } from 'srds/engine';
 import { float32 } from 'srds/tensor';
@@ -63,6 +64,39 @@ test('a process that stops while it loads is ended; loading fails, and works the
     await engine.load(['unet']);
     assert.equal((await engine.run([evaluationOn(engine)])).outputs.length, 1);
   } finally {
+    await engine.close();
+  }
+});
+
+test('a process that outlives SIGKILL is left: its batch runs in another, closing says so, and the program ends', async (t) => {
+  const warnings: string[] = [];
+  const engine = await DeviceEngine.open(UNET, { threads: 1, onWarning: (message) => warnings.push(message) });
+  const left: number[] = [];
+  /** Stops the process of the engine. */
+  const stop = () => {
+    const [pid] = engine.pids;
+    left.push(pid);
+    process.kill(pid, 'SIGSTOP');
+    return pid;
+  };
+  // A process that a driver keeps takes no signal.
+  const { mock } = t.mock.method(ChildProcess.prototype, 'kill', () => true);
+  try {
+    const first = stop();
+    const batch = [evaluationOn(engine)];
+    assert.equal((await engine.run(batch)).rows, 1);
+    assert.match(
+      warnings.join(),
+      new RegExp(`process ${first} gave no sign of life for [36]0 s and outlives SIGKILL.*another`),
+    );
+    const second = stop();
+    await engine.close();
+    assert.equal(warnings.at(-1), `the cpu process ${second} outlives SIGKILL; it is left to the system`);
+    // This program can end before them.
+    assert.ok(!process.getActiveResourcesInfo().includes('ProcessWrap'));
+  } finally {
+    mock.restore();
+    for (const pid of left) process.kill(pid, 'SIGKILL');
     await engine.close();
   }
 });
