@@ -64,14 +64,15 @@ export function choiceText(sampler: string, { reason, basis }: Choice): string {
   return `${sampler} was chosen: ${reason}${basis === undefined ? '' : `; the forecast rests on ${basis}`}`;
 }
 
-/** The time that a run took, compared with the estimate of the serial sampler's, in words. */
+/** The time that a run took, compared with the estimate of the serial sampler's, one image after the other, in words. */
 export function timeText({ images, settings, seconds, serialSeconds }: GenerateResult, totalSeconds: number): string {
   const sampling = `${secondsText(totalSeconds)}, ${secondsText(seconds.sample)} of them for sampling`;
   const isDone = images.every(({ status }) => status !== 'aborted');
-  if (serialSeconds === undefined || settings.sampler === 'serial' || !isDone) return sampling;
+  const isAlone = images.length === 1;
+  if (serialSeconds === undefined || (settings.sampler === 'serial' && isAlone) || !isDone) return sampling;
   const ratio = serialSeconds / seconds.sample;
   const [factor, what] = ratio >= 1 ? [ratio, 'fast'] : [1 / ratio, 'long'];
-  const serial = `the serial sampler, which would take about ${secondsText(serialSeconds)}`;
+  const serial = `the serial sampler${isAlone ? '' : ' one image after the other'}, which would take about ${secondsText(serialSeconds)}`;
   return `${sampling}: ${factor.toFixed(1)} times as ${what} as ${serial}`;
 }
 

@@ -13,7 +13,7 @@ import { SrdsError } from '../errors.js';
 import { latentDims, type ModelFolder } from '../model/modelFolder.js';
 import { networkInputs } from '../model/networkDenoiser.js';
 import type { Networks } from '../model/networks.js';
-import { rowsThatPay, sharesRows, unmeasuredBuckets, type LatencyCurve } from '../planner/curve.js';
+import { latency, rowsThatPay, sharesRows, unmeasuredBuckets, type LatencyCurve } from '../planner/curve.js';
 import { CurveStore } from '../planner/curveStore.js';
 import type { Machine } from '../planner/forecast.js';
 import { curveOf, measureCurve, withSerialTimes, type MeasureOptions, type Measurements } from '../planner/measure.js';
@@ -63,6 +63,12 @@ export class Calibration {
       }),
     );
     return this.machineOf(measured, target);
+  }
+
+  /** Seconds of a batch of one evaluation on the fastest device; undefined unless that is known. */
+  async evaluation(target: CalibrationTarget): Promise<number | undefined> {
+    const machine = await this.known(target);
+    return machine && Math.min(...machine.devices.map((curve) => latency(curve, machine.rowsPerEvaluation)));
   }
 
   /** Whether measuring may add something that a run of so many serial batches has time for. */

@@ -218,7 +218,10 @@ export class Pipeline {
       const generated = await this.generateAll({ ...selected, limits, prepared, client, emit, signal, plan });
       const others = Math.max(othersBefore, this.batches.runs - 1);
       // Batches with evaluations of other runs say nothing of the serial sampler.
-      const serialSeconds = others === 0 ? serialSecondsOf(generated.settings, [...times.values()].flat()) : undefined;
+      const evaluation =
+        others === 0 ? (median([...times.values()].flat()) ?? (await this.calibration.evaluation(target))) : undefined;
+      const serialSeconds =
+        evaluation === undefined ? undefined : evaluation * serialEvaluations * settings.seeds.length;
       const result = { ...generated, serialSeconds };
       this.guard.keep(settings, maxRows);
       if (isFull && selected.choice?.reason === NO_ROOM) emit({ type: 'warning', message: SERIAL_UNDER_LOAD });
@@ -354,11 +357,9 @@ function expectedOf({ settings, expected }: SelectedSampler): EvaluationCount | 
   return sampler === 'serial' ? { critical: count, total: count } : expected;
 }
 
-/** @param times seconds of batches of one evaluation */
-function serialSecondsOf({ seeds, serialEvaluations }: Settings, times: readonly number[]): number | undefined {
-  if (seeds.length > 1 || times.length === 0) return undefined;
-  // The first batches may prepare the devices.
-  return serialEvaluations * times.toSorted((a, b) => a - b)[Math.floor((times.length - 1) / 2)];
+/** The middle one, because the first batches may prepare the devices; undefined of none. */
+function median(seconds: readonly number[]): number | undefined {
+  return seconds.toSorted((a, b) => a - b).at(Math.max(0, Math.floor((seconds.length - 1) / 2)));
 }
 
 function conditioningOf({ conditional, unconditional }: PreparedRun): readonly string[] {

@@ -45,8 +45,8 @@ export interface GenerateResult {
   /** How the network takes its timesteps; undefined if the run was aborted before the network was ready. */
   readonly timesteps: TimestepBatching | undefined;
   /**
-   * Seconds of sampling that the serial sampler would take, by the batches of this run that held one evaluation; undefined without any,
-   * and for several images.
+   * Seconds of sampling that the serial sampler would take, one image after the other. They rest on the batches of this run that held
+   * one evaluation, or else on what is known of the devices; undefined where neither says anything.
    */
   readonly serialSeconds: number | undefined;
   /** Batches of the network during the run, including those of other runs on the pipeline. */

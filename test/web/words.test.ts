@@ -65,6 +65,10 @@ test('a finished run is compared with the serial sampler; where it is slower, it
     '2.00 s, the serial sampler about 5.00 s: 2.5 times faster.',
   );
   assert.equal(comparisonOf({ ...done, serialSeconds: 5 }, 4), '2.00 s, the serial sampler 4.00 s: 2.0 times faster.');
+  assert.equal(
+    comparisonOf({ ...done, images: [image, image], serialSeconds: 5 }, undefined),
+    '2.00 s, the serial sampler, one image after the other, about 5.00 s: 2.5 times faster.',
+  );
   assert.match(comparisonOf({ ...done, serialSeconds: 2 }, undefined) ?? '', /no difference/);
   const slow = batchesOf(1, 1, 1).concat({ ...batchesOf(4)[0], begin: 300, end: 680 });
   const why = comparisonOf({ ...done, serialSeconds: 1, batches: slow }, undefined) ?? '';

@@ -6,14 +6,16 @@ import type { RunState } from './run.js';
  * @param raced seconds of the serial run of the same race
  */
 export function comparisonOf(state: RunState, raced: number | undefined): string | undefined {
-  const { plan, seconds, serialSeconds } = state;
+  const { plan, seconds, serialSeconds, images } = state;
   if (!plan || seconds === undefined) return undefined;
   if (plan.sampler === 'serial')
     return plan.reason === null ? undefined : `Auto took the serial sampler: ${plan.reason}.`;
   const serial = raced ?? serialSeconds ?? plan.serialSeconds;
   if (serial === null) return undefined;
   const about = raced === undefined ? 'about ' : '';
-  const times = `${secondsText(seconds)}, the serial sampler ${about}${secondsText(serial)}`;
+  const isInTurn = images.length > 1 && serial === serialSeconds;
+  const sampler = `the serial sampler${isInTurn ? ', one image after the other,' : ''}`;
+  const times = `${secondsText(seconds)}, ${sampler} ${about}${secondsText(serial)}`;
   if (serial > 1.05 * seconds) return `${times}: ${(serial / seconds).toFixed(1)} times faster.`;
   if (serial > 0.95 * seconds) return `${times}: no difference here.`;
   return `${times}: slower here. ${whySlower(state)}`;
