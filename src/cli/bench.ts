@@ -43,11 +43,15 @@ const ALL = Object.keys(BENCHMARK_CASES) as BenchmarkCase[];
 export function benchCommand(signal: AbortSignal): Command {
   const command = new Command('bench')
     .description('compare samplers: time, evaluations, and the difference to the serial image')
+    .optionsGroup('What to compare:')
     .option('--model <folder>', 'as in srds generate (default: the bundled model)')
     .option('--steps <list>', 'numbers of steps', list('--steps'), [25, 50])
     .option('--samplers <list>', `of ${ALL.join(', ')}`, names('--samplers', ALL), ['serial', 'srds', 'picard', 'auto'])
     .option('--prompts <n>', 'number of prompts, each with its own seed', whole('--prompts'), 4)
-    .option('--floor <n>', 'number of prompts for the noise floor, on GPUs', whole('--floor'), 2)
+    .option('--floor <n>', 'number of prompts for the noise floor, on GPUs', whole('--floor'), 2);
+  addFlags(command, { guidance: GENERATION_OPTIONS.guidance });
+  command
+    .optionsGroup('Errors by tolerance:')
     .option(
       '--tolerances <list>',
       'instead of times: errors of all prompts where each tolerance stops, by the predicted and the last change',
@@ -58,9 +62,10 @@ export function benchCommand(signal: AbortSignal): Command {
       'prompts at a time, with --tolerances (default: 8 on GPUs, else 1)',
       whole('--concurrency'),
     )
-    .option('--out <folder>', 'folder for results.json, table.md and report.html (default: none)');
-  addFlags(command, { guidance: GENERATION_OPTIONS.guidance });
-  addFlags(command, DEVICE_OPTIONS, { group: 'Devices:' });
+    .optionsGroup('Output:')
+    .option('--out <folder>', 'folder for results.json, table.md and report.html (default: none)')
+    .optionsGroup('Devices:');
+  addFlags(command, DEVICE_OPTIONS);
   return command.action(async (flags: Flags) => {
     const { open, others } = await splitDeviceFlags(flags);
     wholeNumber('a number of prompts', others.prompts, 1);

@@ -12,7 +12,7 @@ import { addFlags } from './optionFlags.js';
 
 const PROMPT = 'a green cube beside a small black ball on the beach at sunset';
 const { steps, seed } = GENERATION_OPTIONS;
-const OPTIONS = { steps: { ...steps, default: 50 }, seed: { ...seed, default: 11 } };
+const OPTIONS = { steps: { ...steps, default: 50, defaultText: '50' }, seed: { ...seed, default: 11 } };
 const COLUMNS = ['iteration', 'sequential evaluations', 'change in grey levels'] as const;
 
 /** `srds demo`, which `npm start` runs: generates one image and shows its iterations. */
@@ -20,9 +20,13 @@ export function demoCommand(signal: AbortSignal): Command {
   const command = new Command('demo')
     .description('generate an image with SRDS and show its iterations')
     .argument('[prompt]', 'what the image shows', PROMPT)
+    .optionsGroup('What to draw:');
+  addFlags(command, OPTIONS);
+  command
+    .optionsGroup('Output:')
     .option('--out <folder>', 'folder for the images', 'out/')
     .option('--compare', 'generate the serial image too and measure the difference');
-  return addFlags(command, OPTIONS).action(
+  return command.action(
     async (prompt: string, flags: { steps?: number; seed?: bigint; out: string; compare?: boolean }) => {
       const previews: RgbImage[] = [];
       const rows: string[][] = [];

@@ -45,6 +45,7 @@ export function exportTritonCommand(signal: AbortSignal): Command {
     .description("write a model's denoising network into a model repository of Triton Inference Server")
     .argument('<model>', 'folder, or owner/name[@revision] on the Hugging Face hub')
     .argument('[repository]', 'folder of the model repository, which is made if necessary; not needed with --check')
+    .optionsGroup('What to write:')
     .addOption(
       new Option('--backend <name>', 'onnxruntime, or python: CUDA graphs for each size of batches')
         .choices(BACKENDS)

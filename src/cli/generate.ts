@@ -72,8 +72,7 @@ export function generateCommand(signal: AbortSignal): Command {
   command
     .option('--low-memory', 'keep text encoders in memory only while they are used')
     .optionsGroup('Other options:')
-    .option('--config <file.json>', 'file of options, by their names in the library [SRDS_CONFIG]')
-    .helpOption('-h, --help', 'print this help');
+    .option('--config <file.json>', 'file of options, by their names in the library [SRDS_CONFIG]');
   command.addHelpText(
     'after',
     '\nOptions of sampling and of devices may also be variables of the environment, such as SRDS_STEPS, or in the' +

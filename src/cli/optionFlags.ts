@@ -8,19 +8,12 @@ import {
   type OptionValues,
 } from '../pipeline/options/option.js';
 
-/** How the flags of a command are shown and named. */
-export interface FlagStyle {
-  /** Heading of the group in help. */
-  readonly group?: string;
-  /** Whether help names the environment variable of each option. */
-  readonly variables?: boolean;
-}
-
 /**
  * Adds the flags of options to a command. Values are read and checked while commander parses.
+ * @param variables whether help names the environment variable of each option
  * @returns the command
  */
-export function addFlags(command: Command, options: Options, { group, variables = false }: FlagStyle = {}): Command {
+export function addFlags(command: Command, options: Options, { variables = false } = {}): Command {
   const remedy = `see srds ${command.name()} --help`;
   for (const { name, flag, usage, description, choices, kind } of flagsOf(options)) {
     const one = options[name];
@@ -31,7 +24,6 @@ export function addFlags(command: Command, options: Options, { group, variables 
     else if (kind === 'value') {
       added.argParser((value: string) => checkedValue(one, valueFromText(one, value), { name: flag, remedy }));
     }
-    if (group !== undefined) added.helpGroup(group);
     command.addOption(added);
   }
   return command;

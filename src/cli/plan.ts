@@ -34,18 +34,22 @@ const MAX_STEPS = 1000;
 export function planCommand(signal: AbortSignal): Command {
   const command = new Command('plan')
     .description('forecast the time of each sampler on these devices, or on others that a latency curve describes')
+    .optionsGroup('What to forecast:')
     .option('--model <folder>', 'model, as in srds generate (default: the bundled model)')
     .option('--steps <list>', 'numbers of steps', list('--steps'), [25, 100])
     .option('--size <WxH>', "size of the image in pixels, such as 512x512 (default: the model's)", size('--size'))
+    .option('--no-guidance', 'plan for one row an evaluation instead of two')
+    .optionsGroup('Latency curve:')
     .option(
       '--curve <file>',
       'JSON file of a latency curve: {"padded": true, "points": [{"rows": 2, "seconds": 0.006}, ...]}; padded: whether batches are padded to the next point; no device runs',
     )
     .option('--devices <n>', 'devices that have this curve (default: 1)', whole('--devices'))
-    .option('--no-guidance', 'plan for one row an evaluation instead of two')
     .option('--fresh', 'measure again in place of a curve in the cache, such as one from a busy machine')
-    .option('--json', 'print the plans as JSON, and nothing else');
-  return addFlags(command, DEVICE_OPTIONS, { group: 'Devices:' }).action(async (flags: Flags) => {
+    .optionsGroup('Output:')
+    .option('--json', 'print the plans as JSON, and nothing else')
+    .optionsGroup('Devices:');
+  return addFlags(command, DEVICE_OPTIONS).action(async (flags: Flags) => {
     for (const steps of flags.steps) wholeNumber('a number of steps', steps, 1, MAX_STEPS);
     const machine = flags.curve === undefined ? await measured(flags, signal) : await described(flags, flags.curve);
     const plans = [...new Set(flags.steps)].map((steps) => ({ steps, ...plan({ steps }, machine) }));

@@ -32,12 +32,17 @@ export async function program(shutdown: Shutdown, name: string | undefined): Pro
     });
     command.configureOutput({ writeErr: () => undefined });
     command.configureHelp({ optionDescription });
+    const isGrouped = command.options.some(({ helpGroupHeading }) => helpGroupHeading !== undefined);
+    if (isGrouped) command.optionsGroup('Other options:');
+    command.helpOption('-h, --help', 'print this help');
   }
   return program;
 }
 
-/** The text of an option in the help. The descriptions of options with choices name them. */
+/** The text of an option in the help. The descriptions of options with choices name them; a list reads as it is given. */
 function optionDescription(option: Option): string {
+  const { description, defaultValue } = option;
+  if (Array.isArray(defaultValue)) return `${description} (default: ${defaultValue.join(',')})`;
   return option.argChoices && option.defaultValue === undefined
     ? option.description
     : new Help().optionDescription(option);

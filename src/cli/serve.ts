@@ -14,15 +14,16 @@ import type { Shutdown } from './shutdown.js';
 
 /** `srds serve`. */
 export function serveCommand(ending: Shutdown): Command {
-  const command = new Command('serve')
-    .description('serve the OpenAI images API, and a page, until a signal ends it')
+  const command = new Command('serve').description('serve the OpenAI images API, and a page, until a signal ends it');
+  for (const [group, options] of Object.entries(SERVER_OPTION_GROUPS)) {
+    addFlags(command.optionsGroup(group), options, { variables: true });
+  }
+  command
+    .optionsGroup('Other options:')
     .option(
       '--config <file>',
       'JSON file of settings; the command line wins over the environment, and that over the file [SRDS_CONFIG]',
     );
-  for (const [group, options] of Object.entries(SERVER_OPTION_GROUPS)) {
-    addFlags(command, options, { group, variables: true });
-  }
   return command.action(async ({ config: given, ...flags }: Readonly<Record<string, unknown>>) => {
     const file = given ?? process.env.SRDS_CONFIG;
     const config = parseConfig([

@@ -38,6 +38,11 @@ const CASES: readonly (readonly [typed: string, words: readonly string[]])[] = [
   ['srds generate "a ball" --init pho', ['photo.jpg', 'photos']],
   ['srds generate --previews pho', ['photos']],
   ['srds inspect pho', ['photos']],
+  ['srds inspect model pho', []],
+  ['srds export-triton model pho', ['photos']],
+  ['srds export-triton --backend python --name=x model --force pho', ['photos']],
+  ['srds export-triton model repository pho', []],
+  ['srds generate plan pho', []],
   ['srds trace pho', ['photo.jpg', 'photos']],
   ['srds completion z', ['zsh']],
   ['srds generate --steps ', []],
@@ -51,10 +56,10 @@ test('bash completes commands, options, choices, files and folders', async () =>
       .split('\n')
       .filter(Boolean);
   for (const [typed, words] of CASES) {
-    const given = typed.replace('"a ball"', 'ball').split(' ');
+    // Bash splits words at an equals sign.
+    const given = typed.replace('"a ball"', 'ball').replace('=', ' = ').split(' ');
     assert.deepEqual(completed(...given).sort(), words, typed);
   }
-  // Bash splits words at an equals sign.
   assert.deepEqual(completed('srds', 'generate', '--solver', '=', 'eu'), ['euler']);
   assert.deepEqual(completed('srds', 'generate', '--correction', '='), ['secant', 'parareal']);
 });

@@ -7,10 +7,16 @@ export function bashCompletion(commands: readonly CompletedCommand[]): string {
       value ? [`    ${flags.map((flag) => quoted(`${name} ${flag}`)).join('|')}) ${valueOf(value)}; return;;`] : [],
     ),
   );
-  const optionCases = commands.map(({ name, options, argument }) => {
+  const takesValue = commands.flatMap(({ name, options }) =>
+    options.flatMap(({ flags, value }) => (value ? flags.map((flag) => quoted(`${name} ${flag}`)) : [])),
+  );
+  const optionCases = commands.map(({ name, options }) => {
     const words = options.flatMap(({ flags }) => flags);
-    return `    ${name}) if [[ $cur == -* ]]; then ${wordsOf(words)}; else ${valueOf(argument)}; fi;;`;
+    return `    ${name}) ${wordsOf(words)};;`;
   });
+  const argumentCases = commands.flatMap(({ name, values }) =>
+    values.map((value, i) => `    ${quoted(`${name} ${i}`)}) ${valueOf(value)};;`),
+  );
   return `# Completion of srds for bash.
 _srds() {
   local cur=\${COMP_WORDS[COMP_CWORD]} prev=\${COMP_WORDS[COMP_CWORD-1]}
@@ -28,8 +34,23 @@ _srds() {
   case "\${COMP_WORDS[1]} $prev" in
 ${valueCases.join('\n')}
   esac
-  case "\${COMP_WORDS[1]}" in
+  if [[ $cur == -* ]]; then
+    case "\${COMP_WORDS[1]}" in
 ${optionCases.join('\n')}
+    esac
+    return
+  fi
+  local i given=0
+  for (( i = 2; i < COMP_CWORD; i++ )); do
+    case "\${COMP_WORDS[1]} \${COMP_WORDS[i]}" in
+    ${takesValue.join('|')})
+      if [[ \${COMP_WORDS[i+1]} == '=' ]]; then (( i += 2 )); else (( i++ )); fi;;
+    *' -'*) ;;
+    *) (( given++ ));;
+    esac
+  done
+  case "\${COMP_WORDS[1]} $given" in
+${argumentCases.join('\n')}
   esac
 }
 complete -F _srds srds

@@ -18,8 +18,8 @@ export interface CompletedCommand {
   readonly name: string;
   readonly description: string;
   readonly options: readonly CompletedOption[];
-  /** Its first argument. */
-  readonly argument: CompletedValue;
+  /** Its arguments in order. */
+  readonly values: readonly CompletedValue[];
 }
 
 /** The commands of a program with their options. */
@@ -30,7 +30,7 @@ export function commandsOf(program: Command): CompletedCommand[] {
       name: command.name(),
       description: firstLine(command.description()),
       options: help.visibleOptions(command).map(optionOf),
-      argument: valueOf(command.registeredArguments.at(0)),
+      values: command.registeredArguments.map(valueOf),
     };
   });
 }
@@ -45,11 +45,10 @@ function optionOf(option: Option): CompletedOption {
 }
 
 /** What a value is, by its choices or else its placeholder: `<file.npy>`, `<image>`, `<folder>`. */
-function valueOf(of: Option | Argument | undefined): CompletedValue {
-  if (!of) return { kind: 'other' };
+function valueOf(of: Option | Argument): CompletedValue {
   if (of.argChoices) return { kind: 'words', words: of.argChoices };
   const placeholder = 'flags' in of ? of.flags : of.name();
-  if (/folder|model/.test(placeholder)) return { kind: 'folder' };
+  if (/folder|model|repository/.test(placeholder)) return { kind: 'folder' };
   return { kind: /\b(file|image)\b/.test(placeholder) ? 'file' : 'other' };
 }
 

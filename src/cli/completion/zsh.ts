@@ -3,8 +3,8 @@ import type { CompletedCommand, CompletedOption, CompletedValue } from './comman
 /** The completion script for zsh, for a file _srds in a folder of fpath, or to be read after compinit. */
 export function zshCompletion(commands: readonly CompletedCommand[]): string {
   const names = commands.map(({ name, description }) => `    ${quoted(`${name}:${escaped(description, ':')}`)}`);
-  const cases = commands.map(({ name, options, argument }) => {
-    const specs = [...options.flatMap(specsOf), `1:argument:${actionOf(argument)}`, '*: :'];
+  const cases = commands.map(({ name, options, values }) => {
+    const specs = [...options.flatMap(specsOf), ...values.map((value, i) => `${i + 1}:argument:${actionOf(value)}`)];
     return `    ${name}) _arguments \\\n${specs.map((spec) => `      ${quoted(spec)}`).join(' \\\n')} ;;`;
   });
   return `#compdef srds
