@@ -41,8 +41,8 @@ export async function program(shutdown: Shutdown, name: string | undefined): Pro
 
 /** The text of an option in the help. The descriptions of options with choices name them; a list reads as it is given. */
 function optionDescription(option: Option): string {
-  const { description, defaultValue } = option;
-  if (Array.isArray(defaultValue)) return `${description} (default: ${defaultValue.join(',')})`;
+  const value: unknown = option.defaultValue;
+  if (Array.isArray(value)) return `${option.description} (default: ${value.join(',')})`;
   return option.argChoices && option.defaultValue === undefined
     ? option.description
     : new Help().optionDescription(option);

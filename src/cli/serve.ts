@@ -48,10 +48,13 @@ export function serveCommand(ending: Shutdown): Command {
       else ending.signal.addEventListener('abort', () => resolve(), { once: true });
     });
     await server.close();
-    // A collector out of reach must not keep the server from ending.
-    await endTracing?.().catch((error: unknown) => log.warn({ error: messageOf(error) }, 'the last traces are lost'));
     process.off('SIGHUP', onHangUp);
     ending.asPlanned = true;
+    await endTracing?.().catch((error: unknown) => {
+      log.warn({ error: messageOf(error) }, 'the last traces are lost');
+      // Requests to a collector out of reach would keep the process alive.
+      process.exit(0);
+    });
   });
 }
 

@@ -292,6 +292,11 @@ test('limits on descriptors and on the address space are errors of one line', as
     assert.match(stderr, /^srds: expected [^\n]*EMFILE[^\n]*ulimit[^\n]*\n$/);
     assert.equal(code, 71);
   }
+  const small = await limited('-v 1000000');
+  assert.deepEqual(small, {
+    code: 71,
+    stderr: 'srds: expected an address space of 1.2 GB, found 1.0 GB; raise the limits of this shell (ulimit)\n',
+  });
   const { code, stderr } = await limited('-v 1500000');
   assert.match(stderr, /^srds: expected [^\n]*free memory[^\n]*\n$/);
   assert.equal(code, 2);

@@ -84,13 +84,30 @@ test('with a collector in the environment, a request is a trace of its waiting, 
   assert.ok(!received.join().includes('secret'));
 });
 
-test('a collector out of reach changes nothing', async () => {
+test('a collector that never answers changes nothing; the server ends without it', async (context) => {
+  let requests = 0;
+  const collector = createServer(() => requests++);
+  collector.listen(0, '127.0.0.1');
+  context.after(() => {
+    collector.closeAllConnections();
+    collector.close();
+  });
+  await once(collector, 'listening');
+  const endpoint = `http://127.0.0.1:${(collector.address() as AddressInfo).port}`;
   const { child, ended } = start(['serve', '--port', '0', '--model', SD15, '--threads', '1'], {
-    env: { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:9', OTEL_EXPORTER_OTLP_TIMEOUT: '1000' },
+    // Without a limit of the server's, it would wait for an hour.
+    env: {
+      OTEL_EXPORTER_OTLP_ENDPOINT: endpoint,
+      OTEL_EXPORTER_OTLP_TIMEOUT: '3600000',
+      OTEL_BSP_EXPORT_TIMEOUT: '3600000',
+    },
   });
   const url = await addressOf(child);
   await ready(url);
   assert.equal((await post(url, '/v1/images/generations', { prompt: 'a', steps: 1 })).status, 200);
   child.kill('SIGTERM');
-  assert.equal((await ended).code, 0);
+  const { code, stdout } = await ended;
+  assert.equal(code, 0);
+  assert.ok(requests > 0);
+  assert.match(stdout, /no answer of the collector within 2 s.*the last traces are lost/);
 });
