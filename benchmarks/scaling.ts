@@ -5,7 +5,14 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { Pipeline, type GenerateOptions, type GenerateResult } from 'srds';
 import { BENCHMARK_CASES, markdown, promptOf, type BenchmarkCase } from 'srds/benchmark';
-import { forecastPicard, forecastSerial, forecastSrds, sharesRows, type Machine } from 'srds/planner';
+import {
+  BUNDLED_CONVERGENCE,
+  forecastPicard,
+  forecastSerial,
+  forecastSrds,
+  sharesRows,
+  type Machine,
+} from 'srds/planner';
 
 /** Cases with `:k` stop after k iterations in any case, the others by the tolerance. */
 const CASES = 'serial,srds:2,srds:3,srds,srds-paper:2,srds-paper:3,srds-vanilla:2,srds-vanilla:3,picard,auto';
@@ -71,7 +78,12 @@ function forecastOf({ settings, images: [{ iterations }] }: GenerateResult, mach
     guidance: 5,
     runs: 1,
   } as const;
-  const convergence = { prior: 1, priorRuns: 0, records: [{ ...record, iterations, expected: iterations }] };
+  const convergence = {
+    ...BUNDLED_CONVERGENCE,
+    guidance: 5,
+    priorRuns: 0,
+    records: [{ ...record, iterations, expected: iterations }],
+  };
   return forecastSrds(partition, 1, { ...machine, convergence }, { tolerance: TOLERANCE, maxIterations }).seconds;
 }
 
