@@ -167,7 +167,7 @@ export class DeviceEngine implements Engine {
 
   freeMemory(graph: string): number | undefined {
     const isHere = this.processors.some((one) => one.serves(graph));
-    return isHere && this.isOnCpu ? freeMemory() : undefined;
+    return isHere && this.isOnCpu ? freeMemory(this.pids) : undefined;
   }
 
   /** Ids of the device processes, for monitoring. */

@@ -27,23 +27,31 @@ const V2: Controller = {
 
 /** Address space that a device process takes before it holds weights: V8 and ONNX Runtime reserve much of it (measured, rounded up). */
 const RESERVED_BYTES = 2 ** 31;
+/** Address space that a run takes beside its activations: heaps of threads, and what ONNX Runtime's arena allocates in advance (likewise). */
+const RUN_BYTES = 2 ** 30;
 
 /**
  * Bytes of memory that this process and its children can still take without swapping: on Linux what the kernel estimates
- * (MemAvailable), or what the control groups (v1 or v2) or the limit on the address space leave if that is less. Elsewhere what the system calls free, which is less,
- * because it leaves out the memory of cached files.
+ * (MemAvailable), or what the control groups (v1 or v2) or the limit on the address space leave if that is less. Elsewhere what the
+ * system calls free, which is less, because it leaves out the memory of cached files.
+ * @param processes ids of the device processes, each with the same limit on its address space; default: none runs yet
  * @param root folder of `proc` and `sys`
  */
-export function freeMemory(root = '/'): number {
+export function freeMemory(processes: readonly number[] = [], root = '/'): number {
   const meminfo = /^MemAvailable:\s+(\d+) kB$/m.exec(contentOf(root, 'proc/meminfo'));
   const system = meminfo ? 1024 * Number(meminfo[1]) : freemem();
-  return Math.max(0, Math.min(system, addressSpace(root), ...groupsOf(root)));
+  return Math.max(0, Math.min(system, addressSpace(processes, root), ...groupsOf(root)));
 }
 
 /** Bytes that the limit on the address space of a process (`ulimit -v`) leaves for weights and activations. */
-function addressSpace(root: string): number {
+function addressSpace(processes: readonly number[], root: string): number {
   const limit = /^Max address space +(\d+) /m.exec(contentOf(root, 'proc/self/limits'));
-  return limit ? Number(limit[1]) - RESERVED_BYTES : Infinity;
+  if (!limit) return Infinity;
+  const taken = processes.map((pid) => {
+    const size = /^VmSize:\s+(\d+) kB$/m.exec(contentOf(root, `proc/${pid}/status`));
+    return size ? 1024 * Number(size[1]) + RUN_BYTES : 0;
+  });
+  return Number(limit[1]) - Math.max(RESERVED_BYTES, ...taken);
 }
 
 /** Bytes that each limited group of this process, and those around it, leave. */

@@ -15,6 +15,11 @@ const MORE_SHARE = 0.1;
 const MORE_BYTES = 256e6;
 /** A device process without a model. */
 const PROCESS_BYTES = 100e6;
+/** What a run may take beyond the estimate: a share of it, and some for its images in this process. */
+const ERROR_SHARE = 0.1;
+const ERROR_BYTES = 50e6;
+/** Share of the free memory for which a size is recommended: the next process may find less. */
+const SURE_SHARE = 0.9;
 
 /** What decides how many rows memory suffices for. */
 export interface MemoryNeed extends ActivationMemory {
@@ -78,22 +83,26 @@ export class MemoryGuard {
     const here = ModelMemory.atOnce(model).filter((name) => name !== network || this.runsNetwork);
     const loading = here.filter((name) => (name === network || name === 'vae_decoder') && !engine.graphs.has(name));
     const missing = weightBytes(model, loading);
-    const left = free - missing + this.kept;
-    const need = { free: left, base: PROCESS_BYTES + weightBytes(model, here), processes: this.processes };
-    const rowsAt = (size: ImageSize) => {
+    const left = (free - missing + this.kept - ERROR_BYTES) / (1 + ERROR_SHARE);
+    const need = { base: PROCESS_BYTES + weightBytes(model, here), processes: this.processes };
+    const rowsAt = (size: ImageSize, bytesLeft: number) => {
       const { denoiserRow, vaeRow } = activationMemory(model, size);
-      if (!this.runsNetwork) return vaeRow <= left ? Infinity : 0;
-      if (batchRows === undefined) return rowsInMemory({ ...need, denoiserRow, vaeRow, rowsPerEvaluation });
-      const batches = rowsInMemory({ ...need, denoiserRow: batchRows * denoiserRow, vaeRow, rowsPerEvaluation: 1 });
+      if (!this.runsNetwork) return vaeRow <= bytesLeft ? Infinity : 0;
+      const common = { ...need, free: bytesLeft, vaeRow };
+      if (batchRows === undefined) return rowsInMemory({ ...common, denoiserRow, rowsPerEvaluation });
+      const batches = rowsInMemory({ ...common, denoiserRow: batchRows * denoiserRow, rowsPerEvaluation: 1 });
       return batches > 0 ? Infinity : 0;
     };
-    const rows = rowsAt(settings);
+    const rows = rowsAt(settings, left);
     if (rows > 0) return rows;
     const { denoiserRow, vaeRow } = activationMemory(model, settings);
-    const least = (this.runsNetwork ? (batchRows ?? 1) * denoiserRow : 0) + vaeRow + missing;
+    const activations = (this.runsNetwork ? (batchRows ?? 1) * denoiserRow : 0) + vaeRow;
+    const least = (1 + ERROR_SHARE) * activations + ERROR_BYTES + missing;
     const fixed = fixedSizeFor(model, settings.init !== undefined);
     const isFree = fixed.width === undefined && fixed.height === undefined;
-    const fitting = isFree ? largestSize(settings, model.sizeStep, (size) => rowsAt(size) > 0) : undefined;
+    const fitting = isFree
+      ? largestSize(settings, model.sizeStep, (size) => rowsAt(size, SURE_SHARE * left) > 0)
+      : undefined;
     throw new SrdsError(
       'INVALID_OPTION',
       `about ${bytes(least)} of free memory for ${settings.width}x${settings.height} pixels on the CPU`,
