@@ -46,6 +46,7 @@ export async function exportModel(
     source: model.name,
     inputs: graph.inputs,
     output: graph.outputs[0],
+    precision: graph.precision,
     batches: batchesOf(graph, batches, file.path),
     shapes: example && new Map(Object.entries(example).map(([input, { dims }]) => [input, dims])),
   });

@@ -1,4 +1,5 @@
-import type { TensorInfo } from '../onnx/graphInfo.js';
+import { PRECISION_PARAMETER } from '../engine/remote/modelInterface.js';
+import type { Precision, TensorInfo } from '../onnx/graphInfo.js';
 
 /** Backends of Triton that run an exported network. */
 export const BACKENDS = ['onnxruntime', 'python'] as const;
@@ -25,6 +26,8 @@ export interface ServedNetwork {
   /** All with batch axis. */
   readonly inputs: readonly TensorInfo[];
   readonly output: TensorInfo;
+  /** Precision of the arithmetic; undefined: float32. */
+  readonly precision?: Precision | undefined;
   /** Sizes of batches to be ready for, in rows, ascending; the last is the largest batch. */
   readonly batches: readonly number[];
   /** Shapes of the inputs for the default image, by name, without batch axis; undefined if they are not known. */
@@ -36,7 +39,7 @@ export interface ServedNetwork {
  * Source: model_config.proto of triton-inference-server/common; parameters of its onnxruntime_backend.
  */
 export function modelConfig(network: ServedNetwork): string {
-  const { name, backend, source, inputs, output, batches, shapes } = network;
+  const { name, backend, source, inputs, output, precision = 'float32', batches, shapes } = network;
   const sections = [
     `# The denoising network of ${source}, written by srds export-triton.`,
     `name: ${text(name)}\nbackend: ${text(backend)}\nmax_batch_size: ${batches[batches.length - 1]}`,
@@ -53,6 +56,7 @@ export function modelConfig(network: ServedNetwork): string {
     ].join('\n'),
     '# One instance on each GPU, or on the CPU if there is none.',
     'instance_group [ { kind: KIND_AUTO count: 1 } ]',
+    `# For clients: the tensors are float32 in any case.\n${parameter(PRECISION_PARAMETER, precision)}`,
     ...(backend === 'python' ? [parameter('batch_sizes', batches.join(','))] : onnxRuntime(network)),
     ...(shapes
       ? ['# Runs each size of batches before the server is ready.', list('model_warmup', warmups(network, shapes))]

@@ -73,7 +73,9 @@ test('--precision float16 computes in half precision and keeps the interface in 
   const [row] = await evaluate({ path: join(repository, 'unet/1/model.onnx') }, evaluations, true);
   const error = relativeError(row, rows[0]);
   assert.ok(error > 1e-6 && error < 1e-2, String(error));
-  assert.match(readFileSync(join(repository, 'unet/config.pbtxt'), 'utf8'), /"out_sample" data_type: TYPE_FP32/);
+  const config = readFileSync(join(repository, 'unet/config.pbtxt'), 'utf8');
+  assert.match(config, /"out_sample" data_type: TYPE_FP32/);
+  assert.match(config, /"srds_precision" value \{ string_value: "float16" \}/);
 });
 
 test('a folder that is not empty is refused; --force adds to it and replaces a model of that name', async () => {

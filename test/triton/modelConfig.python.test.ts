@@ -64,6 +64,7 @@ test("the configuration of a UNet is valid by Triton's schema, with a warm-up fo
   ]);
   assert.deepEqual(read.output, [{ name: 'out_sample', data_type: 'TYPE_FP32', dims: ['4', '-1', '-1'] }]);
   assert.deepEqual(read.dynamic_batching, { priority_levels: '8', default_priority_level: '8' });
+  assert.equal(read.parameters.srds_precision.string_value, 'float32');
   assert.equal(read.optimization, undefined);
   assert.deepEqual(
     read.model_warmup.map(({ batch_size }) => batch_size),

@@ -11,6 +11,9 @@ const DATATYPES: Readonly<Record<string, string>> = {
 };
 const OUTPUT_DATATYPES: readonly string[] = ['FP32', 'FP16'];
 
+/** Parameter of a configuration that says in which precision a network computes whose tensors are float32. */
+export const PRECISION_PARAMETER = 'srds_precision';
+
 /** Rows of the largest batch where the server names none. */
 const MOST_ROWS = 64;
 /** Rows of the largest batch in any case: more only delay urgent ones. */
@@ -103,7 +106,9 @@ export function remoteModel(
     const differs = own.length === dims.length && own.some((n, k) => isFixed(n) && isFixed(dims[k]) && n !== dims[k]);
     if (differs) throw new Misfit(`${name} of shape ${axesText(dims)}`, axesText(own));
   }
-  const isHalf = [...inputs, outputs[0]].some(({ datatype }) => datatype === 'FP16');
+  const isHalf =
+    [...inputs, outputs[0]].some(({ datatype }) => datatype === 'FP16') ||
+    config?.parameters[PRECISION_PARAMETER]?.string_value === 'float16';
   return {
     inputs: described,
     outputs,

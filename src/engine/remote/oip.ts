@@ -147,7 +147,7 @@ const modelMetadata = z.object({
 export type TensorMetadata = z.output<typeof tensorMetadata>;
 export type ModelMetadata = z.output<typeof modelMetadata>;
 
-/** What `GET /v2/models/MODEL/config` returns; an extension of Triton. */
+/** What `GET /v2/models/MODEL/config` returns; an extension of Triton. Parameters are those of the backend, and further ones. */
 const modelConfig = z.object({
   /** 0: the shapes of the metadata are complete, and requests are not batched. */
   max_batch_size: z.coerce.number().int().nonnegative().default(0),
@@ -161,6 +161,7 @@ const modelConfig = z.object({
       }),
     )
     .default([]),
+  parameters: z.record(z.string(), z.object({ string_value: z.string().default('') })).default({}),
 });
 
 export type ModelConfig = z.output<typeof modelConfig>;
