@@ -57,10 +57,11 @@ function parseDevice(name: string): Device {
   if ((kind === 'cuda' || kind === 'webgpu') && /^\d{1,3}$/.test(index) && more.length === 0) {
     return { kind, index: Number(index) };
   }
+  const isAddress = /^https?:\/\//.test(name);
   throw new SrdsError(
     'INVALID_OPTION',
     'devices such as cpu, cuda, cuda:1, webgpu or oip+http://host:8000/unet, or auto alone',
     name === '' ? 'an empty name' : name,
-    'srds doctor lists those of this machine',
+    isAddress ? 'put oip+ before the address of a network on a server' : 'srds doctor lists those of this machine',
   );
 }

@@ -56,6 +56,8 @@ export class OipServer {
   running = 0;
   mostRunning = 0;
   isReady = true;
+  /** What requests must have as their token. */
+  token: string | undefined;
   /** Whether answers about the server and the model have no end. */
   isEndless = false;
   /** Status and error of an answer to a request to load the model; undefined: the server has no such route. */
@@ -123,6 +125,8 @@ export class OipServer {
     const json = (content: object, status = 200) => {
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(content));
     };
+    const isDenied = this.token !== undefined && request.headers.authorization !== `Bearer ${this.token}`;
+    if (isDenied) return void response.writeHead(401).end('<h1>401 Authorization Required</h1>');
     if (this.isEndless && request.url !== `${base}/infer`) return this.sendEndlessly(response.writeHead(200));
     switch (request.url) {
       case '/v2':

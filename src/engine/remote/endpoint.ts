@@ -50,11 +50,13 @@ export function parseEndpoint(name: string): Endpoint {
   const shown = name.replace(/\/+.*@/, '//...@').replace(/[?#].*$/s, '');
   const invalid = (found: string, remedy: string) =>
     new SrdsError('INVALID_OPTION', 'an endpoint such as oip+http://host:8000/unet', found, remedy);
-  if (!url || !['http:', 'https:'].includes(url.protocol)) throw invalid(shown, 'give the address of a network');
+  if (!url || !['http:', 'https:'].includes(url.protocol))
+    throw invalid(shown, 'give the address of a network, over http or https');
   if (url.username !== '' || url.password !== '')
     throw invalid(`${shown}, with a user`, 'give a token in SRDS_ENDPOINT_TOKEN instead');
   const path = MODEL_PATH.exec(url.pathname);
-  if (!path || url.search !== '' || url.hash !== '') throw invalid(shown, 'its path names the model');
+  if (!path || url.search !== '' || url.hash !== '')
+    throw invalid(shown, 'its path names the model, and nothing comes after it');
   const [prefix, model, version] = path.slice(1) as (string | undefined)[];
   return { kind: 'oip', url: `${url.origin}${prefix ?? ''}`, model: model ?? '', version };
 }

@@ -3,6 +3,7 @@ import { messageOf } from '../../errors.js';
 import type { Endpoint } from './endpoint.js';
 import { Misfit, remoteModel, type RemoteModel, type WantedNetwork } from './modelInterface.js';
 import type { ModelMetadata, ServerMetadata } from './oip.js';
+import { OIP_REMEDIES } from './oipRemedies.js';
 import { OipClient, OipError, type Connection } from './oipClient.js';
 
 /** The report on an endpoint. */
@@ -50,15 +51,5 @@ export async function inspectEndpoint(
 function remedyFor(error: unknown): string {
   if (error instanceof Misfit)
     return 'serve the network of this model (srds export-triton), or give --model the one it is';
-  switch (error instanceof OipError ? error.failure : undefined) {
-    case 'untrusted':
-      return 'give the certificate of its authority with --endpoint-ca';
-    case 'unreachable':
-    case 'timeout':
-      return 'start the server, and check the address and the network between';
-    case 'refused':
-      return 'check the name of the model, and SRDS_ENDPOINT_TOKEN if the server asks for a token';
-    default:
-      return 'see the log of the server';
-  }
+  return OIP_REMEDIES[error instanceof OipError ? error.failure : 'failed'];
 }

@@ -31,9 +31,11 @@ export interface Connection {
 /**
  * Kinds of failures of a request.
  * `unreachable`: no connection, or it was lost. `untrusted`: the certificate is not trusted. `timeout`: no answer in time. `busy`: the server
- * has no room (429, 503). `refused`: it takes no such request (other 4xx). `failed`: it failed (5xx). `malformed`: its answer is wrong.
+ * has no room (429, 503). `denied`: it grants no access (401, 403). `missing`: it has no such model or route (404). `refused`: it takes no such
+ * request (other 4xx). `failed`: it failed (5xx). `malformed`: its answer is wrong, or no HTTP.
  */
-export type OipFailure = 'unreachable' | 'untrusted' | 'timeout' | 'busy' | 'refused' | 'failed' | 'malformed';
+export type OipFailure =
+  'unreachable' | 'untrusted' | 'timeout' | 'busy' | 'denied' | 'missing' | 'refused' | 'failed' | 'malformed';
 
 /** A request that failed. */
 export class OipError extends Error {
@@ -65,6 +67,8 @@ interface Answer {
 const MAX_QUOTED = 200;
 /** Bytes of the longest answer without tensors, and of what an answer with tensors may have beside them. */
 const ABOUT_BYTES = 2 ** 20;
+/** Failures that say nothing of whether the server has a route. */
+const UNANSWERED: readonly OipFailure[] = ['unreachable', 'untrusted', 'timeout', 'busy'];
 /** Statuses of a server, or of a gateway, that has no such route, or grants no access to it. */
 const NO_CONTROL: readonly number[] = [401, 403, 404, 405, 501];
 /** Milliseconds that an answer about the server or the model may take. */
@@ -106,7 +110,7 @@ export class OipClient {
     try {
       return await this.read(`${modelUrl(this.endpoint)}/config`, readModelConfig);
     } catch (error) {
-      if (error instanceof OipError && ['refused', 'failed', 'malformed'].includes(error.failure)) return undefined;
+      if (error instanceof OipError && !UNANSWERED.includes(error.failure)) return undefined;
       throw error;
     }
   }
@@ -275,11 +279,14 @@ function failureOf({ status, headers, body }: Answer): OipError {
   }
   // A gateway answers for a server that it does not reach.
   if (status === 502 || status === 504) return new OipError('unreachable', message);
+  if (status === 401 || status === 403) return new OipError('denied', message);
+  if (status === 404) return new OipError('missing', message);
   return new OipError(status >= 500 ? 'failed' : 'refused', message);
 }
 
 function unreachable(error: unknown): OipError {
   const code = systemCode(error) ?? '';
+  if (code === 'HPE_INVALID_CONSTANT') return new OipError('malformed', 'an answer that is not HTTP');
   const isUntrusted = /CERT|SIGNATURE|SELF_SIGNED|ISSUER/.test(code);
   return new OipError(isUntrusted ? 'untrusted' : 'unreachable', reasonOf(error));
 }

@@ -12,7 +12,8 @@ import { EndpointHealth } from './endpointHealth.js';
 import { LatencyRecord } from './latencyRecord.js';
 import { Misfit, remoteModel, type RemoteModel } from './modelInterface.js';
 import { MalformedAnswer } from './oip.js';
-import { OipClient, OipError, type Connection } from './oipClient.js';
+import { OipClient, OipError, type Connection, type OipFailure } from './oipClient.js';
+import { OIP_REMEDIES } from './oipRemedies.js';
 import { priorityLevel } from './priorityLevel.js';
 import { answerBytes, answerRows, requestTensors, UnsuitableBatch } from './remoteBatch.js';
 
@@ -34,12 +35,18 @@ export interface EndpointOptions extends Connection {
 const MAX_IN_FLIGHT = 256;
 const PROBE_MS = 5000;
 
-const REMEDIES: Readonly<Record<FailureKind, string>> = {
-  unavailable: 'start the server, or leave the endpoint out; srds doctor --device shows what it says',
-  busy: 'give the server more instances or a longer queue, or ask for less at once',
-  faulty: 'see the log of the server; srds doctor --device shows what it serves',
+/** What a failed request says of the endpoint. */
+const KINDS: Readonly<Record<OipFailure, FailureKind>> = {
+  unreachable: 'unavailable',
+  untrusted: 'unavailable',
+  timeout: 'unavailable',
+  busy: 'busy',
+  denied: 'faulty',
+  missing: 'faulty',
+  refused: 'faulty',
+  failed: 'faulty',
+  malformed: 'faulty',
 };
-const TRUST = 'give the certificate of its authority with --endpoint-ca';
 const OTHER_MODEL = 'name an endpoint that serves the network of this model; srds doctor --device shows what it serves';
 
 /**
@@ -170,8 +177,10 @@ export class RemoteDevice implements EngineDevice {
   private async connect(): Promise<RemoteModel> {
     const { batching = 'auto', inputs } = this.options;
     try {
-      if (!(await this.client.isReady())) throw new OipError('unreachable', 'a model that is not ready');
+      const isReady = await this.client.isReady();
+      // Their failure says why it is not ready.
       const [metadata, config] = await Promise.all([this.client.metadata(), this.client.config()]);
+      if (!isReady) throw new OipError('unreachable', 'a model that is not ready');
       const model = remoteModel(metadata, config, { file: this.file, inputs: this.model?.info.inputs ?? inputs });
       const [before, now] = [this.model, model].map((one) => one?.inputs.map(({ name }) => name).join(', '));
       if (before !== undefined && before !== now) throw new Misfit(`the inputs ${before}`, now ?? 'none');
@@ -195,8 +204,8 @@ export class RemoteDevice implements EngineDevice {
     if (this.isLost) throw this.closed();
     // Whatever it failed before, it has not failed this batch.
     if (!model || !this.health.isUp)
-      throw this.failure('unavailable', 'to be ready', this.problem?.found ?? 'no answer');
-    if (!this.serves(batch[0].graph)) throw this.failure('faulty', `to run ${batch[0].graph}`, 'another graph');
+      throw this.failure('unreachable', 'to be ready', this.problem?.found ?? 'no answer');
+    if (!this.serves(batch[0].graph)) throw this.failure('refused', `to run ${batch[0].graph}`, 'another graph');
     const parts = partsOf(batch, model.maxRows);
     const results: BatchResult[] = [];
     for (const part of parts) results.push(await this.runPart(part, model, options));
@@ -293,7 +302,7 @@ export class RemoteDevice implements EngineDevice {
       const failure = this.failureOf(error, 'to be ready');
       if (failure instanceof DeviceFailure) this.takeOut(failure);
       else if (this.health.fail() || this.problem?.message !== failure.message) {
-        this.problem = this.failure('faulty', failure.expected, failure.found);
+        this.problem = this.failure('failed', failure.expected, failure.found);
         this.onWarning(failure.message);
       }
     } finally {
@@ -308,32 +317,22 @@ export class RemoteDevice implements EngineDevice {
       const remedy = 'choose the size of image that the endpoint serves';
       return new SrdsError('INVALID_OPTION', `${error.expected} for ${this.name}`, error.found, remedy);
     }
-    if (error instanceof MalformedAnswer) return this.failure('faulty', what, error.message);
+    if (error instanceof MalformedAnswer) return this.failure('failed', what, error.message);
     if (!(error instanceof OipError))
       return new SrdsError('ENGINE_FAILED', `${this.name} ${what}`, messageOf(error), 'report this as a defect');
     const { failure, message, retryAfter } = error;
-    switch (failure) {
-      case 'untrusted':
-        return new DeviceFailure(
-          'unavailable',
-          `${this.name} ${what}`,
-          `a certificate that is not trusted (${message})`,
-          TRUST,
-        );
-      case 'unreachable':
-      case 'timeout':
-        return this.failure('unavailable', what, message);
-      case 'busy':
-        return this.failure('busy', what, message, retryAfter);
-      case 'refused':
-      case 'failed':
-      case 'malformed':
-        return this.failure('faulty', what, message);
-    }
+    const isUntrusted = failure === 'untrusted';
+    return this.failure(
+      failure,
+      what,
+      isUntrusted ? `a certificate that is not trusted (${message})` : message,
+      retryAfter,
+    );
   }
 
-  private failure(kind: FailureKind, what: string, found: string, retryAfter?: number): DeviceFailure {
-    return new DeviceFailure(kind, `${this.name} ${what}`, oneLine(found), REMEDIES[kind], retryAfter);
+  private failure(failure: OipFailure, what: string, found: string, retryAfter?: number): DeviceFailure {
+    const remedy = OIP_REMEDIES[failure];
+    return new DeviceFailure(KINDS[failure], `${this.name} ${what}`, oneLine(found), remedy, retryAfter);
   }
 
   private closed(): SrdsError {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { endpointName, parseEndpoint } from 'srds/engine';
+import { endpointName, parseDevices, parseEndpoint } from 'srds/engine';
 
 test('the name of an endpoint has the server, the model and its version, and is read as it is written', () => {
   const expected = [
@@ -26,6 +26,7 @@ test('addresses that name no model are refused, and none shows a password', () =
     'oip+http://host/unet?a=1',
   ])
     assert.throws(() => parseEndpoint(name), { code: 'INVALID_OPTION' }, name);
+  assert.throws(() => parseDevices('http://host:8000/unet'), { code: 'INVALID_OPTION', message: /put oip\+ before/ });
   for (const name of [
     'oip+http://me:pass-word@host/unet',
     'oip+ftp://me:pass-word@host/unet',

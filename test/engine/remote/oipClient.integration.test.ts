@@ -76,6 +76,9 @@ test('each failure has its kind, and no message has the token', () =>
     };
     const failures = [
       [{ kind: 'status', status: 400, text: 'unexpected shape' }, 'refused', /unexpected shape/],
+      [{ kind: 'status', status: 401 }, 'denied', /401/],
+      [{ kind: 'status', status: 403 }, 'denied', /403/],
+      [{ kind: 'status', status: 404 }, 'missing', /404/],
       [{ kind: 'status', status: 500 }, 'failed', /500/],
       [{ kind: 'status', status: 503, retryAfter: 3 }, 'busy', /503/],
       [{ kind: 'status', status: 429 }, 'busy', /429/],
@@ -147,6 +150,6 @@ test('metadata, configuration and readiness of a model', () =>
     assert.equal(await client.isReady(), false);
     assert.equal((await client.server()).name, 'fake');
     const other = new OipClient(parseEndpoint(server.device.replace('double', 'other')));
-    await assert.rejects(other.metadata(), { failure: 'refused' });
+    await assert.rejects(other.metadata(), { failure: 'missing' });
     other.close();
   }));

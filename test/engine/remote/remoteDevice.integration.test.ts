@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { after, test } from 'node:test';
 import type { SrdsError } from 'srds';
@@ -128,12 +130,15 @@ test('a server that fixes the size of batches gets batches of that size', async 
 
 test('a network counts as rounding coarsely unless its server says that it runs it on CPUs in float32', async () => {
   const on = (...kinds: string[]): DenoiserForm => ({ config: { instance_group: kinds.map((kind) => ({ kind })) } });
+  const parameters = { srds_precision: { string_value: 'float16' } };
+  const halfInside = { config: { ...on('KIND_CPU').config, parameters } };
   const cases: [forms: readonly DenoiserForm[], isCoarse: boolean][] = [
     [[on('KIND_CPU')], false],
     [[on('KIND_GPU')], true],
     [[on('KIND_CPU', 'KIND_GPU')], true],
     [[{}], true],
     [[{ ...on('KIND_CPU'), datatype: 'FP16' }], true],
+    [[halfInside], true],
     // The result of each batch is of one of them.
     [[on('KIND_CPU'), on('KIND_GPU')], true],
   ];
@@ -304,6 +309,29 @@ test('an endpoint that is away when the engine opens is used once it is there; w
     assert.equal(error.code, 'DEVICE_UNAVAILABLE');
     return error.message.includes(dead.device);
   });
+});
+
+test('an endpoint that cannot be used when the engine opens says why, and what to do', async () => {
+  const refusal = async (device: string, message: RegExp) => {
+    const devices = parseDevices(device) as Exclude<ReturnType<typeof parseDevices>, 'auto'>;
+    const opening = DeviceEngine.open({}, { devices, endpoints: { graph: 'unet' }, graphs: ['unet'] });
+    await assert.rejects(opening, { code: 'DEVICE_UNAVAILABLE', message });
+  };
+  const server = await serve();
+  await refusal(
+    server.device.replace('unet', 'unot'),
+    /unot to be ready, found status 404 .*; check the name of the model/,
+  );
+  await refusal(`${server.device}/versions/2`, /found status 404 .*; check the name of the model, its version/);
+  server.isReady = false;
+  await refusal(server.device, /found a model that is not ready; start the server/);
+  server.token = 'secret';
+  await refusal(server.device, /found status 401 .*; give the token that the server asks for in SRDS_ENDPOINT_TOKEN/);
+  const other = createServer((socket) => socket.end('not HTTP')).listen(0, '127.0.0.1');
+  await once(other, 'listening');
+  const { port } = other.address() as AddressInfo;
+  await refusal(`oip+http://127.0.0.1:${port}/unet`, /found an answer that is not HTTP; check that the port/);
+  other.close();
 });
 
 test('an endpoint with another network is refused, also when it comes back with one', async () => {
