@@ -1,5 +1,5 @@
 import type { Logger } from 'pino';
-import { messageOf, SrdsError, type ErrorCode } from '../errors.js';
+import { messageOf, oneLine, SrdsError, type ErrorCode } from '../errors.js';
 import type { ErrorBody } from './errorBody.js';
 
 /** An error answer: an HTTP status and the fields of OpenAI's error form (`{"error": {...}}`). */
@@ -44,17 +44,34 @@ const STATUS: Readonly<Record<ErrorCode, number>> = {
 /** The answer to any error. An unexpected error reveals nothing about the server's internals. */
 export function toApiError(thrown: unknown): ApiError {
   if (thrown instanceof ApiError) return thrown;
-  if (thrown instanceof SrdsError)
-    return new ApiError(STATUS[thrown.code], thrown.code.toLowerCase(), withoutPaths(thrown.message));
+  if (thrown instanceof SrdsError) {
+    const { expected, found, remedy } = withoutPlaces(thrown);
+    const message = oneLine(`expected ${expected}, found ${found}; ${remedy}`);
+    return new ApiError(STATUS[thrown.code], thrown.code.toLowerCase(), message);
+  }
   return new ApiError(500, 'internal_error', 'the server failed; see its log');
 }
 
 /** A path of at least two parts, from the root of a Unix or Windows file system, and its last part. */
 const PATH = /(?<![\w./:])(?:\/|[A-Z]:\\)(?:[^\s/\\"',;:()]+[/\\])+([^\s/\\"',;:()]*)/g;
 
-/** A text with names instead of paths: an answer says nothing of the server's file system. */
-export function withoutPaths(text: string): string {
-  return text.replace(PATH, '$1');
+/** The names of endpoints, with commas between them. */
+const ENDPOINTS = /oip\+https?:\/\/[^\s;]+/g;
+
+/**
+ * The parts of an error for clients: with names instead of paths, and nothing of the hosts that run the network. What a failed endpoint says
+ * may name hosts and paths in any form.
+ */
+export function withoutPlaces({
+  code,
+  ...error
+}: SrdsError): Readonly<Record<'expected' | 'found' | 'remedy', string>> {
+  const clean = (text: string) => text.replace(PATH, '$1').replace(ENDPOINTS, 'an endpoint');
+  const [expected, found, remedy] = [error.expected, error.found, error.remedy].map(clean);
+  const isOfEndpoint = error.expected.search(ENDPOINTS) >= 0 && code !== 'INVALID_OPTION';
+  return isOfEndpoint
+    ? { expected, found: 'a failure', remedy: "ask the server's operator" }
+    : { expected, found, remedy };
 }
 
 /** The error of a request that did not end by its deadline. */

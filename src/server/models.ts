@@ -5,7 +5,7 @@ import { oneLine, SrdsError } from '../errors.js';
 import type { ModelFolder } from '../model/modelFolder.js';
 import type { Pipeline } from '../pipeline/pipeline.js';
 import { acquireOrAbort, orAbort } from '../waiting.js';
-import { ApiError, withoutPaths } from './apiError.js';
+import { ApiError, withoutPlaces } from './apiError.js';
 import type { ModelPlace } from './queue.js';
 
 /** A model that is served. */
@@ -319,8 +319,8 @@ function bytesOf(models: readonly ServedModel[]): number {
 /** The error of requests for a model that cannot be opened, which is the operator's to mend. */
 function cannotOpen(model: ServedModel, error: unknown): unknown {
   if (!(error instanceof SrdsError)) return error;
-  const { expected, found } = withoutFolder(error, model) as SrdsError;
-  const why = withoutPaths(`expected ${expected}, found ${found}`);
+  const { expected, found } = withoutPlaces(withoutFolder(error, model) as SrdsError);
+  const why = `expected ${expected}, found ${found}`;
   const message = `expected model ${model.name} to open, found that it does not (${why}); ask the server's operator`;
   return new ApiError(503, 'model_unavailable', oneLine(message), 'model', {}, { cause: error });
 }

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { Pipeline, type GenerateEvent, type GenerateOptions } from 'srds';
 import { fixture } from '../support/fixtures.js';
-import { denoiser } from '../support/oipDenoiser.js';
-import { OipServer, type OipModel } from '../support/oipServer.js';
+import { SD15_UNET } from '../support/oipDenoiser.js';
+import { OipServer } from '../support/oipServer.js';
 
 // Nothing is known of the devices.
 const cache = mkdtempSync(join(tmpdir(), 'srds-cache-'));
@@ -20,21 +20,8 @@ after(async () => {
   rmSync(cache, { recursive: true });
 });
 
-const stub = denoiser({ config: { max_batch_size: 8 } });
-const SHAPES: Readonly<Record<string, readonly number[]>> = {
-  sample: [-1, 4, -1, -1],
-  timestep: [-1, 1],
-  encoder_hidden_states: [-1, -1, 32],
-};
-/** Takes and returns what the network of sd15 does. */
-const UNET: OipModel = {
-  ...stub,
-  inputs: stub.inputs.map((input) => ({ ...input, shape: SHAPES[input.name] })),
-  outputs: [{ name: 'out_sample', datatype: 'FP32', shape: SHAPES.sample }],
-};
-
 async function opened(count: number) {
-  const servers = await Promise.all(Array.from({ length: count }, () => OipServer.start(UNET)));
+  const servers = await Promise.all(Array.from({ length: count }, () => OipServer.start(SD15_UNET)));
   const warnings: string[] = [];
   const pipeline = await Pipeline.open(fixture('models/sd15'), {
     devices: servers.map(({ device }) => device).join(','),

@@ -35,6 +35,19 @@ export function denoiser({
   };
 }
 
+const stub = denoiser({ config: { max_batch_size: 8 } });
+const SHAPES: Readonly<Record<string, readonly number[]>> = {
+  sample: [-1, 4, -1, -1],
+  timestep: [-1, 1],
+  encoder_hidden_states: [-1, -1, 32],
+};
+/** A stand-in with the inputs and the output of the network of the fixture sd15. */
+export const SD15_UNET: OipModel = {
+  ...stub,
+  inputs: stub.inputs.map((input) => ({ ...input, shape: SHAPES[input.name] })),
+  outputs: [{ name: 'out_sample', datatype: 'FP32', shape: SHAPES.sample }],
+};
+
 function denoised({ inputs }: ReceivedRequest): OipTensor {
   const [sample, timestep, text] = ['sample', 'timestep', 'encoder_hidden_states'].map((name) => inputs.get(name)!);
   const rows = sample.shape[0];
