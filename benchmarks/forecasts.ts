@@ -1,11 +1,14 @@
 // Forecasts of SRDS on the CPU after three images with an empty cache, against the next six. `npm run bench:forecasts [-- N ...]`
+// On K endpoints of this machine, whose evaluations of 64 x 64 pixels take 600 ms: `npm run bench:forecasts -- --endpoints K [N ...]`
 // The seconds that are forecast for the iterations that each image took show what is wrong beside their number.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import { Pipeline, type GenerateResult } from 'srds';
 import { markdown, promptOf } from 'srds/benchmark';
 import { basisOf, expectedIterations, forecastSrds, simulateSrds, type Machine } from 'srds/planner';
+import { startNetworkServer } from './networkServer.js';
 
 const LEARNED = 3;
 const NEXT = 6;
@@ -18,15 +21,24 @@ const HEAD = [
   `next ${NEXT}, mean ± its deviation`,
   'off by',
 ];
-const counts = process.argv.slice(2).map(Number);
+const { values, positionals } = parseArgs({ options: { endpoints: { type: 'string' } }, allowPositionals: true });
+const counts = positionals.map(Number);
+/** Evaluations of an endpoint: longer than the CPU needs for the rows of one, so that what forecasts do not know is the network's round trip. */
+const FORM = { milliseconds: 600, maxRows: 8 };
+const SMALL = { width: 64, height: 64 };
 
 const cache = mkdtempSync(join(tmpdir(), 'srds-'));
 process.env.XDG_CACHE_HOME = cache;
-const pipeline = await Pipeline.open();
+const servers = await Promise.all(
+  Array.from({ length: Number(values.endpoints ?? 0) }, () => startNetworkServer(FORM)),
+);
+const devices = servers.length === 0 ? undefined : servers.map(({ device }) => device).join(',');
+const pipeline = await Pipeline.open(undefined, { devices });
 try {
   const rows: string[][] = [];
   for (const steps of counts.length > 0 ? counts : [25, 50]) {
-    const options = { steps, sampler: 'srds', previews: false } as const;
+    const size = servers.length === 0 ? {} : SMALL;
+    const options = { steps, sampler: 'srds', previews: false, ...size } as const;
     const generate = async (from: number, to: number): Promise<GenerateResult[]> => {
       const results: GenerateResult[] = [];
       for (let seed = from; seed < to; seed++) {
@@ -73,6 +85,7 @@ try {
   console.log(markdown([HEAD, ...rows]));
 } finally {
   await pipeline.close();
+  await Promise.all(servers.map((server) => server.stop()));
   rmSync(cache, { recursive: true });
 }
 

@@ -24,8 +24,13 @@ export interface SleepingServer {
 }
 
 /** Starts a server on a free port. */
-export async function startSleepingServer({ milliseconds, maxRows }: Form): Promise<SleepingServer> {
-  const child = fork(fileURLToPath(import.meta.url), [String(milliseconds), String(maxRows)]);
+export function startSleepingServer(form: Form): Promise<SleepingServer> {
+  return startServerProcess(fileURLToPath(import.meta.url), form);
+}
+
+/** Runs a file that sends the name of its device once it serves. */
+export async function startServerProcess(file: string, { milliseconds, maxRows }: Form): Promise<SleepingServer> {
+  const child = fork(file, [String(milliseconds), String(maxRows)]);
   const device = await new Promise<string>((resolve, reject) => {
     child.once('message', (message) => resolve(message as string));
     child.once('exit', () => reject(new Error('the server ended')));
@@ -71,4 +76,5 @@ async function evaluated({ datatype, shape, bytes }: OipTensor, milliseconds: nu
   return { datatype, shape, bytes: new Uint8Array(output.buffer) };
 }
 
-if (process.send) await serve({ milliseconds: Number(process.argv[2]), maxRows: Number(process.argv[3]) });
+if (process.send && process.argv[1] === fileURLToPath(import.meta.url))
+  await serve({ milliseconds: Number(process.argv[2]), maxRows: Number(process.argv[3]) });

@@ -10,5 +10,5 @@ export const OIP_REMEDIES: Readonly<Record<OipFailure, string>> = {
   missing: 'check the name of the model, its version, and the path before it',
   refused: 'see the log of the server; srds doctor --device shows what it serves',
   failed: 'see the log of the server; srds doctor --device shows what it serves',
-  malformed: 'check that the port is that of the Open Inference Protocol over HTTP, and see the log of the server',
+  malformed: 'see the log of the server, and check that its port is that of the Open Inference Protocol over HTTP',
 };
