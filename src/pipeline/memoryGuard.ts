@@ -78,15 +78,15 @@ export class MemoryGuard {
     const free = engine.freeMemory?.('vae_decoder');
     if (free === undefined) return Infinity;
     const rowsPerEvaluation = rowsOf(settings);
-    const batchRows = fixedRows(model);
     const { network } = model.family;
+    const batchRows = fixedRows(model, network);
     const here = ModelMemory.atOnce(model).filter((name) => name !== network || this.runsNetwork);
     const loading = here.filter((name) => (name === network || name === 'vae_decoder') && !engine.graphs.has(name));
     const missing = weightBytes(model, loading);
     const left = (free - missing + this.kept - ERROR_BYTES) / (1 + ERROR_SHARE);
     const need = { base: PROCESS_BYTES + weightBytes(model, here), processes: this.processes };
     const rowsAt = (size: ImageSize, bytesLeft: number) => {
-      const { denoiserRow, vaeRow } = activationMemory(model, size);
+      const { denoiserRow, vaeRow } = this.activations(settings, size);
       if (!this.runsNetwork) return vaeRow <= bytesLeft ? Infinity : 0;
       const common = { ...need, free: bytesLeft, vaeRow };
       if (batchRows === undefined) return rowsInMemory({ ...common, denoiserRow, rowsPerEvaluation });
@@ -95,7 +95,7 @@ export class MemoryGuard {
     };
     const rows = rowsAt(settings, left);
     if (rows > 0) return rows;
-    const { denoiserRow, vaeRow } = activationMemory(model, settings);
+    const { denoiserRow, vaeRow } = this.activations(settings, settings);
     const activations = (this.runsNetwork ? (batchRows ?? 1) * denoiserRow : 0) + vaeRow;
     const least = (1 + ERROR_SHARE) * activations + ERROR_BYTES + missing;
     const fixed = fixedSizeFor(model, settings.init !== undefined);
@@ -113,10 +113,19 @@ export class MemoryGuard {
 
   /** Notes what a run that has ended took. @param rows of its largest batch */
   keep(settings: Settings, rows: number): void {
-    const { denoiserRow, vaeRow } = activationMemory(this.model, settings);
-    const used = this.runsNetwork ? (fixedRows(this.model) ?? Math.min(rows, rowsOf(settings))) : 0;
+    const { denoiserRow, vaeRow } = this.activations(settings, settings);
+    const batchRows = fixedRows(this.model, this.model.family.network);
+    const used = this.runsNetwork ? (batchRows ?? Math.min(rows, rowsOf(settings))) : 0;
     const isWatched = this.engine.freeMemory?.('vae_decoder') !== undefined;
     if (isWatched) this.kept = Math.max(this.kept, denoiserRow * used + vaeRow);
+  }
+
+  /** Memory of a row of the network, and of one image in the VAE with the rows that its graphs are padded to. */
+  private activations({ init }: Settings, size: ImageSize): ActivationMemory {
+    const { model } = this;
+    const { denoiserRow, vaeRow } = activationMemory(model, size);
+    const encoderRows = init === undefined ? 1 : (fixedRows(model, 'vae_encoder') ?? 1);
+    return { denoiserRow, vaeRow: vaeRow * Math.max(fixedRows(model, 'vae_decoder') ?? 1, encoderRows) };
   }
 
   /** Whether the CPU runs the denoising network. */
@@ -134,9 +143,9 @@ export class MemoryGuard {
   }
 }
 
-/** Rows of every batch, padding included, where the network's graph fixes them. */
-function fixedRows({ described, family }: ModelFolder): number | undefined {
-  return described.find(({ name }) => name === family.network)?.description.maxRows;
+/** Rows of every batch of a graph, padding included, where it fixes them. */
+function fixedRows({ described }: ModelFolder, graph: GraphName): number | undefined {
+  return described.find(({ name }) => name === graph)?.description.maxRows;
 }
 
 /** Rows of an evaluation. */

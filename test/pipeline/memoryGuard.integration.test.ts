@@ -114,6 +114,20 @@ test('a graph that fixes its batches takes the memory of their padding too', asy
   assert.ok(!events.some((event) => event.type === 'warning'));
 });
 
+test('so does a VAE that fixes its batches', async () => {
+  const folder = join(cache, 'fixedVae');
+  cpSync(fixture('models/sd15'), folder, { recursive: true });
+  const decoder = join(folder, 'vae_decoder/model.onnx');
+  changeModel(decoder, decoder, (model) => fixAxis(model, 'latent_sample', 0, 8));
+  const { denoiserRow, vaeRow } = activationMemory(await readModelFolder(folder), SIZE);
+  await assert.rejects(
+    generateWith(() => sufficient(7 * vaeRow + 2 * denoiserRow), 'serial', folder),
+    { code: 'INVALID_OPTION', message: /of free memory for 64x64 pixels/ },
+  );
+  const { rows } = await generateWith(() => sufficient(8 * vaeRow + 2.5 * denoiserRow), 'serial', folder);
+  assert.deepEqual(rows, [2]);
+});
+
 test('where memory has no room for larger batches, auto is serial and measures nothing', async () => {
   const { denoiserRow, vaeRow } = activationMemory(await readModelFolder(BUNDLED_MODEL), SIZE);
   const { events, rows } = await generateWith(() => sufficient(vaeRow + 3 * denoiserRow), 'auto');
