@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { SrdsError } from '../errors.js';
 import { float32, type Tensor } from '../tensor/tensor.js';
 import {
   concatenateWidths,
@@ -101,8 +100,9 @@ export const stableDiffusion3: ModelFamily = {
 };
 
 /**
- * States one below the other, each padded with zeros to a width.
- * @param states each [positions, at most width]
+ * States one below the other, each padded with zeros to a width, or cut to it. Source: encode_prompt of StableDiffusion3Pipeline,
+ * whose padding of wider states is negative.
+ * @param states each [positions, any width]
  * @returns [sum of positions, width]
  */
 function stacked(states: readonly Tensor[], width: number): Tensor {
@@ -110,16 +110,9 @@ function stacked(states: readonly Tensor[], width: number): Tensor {
   const rows = new Float32Array(positions * width);
   let row = 0;
   for (const { data, dims } of states) {
-    if (dims[1] > width) {
-      throw new SrdsError(
-        'MODEL_INVALID',
-        `text encoders whose states have at most ${width} values, the joint_attention_dim of the transformer`,
-        `${dims[1]}`,
-        'use the text encoders published with the model',
-      );
-    }
+    const kept = Math.min(dims[1], width);
     for (let k = 0; k < dims[0]; k++, row++) {
-      rows.set((data as Float32Array).subarray(k * dims[1], (k + 1) * dims[1]), row * width);
+      rows.set((data as Float32Array).subarray(k * dims[1], k * dims[1] + kept), row * width);
     }
   }
   return float32(rows, [positions, width]);

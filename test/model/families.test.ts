@@ -50,6 +50,24 @@ test('SDXL conditions on two text encoders and the size; without a negative prom
   });
 });
 
+// As torch.nn.functional.pad with a negative length, which diffusers' own tests of the pipeline rely on.
+test("SD3 cuts the joined states of CLIP to the width of T5's", async () => {
+  const { family, network } = await readModelFolder(fixture('models/sd3'));
+  const states = (values: number[], rows: number) => float32(Float32Array.from(values), [rows, values.length / rows]);
+  const pooled = float32(Float32Array.of(0), [1]);
+  const encoded = [
+    { hidden: states([1, 2, 5, 6], 2), pooled },
+    { hidden: states([3, 4, 7, 8], 2), pooled },
+    { hidden: states([9, 10, 11], 1), pooled: undefined },
+  ];
+  const given = { size: { width: 32, height: 32 }, latents: [4, 8, 8], guidance: 5 };
+  const { encoder_hidden_states: joined } = family.condition(encoded, {
+    network: { ...network, textWidth: 3 },
+    ...given,
+  });
+  assert.deepEqual(joined, states([1, 2, 3, 5, 6, 7, 9, 10, 11], 3));
+});
+
 test("the VAE's statistics of latents count for SDXL, both together, and not for Stable Diffusion 1 and 2", async () => {
   const scale = async (model: string, fields: object) => {
     const { mean, deviation } = (await readModelFolder(withFields(model, 'vae_decoder/config.json', fields)))
