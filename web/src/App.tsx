@@ -44,8 +44,8 @@ export function App() {
       </main>
       <footer class="quiet">
         <label class="text-button">
-          Restore settings from a PNG
-          <FileInput name="restore" accept="image/png" onFile={(file) => void restore(file)} />
+          Restore settings from an image
+          <FileInput name="restore" accept="image/png,image/jpeg,image/webp" onFile={(file) => void restore(file)} />
         </label>
         <span>Ctrl-Enter draws, Escape cancels</span>
         <span>

@@ -1,15 +1,16 @@
-import { pngTexts } from '../../src/image/pngTexts.js';
 import type { Info } from '../../src/server/infoAnswer.js';
 import { fromComfy } from './comfy.js';
 import { fromHash, fromInfotext, fromOptions, leftOut } from './parameters.js';
 import { adopt } from './settings.js';
 
 /**
- * Takes the parameters of a PNG that this program, a Stable Diffusion web UI or ComfyUI has written.
+ * Takes the parameters of an image that this program, a Stable Diffusion web UI or ComfyUI has written.
  * @returns what was not taken, in words; undefined if the file has no parameters
  */
 export async function restoreFromFile(file: Blob, info: Info): Promise<string | undefined> {
-  const texts = pngTexts(new Uint8Array(await file.arrayBuffer()));
+  // What reads them is as large as the rest of the page.
+  const { imageTexts } = await import('../../src/image/imageTexts.js');
+  const texts = await imageTexts(new Uint8Array(await file.arrayBuffer()));
   const infotext = texts.get('parameters');
   if (infotext !== undefined) {
     const lacking = adopt(fromInfotext(info.form, infotext), info);

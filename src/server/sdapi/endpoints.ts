@@ -76,7 +76,7 @@ export function sdapiEndpoints(services: Services): Endpoint[] {
       summary: 'Reads the generation parameters of an image.',
       body: pngInfoRequest,
       answer: pngInfoAnswer,
-      handle: ({ image }) => Response.json(pngInfo(image)),
+      handle: async ({ image }) => Response.json(await pngInfo(image)),
     }),
     endpoint({
       method: 'get',

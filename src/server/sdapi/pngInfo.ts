@@ -1,12 +1,12 @@
 import { parseInfotext } from '../../image/infotext.js';
-import { pngTexts } from '../../image/pngTexts.js';
+import { imageTexts } from '../../image/imageTexts.js';
 import type { z } from 'zod';
 import { fileFrom } from './inputs.js';
 import type { pngInfoAnswer } from './schemas.js';
 
 /** The generation parameters that an image carries. @param image base64 @throws ApiError 400 if it is no image */
-export function pngInfo(image: string): z.output<typeof pngInfoAnswer> {
-  const items = pngTexts(fileFrom(image, 'image'));
+export async function pngInfo(image: string): Promise<z.output<typeof pngInfoAnswer>> {
+  const items = await imageTexts(fileFrom(image, 'image'));
   const info = items.get('parameters') ?? '';
   const { prompt, negativePrompt, parameters } = parseInfotext(info);
   const read = info === '' ? {} : { Prompt: prompt, 'Negative prompt': negativePrompt };

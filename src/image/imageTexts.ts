@@ -1,0 +1,48 @@
+import exifReader from 'exifreader';
+import { pngTexts } from './pngTexts.js';
+
+/** The code of comments in UTF-16. */
+const UNICODE = 'UNICODE\0';
+
+/**
+ * The texts of an image file by the keywords that PNG files have for them: those of PNG chunks, and those that programs write into the
+ * EXIF data of JPEG and WebP files, which have no keywords. None if the file has none. It runs in browsers too.
+ * Sources: AUTOMATIC1111 stable-diffusion-webui, images.py: `parameters` as the comment; ComfyUI: `prompt:` before the workflow, as the
+ * model of the camera.
+ */
+export async function imageTexts(bytes: Uint8Array): Promise<ReadonlyMap<string, string>> {
+  const texts = await pngTexts(bytes);
+  if (texts.size > 0) return texts;
+  const { comment, model } = exifOf(bytes);
+  return new Map([
+    ...(comment === undefined ? [] : [['parameters', comment] as const]),
+    ...(model?.startsWith('prompt:') ? [['prompt', model.slice('prompt:'.length)] as const] : []),
+  ]);
+}
+
+function exifOf(bytes: Uint8Array): { readonly comment?: string | undefined; readonly model?: string | undefined } {
+  try {
+    const { exif } = exifReader.load(new Uint8Array(bytes).buffer, {
+      expanded: true,
+      includeTags: { exif: ['UserComment', 'Model'] },
+    });
+    // The types of the library say nothing of comments; it has them as bytes.
+    const comment = exif?.UserComment as { readonly value: readonly number[] } | undefined;
+    return { comment: comment && commentOf(comment.value), model: exif?.Model?.description };
+  } catch {
+    // The file has no metadata that can be read.
+    return {};
+  }
+}
+
+/**
+ * The text of a comment. Web UIs write the larger byte of a character first, whatever the file does.
+ * Source: Exif 2.3, 4.6.5, UserComment: eight bytes that name the code, then the text.
+ */
+function commentOf(value: readonly number[]): string | undefined {
+  const bytes = Uint8Array.from(value);
+  const code = String.fromCharCode(...bytes.subarray(0, UNICODE.length));
+  const text = bytes.subarray(UNICODE.length);
+  const encoding = code !== UNICODE ? 'utf-8' : text[1] === 0 ? 'utf-16le' : 'utf-16be';
+  return new TextDecoder(encoding).decode(text).replace(/\0+$/, '') || undefined;
+}
