@@ -27,10 +27,16 @@ import type { Settings } from './options.js';
 export interface CalibrationTarget {
   /** Size of the image in pixels, a seed for each image, and the tokens of T5. */
   readonly settings: Pick<Settings, 'width' | 'height' | 'seeds' | 'sequenceLength'>;
-  /** Registered inputs of an evaluation. */
-  readonly conditioning: readonly ConditioningId[];
+  /** Rows of an evaluation. */
+  readonly rows: number;
   /** Rows of the largest batch that memory suffices for. */
   readonly maxRows: number;
+}
+
+/** Evaluations that can be measured. */
+export interface MeasuredTarget extends CalibrationTarget {
+  /** Registered inputs of an evaluation, one for each row. */
+  readonly conditioning: readonly ConditioningId[];
 }
 
 /** Equal devices, and their curve; undefined where it is not known. */
@@ -84,7 +90,7 @@ export class Calibration {
    * Measures the machine from the start, for as long as it takes. Endpoints that are out, or go out meanwhile, are left out.
    * @throws SrdsError ENGINE_FAILED; DEVICE_UNAVAILABLE if no device is left; the reason of an abort
    */
-  async measure(target: CalibrationTarget, signal: AbortSignal): Promise<Machine> {
+  async measure(target: MeasuredTarget, signal: AbortSignal): Promise<Machine> {
     const failures: DeviceFailure[] = [];
     const measured = await all(
       this.groups.map(async (group) => {
@@ -108,7 +114,7 @@ export class Calibration {
    * @param serialBatches of the serial run that measuring serves
    * @throws SrdsError ENGINE_FAILED; the reason of an abort
    */
-  async extend(target: CalibrationTarget, signal: AbortSignal, serialBatches: number): Promise<void> {
+  async extend(target: MeasuredTarget, signal: AbortSignal, serialBatches: number): Promise<void> {
     await all(
       this.groups.map(async (group) => {
         const known = await this.stored(group, target);
@@ -123,7 +129,7 @@ export class Calibration {
   /** Measures equal devices. Others are measured at the same time, since samplers use all. */
   private async run(
     group: DeviceGroup,
-    target: CalibrationTarget,
+    target: MeasuredTarget,
     options: Pick<MeasureOptions, 'signal' | 'serialBatches' | 'measuresFirst' | 'known'>,
   ): Promise<Measurements> {
     const evaluation = this.evaluationOf(target);
@@ -140,7 +146,7 @@ export class Calibration {
    */
   async learn(target: CalibrationTarget, times: ReadonlyMap<string, readonly number[]>): Promise<void> {
     for (const group of this.groups) {
-      const rows = target.conditioning.length;
+      const { rows } = target;
       const known = await this.stored(group, target);
       const isKnown = known?.aloneSeconds !== undefined || known?.points.some((one) => one.rows === rows && one.steady);
       if (isKnown || this.bucketsOf(group).length > 0) continue;
@@ -154,16 +160,15 @@ export class Calibration {
   /** A machine to assume where nothing was measured; undefined without batch buckets. */
   prior(target: CalibrationTarget): Machine | undefined {
     const assumed = this.groups.map((group) => {
-      const buckets = this.bucketsOf(group).filter((rows) => rows >= target.conditioning.length);
+      const buckets = this.bucketsOf(group).filter((rows) => rows >= target.rows);
       return { group, curve: buckets.length === 0 ? undefined : unmeasuredBuckets(buckets) };
     });
     return this.machineOf(assumed, target);
   }
 
   /** A machine without batch buckets on which a row takes as long as any other: it tells how many evaluations an image takes, not how long. */
-  unmeasured({ conditioning, maxRows }: CalibrationTarget): Machine {
+  unmeasured({ rows, maxRows }: CalibrationTarget): Machine {
     const { network } = this.model.family;
-    const rows = conditioning.length;
     const most = Math.max(rows, Math.min(maxRowsOf(this.engine, network), maxRows));
     const curve = { points: [...new Set([1, most])].map((count) => ({ rows: count, seconds: count })), padded: false };
     const devices = Array.from({ length: slotsOf(this.engine, network) }, () => curve);
@@ -190,14 +195,13 @@ export class Calibration {
   /** @param measured the groups of devices as they were when they were measured */
   private machineOf(
     measured: readonly MeasuredGroup[],
-    { settings, conditioning, maxRows }: CalibrationTarget,
+    { settings, rows, maxRows }: CalibrationTarget,
   ): Machine | undefined {
     const devices = measured.flatMap(({ group, curve }) =>
       curve ? Array.from({ length: group.slots }, () => curve) : [],
     );
     const known = new Set(devices);
     if (devices.length === 0 || measured.some(({ curve }) => !curve)) return undefined;
-    const rows = conditioning.length;
     const most = Math.min(maxRowsOf(this.engine, this.model.family.network), maxRows);
     const rowsWorth = Math.max(...[...known].map(rowsThatPay));
     return {
@@ -223,7 +227,7 @@ export class Calibration {
     return sizeOf(latentDims(this.model, settings));
   }
 
-  private evaluationOf({ settings, conditioning }: CalibrationTarget): Evaluation {
+  private evaluationOf({ settings, conditioning }: MeasuredTarget): Evaluation {
     const dims = latentDims(this.model, settings);
     const { network, layout, ...family } = this.model.family;
     const inputs = networkInputs({ ...family, dims: layout.dims(dims) }, new Float32Array(sizeOf(dims)), 500);
@@ -233,7 +237,7 @@ export class Calibration {
   /** What a curve depends on; undefined for a network without a file here, of which nothing is kept. */
   private async keyOf(
     group: DeviceGroup,
-    { settings, conditioning }: CalibrationTarget,
+    { settings, rows }: CalibrationTarget,
   ): Promise<readonly unknown[] | undefined> {
     const { model, variant } = this;
     const network = await networkIdentity(model);
@@ -242,7 +246,7 @@ export class Calibration {
     const buckets = this.bucketsOf(group);
     const { width, height, sequenceLength } = settings;
     const tokens = sequenceLength === undefined ? [] : [sequenceLength];
-    return [version(), ...network, device, buckets, slots, variant, width, height, conditioning.length, ...tokens];
+    return [version(), ...network, device, buckets, slots, variant, width, height, rows, ...tokens];
   }
 }
 

@@ -1,6 +1,14 @@
 export type { OpenOptions } from './openOptions.js';
 export { Pipeline, type PipelineOptions } from './pipeline.js';
-export type { GeneratedImage, GenerateEvent, GenerateResult, ImageEvaluations, Phase, Seconds } from './result.js';
+export type {
+  GeneratedImage,
+  GenerateEvent,
+  GenerateForecast,
+  GenerateResult,
+  ImageEvaluations,
+  Phase,
+  Seconds,
+} from './result.js';
 export { settingsOf, type GenerateOptions, type Settings } from './options.js';
 export { GENERATION_OPTIONS, SAMPLERS, type GenerationValues, type SamplerName } from './options/generation.js';
 export {

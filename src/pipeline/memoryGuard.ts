@@ -149,7 +149,8 @@ function fixedRows({ described }: ModelFolder, graph: GraphName): number | undef
 }
 
 /** Rows of an evaluation. */
-function rowsOf({ cfgScale }: Settings): number {
+/** Rows of an evaluation. */
+export function rowsOf({ cfgScale }: Settings): number {
   return cfgScale > 1 ? 2 : 1;
 }
 

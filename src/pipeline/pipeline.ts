@@ -10,19 +10,20 @@ import { ModelMemory } from '../model/modelMemory.js';
 import { networkOf } from '../model/networkInputs.js';
 import { Networks, sharedWarning } from '../model/networks.js';
 import { openModel } from '../model/openModel.js';
-import type { Machine } from '../planner/forecast.js';
+import { serialForecast, type Machine } from '../planner/forecast.js';
+import { finishInTurns } from '../run/steps.js';
 import type { EvaluationCount } from '../run/events.js';
 import { Run } from '../run/run.js';
 import { sizeOf } from '../tensor/tensor.js';
 import { BatchEvents } from './batchEvents.js';
-import { Calibration, type CalibrationTarget } from './calibration.js';
+import { Calibration, type CalibrationTarget, type MeasuredTarget } from './calibration.js';
 import { abortedImage, compareWithSerial, generateImage, type ImageContext, type TimedImage } from './generateImage.js';
 import { LearnedConvergence } from './learnedConvergence.js';
-import { MemoryGuard } from './memoryGuard.js';
+import { MemoryGuard, rowsOf } from './memoryGuard.js';
 import { settingsOf, type GenerateOptions, type Settings } from './options.js';
 import { checkedDevices, type OpenOptions } from './openOptions.js';
 import { prepareRun, type PreparedRun } from './prepareRun.js';
-import type { GenerateEvent, GenerateResult, Phase } from './result.js';
+import type { GenerateEvent, GenerateForecast, GenerateResult, Phase } from './result.js';
 import { RWLock } from './rwLock.js';
 import { NO_ROOM, SamplerSelector, withinMemory, type SelectedSampler } from './selectSampler.js';
 import { all, unlessAborted, untilAborted } from '../waiting.js';
@@ -146,7 +147,7 @@ export class Pipeline {
       try {
         const target = {
           settings,
-          conditioning: conditioningOf(prepared),
+          ...evaluationOf(prepared),
           maxRows: this.guard.rowsFor(settings),
         };
         const known =
@@ -167,6 +168,25 @@ export class Pipeline {
   async warmUp(signal?: AbortSignal): Promise<void> {
     if (this.engine.buckets.length === 0 || this.lowMemory) return;
     await this.generate({ prompt: '', steps: WARM_UP_STEPS, sampler: 'serial', previews: false, signal }).result;
+  }
+
+  /**
+   * What `auto` would choose and how long sampling would take, from what is known of the devices so far: nothing is measured.
+   * @returns undefined where nothing is known
+   * @throws SrdsError INVALID_OPTION as `generate` does
+   */
+  async forecast(options: GenerateOptions): Promise<GenerateForecast | undefined> {
+    this.checkOpen();
+    const settings = settingsOf({ ...options, sampler: 'auto' }, this.model);
+    const target = { settings, rows: rowsOf(settings), maxRows: this.guard.rowsFor(settings) };
+    const known = await this.calibration.known(target);
+    if (!known) return undefined;
+    const machine = await this.withConvergence(known, settings);
+    const serial = await finishInTurns(serialForecast({ steps: settings.serialEvaluations }, machine));
+    const { choice, ...selected } = await this.selectAuto(settings, target, () => Promise.resolve(machine));
+    const { sampler } = selected.settings;
+    const { seconds } = choice?.chosen ?? serial;
+    return { sampler, reason: choice?.reason, seconds, serialSeconds: serial.seconds };
   }
 
   /** Ends the device processes. Running generations fail. */
@@ -195,7 +215,7 @@ export class Pipeline {
     lastFor(preparing);
     const prepared = await untilAborted(preparing, signal);
     if (!prepared) return this.abortedResult(settings);
-    const target = { settings, conditioning: conditioningOf(prepared), maxRows };
+    const target = { settings, ...evaluationOf(prepared), maxRows };
     const client = {};
     const times = new Map<string, number[]>();
     try {
@@ -205,7 +225,7 @@ export class Pipeline {
       const selected: SelectedSampler = (await untilAborted(selecting, signal)) ?? { settings: withoutAuto(settings) };
       const plan = (performance.now() - begin) / 1000;
       const limits = withinMemory(selected.limits, maxRows);
-      if (maxRows < target.conditioning.length) emit({ type: 'warning', message: ONE_ROW });
+      if (maxRows < target.rows) emit({ type: 'warning', message: ONE_ROW });
       const { sampler, serialEvaluations } = selected.settings;
       emit({ type: 'plan', sampler, choice: selected.choice, serialEvaluations });
       emit({ type: 'phase', phase: 'sampling', expected: expectedOf(selected) });
@@ -227,7 +247,7 @@ export class Pipeline {
       if (isFull && selected.choice?.reason === NO_ROOM) emit({ type: 'warning', message: SERIAL_UNDER_LOAD });
       if (this.batcher.delaysSpeculation(client)) emit({ type: 'warning', message: SRDS_UNDER_LOAD });
       // Otherwise the rows of an evaluation ran in batches of their own.
-      const isWhole = limits?.splitsRows !== true && maxRows >= target.conditioning.length;
+      const isWhole = limits?.splitsRows !== true && maxRows >= target.rows;
       if (others === 0 && isWhole && isOneSerial(result.settings)) await this.calibration.learn(target, times);
       // With other clients a run may take its serial course.
       if (others === 0) await this.convergence.learn(result.settings, result.images);
@@ -277,7 +297,7 @@ export class Pipeline {
   /** Resolves `auto`, and finds the sizes of batches. */
   private async select(
     settings: Settings,
-    target: CalibrationTarget,
+    target: MeasuredTarget,
     enter: (phase: Phase) => void,
     signal: AbortSignal,
   ): Promise<SelectedSampler> {
@@ -290,7 +310,7 @@ export class Pipeline {
     };
     if (settings.sampler === 'serial') {
       // Several devices may share the rows of an evaluation.
-      const rows = target.conditioning.length;
+      const rows = target.rows;
       if (rows === 1 || this.slots < rows || this.batcher.full) return { settings };
       await measureMore();
       const machine = await calibration.known(target);
@@ -306,16 +326,25 @@ export class Pipeline {
       }
       return this.selector.given(settings, await this.withConvergence(machine, settings));
     }
-    const most = this.slots * maxRowsOf(this.engine, this.model.family.network);
-    const busy =
-      this.batcher.full || this.networks.timestepBatching.kind === 'shared' || most < 2 * target.conditioning.length;
-    return this.selector.select(settings, { busy, fewSteps: this.model.fewSteps }, async () => {
-      if (target.maxRows < 2 * target.conditioning.length && this.slots === 1) return NO_LARGER_BATCHES;
+    return this.selectAuto(settings, target, async () => {
       await measureMore();
       enter('planning');
       const machine = await calibration.known(target);
       return machine ? this.withConvergence(machine, settings) : UNKNOWN_DEVICES;
     });
+  }
+
+  /** @param machineOf as in `SamplerSelector.select` */
+  private selectAuto(
+    settings: Settings,
+    target: CalibrationTarget,
+    machineOf: () => Promise<Machine | string>,
+  ): Promise<SelectedSampler> {
+    const most = this.slots * maxRowsOf(this.engine, this.model.family.network);
+    const busy = this.batcher.full || this.networks.timestepBatching.kind === 'shared' || most < 2 * target.rows;
+    return this.selector.select(settings, { busy, fewSteps: this.model.fewSteps }, async () =>
+      target.maxRows < 2 * target.rows && this.slots === 1 ? NO_LARGER_BATCHES : machineOf(),
+    );
   }
 
   /** Batches of the denoising network that can run at once. */
@@ -362,8 +391,9 @@ function median(seconds: readonly number[]): number | undefined {
   return seconds.toSorted((a, b) => a - b).at(Math.max(0, Math.floor((seconds.length - 1) / 2)));
 }
 
-function conditioningOf({ conditional, unconditional }: PreparedRun): readonly string[] {
-  return unconditional === undefined ? [conditional] : [conditional, unconditional];
+function evaluationOf({ conditional, unconditional }: PreparedRun): Pick<MeasuredTarget, 'rows' | 'conditioning'> {
+  const conditioning = unconditional === undefined ? [conditional] : [conditional, unconditional];
+  return { rows: conditioning.length, conditioning };
 }
 
 function withoutAuto(settings: Settings): Settings {

@@ -53,6 +53,17 @@ export interface GenerateResult {
   readonly batches: number;
 }
 
+/** What `auto` would do, without doing it. */
+export interface GenerateForecast {
+  readonly sampler: Settings['sampler'];
+  /** Why that sampler, in words. */
+  readonly reason: string | undefined;
+  /** Seconds of sampling. */
+  readonly seconds: number;
+  /** The same with the serial sampler. */
+  readonly serialSeconds: number;
+}
+
 /**
  * Parts of a run: graphs are loaded and prompts encoded, the devices measured if necessary, the sampler chosen, images sampled, the
  * sample of an image decoded.

@@ -11,6 +11,7 @@ import { checked, jsonOf } from './content.js';
 import type { Endpoint } from './endpoint.js';
 import { hasWebUiErrors, type WebUiErrorBody } from './errorBody.js';
 import { fixedAnswer, type FixedAnswer, sendFixed } from './fixedAnswer.js';
+import { forecastEndpoint } from './forecast.js';
 import { formOf } from './form.js';
 import { generateStreamEndpoint } from './generateStream.js';
 import { infoEndpoint } from './info.js';
@@ -72,6 +73,7 @@ export function createApp(services: Services, page: ReadonlyMap<string, FixedAns
     ...sdapiEndpoints(services),
     generateStreamEndpoint(services),
     infoEndpoint(services),
+    forecastEndpoint(services),
     ...operationEndpoints(services),
   ];
   for (const one of endpoints) {

@@ -25,4 +25,19 @@ export const infoAnswer = z.object({
   form: z.array(formControl).describe('controls of a form for the options that the page shows'),
 });
 
+/** The answer of `POST /srds/v1/forecast`. */
+export const forecastAnswer = z.object({
+  forecast: z
+    .object({
+      sampler: z.string().describe('what auto would choose'),
+      reason: z.string().nullable().describe('why, in words'),
+      seconds: z.number().describe('of sampling'),
+      serialSeconds: z.number().describe('the same with the serial sampler'),
+    })
+    .nullable()
+    .describe('null where nothing is known of the devices'),
+});
+
+export type ForecastAnswer = z.output<typeof forecastAnswer>;
+
 export type Info = z.output<typeof infoAnswer>;

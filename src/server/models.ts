@@ -117,6 +117,11 @@ export class Models {
     );
   }
 
+  /** The pipeline of a model that is loaded. */
+  opened({ name }: ServedModel): Pipeline | undefined {
+    return this.current.get(name)?.opened;
+  }
+
   get loadedNames(): string[] {
     return [...this.current.keys()];
   }

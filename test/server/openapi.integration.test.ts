@@ -21,6 +21,7 @@ test('the OpenAPI document describes every route with its schemas', async () => 
     'get /srds/v1/info',
     'get /v1/models',
     'get /v1/models/{model}',
+    'post /srds/v1/forecast',
     'post /srds/v1/generate',
     'post /srds/v1/models/{model}/load',
     'post /srds/v1/models/{model}/unload',

@@ -5,6 +5,7 @@ import { formOf, GENERATION_OPTIONS } from 'srds/pipeline';
 import { ServerError, type Batch } from '../../web/src/api.js';
 import { comparisonOf } from '../../web/src/comparison.js';
 import { explain } from '../../web/src/explain.js';
+import { forecastText } from '../../web/src/forecastText.js';
 import { progressOf } from '../../web/src/progress.js';
 import type { RunState } from '../../web/src/run.js';
 
@@ -98,4 +99,17 @@ test('errors are in words for people: they name the control, and what to do', ()
     assert.match(explained('expected a, found b; do c', { status }), /^[A-Z].*\.$/, String(status));
   }
   assert.match(explain(new TypeError('x is not a function'), form), /^Something went wrong on this page/);
+});
+
+test('a forecast says how long sampling takes, what auto would take and why', () => {
+  assert.equal(forecastText({ forecast: null }), undefined);
+  const serial = { sampler: 'serial', reason: 'there is one step only', seconds: 4, serialSeconds: 4 };
+  assert.equal(
+    forecastText({ forecast: serial }),
+    'About 4.00 s with the serial sampler, which auto would take: there is one step only.',
+  );
+  assert.equal(
+    forecastText({ forecast: { ...serial, sampler: 'srds', reason: 'the devices share the work', seconds: 2 } }),
+    'About 2.00 s with srds, which auto would take, and about 4.00 s with the serial sampler: the devices share the work.',
+  );
 });

@@ -4,6 +4,7 @@ import type { FormChoice } from '../../src/pipeline/options/form.js';
 import type { Info } from '../../src/server/infoAnswer.js';
 import { expectationOf } from './experience.js';
 import { Field } from './Field.js';
+import { forecast } from './forecast.js';
 import { activeJobs, cancelAll, draw } from './jobs.js';
 import { changed, modelOf, takes, type FormControl } from './parameters.js';
 import { PresetBar } from './PresetBar.js';
@@ -32,7 +33,7 @@ export function Form({ info }: { readonly info: Info }) {
   );
   const inGroup = (group: FormControl['group']) => form.filter((control) => control.group === group);
   const settings = inGroup('main').filter(({ name }) => name !== 'prompt' && name !== 'n');
-  const expectation = expectationOf(value);
+  const expectation = forecast.value ?? expectationOf(value);
   const count = form.find(({ name }) => name === 'n');
   return (
     <form

@@ -1,6 +1,6 @@
 import { createParser } from 'eventsource-parser';
 import type { GenerateEvents } from '../../src/server/events.js';
-import type { Info } from '../../src/server/infoAnswer.js';
+import type { ForecastAnswer, Info } from '../../src/server/infoAnswer.js';
 
 /** A batch: when it ran, in milliseconds, and its evaluations as iteration, block, step, image. */
 export type Batch = Readonly<GenerateEvents['batch']>;
@@ -42,6 +42,13 @@ export class ServerError extends Error {
 export async function getInfo(key: string): Promise<Info> {
   const response = await ask('/srds/v1/info', { headers: authorization(key) });
   return (await response.json()) as Info;
+}
+
+/** What auto would choose for a request. @throws ServerError; the signal's reason if it is aborted */
+export async function getForecast(request: object, key: string, signal: AbortSignal): Promise<ForecastAnswer> {
+  const headers = { 'content-type': 'application/json', ...authorization(key) };
+  const response = await ask('/srds/v1/forecast', { method: 'POST', headers, body: JSON.stringify(request), signal });
+  return (await response.json()) as ForecastAnswer;
 }
 
 /** Whether the server takes requests. */

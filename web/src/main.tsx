@@ -2,6 +2,7 @@ import { effect, untracked } from '@preact/signals';
 import { render } from 'preact';
 import { App } from './App.js';
 import { connect, info } from './connection.js';
+import { followForecast } from './forecast.js';
 import { readGallery } from './gallery.js';
 import { activeJobs, drawAgain, takeInterrupted } from './jobs.js';
 import { tell } from './notice.js';
@@ -43,6 +44,7 @@ effect(() => {
     restoreForm(known);
     readLink();
     offerInterrupted();
+    followForecast();
   });
 });
 void readGallery();
