@@ -55,8 +55,8 @@ async function inflated(data: Uint8Array, most: number): Promise<Uint8Array | un
   let size = 0;
   try {
     for (;;) {
-      const { done, value } = await reader.read();
-      if (done) return joined(parts, size);
+      const { value } = (await reader.read()) as { readonly value?: Uint8Array };
+      if (!value) return joined(parts, size);
       parts.push(value);
       size += value.length;
       if (size > most) return void reader.cancel();
