@@ -23,10 +23,14 @@ test('the estimate of the serial sampler is its evaluations times the median of 
     const median = times[Math.floor((times.length - 1) / 2)] / 1000;
     assert.equal(result.serialSeconds, 9 * median);
   }
-  // No batch of several images has one evaluation alone, but what the first run took is known.
+  // No batch of several images has one evaluation alone; serial runs teach how long one takes, once their batches take about equally long.
   for (const sampler of ['serial', 'srds'] as const) {
-    const { serialSeconds } = (await generated({ sampler, n: 2 })).result;
-    assert.ok(serialSeconds !== undefined && serialSeconds > 0, String(serialSeconds));
+    let known: number | undefined;
+    for (let run = 0; run < 50 && known === undefined; run++) {
+      await generated({ sampler: 'serial' });
+      known = (await generated({ sampler, n: 2 })).result.serialSeconds;
+    }
+    assert.ok(known !== undefined && known > 0, String(known));
   }
 });
 

@@ -1,8 +1,16 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
 import { z } from 'zod';
 import { serve } from '../support/serve.js';
 import { post } from '../support/server.js';
+
+// Nothing is known from earlier runs of the tests.
+const cache = mkdtempSync(join(tmpdir(), 'srds-'));
+process.env.XDG_CACHE_HOME = cache;
+after(() => rmSync(cache, { recursive: true, force: true }));
 
 const answer = z.object({
   forecast: z
@@ -13,7 +21,6 @@ const answer = z.object({
 test('a forecast rests on what runs have shown: nothing, then how long the serial sampler takes; it runs nothing', async () => {
   const { url } = await serve();
   const batches = async () => /^srds_batch\w*_count\S* (\d+)$/m.exec(await (await fetch(`${url}/metrics`)).text())?.[1];
-  // No other test has images of this size.
   const request = { prompt: 'a red ball', size: '32x32', steps: 30 };
   const forecast = async () => {
     const before = await batches();
