@@ -52,7 +52,7 @@ interface Row {
 function optionsOf(name: string, steps: number): Partial<GenerateOptions> {
   const [kind, iterations] = name.split(':');
   const options = BENCHMARK_CASES[kind as BenchmarkCase](steps, steps);
-  return iterations === undefined ? options : { ...options, maxIterations: Number(iterations), tolerance: 0 };
+  return name.includes(':') ? { ...options, maxIterations: Number(iterations), tolerance: 0 } : options;
 }
 
 /** The machine with more of the devices that were measured. */

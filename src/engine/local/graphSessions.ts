@@ -13,6 +13,7 @@ import { sizeOf } from '../../tensor/tensor.js';
 import type { OrtApi } from '../cuda/ortApi.js';
 import { rangesWithin } from '../batchParts.js';
 import { Bucket } from './bucket.js';
+import type { BucketPool } from './bucketPool.js';
 import { CApiFailure, CApiSessions } from './cApiSessions.js';
 import { rowDims, shapeOf, type Registered } from './inputData.js';
 import { PlainSession } from './plainSession.js';
@@ -26,22 +27,16 @@ interface BatchOutput extends Omit<Extract<Reply, { kind: 'done' }>, 'kind' | 'h
   readonly end: number;
 }
 
-/** Buckets that stay open; beyond these the least recently used one is closed. */
-const MAX_BUCKETS = 24;
-
 /** A graph of an ONNX file and the sessions that run it, one for each bucket or one for all batch sizes. */
 export class GraphSessions {
   readonly info: GraphInfo;
-  /** By key, least recently used first. */
-  private readonly open = new Map<string, Promise<Bucket>>();
   private buckets: readonly number[];
-  /** Whether buckets were closed since that was last reported. */
-  private hasClosedBuckets = false;
 
   private constructor(
     private readonly prepared: PreparedModel,
     private readonly settings: ProcessSettings,
     private readonly file: GraphFile,
+    private readonly pool: BucketPool,
     /** The session of all buckets, on devices that take batches of any size. */
     private readonly common: InferenceSession | undefined,
     /** Whether the file is the variant in half precision. */
@@ -58,10 +53,16 @@ export class GraphSessions {
 
   /**
    * Opens an .onnx file. With buckets, sessions are opened for the first batch of each size.
+   * @param pool the open buckets of the process
    * @param api for sessions over the C API
    * @throws Error whatever ONNX Runtime reports
    */
-  static async open(given: GraphFile, settings: ProcessSettings, api?: OrtApi): Promise<GraphSessions> {
+  static async open(
+    given: GraphFile,
+    settings: ProcessSettings,
+    pool: BucketPool,
+    api?: OrtApi,
+  ): Promise<GraphSessions> {
     const file = fileFor(given, settings);
     const isHalfFile = file.path === given.half;
     const { fused, device, buckets } = settings;
@@ -70,22 +71,19 @@ export class GraphSessions {
     if (device.kind === 'cpu') checkOperators(prepared);
     const common = hasBuckets ? undefined : await openSession(prepared, settings);
     const cApi = hasBuckets && api && file.replayed ? await CApiSessions.for(api, prepared, settings) : undefined;
-    return new GraphSessions(prepared, settings, file, common, isHalfFile, cApi);
+    return new GraphSessions(prepared, settings, file, pool, common, isHalfFile, cApi);
   }
 
   /** Frees the memory of all sessions. */
   async close(): Promise<void> {
-    const buckets = [...this.open.values()];
-    this.open.clear();
-    this.hasClosedBuckets = true;
-    for (const bucket of buckets) await (await bucket.catch(() => undefined))?.close();
+    await this.pool.close(this, () => true);
     await this.common?.release();
   }
 
   /**
    * Runs a batch in the smallest bucket that holds it, or in parts if none does, and writes the output to the start of the
-   * channel's content. If memory is too small for a bucket, that one and larger ones are dropped for good. If the C API fails, plain
-   * sessions take its place.
+   * channel's content. If memory is too small for a bucket, those that were not used for the longest time are closed; if there are none, that one
+   * and larger ones of the graph are dropped for good. If the C API fails, plain sessions take its place.
    * @throws Error whatever ONNX Runtime reports
    */
   async run(
@@ -94,9 +92,7 @@ export class GraphSessions {
     channel: SharedChannel,
   ): Promise<BatchOutput & { readonly hasClosedBuckets: boolean }> {
     const output = await this.runOrFallBack(batch, registered, channel);
-    const { hasClosedBuckets } = this;
-    this.hasClosedBuckets = false;
-    return { ...output, hasClosedBuckets };
+    return { ...output, hasClosedBuckets: this.pool.takeClosed() };
   }
 
   private async runOrFallBack(batch: WireBatch, registered: Registered, channel: SharedChannel): Promise<BatchOutput> {
@@ -117,15 +113,34 @@ export class GraphSessions {
     for (const part of parts) {
       const rows = this.bucketRows(sum(rowsOf.slice(...part)));
       try {
-        const bucket = await this.bucketFor(rows, batch, registered);
-        const { size, seconds, end } = await this.runIn(bucket, batch, part, registered, channel, output.end);
+        const { size, seconds, end } = await this.runPart(rows, batch, part, registered, channel, output.end);
         output = { size, seconds: output.seconds + seconds, rows: output.rows + rows, end };
       } catch (error) {
-        if (!(await this.dropBuckets(rows, error))) throw error;
+        if (!(await this.dropBuckets(rows, Math.max(...rowsOf), error))) throw error;
         return { ...(await this.runOrFallBack(batch, registered, channel)), buckets: this.buckets };
       }
     }
     return start === CONTENT_START ? output : { ...output, end: moveToStart(channel, start, output.end) };
+  }
+
+  /** Runs a part of a batch in a bucket of so many rows, in as much memory as idle buckets can give up. */
+  private async runPart(
+    rows: number,
+    batch: WireBatch,
+    part: readonly [from: number, to: number],
+    registered: Registered,
+    channel: SharedChannel,
+    position: number,
+  ): ReturnType<Bucket['run']> {
+    const { key, shape } = this.bucketOf(rows, batch, registered);
+    for (;;) {
+      try {
+        const bucket = await this.pool.get(this, key, () => this.openBucket(shape));
+        return await this.runIn(bucket, batch, part, registered, channel, position);
+      } catch (error) {
+        if (this.common || !isOutOfMemory(error) || !(await this.pool.makeRoomFor(this, key))) throw error;
+      }
+    }
   }
 
   /** Runs a batch in a bucket. The first result of the C API is compared with that of a plain session. */
@@ -188,7 +203,12 @@ export class GraphSessions {
     return this.buckets.find((bucket) => bucket >= rows) ?? (isPadded ? rows + (rows % 2) : rows);
   }
 
-  private async bucketFor(rows: number, batch: WireBatch, registered: Registered): Promise<Bucket> {
+  /** The key and the shape of the bucket for a batch. */
+  private bucketOf(
+    rows: number,
+    batch: WireBatch,
+    registered: Registered,
+  ): { readonly key: string; readonly shape: BucketShape } {
     const dims = this.info.inputs.map((info) =>
       isShared(info) ? info.dims.map(() => 1) : rowDims(info.name, batch, registered),
     );
@@ -198,17 +218,7 @@ export class GraphSessions {
     const canIndex = !this.common && this.prepared.canIndex;
     const indexed = canIndex ? this.info.inputs.filter(isRegistered).map(({ name }) => name) : [];
     const key = `${batch.output} ${rows} ${dims.join(' ')} ${indexed.join(' ')}`;
-    const known = this.open.get(key);
-    this.open.delete(key);
-    const bucket = known ?? this.openBucket({ rows, shapes: this.shapesOf(rows, dims), indexed });
-    this.open.set(key, bucket);
-    if (!known) await this.closeOldest();
-    try {
-      return await bucket;
-    } catch (error) {
-      this.open.delete(key);
-      throw error;
-    }
+    return { key, shape: { rows, shapes: this.shapesOf(rows, dims), indexed } };
   }
 
   /** @param dims of the inputs, without the batch axis */
@@ -232,29 +242,16 @@ export class GraphSessions {
     return new Bucket(new PlainSession(session, session !== this.common), this.info.inputs, shape);
   }
 
-  private async closeOldest(): Promise<void> {
-    const [oldest] = this.open;
-    if (this.open.size <= MAX_BUCKETS) return;
-    this.open.delete(oldest[0]);
-    this.hasClosedBuckets = true;
-    await (await oldest[1].catch(() => undefined))?.close();
-  }
-
   /**
    * Drops the buckets of so many rows or more, if the error reports that memory is exhausted.
-   * @returns whether they were dropped and smaller ones remain
+   * @param most rows of the largest evaluation, which cannot be divided here
+   * @returns whether they were dropped and smaller ones hold the evaluations
    */
-  private async dropBuckets(rows: number, error: unknown): Promise<boolean> {
+  private async dropBuckets(rows: number, most: number, error: unknown): Promise<boolean> {
     const smaller = this.buckets.filter((bucket) => bucket < rows);
-    if (smaller.length === 0 || !isOutOfMemory(error)) return false;
+    if (!isOutOfMemory(error) || !smaller.some((bucket) => bucket >= most)) return false;
     this.buckets = smaller;
-    this.hasClosedBuckets = true;
-    for (const [key, bucket] of this.open) {
-      const opened = await bucket.catch(() => undefined);
-      if (opened && opened.rows < rows) continue;
-      this.open.delete(key);
-      await opened?.close();
-    }
+    await this.pool.close(this, (bucket) => bucket.rows >= rows);
     return true;
   }
 }

@@ -11,6 +11,7 @@ import type { GraphInfo } from '../../onnx/graphInfo.js';
 import type { ConditioningId } from '../engine.js';
 import { OrtApi } from '../cuda/ortApi.js';
 import { OrtSession } from '../cuda/ortSession.js';
+import { BucketPool } from './bucketPool.js';
 import { GraphSessions } from './graphSessions.js';
 import { loadMemoryMap } from './memoryMap.js';
 import { isDeviceFault, isOfGraph, isOutOfMemory } from './session.js';
@@ -45,6 +46,7 @@ const poller = new SpinPoller(
   () => !running,
 );
 const graphs = new Map<string, GraphSessions>();
+const buckets = new BucketPool();
 const registered = new Map<ConditioningId, Readonly<Record<string, Tensor>>>();
 let notifications = 0;
 /** A batch that arrived before the notifications that precede it. */
@@ -63,7 +65,7 @@ async function load(request: Extract<Request, { kind: 'load' }>): Promise<Reply>
   const { api, plain } = await cApi;
   for (const [name, file] of Object.entries(request.graphs)) {
     try {
-      const graph = await GraphSessions.open(file, settings, api);
+      const graph = await GraphSessions.open(file, settings, buckets, api);
       graphs.set(name, graph);
       loaded[name] = graph.info;
     } catch (error) {

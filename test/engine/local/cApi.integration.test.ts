@@ -8,6 +8,7 @@ import { Generator } from 'srds/random';
 import { float32, type Tensor } from 'srds/tensor';
 import { OrtApi } from '../../../src/engine/cuda/ortApi.js';
 import { CApiFailure, CApiSessions, checkOutput } from '../../../src/engine/local/cApiSessions.js';
+import { BucketPool } from '../../../src/engine/local/bucketPool.js';
 import { GraphSessions } from '../../../src/engine/local/graphSessions.js';
 import { LocalDevice } from '../../../src/engine/local/localDevice.js';
 import { SharedChannel } from '../../../src/engine/local/sharedChannel.js';
@@ -85,14 +86,17 @@ test('over the C API a batch is === that of plain sessions: padded, in parts, of
 });
 
 /** Runs a batch of one evaluation in sessions of this process, with an API that may fail. */
-async function runWith(api: OrtApi): Promise<{ rows: Float32Array; plain: string | undefined; buckets: unknown }> {
+async function runWith(
+  api: OrtApi,
+  batch: readonly Evaluation[] = BATCH,
+): Promise<{ rows: Float32Array; plain: string | undefined; buckets: unknown }> {
   const channel = SharedChannel.create();
-  const graph = await GraphSessions.open(UNET, { ...SETTINGS, channel: channel.path }, api);
+  const graph = await GraphSessions.open(UNET, { ...SETTINGS, channel: channel.path }, new BucketPool(), api);
   try {
     const registered = new Map(Object.entries(TEXTS));
-    const { wire } = writeBatch([BATCH], channel);
+    const { wire } = writeBatch(batch, channel);
     const { size, plain, buckets } = await graph.run(wire, registered, channel);
-    return { rows: readOutputs([BATCH], size, channel).flat()[1], plain, buckets };
+    return { rows: readOutputs(batch, size, channel).flat()[1], plain, buckets };
   } finally {
     await graph.close();
     channel.remove();
@@ -100,7 +104,7 @@ async function runWith(api: OrtApi): Promise<{ rows: Float32Array; plain: string
   }
 }
 
-const BATCH = evaluation(0, ['a', 'b']);
+const BATCH = [evaluation(0, ['a', 'b'])];
 
 /** An API whose calls go through `change`, which may throw. */
 function changed(api: OrtApi, change: (name: string) => void): OrtApi {
@@ -121,6 +125,8 @@ test('where the C API fails, or gives another output, plain sessions serve and s
   const fallback = await runWith(failing);
   assert.deepEqual(fallback.rows, right.rows);
   assert.equal(fallback.plain, 'no kernel');
+  // That of the first one was compared.
+  rmSync(process.env.XDG_CACHE_HOME!, { recursive: true });
   // The run that learns the output's shape is the only one that happens.
   let runs = 0;
   const call: OrtApi['call'] = (name, ...args) => {
@@ -147,13 +153,69 @@ test('a batch that fails leaves the next ones as they should be', async () => {
 });
 
 test('a bucket that memory is too small for over the C API is dropped, and a smaller one serves', async () => {
-  let opened = 0;
-  const short = changed(await OrtApi.load(), (name) => {
-    if (name === 'CreateSessionFromArray' && opened++ === 0) throw new Error('CUDA failure 2: out of memory');
-  });
-  const { plain, buckets, rows } = await runWith(short);
+  const onceShort = async () => {
+    let opened = 0;
+    return changed(await OrtApi.load(), (name) => {
+      if (name === 'CreateSessionFromArray' && opened++ === 0) throw new Error('CUDA failure 2: out of memory');
+    });
+  };
+  const single = [evaluation(0, ['a']), evaluation(0, ['b'])];
+  const { plain, buckets, rows } = await runWith(await onceShort(), single);
   assert.deepEqual({ plain, buckets }, { plain: undefined, buckets: [1] });
   assert.equal(rows.length, 4 * 8 * 8);
+  // The parent divides an evaluation into its rows.
+  await assert.rejects(runWith(await onceShort()), /out of memory/);
+});
+
+test('where memory is full, idle buckets of all graphs make room before sizes are dropped', async () => {
+  const api = await OrtApi.load();
+  const memory = { sessions: 0, most: 3 };
+  const short = Object.create(
+    changed(api, (name) => {
+      if (name !== 'CreateSessionFromArray') return;
+      if (memory.sessions >= memory.most) throw new Error('CUDA failure 2: out of memory');
+      memory.sessions++;
+    }),
+    {
+      free: {
+        value: (...args: Parameters<OrtApi['free']>) => {
+          if (args[0] === 'Session') memory.sessions--;
+          api.free(...args);
+        },
+      },
+    },
+  ) as OrtApi;
+  const channel = SharedChannel.create();
+  const pool = new BucketPool();
+  const settings = { ...SETTINGS, channel: channel.path };
+  const graphs = [
+    await GraphSessions.open(UNET, settings, pool, short),
+    await GraphSessions.open(UNET, settings, pool, short),
+  ];
+  try {
+    const registered = new Map(Object.entries(TEXTS));
+    const run = async (graph: GraphSessions, side: number) => {
+      const { wire } = writeBatch([evaluation(0, ['a', 'b'], side)], channel);
+      const { hasClosedBuckets, buckets } = await graph.run(wire, registered, channel);
+      return { hasClosedBuckets, buckets, sessions: memory.sessions };
+    };
+    const kept = { hasClosedBuckets: false, buckets: undefined };
+    for (const [k, side] of [8, 16, 24].entries())
+      assert.deepEqual(await run(graphs[0], side), { ...kept, sessions: k + 1 });
+    // The two of three that were not used for the longest time are closed for one of the other graph.
+    assert.deepEqual(await run(graphs[1], 8), { hasClosedBuckets: true, buckets: undefined, sessions: 2 });
+    assert.deepEqual(await run(graphs[0], 24), { ...kept, sessions: 2 });
+    memory.most = 1;
+    assert.deepEqual(await run(graphs[0], 32), { hasClosedBuckets: true, buckets: undefined, sessions: 1 });
+    // With no other bucket to close, the size is too large.
+    memory.most = 0;
+    await assert.rejects(run(graphs[0], 40), /out of memory/);
+  } finally {
+    for (const graph of graphs) await graph.close();
+    channel.remove();
+    channel.close();
+  }
+  assert.equal(memory.sessions, 0);
 });
 
 test('an output that differs from that of a plain session is a failure, rounding is not', () => {
