@@ -159,9 +159,13 @@ export class Calibration {
 
   /** A machine to assume where nothing was measured; undefined without batch buckets. */
   prior(target: CalibrationTarget): Machine | undefined {
+    const { described, family } = this.model;
+    const parameters = described.find(({ name }) => name === family.network)?.description.parameters ?? 0;
+    const [, ...positions] = latentDims(this.model, target.settings);
+    const work = parameters * sizeOf(positions);
     const assumed = this.groups.map((group) => {
       const buckets = this.bucketsOf(group).filter((rows) => rows >= target.rows);
-      return { group, curve: buckets.length === 0 ? undefined : unmeasuredBuckets(buckets) };
+      return { group, curve: buckets.length === 0 ? undefined : unmeasuredBuckets(buckets, work) };
     });
     return this.machineOf(assumed, target);
   }

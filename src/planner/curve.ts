@@ -14,12 +14,19 @@ export interface LatencyCurve {
 }
 
 /**
- * A prior for buckets that were not measured: a small model on a data centre GPU, where a batch of 32 rows takes a third longer
- * than one of 2 (docs/benchmarks.md).
+ * A prior for buckets that were not measured, for a data centre GPU. Of a small network a batch of 32 rows takes a third longer than one of 2; a
+ * large one fills the GPU with few rows (docs/benchmarks.md).
+ * @param work of a row: the network's parameters times the positions of the latents
  */
-export function unmeasuredBuckets(buckets: readonly number[]): LatencyCurve {
-  return { points: buckets.map((rows) => ({ rows, seconds: 1 + rows / 80 })), padded: true };
+export function unmeasuredBuckets(buckets: readonly number[], work: number): LatencyCurve {
+  const row = Math.max(SMALL_ROW, work / FULL_WORK);
+  return { points: buckets.map((rows) => ({ rows, seconds: 1 + rows * row })), padded: true };
 }
+
+/** Time of a row of a small network, relative to what a batch takes whatever its rows. */
+const SMALL_ROW = 1 / 80;
+/** Work of a row that takes as long as that. A row of Stable Diffusion 2.1 at 512x512 is 3.5e12, and batches gain up to about 12 rows. */
+const FULL_WORK = 2e12;
 
 const MAX_ROWS = 65536;
 const MAX_SECONDS = 86400;

@@ -20,6 +20,7 @@ import { criticalPath, drive } from 'srds/run';
 import { defaultPartition, evenPartition, type Iterate, type Partition } from 'srds/sampler';
 import { picard, serial, srds } from 'srds/sampler';
 import { ddim } from 'srds/solver';
+import { unmeasuredBuckets } from '../../src/planner/curve.js';
 import { virtualDenoiser, VirtualEngine } from '../support/virtual.js';
 
 const points = (...pairs: [number, number][]) => pairs.map(([rows, seconds]) => ({ rows, seconds }));
@@ -304,4 +305,11 @@ test('batches that take about as long as the smallest are not split over devices
   assert.equal(seconds, simulateSrds(partition, 1, one).seconds);
   assert.equal(batches, simulateSrds(partition, 1, one).batches);
   assert.ok(Math.abs((await measured(two, steps, partition, 1)) / seconds - 1) < 0.1);
+});
+
+test('where nothing was measured, batches of a large network are small: one GPU is full with them', () => {
+  const buckets = [2, 4, 8, 16, 32, 64, 128];
+  const rows = (parameters: number, side: number) => rowsThatPay(unmeasuredBuckets(buckets, parameters * side ** 2));
+  // The bundled network, Stable Diffusion 2.1 and SDXL at their sizes. Batches of the first two were measured: docs/benchmarks.md.
+  assert.deepEqual([rows(16e6, 32), rows(866e6, 64), rows(2.6e9, 128)], [128, 16, 2]);
 });
