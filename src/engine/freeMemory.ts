@@ -43,6 +43,12 @@ export function freeMemory(processes: readonly number[] = [], root = '/'): numbe
   return Math.max(0, Math.min(system, addressSpace(processes, root), ...groupsOf(root)));
 }
 
+/** Processes that the kernel has ended for want of memory since it started; undefined where it does not count them. @param root folder of `proc` */
+export function oomKills(root = '/'): number | undefined {
+  const count = /^oom_kill (\d+)$/m.exec(contentOf(root, 'proc/vmstat'));
+  return count ? Number(count[1]) : undefined;
+}
+
 /** Bytes that the limit on the address space of a process (`ulimit -v`) leaves for weights and activations. */
 function addressSpace(processes: readonly number[], root: string): number {
   const limit = /^Max address space +(\d+) /m.exec(contentOf(root, 'proc/self/limits'));

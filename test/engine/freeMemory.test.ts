@@ -4,6 +4,7 @@ import { freemem, tmpdir, totalmem } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { freeMemory } from 'srds/engine';
+import { oomKills } from '../../src/engine/freeMemory.js';
 
 let root = '';
 beforeEach(() => {
@@ -72,4 +73,10 @@ test('a limit on the address space of processes leaves what it exceeds what they
   assert.equal(freeMemory([7], root), 8 * 2 ** 30 - 3 * 2 ** 30 - 2 ** 30);
   // A process that has ended takes nothing.
   assert.equal(freeMemory([8], root), 6 * 2 ** 30);
+});
+
+test('the kernel counts the processes that it ended for want of memory, where it says so', () => {
+  assert.equal(oomKills(root), undefined);
+  write({ 'proc/vmstat': 'nr_free_pages 12\noom_kill 7\noom_kill_other 3\n' });
+  assert.equal(oomKills(root), 7);
 });

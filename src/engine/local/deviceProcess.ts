@@ -5,6 +5,7 @@ import { oneLine, SrdsError } from '../../errors.js';
 import { deviceName } from '../device.js';
 import type { Notification, Numbered, ProcessSettings, Reply, Request, RunBatch, Wake, WireBatch } from './protocol.js';
 import { loadMemoryMap } from './memoryMap.js';
+import { oomKills } from '../freeMemory.js';
 import { SharedChannel } from './sharedChannel.js';
 import { SpinPoller } from './spinPoller.js';
 import { Watchdog } from './watchdog.js';
@@ -62,7 +63,9 @@ export class DeviceProcess {
   constructor(
     settings: Omit<ProcessSettings, 'channel'>,
     readonly channel = SharedChannel.create(),
+    countOomKills = oomKills,
   ) {
+    const oomKillsBefore = countOomKills();
     this.device = deviceName(settings.device);
     this.spins = settings.device.kind !== 'cpu';
     if (settings.cApi)
@@ -93,7 +96,9 @@ export class DeviceProcess {
         resolve();
       });
       this.child.once('exit', (code, signal) => {
-        this.killed = this.givenUp === undefined && (signal === 'SIGKILL' || code === KILLED);
+        const now = countOomKills();
+        const mayBeForMemory = oomKillsBefore === undefined || now === undefined || now > oomKillsBefore;
+        this.killed = this.givenUp === undefined && (signal === 'SIGKILL' || code === KILLED) && mayBeForMemory;
         this.fail(this.givenUp ?? (signal ? `was ended by ${signal}` : `ended with exit code ${code}`));
         resolve();
       });
@@ -109,7 +114,10 @@ export class DeviceProcess {
     return this.error;
   }
 
-  /** Whether the process ended as the kernel ends one when memory is exhausted. It says no more than that. */
+  /**
+   * Whether the process ended as the kernel ends one when memory is exhausted, and the kernel ended some process so meanwhile or does not
+   * count them.
+   */
   get wasKilled(): boolean {
     return this.killed && !this.closing;
   }

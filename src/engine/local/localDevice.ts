@@ -7,6 +7,7 @@ import { lacksKernel } from '../../onnx/foreignOperators.js';
 import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { deviceName } from '../device.js';
+import { oomKills } from '../freeMemory.js';
 import { batchRows, type Batch, type BatchResult, type ConditioningId } from '../engine.js';
 import {
   OPENING_LOAD,
@@ -77,11 +78,12 @@ export class LocalDevice implements EngineDevice {
     private readonly elsewhere: string | undefined,
     private readonly reports: DeviceReports,
     name = deviceName(settings.device),
+    private readonly countOomKills = oomKills,
   ) {
     this.name = name;
     this.batchSizes = settings.buckets;
     this.times = new BatchTimes(settings.device);
-    this.process = new DeviceProcess(settings);
+    this.process = new DeviceProcess(settings, undefined, countOomKills);
   }
 
   get pid(): number | undefined {
@@ -324,6 +326,7 @@ export class LocalDevice implements EngineDevice {
     this.process = new DeviceProcess(
       this.settings,
       this.isSharedMemoryFull ? SharedChannel.create([tmpdir()]) : undefined,
+      this.countOomKills,
     );
     this.openBuckets.clear();
     await this.open([...this.state.loaded.keys()]);
