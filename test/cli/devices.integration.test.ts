@@ -172,11 +172,16 @@ test('a size that memory does not suffice for is one line with one that fits, an
 
 test('a curve is measured again on request, also where no bucket holds an evaluation', async () => {
   const { stdout } = await printed('plan', ...TINY, '--fresh', '--buckets', '1', '--steps', '9', '--json');
-  const { machine } = JSON.parse(stdout) as { machine: { devices: { points: { rows: number }[] }[] } };
+  const { machine, plans } = JSON.parse(stdout) as {
+    machine: { devices: { points: { rows: number; seconds: number }[] }[] };
+    plans: { candidates: { seconds: number }[] }[];
+  };
+  // An evaluation of two rows runs in two batches.
   assert.deepEqual(
     machine.devices[0].points.map(({ rows }) => rows),
-    [2],
+    [1],
   );
+  assert.ok(plans[0].candidates[0].seconds > 2 * 9 * 0.9 * machine.devices[0].points[0].seconds);
 });
 
 test('a trace is written and charted, as SVG and as a page', async () => {
