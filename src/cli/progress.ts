@@ -103,12 +103,11 @@ export class Progress {
   private render(): void {
     const seconds = `${((this.now() - this.start) / 1000).toFixed(1)} s`;
     const parts = this.phase === 'sampling' ? this.samplingParts() : this.stateParts();
-    const line = [seconds, ...parts].join('  ');
-    this.stream.write(`\r\x1b[K${line.slice(0, Math.max(1, (this.stream.columns || 80) - 1))}`);
+    this.stream.write(`\r\x1b[K${fitted([seconds, ...parts], Math.max(1, (this.stream.columns || 80) - 1))}`);
   }
 
   private stateParts(): string[] {
-    return [...(this.stateShare === undefined ? [] : [bar(this.stateShare)]), this.state];
+    return [this.state, ...(this.stateShare === undefined ? [] : [bar(this.stateShare)])];
   }
 
   private samplingParts(): string[] {
@@ -122,6 +121,13 @@ export class Progress {
       ...(iteration === '' ? [] : [iteration]),
     ];
   }
+}
+
+/** As many of the parts as fit in so many columns, or the start of the first two. */
+function fitted(parts: readonly string[], width: number): string {
+  const line = parts.join('  ');
+  if (line.length <= width) return line;
+  return parts.length > 2 ? fitted(parts.slice(0, -1), width) : `${line.slice(0, width - 1)}…`;
 }
 
 /** A bar with its share in percent. */

@@ -72,7 +72,22 @@ test('the share never falls, counts all images, and without a forecast says noth
 test('the line fits the terminal, and a download has a share too', () => {
   const { progress, at, written } = progressOn(1, 30);
   progress.setState('downloading unet/model.onnx, 3.4 GB in all', 0.5);
-  assert.equal(at(2), `2.0 s  ${'█'.repeat(10)}${'░'.repeat(10)}  5`.slice(0, 29));
+  assert.equal(at(2), '2.0 s  downloading unet/mode…');
   progress.end();
   assert.ok(written().endsWith('\r\x1b[K'));
+});
+
+test('a narrow terminal shows as many whole parts as fit', () => {
+  const lineOf = (columns: number) => {
+    const { progress, at } = progressOn(1, columns);
+    at(0, { type: 'phase', phase: 'sampling', expected: { critical: 10, total: 40 } });
+    const line = at(5, evaluation(5, 10));
+    progress.end();
+    return line;
+  };
+  const whole = `5.0 s  sampling  ${'█'.repeat(5)}${'░'.repeat(15)}  25 %`;
+  assert.match(lineOf(80), / {2}about 15 s left$/);
+  assert.equal(lineOf(50), whole);
+  assert.equal(lineOf(20), '5.0 s  sampling');
+  assert.equal(lineOf(10), '5.0 s  s…');
 });
