@@ -141,5 +141,7 @@ function deviceFor(batch: Batch, devices: readonly EngineDevice[], failed: Reado
   const able =
     [fresh, ready, devices.filter(({ isLost }) => !isLost), devices].find(({ length }) => length > 0) ?? devices;
   const open = able.filter((device) => device.hasBucketFor(batch) && device.load < OPENING_LOAD);
-  return (open.length > 0 ? open : able).reduce((best, device) => (device.load < best.load ? device : best));
+  // Devices without buckets always have it: beside them, another one still opens its own.
+  const isOpen = open.some(({ buckets }) => buckets.length > 0) || able.every(({ buckets }) => buckets.length === 0);
+  return (isOpen && open.length > 0 ? open : able).reduce((best, device) => (device.load < best.load ? device : best));
 }

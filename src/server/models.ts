@@ -158,8 +158,9 @@ export class Models {
       const pipeline = await orAbort(loaded.pipeline, signal).catch((error: unknown) => {
         throw signal.aborted ? error : cannotOpen(model, error);
       });
+      const value = await work(pipeline);
       if (model.name === this.models[0].name) this.hasServed = true;
-      return await work(pipeline);
+      return value;
     } catch (error) {
       // Failed device processes do not recover; the next request starts new ones.
       if (error instanceof SrdsError && error.code === 'ENGINE_FAILED') this.retire(loaded);

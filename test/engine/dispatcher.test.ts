@@ -51,9 +51,14 @@ class BucketDevice {
   readonly slots = 1;
   readonly isLost = false;
   readonly log: string[] = [];
-  private isOpen = false;
+  private isOpen: boolean;
   private readonly ends: (() => void)[] = [];
   private opening = 0;
+
+  /** @param buckets none: it runs batches of any size */
+  constructor(readonly buckets: readonly number[] = [1]) {
+    this.isOpen = buckets.length === 0;
+  }
 
   get load(): number {
     return this.ends.length + OPENING_LOAD * this.opening;
@@ -108,6 +113,24 @@ test('a device opens a bucket that another has once that one is busy, and not be
   assert.deepEqual([a.log.slice(5), b.log], [['run'], ['open', 'run']]);
   a.end();
   b.end();
+  await Promise.all(both);
+});
+
+test('a device with buckets opens them beside one without, which always has what it needs', async () => {
+  const [gpu, cpu] = [new BucketDevice(), new BucketDevice([])];
+  const dispatcher = new Dispatcher({ closing: new AbortController().signal, inBackground: () => undefined });
+  const run = () => dispatcher.run([gpu, cpu] as unknown as EngineDevice[], [], {});
+  for (let k = 0; k < 3; k++) {
+    const one = run();
+    gpu.end();
+    await one;
+  }
+  assert.deepEqual([gpu.log, cpu.log], [['open', 'run', 'run'], []]);
+  // While it is busy, the other one takes the next batch at once.
+  const both = [run(), run()];
+  assert.deepEqual(cpu.log, ['run']);
+  gpu.end();
+  cpu.end();
   await Promise.all(both);
 });
 

@@ -27,6 +27,7 @@ function tinyModels(memoryBytes: number) {
   /** Names of models that do not open. */
   const broken = new Set<string>();
   const engine: { available?: boolean } = {};
+  const state: { warmUp: () => Promise<void> } = { warmUp: () => Promise.resolve() };
   const served = ['a', 'b', 'c'].map((name): ServedModel => {
     return { name, folder: { name, path: `/srv/models/${name}` } as ModelFolder, bytes: 10 };
   });
@@ -41,7 +42,7 @@ function tinyModels(memoryBytes: number) {
         open.add(name);
         assert.ok(10 * open.size <= memoryBytes);
         const close = async () => void open.delete(name);
-        return { engine, close, warmUp: async () => undefined } as unknown as Pipeline;
+        return { engine, close, warmUp: () => state.warmUp() } as unknown as Pipeline;
       },
     },
     memoryBytes,
@@ -52,6 +53,7 @@ function tinyModels(memoryBytes: number) {
     opened,
     broken,
     engine,
+    state,
     use: (name: string, run: () => Promise<void> = async () => undefined) => models.use(models.find(name), never, run),
   };
 }
@@ -165,6 +167,25 @@ test('each model has a status; a failure names no path, and the next request tri
   engine.available = true;
   await models.unload(models.find('a'));
   assert.deepEqual([models.readiness, statuses()], ['ok', ['unloaded', 'loaded', 'unloaded']]);
+});
+
+test('the server is ready once the default model has opened its sessions', async () => {
+  const { models, state } = tinyModels(30);
+  let finish: () => void = () => undefined;
+  state.warmUp = () => new Promise<void>((resolve) => (finish = resolve));
+  const warming = models.warm(never);
+  await turn();
+  assert.equal(models.readiness, 'starting');
+  state.warmUp = async () => {
+    throw new SrdsError('ENGINE_FAILED', 'a device', 'none', 'wait');
+  };
+  finish();
+  await warming;
+  assert.equal(models.readiness, 'ok');
+  const failing = tinyModels(30);
+  failing.state.warmUp = state.warmUp;
+  await assert.rejects(failing.models.warm(never), { code: 'ENGINE_FAILED' });
+  assert.equal(failing.models.readiness, 'starting');
 });
 
 test('requests are grouped by the model in memory: alternating ones load each model a few times, and none waits for ever', async () => {

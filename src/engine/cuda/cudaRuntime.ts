@@ -5,6 +5,8 @@ import type { Pointer } from './ortApi.js';
 const LIBRARIES = ['libcudart.so.13', 'libcudart.so.12'];
 const TO_DEVICE = 1;
 const TO_HOST = 2;
+/** The library of convolutions, whose kernels differ between versions. */
+const CUDNN = 'libcudnn.so.9';
 /** cudaDevAttrComputeCapabilityMajor and -Minor. */
 const COMPUTE_CAPABILITY = [75, 76];
 
@@ -23,7 +25,7 @@ export class CudaRuntime {
     private readonly functions: Readonly<Record<'malloc' | 'hostAlloc' | 'free' | 'freeHost' | 'memcpy', Function_>>,
     private readonly errorString: Function_,
     private readonly clearError: Function_,
-    /** The GPU's compute capability, and the versions of the driver's and the runtime's CUDA. */
+    /** The GPU's compute capability, and the versions of the driver's CUDA, of the runtime and of cuDNN. */
     readonly description: readonly number[],
   ) {}
 
@@ -50,7 +52,7 @@ export class CudaRuntime {
       },
       library.func('cudaGetErrorString', 'str', ['int']),
       library.func('cudaGetLastError', 'int', []),
-      [...capability, numberOf('cudaDriverGetVersion'), numberOf('cudaRuntimeGetVersion')],
+      [...capability, numberOf('cudaDriverGetVersion'), numberOf('cudaRuntimeGetVersion'), cudnnVersion(koffi)],
     );
   }
 
@@ -100,6 +102,15 @@ export class CudaRuntime {
 }
 
 type Function_ = (...args: unknown[]) => unknown;
+
+/** 0 where it cannot be found. */
+function cudnnVersion(koffi: typeof Koffi): number {
+  try {
+    return Number(koffi.load(CUDNN).func('cudnnGetVersion', 'size_t', [])());
+  } catch {
+    return 0;
+  }
+}
 
 function libraryFor(koffi: typeof Koffi, device: number): Koffi.LibraryHandle {
   for (const name of LIBRARIES) {

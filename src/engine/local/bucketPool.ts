@@ -1,7 +1,7 @@
 import type { Bucket } from './bucket.js';
 
-/** Buckets that stay open in a process; beyond these the least recently used one is closed. */
-const MAX_BUCKETS = 24;
+/** Buckets that stay open in a process; beyond these the least recently used one is closed. Memory may allow fewer. */
+const MAX_BUCKETS = 48;
 
 interface OpenBucket {
   /** The graph that it belongs to. */

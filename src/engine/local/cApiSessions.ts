@@ -4,6 +4,7 @@ import { messageOf } from '../../errors.js';
 import { readCache, writeCache } from '../../files/cacheFile.js';
 import type { BucketShape, PreparedModel } from '../../onnx/prepare.js';
 import type { BucketSession } from '../bucketSession.js';
+import { version } from '../../version.js';
 import { CudaRuntime } from '../cuda/cudaRuntime.js';
 import type { OrtApi } from '../cuda/ortApi.js';
 import { OrtSession } from '../cuda/ortSession.js';
@@ -21,7 +22,7 @@ export class CApiFailure extends Error {}
  * be captured as CUDA graphs, since ONNX Runtime then computes shapes in between and copies them to the GPU.
  *
  * A graph's first output is compared with that of a plain session, which takes about as long to open. The user's cache keeps what was
- * compared, with all that the outputs depend on.
+ * compared, by what the outputs depend on.
  */
 export class CApiSessions {
   private constructor(
@@ -71,9 +72,9 @@ export class CApiSessions {
   }
 }
 
-/** What the outputs of a graph depend on; undefined without a CUDA runtime. */
+/** What the outputs of a graph depend on: this package, the libraries, the GPU, and the graph's files. Undefined without a CUDA runtime. */
 async function comparisonKey(
-  { koffi, version }: OrtApi,
+  { koffi, version: ofLibrary }: OrtApi,
   { files, source }: PreparedModel,
   { device, buckets }: ProcessSettings,
 ): Promise<readonly unknown[] | undefined> {
@@ -86,7 +87,7 @@ async function comparisonKey(
     }),
   );
   const graph = createHash('sha256').update(source()).digest('hex');
-  return [version, device.kind, hardware, graph, stamps, buckets];
+  return [version(), ofLibrary, device.kind, hardware, graph, stamps, buckets];
 }
 
 function gpuOf(koffi: OrtApi['koffi'], index: number): readonly number[] | undefined {

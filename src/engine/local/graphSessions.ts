@@ -82,8 +82,8 @@ export class GraphSessions {
 
   /**
    * Runs a batch in the smallest bucket that holds it, or in parts if none does, and writes the output to the start of the
-   * channel's content. If memory is too small for a bucket, those that were not used for the longest time are closed; if there are none, that one
-   * and larger ones of the graph are dropped for good. If the C API fails, plain sessions take its place.
+   * channel's content. If memory is too small for a bucket, that one and larger ones of the graph are dropped for good; where no smaller one holds
+   * an evaluation, buckets that were not used for the longest time are closed instead. If the C API fails, plain sessions take its place.
    * @throws Error whatever ONNX Runtime reports
    */
   async run(
@@ -112,35 +112,22 @@ export class GraphSessions {
     let output: BatchOutput = { size: 0, seconds: 0, rows: 0, end: start };
     for (const part of parts) {
       const rows = this.bucketRows(sum(rowsOf.slice(...part)));
-      try {
-        const { size, seconds, end } = await this.runPart(rows, batch, part, registered, channel, output.end);
-        output = { size, seconds: output.seconds + seconds, rows: output.rows + rows, end };
-      } catch (error) {
-        if (!(await this.dropBuckets(rows, Math.max(...rowsOf), error))) throw error;
-        return { ...(await this.runOrFallBack(batch, registered, channel)), buckets: this.buckets };
+      const { key, shape } = this.bucketOf(rows, batch, registered);
+      for (let isDone = false; !isDone;) {
+        try {
+          const bucket = await this.pool.get(this, key, () => this.openBucket(shape));
+          const { size, seconds, end } = await this.runIn(bucket, batch, part, registered, channel, output.end);
+          output = { size, seconds: output.seconds + seconds, rows: output.rows + rows, end };
+          isDone = true;
+        } catch (error) {
+          if (this.common || !isOutOfMemory(error)) throw error;
+          if (await this.dropBuckets(rows, Math.max(...rowsOf)))
+            return { ...(await this.runOrFallBack(batch, registered, channel)), buckets: this.buckets };
+          if (!(await this.pool.makeRoomFor(this, key))) throw error;
+        }
       }
     }
     return start === CONTENT_START ? output : { ...output, end: moveToStart(channel, start, output.end) };
-  }
-
-  /** Runs a part of a batch in a bucket of so many rows, in as much memory as idle buckets can give up. */
-  private async runPart(
-    rows: number,
-    batch: WireBatch,
-    part: readonly [from: number, to: number],
-    registered: Registered,
-    channel: SharedChannel,
-    position: number,
-  ): ReturnType<Bucket['run']> {
-    const { key, shape } = this.bucketOf(rows, batch, registered);
-    for (;;) {
-      try {
-        const bucket = await this.pool.get(this, key, () => this.openBucket(shape));
-        return await this.runIn(bucket, batch, part, registered, channel, position);
-      } catch (error) {
-        if (this.common || !isOutOfMemory(error) || !(await this.pool.makeRoomFor(this, key))) throw error;
-      }
-    }
   }
 
   /** Runs a batch in a bucket. The first result of the C API is compared with that of a plain session. */
@@ -243,13 +230,13 @@ export class GraphSessions {
   }
 
   /**
-   * Drops the buckets of so many rows or more, if the error reports that memory is exhausted.
+   * Drops the buckets of so many rows or more, for want of memory.
    * @param most rows of the largest evaluation, which cannot be divided here
-   * @returns whether they were dropped and smaller ones hold the evaluations
+   * @returns whether smaller ones hold the evaluations; otherwise nothing is dropped
    */
-  private async dropBuckets(rows: number, most: number, error: unknown): Promise<boolean> {
+  private async dropBuckets(rows: number, most: number): Promise<boolean> {
     const smaller = this.buckets.filter((bucket) => bucket < rows);
-    if (!isOutOfMemory(error) || !smaller.some((bucket) => bucket >= most)) return false;
+    if (!smaller.some((bucket) => bucket >= most)) return false;
     this.buckets = smaller;
     await this.pool.close(this, (bucket) => bucket.rows >= rows);
     return true;
