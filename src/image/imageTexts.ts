@@ -36,13 +36,20 @@ function exifOf(bytes: Uint8Array): { readonly comment?: string | undefined; rea
 }
 
 /**
- * The text of a comment. Web UIs write the larger byte of a character first, whatever the file does.
+ * The text of a comment. Web UIs write the larger byte of a character first, whatever the file does; others write the smaller one first.
  * Source: Exif 2.3, 4.6.5, UserComment: eight bytes that name the code, then the text.
  */
 function commentOf(value: readonly number[]): string | undefined {
   const bytes = Uint8Array.from(value);
   const code = String.fromCharCode(...bytes.subarray(0, UNICODE.length));
   const text = bytes.subarray(UNICODE.length);
-  const encoding = code !== UNICODE ? 'utf-8' : text[1] === 0 ? 'utf-16le' : 'utf-16be';
+  const encoding = code !== UNICODE ? 'utf-8' : isLittleEndian(text) ? 'utf-16le' : 'utf-16be';
   return new TextDecoder(encoding).decode(text).replace(/\0+$/, '') || undefined;
+}
+
+/** Whether the larger bytes of UTF-16 come second: those are more often 0, since parameters have Latin letters and digits. */
+function isLittleEndian(text: Uint8Array): boolean {
+  const zeros = [0, 0];
+  for (const [at, byte] of text.entries()) if (byte === 0) zeros[at % 2]++;
+  return zeros[1] > zeros[0];
 }

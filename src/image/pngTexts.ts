@@ -3,6 +3,9 @@ const SIGNATURE = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 /** Bytes that the compressed texts of a file may have in all: a small file can hold much more. */
 const MAX_INFLATED = 8 * 2 ** 20;
 
+/** Compressed texts of a file that are read. Other programs write a few. */
+const MAX_COMPRESSED = 64;
+
 /** A text as a chunk has it. */
 interface Chunk {
   readonly keyword: string;
@@ -11,8 +14,15 @@ interface Chunk {
   readonly decode: (data: Uint8Array) => string;
 }
 
+/** What came of decompression: the content, unless it is damaged or too large, and the bytes that were inflated for it. */
+interface Inflated {
+  readonly content: Uint8Array | undefined;
+  readonly size: number;
+}
+
 /**
- * The texts of a PNG file by their keywords; none if the file is no PNG. Compressed texts that are damaged or very large are left out.
+ * The texts of a PNG file by their keywords; none if the file is no PNG. Compressed texts that are damaged, very large or very many are
+ * left out.
  * It runs in browsers too.
  * Source: PNG specification, third edition, 11.3.3.
  */
@@ -20,15 +30,21 @@ export async function pngTexts(bytes: Uint8Array): Promise<ReadonlyMap<string, s
   const texts = new Map<string, string>();
   if (SIGNATURE.some((byte, i) => bytes[i] !== byte)) return texts;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  let left = MAX_INFLATED;
+  let bytesLeft = MAX_INFLATED;
+  let chunksLeft = MAX_COMPRESSED;
   for (let at = 8; at + 12 <= bytes.length;) {
     const length = view.getUint32(at);
     const type = latin1(bytes.subarray(at + 4, at + 8));
     const chunk = chunkOf(type, bytes.subarray(at + 8, at + 8 + length));
-    const content = chunk?.isCompressed ? await inflated(chunk.data, left) : chunk?.data;
-    if (chunk && content) texts.set(chunk.keyword, chunk.decode(content));
-    if (chunk?.isCompressed) left -= content?.length ?? left;
     at += 12 + length;
+    if (!chunk?.isCompressed) {
+      if (chunk) texts.set(chunk.keyword, chunk.decode(chunk.data));
+    } else if (bytesLeft > 0 && chunksLeft > 0) {
+      const { content, size } = await inflate(chunk.data, bytesLeft);
+      if (content) texts.set(chunk.keyword, chunk.decode(content));
+      bytesLeft -= size;
+      chunksLeft--;
+    }
   }
   return texts;
 }
@@ -48,22 +64,24 @@ function chunkOf(type: string, data: Uint8Array): Chunk | undefined {
   return { keyword, data: data.subarray(afterKeyword), isCompressed: data[end + 1] !== 0, decode };
 }
 
-/** The content of zlib data; undefined if it is damaged or has more than `most` bytes. */
-async function inflated(data: Uint8Array, most: number): Promise<Uint8Array | undefined> {
+/** Decompresses zlib data. @param most bytes that the content may have */
+async function inflate(data: Uint8Array, most: number): Promise<Inflated> {
   const reader = new Blob([new Uint8Array(data)]).stream().pipeThrough(new DecompressionStream('deflate')).getReader();
   const parts: Uint8Array[] = [];
   let size = 0;
   try {
     for (;;) {
       const { value } = (await reader.read()) as { readonly value?: Uint8Array };
-      if (!value) return joined(parts, size);
+      if (!value) return { content: joined(parts, size), size };
       parts.push(value);
       size += value.length;
-      if (size > most) return void reader.cancel();
+      if (size > most) break;
     }
+    void reader.cancel();
   } catch {
-    return undefined;
+    // Damaged data are charged for what they inflated to before the damage.
   }
+  return { content: undefined, size };
 }
 
 function joined(parts: readonly Uint8Array[], size: number): Uint8Array {
