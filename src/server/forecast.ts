@@ -1,17 +1,23 @@
 import { Mutex } from 'async-mutex';
 import { acquireOrAbort } from '../waiting.js';
 import type { GenerateForecast } from '../pipeline/result.js';
+import { ApiError } from './apiError.js';
 import { endpoint, type Endpoint } from './endpoint.js';
 import { fitSize } from './imageSize.js';
 import { forecastAnswer, type ForecastAnswer } from './infoAnswer.js';
 import { optionsOf } from './openai/options.js';
 import { liveRequest } from './openai/schemas.js';
+import { withSteps } from './modelSteps.js';
 import type { Services } from './services.js';
+
+/** Forecasts that may be made or wait. Pages ask for one at a time, and abort it when the form changes. */
+const MAX_PENDING = 8;
 
 /** The route that says what `auto` would choose. It loads and measures nothing. */
 export function forecastEndpoint({ config, models }: Services): Endpoint {
   // Planning takes time from running requests, so one plan is made at a time.
   const turn = new Mutex();
+  let pending = 0;
   return endpoint({
     method: 'post',
     path: '/srds/v1/forecast',
@@ -20,19 +26,35 @@ export function forecastEndpoint({ config, models }: Services): Endpoint {
     body: liveRequest(config),
     answer: forecastAnswer,
     handle: async (body, { signal }) => {
-      const model = models.find(body.model);
-      const pipeline = models.opened(model);
-      if (!pipeline) return answerOf(undefined);
-      const release = await acquireOrAbort(turn, signal);
+      if (pending >= MAX_PENDING) throw tooMany();
+      pending++;
       try {
-        const given = optionsOf({ ...body, stream: false, partial_images: 0 });
-        const { options } = fitSize(given, model.folder, config.maxPixels);
-        return answerOf(await pipeline.forecast(options));
+        const release = await acquireOrAbort(turn, signal);
+        try {
+          // Models may be unloaded or read anew while a request waits.
+          const model = models.find(body.model);
+          const given = optionsOf({ ...body, stream: false, partial_images: 0 });
+          const { folder } = model;
+          const { options } = fitSize(withSteps(given, folder, config.maxSteps), folder, config.maxPixels);
+          return answerOf(await models.opened(model)?.forecast(options));
+        } finally {
+          release();
+        }
       } finally {
-        release();
+        pending--;
       }
     },
   });
+}
+
+function tooMany(): ApiError {
+  return new ApiError(
+    429,
+    'too_many_forecasts',
+    `expected fewer than ${MAX_PENDING} forecasts that wait, found that many; retry in 1 s`,
+    null,
+    { 'retry-after': '1' },
+  );
 }
 
 function answerOf(known: GenerateForecast | undefined): Response {
