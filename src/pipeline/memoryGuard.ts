@@ -149,7 +149,6 @@ function fixedRows({ described }: ModelFolder, graph: GraphName): number | undef
 }
 
 /** Rows of an evaluation. */
-/** Rows of an evaluation. */
 export function rowsOf({ cfgScale }: Settings): number {
   return cfgScale > 1 ? 2 : 1;
 }
