@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { AxeBuilder } from '@axe-core/playwright';
-import type { BrowserContextOptions, Page } from 'playwright-core';
+import type { BrowserContextOptions, Page, Route } from 'playwright-core';
 import sharp from 'sharp';
 import { Pipeline } from 'srds';
 import type { RunningServer } from 'srds/server';
@@ -304,6 +304,39 @@ test('a full queue is tried again by itself, and leaving the page says what it e
     await page.keyboard.press('Escape');
     await page.getByText('Cancelled').waitFor();
     assert.deepEqual([troubles, other.troubles], [[], []]);
+  } finally {
+    await server.close();
+  }
+});
+
+test('while the form changes the last forecast stays, until an answer or an error comes', async () => {
+  const server = await startTiny();
+  try {
+    const { page } = await openPage(server);
+    // Each request waits until it is answered here.
+    const asked: Route[] = [];
+    await page.route('**/srds/v1/forecast', (route) => void asked.push(route));
+    const next = async (steps: number) => {
+      const isAsked = (route: Route) => (route.request().postDataJSON() as { steps: number }).steps === steps;
+      await field(page, 'steps').fill(String(steps));
+      await until(() => asked.some(isAsked));
+      return asked.find(isAsked)!;
+    };
+    const forecast = (seconds: number) => ({
+      json: { forecast: { sampler: 'serial', reason: null, seconds, serialSeconds: seconds } },
+    });
+    const [first, second] = ['About 11.0 s with', 'About 12.0 s with'].map((text) => page.getByText(text));
+    await (await next(21)).fulfill(forecast(11));
+    await first.waitFor();
+    const waiting = await next(22);
+    assert.ok(await first.isVisible());
+    await waiting.fulfill(forecast(12));
+    await second.waitFor();
+    const failing = await next(23);
+    assert.ok(await second.isVisible());
+    await failing.fulfill({ status: 500, json: {} });
+    await page.getByText('The first images measure this machine.').waitFor();
+    assert.ok(!(await second.isVisible()));
   } finally {
     await server.close();
   }

@@ -10,23 +10,29 @@ import { source } from './source.js';
 /** Time without a change of the form after which to ask, in milliseconds. */
 const PAUSE_MS = 500;
 
-/** What to expect of the form's values with the sampler auto, in words; undefined where the server knows nothing. */
+/**
+ * What to expect of the form's values with the sampler auto, in words; undefined where the server knows nothing. While the form changes, it
+ * is the last answer.
+ */
 export const forecast = signal<string | undefined>(undefined);
 
 /** Asks the server for a forecast whenever the form has changed or runs have ended. */
 export function followForecast(): void {
   effect(() => {
     const given = parameters.value;
-    forecast.value = undefined;
     // An initial image leaves out steps, and while images are drawn nothing should slow them down.
-    if (given.sampler !== 'auto' || source.value || activeJobs.value.length > 0 || connection.value !== 'connected')
+    if (given.sampler !== 'auto' || source.value || activeJobs.value.length > 0 || connection.value !== 'connected') {
+      forecast.value = undefined;
       return;
+    }
     const [request, apiKey, left] = [requestOf(form.value, given, false), key.value, new AbortController()];
     const timer = setTimeout(() => {
       getForecast(request, apiKey, left.signal).then(
         (answer) => (forecast.value = forecastText(answer)),
-        // What is wrong with the form is said when it is used.
-        () => undefined,
+        () => {
+          // What is wrong with the form is said when it is used. A request that was aborted for the next one says nothing.
+          if (!left.signal.aborted) forecast.value = undefined;
+        },
       );
     }, PAUSE_MS);
     return () => {
