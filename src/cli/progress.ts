@@ -112,7 +112,8 @@ export class Progress {
 
   private samplingParts(): string[] {
     const { images, run, iteration } = this;
-    const of = images > 1 ? ` image ${Math.min(this.current() + 1, images)} of ${images}` : '';
+    // Images of one call share batches, so they go on together.
+    const of = images > 1 ? ` ${images} images${this.done.size > 0 ? `, ${this.done.size} done` : ''}` : '';
     const left = run.secondsLeft;
     return [
       `${PHASES.sampling}${of}`,

@@ -63,7 +63,7 @@ test('the line says what a run does, the share by its forecast, and what is left
 test('the share never falls, counts all images, and without a forecast says nothing of what is left', () => {
   const { progress, at } = progressOn(2);
   at(0, { type: 'phase', phase: 'sampling' });
-  assert.match(at(5, evaluation(10, 99)), /sampling image 1 of 2 .* 20 %$/);
+  assert.match(at(5, evaluation(10, 99)), /sampling 2 images .* 20 %$/);
   assert.match(at(9, evaluation(5, 99, 1)), / 30 %$/);
   assert.match(at(9, evaluation(2, 99, 1)), / 30 %$/);
   progress.end();
