@@ -112,22 +112,44 @@ export class GraphSessions {
     let output: BatchOutput = { size: 0, seconds: 0, rows: 0, end: start };
     for (const part of parts) {
       const rows = this.bucketRows(sum(rowsOf.slice(...part)));
-      const { key, shape } = this.bucketOf(rows, batch, registered);
-      for (let isDone = false; !isDone;) {
-        try {
-          const bucket = await this.pool.get(this, key, () => this.openBucket(shape));
-          const { size, seconds, end } = await this.runIn(bucket, batch, part, registered, channel, output.end);
-          output = { size, seconds: output.seconds + seconds, rows: output.rows + rows, end };
-          isDone = true;
-        } catch (error) {
-          if (this.common || !isOutOfMemory(error)) throw error;
-          if (await this.dropBuckets(rows, Math.max(...rowsOf)))
-            return { ...(await this.runOrFallBack(batch, registered, channel)), buckets: this.buckets };
-          if (!(await this.pool.makeRoomFor(this, key))) throw error;
-        }
-      }
+      const done = await this.runPart(
+        { rows, most: Math.max(...rowsOf) },
+        batch,
+        part,
+        registered,
+        channel,
+        output.end,
+      );
+      if (!done) return { ...(await this.runOrFallBack(batch, registered, channel)), buckets: this.buckets };
+      output = { size: done.size, seconds: output.seconds + done.seconds, rows: output.rows + rows, end: done.end };
     }
     return start === CONTENT_START ? output : { ...output, end: moveToStart(channel, start, output.end) };
+  }
+
+  /**
+   * Runs a part of a batch, in memory that idle buckets give up if need be.
+   * @param size rows of its bucket, and of the largest evaluation of the batch
+   * @returns undefined if its bucket was dropped for want of memory, so that the batch has other parts
+   */
+  private async runPart(
+    { rows, most }: { readonly rows: number; readonly most: number },
+    batch: WireBatch,
+    part: readonly [from: number, to: number],
+    registered: Registered,
+    channel: SharedChannel,
+    position: number,
+  ): Promise<Awaited<ReturnType<Bucket['run']>> | undefined> {
+    const { key, shape } = this.bucketOf(rows, batch, registered);
+    for (;;) {
+      try {
+        const bucket = await this.pool.get(this, key, () => this.openBucket(shape));
+        return await this.runIn(bucket, batch, part, registered, channel, position);
+      } catch (error) {
+        if (this.common || !isOutOfMemory(error)) throw error;
+        if (await this.dropBuckets(rows, most)) return undefined;
+        if (!(await this.pool.makeRoomFor(this, key))) throw error;
+      }
+    }
   }
 
   /** Runs a batch in a bucket. The first result of the C API is compared with that of a plain session. */
