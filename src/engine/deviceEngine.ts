@@ -178,8 +178,10 @@ export class DeviceEngine implements Engine {
   load(names: readonly string[]): Promise<void> {
     return this.changes.runExclusive(async () => {
       const missing = names.filter((name) => !this.loaded.has(name));
-      const loading = this.devices.flatMap((device) => {
-        const served = device.isLost ? [] : missing.filter((name) => device.serves(name));
+      // A lost endpoint says why, or is mended by now.
+      const able: readonly EngineDevice[] = [...this.processors.filter(({ isLost }) => !isLost), ...this.endpoints];
+      const loading = able.flatMap((device) => {
+        const served = missing.filter((name) => device.serves(name));
         return served.length === 0 ? [] : [{ served, reply: device.loadGraphs(served) }];
       });
       const results = await Promise.allSettled(loading.map(({ reply }) => reply));

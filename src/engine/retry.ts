@@ -2,9 +2,10 @@ import { SrdsError } from '../errors.js';
 
 /**
  * Why a device did not run a batch that another device, or the same one later, may run. `unavailable`: it cannot be reached. `busy`: it has no
- * room. `faulty`: it refused the batch, or its result was wrong.
+ * room. `faulty`: it refused the batch, or its result was wrong. `lost`: waiting for it is in vain. `gone`: as `lost`, since
+ * before it was given the batch.
  */
-export type FailureKind = 'unavailable' | 'busy' | 'faulty';
+export type FailureKind = 'unavailable' | 'busy' | 'faulty' | 'lost' | 'gone';
 
 /** A failure of a device. Batches are pure, so they may run again. */
 export class DeviceFailure extends SrdsError {
@@ -51,7 +52,10 @@ export function retryDelay(failures: Failures, random: number): number | undefin
   const { kind, retryAfter = 0, count, faults, elapsed, hasOther } = failures;
   if (faults >= MAX_FAULTS) return undefined;
   if (hasOther) return 0;
-  if (elapsed >= PATIENCE) return undefined;
+  // A device that is gone is given a batch only where all are.
+  if (kind === 'gone' || elapsed >= PATIENCE) return undefined;
+  // Others that are out may be waited for; if there are none, the batch fails before a probe finds this one ready.
+  if (kind === 'lost') return 0;
   const backoff = Math.min(MAX_DELAY, FIRST_DELAY * 2 ** (count - 1)) * (1 - random / 2);
   return kind === 'busy' ? Math.max(backoff, Math.min(1000 * retryAfter, PATIENCE - elapsed)) : backoff;
 }

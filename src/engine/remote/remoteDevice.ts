@@ -41,8 +41,8 @@ const KINDS: Readonly<Record<OipFailure, FailureKind>> = {
   untrusted: 'unavailable',
   timeout: 'unavailable',
   busy: 'busy',
-  denied: 'faulty',
-  missing: 'faulty',
+  denied: 'lost',
+  missing: 'lost',
   refused: 'faulty',
   failed: 'faulty',
   malformed: 'faulty',
@@ -66,7 +66,8 @@ export class RemoteDevice implements EngineDevice {
   private pending = 0;
   private lastUse = 0;
   private probing: NodeJS.Timeout | undefined;
-  private problem: DeviceFailure | undefined;
+  /** Why it is out. */
+  private problem: SrdsError | undefined;
 
   constructor(
     endpoint: Endpoint,
@@ -96,7 +97,7 @@ export class RemoteDevice implements EngineDevice {
   }
 
   get isLost(): boolean {
-    return this.closing.signal.aborted;
+    return this.isClosed || (!this.health.isUp && this.problem !== undefined && isLasting(this.problem));
   }
 
   get isAvailable(): boolean {
@@ -113,8 +114,10 @@ export class RemoteDevice implements EngineDevice {
   }
 
   async loadGraphs(): Promise<Readonly<Record<string, GraphInfo>>> {
+    if (this.isClosed) throw this.closed();
     try {
       const { info } = await this.connect();
+      this.comeBack();
       return { [this.options.graph]: info };
     } catch (error) {
       if (error instanceof DeviceFailure) this.takeOut(error, true);
@@ -137,7 +140,9 @@ export class RemoteDevice implements EngineDevice {
     // As with `register`.
   }
 
-  run(batch: Batch, options: DeviceBatchOptions): Promise<BatchResult> {
+  async run(batch: Batch, options: DeviceBatchOptions): Promise<BatchResult> {
+    if (this.isClosed) throw this.closed();
+    if (this.isLost) throw this.notReady('gone');
     this.pending++;
     return this.limit(() => this.attempt(batch, options)).finally(() => this.pending--);
   }
@@ -160,6 +165,10 @@ export class RemoteDevice implements EngineDevice {
     clearTimeout(this.probing);
     this.client.close();
     return Promise.resolve();
+  }
+
+  private get isClosed(): boolean {
+    return this.closing.signal.aborted;
   }
 
   /** The file of the graph that the network stands for. */
@@ -201,10 +210,9 @@ export class RemoteDevice implements EngineDevice {
 
   private async attempt(batch: Batch, options: DeviceBatchOptions): Promise<BatchResult> {
     const { model } = this;
-    if (this.isLost) throw this.closed();
+    if (this.isClosed) throw this.closed();
     // Whatever it failed before, it has not failed this batch.
-    if (!model || !this.health.isUp)
-      throw this.failure('unreachable', 'to be ready', this.problem?.found ?? 'no answer');
+    if (!model || !this.health.isUp) throw this.notReady(this.isLost ? 'lost' : 'unavailable');
     if (!this.serves(batch[0].graph)) throw this.failure('refused', `to run ${batch[0].graph}`, 'another graph');
     const parts = partsOf(batch, model.maxRows);
     const results: BatchResult[] = [];
@@ -228,7 +236,7 @@ export class RemoteDevice implements EngineDevice {
       this.health.succeed();
       return { ...joinedResult(batch, results), seconds: milliseconds / 1000 };
     } catch (error) {
-      if (this.isLost) throw this.closed();
+      if (this.isClosed) throw this.closed();
       options.signal?.throwIfAborted();
       this.batching.add(batching, rows, Infinity);
       const failure = this.failureOf(error, `to run a batch of ${rows} ${rows === 1 ? 'row' : 'rows'}`);
@@ -277,9 +285,17 @@ export class RemoteDevice implements EngineDevice {
     this.scheduleProbe();
   }
 
+  /** Brings the endpoint back if it is out. */
+  private comeBack(): void {
+    if (this.health.isUp || this.isClosed) return;
+    this.health.recover();
+    this.problem = undefined;
+    this.onWarning(`${this.name} is ready again`);
+  }
+
   private scheduleProbe(): void {
     clearTimeout(this.probing);
-    if (this.isLost) return;
+    if (this.isClosed) return;
     this.probing = setTimeout(() => void this.probe(), this.health.probeDelay(Math.random()));
     this.probing.unref();
   }
@@ -292,17 +308,14 @@ export class RemoteDevice implements EngineDevice {
       if (!isUp) await this.connect();
       else if (isIdle && !(await this.client.isReady({ timeoutMs: PROBE_MS, signal: this.closing.signal })))
         throw new OipError('unreachable', 'a model that is not ready');
-      if (isUp || this.isLost) return;
-      this.health.recover();
-      this.problem = undefined;
-      this.onWarning(`${this.name} is ready again`);
+      if (!isUp) this.comeBack();
     } catch (error) {
-      if (this.isLost) return;
+      if (this.isClosed) return;
       if (!isUp) this.health.stayOut();
       const failure = this.failureOf(error, 'to be ready');
       if (failure instanceof DeviceFailure) this.takeOut(failure);
       else if (this.health.fail() || this.problem?.message !== failure.message) {
-        this.problem = this.failure('failed', failure.expected, failure.found);
+        this.problem = failure;
         this.onWarning(failure.message);
       }
     } finally {
@@ -335,8 +348,21 @@ export class RemoteDevice implements EngineDevice {
     return new DeviceFailure(KINDS[failure], `${this.name} ${what}`, oneLine(found), remedy, retryAfter);
   }
 
+  /** The failure of a batch that the endpoint is given while it is out. */
+  private notReady(kind: FailureKind): DeviceFailure {
+    const { problem } = this;
+    if (!problem) return this.failure('unreachable', 'to be ready', 'no answer');
+    const expected = problem instanceof DeviceFailure ? `${this.name} to be ready` : problem.expected;
+    return new DeviceFailure(kind, expected, problem.found, problem.remedy);
+  }
+
   private closed(): SrdsError {
     const remedy = 'do not use an engine after closing it';
     return new SrdsError('ENGINE_FAILED', `${this.name} to run a batch`, 'a closed engine', remedy);
   }
+}
+
+/** Whether a problem lasts until the user mends its cause; so does another network. */
+function isLasting(problem: SrdsError): boolean {
+  return !(problem instanceof DeviceFailure) || problem.kind === 'lost';
 }

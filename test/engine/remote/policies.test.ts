@@ -17,6 +17,9 @@ test('a batch is retried at once on another device, else after growing waits, an
   assert.equal(retryDelay({ ...FIRST, elapsed: 120_000 }, 0), undefined);
   assert.equal(retryDelay({ ...FIRST, elapsed: 300_000, hasOther: true }, 0), 0);
   assert.equal(retryDelay({ ...FIRST, kind: 'faulty', faults: 3, hasOther: true }, 0), undefined);
+  assert.equal(retryDelay({ ...FIRST, kind: 'lost', count: 9 }, 0), 0);
+  assert.equal(retryDelay({ ...FIRST, kind: 'gone' }, 0), undefined);
+  assert.equal(retryDelay({ ...FIRST, kind: 'gone', hasOther: true }, 0), 0);
 });
 
 test('an endpoint that fails again before it has run a batch is out for longer', () => {

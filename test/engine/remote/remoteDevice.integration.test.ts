@@ -294,6 +294,43 @@ test('an only endpoint that is away is waited for', async () => {
   assert.deepEqual((await running).outputs, [[expected(1, 1)]]);
 });
 
+test('endpoints that deny access or lack the model fail a batch without waiting, with what to do', async () => {
+  const faults: [status: number, found: RegExp][] = [
+    [401, /to be ready, found status 401.*; give the token that the server asks for in SRDS_ENDPOINT_TOKEN/],
+    [404, /to be ready, found status 404.*; check the name of the model/],
+  ];
+  for (const [status, found] of faults) {
+    const [a, b] = [await serve(), await serve()];
+    const { engine } = await open([a, b]);
+    const one = { ...evaluation(1), conditioning: [engine.register(TEXTS[0])] };
+    await engine.run([one]);
+    for (const server of [a, b]) server.faultOf = () => ({ kind: 'status', status });
+    // Each is asked once, although a probe would find it ready.
+    await assert.rejects(engine.run([one]), (error: SrdsError) => {
+      assert.equal(error.code, 'ENGINE_FAILED');
+      assert.match(error.message, found);
+      return true;
+    });
+    assert.deepEqual([a.received.length, b.received.length], [2, 1]);
+  }
+});
+
+test('an endpoint that is away is waited for although others deny access, and these are used again once they grant it', async () => {
+  const servers = [await serve(), await serve(), await serve(), await serve(), await serve()];
+  const away = servers[4];
+  const { engine } = await open(servers);
+  const one = { ...evaluation(1), conditioning: [engine.register(TEXTS[0])] };
+  await away.stop();
+  for (const server of servers) server.token = 'another';
+  const running = engine.run([one]);
+  await until(() => !engine.available);
+  const back = await serve({}, { port: away.port });
+  assert.deepEqual((await running).outputs, [[expected(1, 1)]]);
+  assert.equal(back.received.length, 1);
+  for (const server of servers) server.token = undefined;
+  await until(() => engine.slots === 5);
+});
+
 test('an endpoint that is away when the engine opens is used once it is there; without any, opening fails', async () => {
   const [a, b] = [await serve(), await serve()];
   await b.stop();
@@ -351,15 +388,28 @@ test('an endpoint with another network is refused, also when it comes back with 
   await server.stop();
   const one = { ...evaluation(1), conditioning: [engine.register(TEXTS[0])] };
   const running = engine.run([one]);
-  running.catch(() => undefined);
   await until(() => warnings.length > 0);
   const model = denoiser();
+  const masked = [...model.inputs, { name: 'mask', datatype: 'FP32', shape: [-1, 1] }];
+  let requests = 0;
   await serve(
-    { ...model, inputs: [...model.inputs, { name: 'mask', datatype: 'FP32', shape: [-1, 1] }] },
+    {
+      ...model,
+      inputs: masked,
+      get name() {
+        requests++;
+        return model.name;
+      },
+    },
     { port: server.port },
   );
-  await until(() => warnings.some((warning) => /mask/.test(warning)));
+  const message = /found .*mask.*; name an endpoint that serves the network of this model/;
+  await assert.rejects(running, { code: 'ENGINE_FAILED', message });
   assert.equal(engine.available, false);
+  // Later probes find the same, and say nothing.
+  const before = requests;
+  await until(() => requests >= before + 10);
+  assert.equal(warnings.filter((warning) => /mask/.test(warning)).length, 1);
 });
 
 test('an image of another size than the endpoint takes is the fault of the options', async () => {
