@@ -16,7 +16,14 @@ import type { Networks } from '../model/networks.js';
 import { latency, rowsThatPay, sharesRows, unmeasuredBuckets, type LatencyCurve } from '../planner/curve.js';
 import { CurveStore } from '../planner/curveStore.js';
 import type { Machine } from '../planner/forecast.js';
-import { curveOf, measureCurve, withSerialTimes, type MeasureOptions, type Measurements } from '../planner/measure.js';
+import {
+  canMeasure,
+  curveOf,
+  measureCurve,
+  withSerialTimes,
+  type MeasureOptions,
+  type Measurements,
+} from '../planner/measure.js';
 import { sizeOf } from '../tensor/tensor.js';
 import { version } from '../version.js';
 import { all } from '../waiting.js';
@@ -38,6 +45,8 @@ export interface MeasuredTarget extends CalibrationTarget {
   /** Registered inputs of an evaluation, one for each row. */
   readonly conditioning: readonly ConditioningId[];
 }
+
+type MeasuringOptions = Pick<MeasureOptions, 'signal' | 'serialBatches' | 'measuresFirst' | 'known'>;
 
 /** Equal devices, and their curve; undefined where it is not known. */
 interface MeasuredGroup {
@@ -77,11 +86,20 @@ export class Calibration {
     return machine && Math.min(...machine.devices.map((curve) => latency(curve, machine.rowsPerEvaluation)));
   }
 
-  /** Whether measuring may add something that a run of so many serial batches has time for. */
-  async isOpen(target: CalibrationTarget): Promise<boolean> {
+  /** Whether larger batches have nothing to add to what is known of any device. */
+  async isComplete(target: CalibrationTarget): Promise<boolean> {
+    const stored = await Promise.all(this.groups.map((group) => this.stored(group, target)));
+    return stored.every((measured) => measured?.complete === true);
+  }
+
+  /**
+   * Whether `extend` adds something.
+   * @param serialBatches as in `extend`
+   */
+  async isOpen(target: MeasuredTarget, serialBatches: number): Promise<boolean> {
     const open = this.groups.map(async (group) => {
-      const measured = await this.stored(group, target);
-      return measured ? !measured.complete : group.isRemote === true || this.bucketsOf(group).length > 0;
+      const known = await this.stored(group, target);
+      return canMeasure(group, this.measureOptions(target, { ...extending(group, serialBatches), known }));
     });
     return (await Promise.all(open)).includes(true);
   }
@@ -118,8 +136,8 @@ export class Calibration {
     await all(
       this.groups.map(async (group) => {
         const known = await this.stored(group, target);
-        const measuresFirst = group.isRemote;
-        await this.run(group, target, { signal, serialBatches, measuresFirst, known }).catch((error: unknown) => {
+        const options = { ...extending(group, serialBatches), known, signal };
+        await this.run(group, target, options).catch((error: unknown) => {
           if (!(error instanceof DeviceFailure)) throw error;
         });
       }),
@@ -127,17 +145,15 @@ export class Calibration {
   }
 
   /** Measures equal devices. Others are measured at the same time, since samplers use all. */
-  private async run(
-    group: DeviceGroup,
-    target: MeasuredTarget,
-    options: Pick<MeasureOptions, 'signal' | 'serialBatches' | 'measuresFirst' | 'known'>,
-  ): Promise<Measurements> {
-    const evaluation = this.evaluationOf(target);
-    const sampleSize = this.sampleSize(target);
-    const { maxRows } = target;
-    const measured = await measureCurve(group, { evaluation, sampleSize, maxRows, ...options });
+  private async run(group: DeviceGroup, target: MeasuredTarget, options: MeasuringOptions): Promise<Measurements> {
+    const measured = await measureCurve(group, this.measureOptions(target, options));
     await this.keep(group, measured, target);
     return measured;
+  }
+
+  private measureOptions(target: MeasuredTarget, options: MeasuringOptions): MeasureOptions {
+    const evaluation = this.evaluationOf(target);
+    return { evaluation, sampleSize: this.sampleSize(target), maxRows: target.maxRows, ...options };
   }
 
   /**
@@ -252,6 +268,11 @@ export class Calibration {
     const tokens = sequenceLength === undefined ? [] : [sequenceLength];
     return [version(), ...network, device, buckets, slots, variant, width, height, rows, ...tokens];
   }
+}
+
+/** How a run extends what is known of a group. */
+function extending(group: DeviceGroup, serialBatches: number): MeasuringOptions {
+  return { serialBatches, measuresFirst: group.isRemote };
 }
 
 function noDevice({ device }: Engine): SrdsError {

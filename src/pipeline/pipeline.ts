@@ -151,7 +151,7 @@ export class Pipeline {
           maxRows: this.guard.rowsFor(settings),
         };
         const known =
-          fresh || (await this.calibration.isOpen(target)) ? undefined : await this.calibration.known(target);
+          !fresh && (await this.calibration.isComplete(target)) ? await this.calibration.known(target) : undefined;
         const machine = known ?? (await this.devices.write(() => this.calibration.measure(target, signal)));
         return await this.withConvergence(machine, settings);
       } finally {
@@ -303,9 +303,9 @@ export class Pipeline {
   ): Promise<SelectedSampler> {
     const { calibration } = this;
     const measureMore = async () => {
-      if (!(await calibration.isOpen(target))) return;
-      enter('measuring');
       const serialBatches = settings.seeds.length * settings.serialEvaluations;
+      if (!(await calibration.isOpen(target, serialBatches))) return;
+      enter('measuring');
       await this.devices.write(() => calibration.extend(target, signal, serialBatches));
     };
     if (settings.sampler === 'serial') {
@@ -318,7 +318,7 @@ export class Pipeline {
     }
     if (settings.sampler !== 'auto') {
       // A curve that is not complete says nothing of batches larger than its own.
-      const known = (await calibration.isOpen(target)) ? undefined : await calibration.known(target);
+      const known = (await calibration.isComplete(target)) ? await calibration.known(target) : undefined;
       const machine = known ?? calibration.prior(target);
       if (!machine) {
         const unmeasured = await this.withConvergence(calibration.unmeasured(target), settings);

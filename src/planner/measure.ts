@@ -95,19 +95,39 @@ export type MeasuredDevices = Limits & Pick<Engine, 'run'>;
  * @throws SrdsError ENGINE_FAILED if a device fails; the reason of an abort
  */
 export async function measureCurve(engine: MeasuredDevices, options: MeasureOptions): Promise<Measurements> {
-  const { sampleSize, serialBatches = Infinity, measuresFirst = false, known, now = machineTime } = options;
+  const { sampleSize, serialBatches = Infinity, known, now = machineTime } = options;
   const start = now();
   const hostSeconds = known?.hostSeconds ?? (await measureHost(sampleSize));
   const measuring = new Measuring(engine, options, hostSeconds);
-  const smallest = known?.aloneSeconds ?? known?.points.at(0)?.seconds;
-  const hasBuckets = bucketsOf(engine, options.evaluation.graph).length > 0;
-  const isAffordable = serialBatches === Infinity || (measuresFirst && SHARE * serialBatches >= 1);
-  if (smallest === undefined && !hasBuckets && !isAffordable) return measuring.result();
+  const smallest = smallestOf(known);
+  if (smallest === undefined && !measuresUnknown(engine, options)) return measuring.result();
   const budget = () => SHARE * serialBatches * (smallest ?? measuring.smallest ?? Infinity);
   const hasTime = (seconds: number) => (now() - start) / 1000 + seconds <= budget();
   await measuring.extend(hasTime);
   await measuring.confirm(hasTime);
   return measuring.result();
+}
+
+/** Whether `measureCurve` adds anything to what is known. */
+export function canMeasure(engine: MeasuredDevices, options: MeasureOptions): boolean {
+  const { known, serialBatches = Infinity } = options;
+  if (known?.complete) return false;
+  const smallest = smallestOf(known);
+  if (smallest === undefined) return measuresUnknown(engine, options);
+  const budget = SHARE * serialBatches * smallest;
+  return new Measuring(engine, options, 0).canExtend((seconds) => seconds <= budget);
+}
+
+/** Seconds of the smallest batch. */
+function smallestOf(known: Measurements | undefined): number | undefined {
+  return known?.aloneSeconds ?? known?.points.at(0)?.seconds;
+}
+
+/** Whether to measure although nothing says how long the smallest batch takes. */
+function measuresUnknown(engine: MeasuredDevices, options: MeasureOptions): boolean {
+  const { evaluation, serialBatches = Infinity, measuresFirst = false } = options;
+  const hasBuckets = bucketsOf(engine, evaluation.graph).length > 0;
+  return hasBuckets || serialBatches === Infinity || (measuresFirst && SHARE * serialBatches >= 1);
 }
 
 /** A curve for the planner; undefined before the first point. */
@@ -199,19 +219,21 @@ class Measuring {
 
   /** Measures larger and larger batches, until their rows cost the same each. */
   async extend(hasTime: (seconds: number) => boolean): Promise<void> {
-    let free = this.padded ? (this.points.length === 0 ? 2 : 1) : 0;
+    let { free } = this;
     for (;;) {
       const rows = this.next();
       if (rows === undefined) break;
-      const isNew = this.points.every((one) => one.rows !== rows);
-      if ((isNew || !this.padded) && free <= 0 && !hasTime(this.expected(rows))) return;
-      if (isNew) free--;
+      if (!this.isAffordable(rows, free, hasTime)) return;
+      if (this.isNew(rows)) free--;
       if (!(await this.measure(rows, hasTime))) break;
     }
-    const { maxRows = Infinity } = this.options;
-    const rows = Math.max(this.sizes[0], this.rowsEach);
-    if (this.engine.slots > 1 && this.alone === undefined && rows <= maxRows)
-      this.alone = typical(await this.round(rows, () => true, 1));
+    if (this.lacksAlone) this.alone = typical(await this.round(this.aloneRows, () => true, 1));
+  }
+
+  /** Whether `extend` measures anything, or finds that nothing is left to measure. */
+  canExtend(hasTime: (seconds: number) => boolean): boolean {
+    const rows = this.next();
+    return rows === undefined ? this.lacksAlone || this.result().complete : this.isAffordable(rows, this.free, hasTime);
   }
 
   /** Measures again what one measurement alone says. A machine that was idle needs some time to reach its speed. */
@@ -227,6 +249,29 @@ class Measuring {
     const isLast = this.isProportional() || points.at(-1)?.rows === this.sizes.at(-1);
     const complete = points.length > 0 && isLast && points.every(({ steady }) => steady);
     return { points, hostSeconds, aloneSeconds: alone, complete };
+  }
+
+  /** Sizes that are measured however long they take. */
+  private get free(): number {
+    if (!this.padded) return 0;
+    return this.points.length === 0 ? 2 : 1;
+  }
+
+  private get aloneRows(): number {
+    return Math.max(this.sizes[0], this.rowsEach);
+  }
+
+  private get lacksAlone(): boolean {
+    const { maxRows = Infinity } = this.options;
+    return this.engine.slots > 1 && this.alone === undefined && this.aloneRows <= maxRows;
+  }
+
+  private isNew(rows: number): boolean {
+    return this.points.every((one) => one.rows !== rows);
+  }
+
+  private isAffordable(rows: number, free: number, hasTime: (seconds: number) => boolean): boolean {
+    return (this.padded && !this.isNew(rows)) || free > 0 || hasTime(this.expected(rows));
   }
 
   /** Rows to measure next: those of a point that an earlier process left unconfirmed, or the next size. */

@@ -33,8 +33,8 @@ async function opened(count: number) {
 
 const REQUEST: GenerateOptions = { prompt: 'a red ball', sampler: 'auto', steps: 50, previews: false };
 
-async function generated(pipeline: Pipeline) {
-  const run = pipeline.generate(REQUEST);
+async function generated(pipeline: Pipeline, options = REQUEST) {
+  const run = pipeline.generate(options);
   const events: GenerateEvent[] = [];
   for await (const event of run) events.push(event);
   const phases = events.flatMap((event) => (event.type === 'phase' ? [event.phase] : []));
@@ -48,6 +48,16 @@ test('the first image of auto on endpoints measures them and compares samplers',
   assert.deepEqual(phases.slice(0, 3), ['preparing', 'measuring', 'planning']);
   assert.doesNotMatch(choice?.reason ?? 'not known', /not known/);
   for (const { received } of servers) assert.ok(received.length > 0);
+});
+
+test('an image of auto whose steps leave no time for a batch measures nothing', async () => {
+  // Of endpoints of their own, of which nothing is known.
+  const phases = async (steps: number) => {
+    const { pipeline } = await opened(1);
+    return (await generated(pipeline, { ...REQUEST, steps })).phases;
+  };
+  assert.ok(!(await phases(9)).includes('measuring'));
+  assert.ok((await phases(10)).includes('measuring'));
 });
 
 test('an endpoint that dies while it is measured is left out, and the image is generated on the others', async () => {

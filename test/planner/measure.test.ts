@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { Batch, BatchResult, Engine } from 'srds/engine';
 import { curveOf, measureCurve, withSerialTimes, type Measurements } from 'srds/planner';
 import { sharesRows } from '../../src/planner/curve.js';
+import { canMeasure } from '../../src/planner/measure.js';
 import { float32 } from 'srds/tensor';
 
 const EVALUATION = {
@@ -126,6 +127,39 @@ test('a batch that ran once is not steady; a later run confirms or corrects it, 
   const busy = { ...once, points: [once.points[0], { rows: 4, seconds: 0.5, steady: false }] };
   const corrected = await measure(slow, busy, 28);
   assert.ok(corrected.points[1].seconds < 0.35 && !corrected.points[1].steady);
+});
+
+test('there is something to measure exactly where measuring runs a batch or finds the curve complete', async () => {
+  const open = { ...steady([2, 0.02]), points: [{ rows: 2, seconds: 0.02, steady: false }] };
+  const alone = { ...steady(), aloneSeconds: 0.02 };
+  const curves = [
+    undefined,
+    alone,
+    open,
+    { ...open, aloneSeconds: 0.03 },
+    steady([1, 0.012], [2, 0.02]),
+    steady([2, 0.02], [4, 0.03]),
+    steady([2, 0.02], [4, 0.021], [8, 0.022]),
+    steady([2, 0.02], [4, 0.021], [8, 0.022], [32, 0.1]),
+    { ...steady([2, 0.02], [4, 0.04]), complete: true },
+  ];
+  const answers = new Set<boolean>();
+  for (const known of curves)
+    for (const serialBatches of [1, 9, 10, 25, 100, Infinity])
+      for (const buckets of [[], [2, 8, 32]])
+        for (const slots of [1, 2])
+          for (const measuresFirst of [false, true]) {
+            const engine = new TimedEngine((rows) => 0.01 * rows, buckets, slots);
+            const { now } = engine;
+            const options = { evaluation: EVALUATION, sampleSize: 1, serialBatches, measuresFirst, known, now };
+            const can = canMeasure(engine, options);
+            const { complete } = await measureCurve(engine, options);
+            const did = engine.ran.length > 0 || complete !== (known?.complete ?? false);
+            // A complete curve is not measured again.
+            assert.equal(can, did && known?.complete !== true, JSON.stringify({ ...options, buckets, slots }));
+            answers.add(can);
+          }
+  assert.equal(answers.size, 2);
 });
 
 test('sizes that memory does not suffice for are not tried', async () => {
