@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { AxeBuilder } from '@axe-core/playwright';
-import type { BrowserContextOptions, Page, Route } from 'playwright-core';
+import type { BrowserContextOptions, Locator, Page, Route } from 'playwright-core';
 import sharp from 'sharp';
 import { Pipeline } from 'srds';
 import type { RunningServer } from 'srds/server';
@@ -191,6 +191,58 @@ test('several images, the gallery, and a reload that keeps both the form and the
     await page.getByRole('region', { name: 'Start' }).waitFor();
     await page.reload();
     await page.getByRole('region', { name: 'Start' }).waitFor();
+    assert.deepEqual(troubles, []);
+  } finally {
+    await server.close();
+  }
+});
+
+test('Ctrl-Enter draws from anywhere but a dialog, and the focus is never lost', async () => {
+  const server = await startTiny();
+  try {
+    const { page, troubles } = await openPage(server);
+    let drawn = 0;
+    page.on('request', (request) => (drawn += request.url().endsWith('/srds/v1/generate') ? 1 : 0));
+    const focusIs = (locator: Locator) => until(() => locator.evaluate((one) => one === document.activeElement));
+    await field(page, 'steps').fill('4');
+    await field(page, 'steps').press('Control+Enter');
+    await tiles(page).nth(0).waitFor();
+    await draw(page).press('Control+Enter');
+    await tiles(page).nth(1).waitFor();
+    await tiles(page).nth(1).press('Control+Enter');
+    await tiles(page).nth(2).waitFor();
+    assert.equal(await page.getByRole('dialog').count(), 0);
+
+    // A dialog keeps its keys, and gives the focus back.
+    await tiles(page).nth(1).press('Enter');
+    await page.getByRole('dialog').waitFor();
+    await page.keyboard.press('Control+Enter');
+    await page.keyboard.press('Escape');
+    await focusIs(tiles(page).nth(1));
+    assert.equal(drawn, 3);
+    await dropFile(page, '.dropzone', DISC);
+    for (const end of ['Escape', 'Use this mask']) {
+      await page.getByRole('button', { name: 'Paint a mask' }).press('Enter');
+      if (end === 'Escape') await page.keyboard.press(end);
+      else await page.getByRole('button', { name: end }).press('Enter');
+      await page.getByRole('dialog').waitFor({ state: 'detached' });
+      await focusIs(page.getByRole('button', { name: 'Paint a mask' }));
+    }
+
+    // What is deleted passes the focus on.
+    await tiles(page).nth(1).press('Delete');
+    await until(async () => (await tiles(page).count()) === 2);
+    await focusIs(tiles(page).nth(1));
+    await page.getByRole('button', { name: 'Delete all' }).press('Enter');
+    await focusIs(page.getByRole('button', { name: 'Keep them' }));
+    await page.keyboard.press('Enter');
+    await focusIs(page.getByRole('button', { name: 'Delete all' }));
+    await tiles(page).nth(0).press('Enter');
+    for (const left of [1, 0]) {
+      await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).press('Enter');
+      await until(async () => (await tiles(page).count()) === left);
+    }
+    await focusIs(prompt(page));
     assert.deepEqual(troubles, []);
   } finally {
     await server.close();
@@ -468,6 +520,11 @@ test('on every screen the page fits, axe finds nothing, and on a desktop the dow
       }
       await tiles(page).first().click();
       await check('an image at full size');
+      for (const control of await page.getByRole('dialog').getByRole('button').all()) {
+        const { y, height } = (await control.boundingBox())!;
+        const end = options.viewport!.height;
+        assert.ok(y >= 0 && y + height <= end, `${await control.getAttribute('aria-label')} is at ${y} on ${name}`);
+      }
       await page.keyboard.press('Escape');
       assert.equal(await page.getByRole('dialog').count(), 0);
       assert.deepEqual(troubles, [], name);

@@ -8,6 +8,7 @@ import { ImageViewer } from './ImageViewer.js';
 import { activeJobs, cancelAll } from './jobs.js';
 import { tell } from './notice.js';
 import { Notices } from './Notices.js';
+import { usePageKeys } from './pageKeys.js';
 import { modelOf } from './parameters.js';
 import { restoreFromFile } from './restore.js';
 import { parameters } from './settings.js';
@@ -16,13 +17,9 @@ import { Stage } from './Stage.js';
 
 export function App() {
   const isDragged = useFileDrops();
-  useEffect(() => {
-    const onKey = (event: KeyboardEvent) => {
-      if (event.key === 'Escape' && activeJobs.value.length > 0) cancelAll();
-    };
-    addEventListener('keydown', onKey);
-    return () => removeEventListener('keydown', onKey);
-  }, []);
+  usePageKeys(({ key }) => {
+    if (key === 'Escape' && activeJobs.value.length > 0) cancelAll();
+  });
   const known = info.value;
   return (
     <>

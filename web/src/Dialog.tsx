@@ -7,18 +7,26 @@ interface Props {
   /** Called when the user closes it. */
   readonly onClose: () => void;
   readonly onKey?: (key: string) => void;
+  /** Called when it has closed and what opened it is gone; it gets the focus back otherwise. */
+  readonly onOrphaned?: () => void;
   readonly children: ComponentChildren;
 }
 
 /** A window above the page. Escape closes it. */
-export function Dialog({ title, onClose, onKey, children }: Props) {
+export function Dialog({ title, onClose, onKey, onOrphaned, children }: Props) {
   const element = useRef<HTMLDialogElement>(null);
   const id = useId();
+  // Content that takes the focus does so before the window opens, so the browser would not know.
+  const opener = useRef(document.activeElement);
   useEffect(() => {
     const dialog = element.current;
-    // The element that had the focus gets it back when the window closes.
     dialog?.showModal();
-    return () => dialog?.close();
+    return () => {
+      dialog?.close();
+      const { current } = opener;
+      if (current instanceof HTMLElement && current.isConnected) current.focus();
+      else onOrphaned?.();
+    };
   }, []);
   return (
     <dialog
@@ -28,11 +36,7 @@ export function Dialog({ title, onClose, onKey, children }: Props) {
         event.preventDefault();
         onClose();
       }}
-      onKeyDown={(event) => {
-        // Escape means this window, not the runs behind it.
-        if (event.key === 'Escape') event.stopPropagation();
-        else onKey?.(event.key);
-      }}
+      onKeyDown={(event) => onKey?.(event.key)}
     >
       <header>
         <h2 id={id}>{title}</h2>

@@ -65,9 +65,6 @@ function Input({
           {...(max !== undefined && { maxLength: max })}
           value={value}
           onInput={(event) => onChange(event.currentTarget.value)}
-          onKeyDown={(event) => {
-            if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) event.currentTarget.form?.requestSubmit();
-          }}
         />
       );
     case 'choice':

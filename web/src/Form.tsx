@@ -7,6 +7,7 @@ import { Field } from './Field.js';
 import { forecast } from './forecast.js';
 import { activeJobs, cancelAll, draw } from './jobs.js';
 import { changed, modelOf, takes, type FormControl } from './parameters.js';
+import { usePageKeys } from './pageKeys.js';
 import { PresetBar } from './PresetBar.js';
 import { parameters, race } from './settings.js';
 import { SourcePanel } from './SourcePanel.js';
@@ -21,6 +22,12 @@ export function Form({ info }: { readonly info: Info }) {
   const model = modelOf(models, value.model);
   const active = activeJobs.value.length;
   const element = useRef<HTMLFormElement>(null);
+  usePageKeys((event) => {
+    if (event.key !== 'Enter' || !(event.ctrlKey || event.metaKey)) return;
+    // The browser may press the focused button, or submit the form a second time.
+    event.preventDefault();
+    if (!event.repeat) element.current?.requestSubmit();
+  });
   const field = (control: FormControl) => (
     <Field
       key={control.name}

@@ -1,4 +1,6 @@
 import { useSignal } from '@preact/signals';
+import { useLayoutEffect, useRef } from 'preact/hooks';
+import { focusImage } from './focus.js';
 import { clearGallery, gallery } from './gallery.js';
 import { Icon } from './Icon.js';
 import { deleteImage } from './ImageViewer.js';
@@ -10,9 +12,21 @@ import { openImage } from './viewer.js';
 export function GalleryGrid() {
   const asks = useSignal(false);
   const all = gallery.value;
+  const section = useRef<HTMLElement>(null);
+  // What has the focus is known only until rendering takes it out.
+  const hadFocus = section.current?.contains(document.activeElement) ?? false;
+  const focused = [...(section.current?.querySelectorAll('li') ?? [])].findIndex((item) =>
+    item.contains(document.activeElement),
+  );
+  useLayoutEffect(() => {
+    if (!hadFocus || section.current?.contains(document.activeElement)) return;
+    const question = section.current?.querySelector<HTMLElement>('header button:last-child');
+    if (focused < 0 && question) question.focus();
+    else focusImage(focused);
+  });
   if (all.length === 0) return null;
   return (
-    <section class="gallery" aria-label="Gallery">
+    <section ref={section} class="gallery" aria-label="Gallery">
       <header>
         <h2>Gallery</h2>
         <span class="quiet">{counted(all.length, 'image')} in this browser</span>

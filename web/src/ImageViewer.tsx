@@ -1,6 +1,7 @@
 import { useSignal } from '@preact/signals';
 import { useEffect, useRef } from 'preact/hooks';
 import { Dialog } from './Dialog.js';
+import { focusImage } from './focus.js';
 import { gallery, put, removeFromGallery } from './gallery.js';
 import type { GalleryImage } from './records.js';
 import { Icon } from './Icon.js';
@@ -33,6 +34,7 @@ export function ImageViewer() {
     <Dialog
       title={image.parameters.prompt || 'Image without a prompt'}
       onClose={close}
+      onOrphaned={() => focusImage(0)}
       onKey={(key) => {
         if (key === 'ArrowLeft') go(-1);
         else if (key === 'ArrowRight') go(1);
