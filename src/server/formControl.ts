@@ -18,6 +18,7 @@ export const formControl = z.object({
   placeholder: z.string().optional(),
   help: z.string().optional().describe('what it means'),
   pattern: z.string().optional(),
+  patternError: z.string().optional().describe('what to say of a text that does not match the pattern'),
   sumsTo: z.string().optional().describe('option whose value several numbers add up to'),
   samplers: z.array(z.string()).readonly().optional().describe('samplers that take it; absent: all'),
   labels: z.array(z.string()).readonly().describe('labels in PNG files'),

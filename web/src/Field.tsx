@@ -52,7 +52,7 @@ function Input({
   choices = control.choices ?? [],
   onChange,
 }: Props & { readonly id: string }) {
-  const { name, kind, initial, min, max, placeholder, pattern } = control;
+  const { name, kind, initial, min, max, placeholder, pattern, patternError } = control;
   switch (kind) {
     case 'hidden':
       return null;
@@ -114,6 +114,10 @@ function Input({
           {...(max !== undefined && { maxLength: max })}
           {...(placeholder !== undefined && { placeholder })}
           {...(pattern !== undefined && { pattern })}
+          ref={(input) => {
+            input?.setCustomValidity('');
+            if (patternError !== undefined && input?.validity.patternMismatch) input.setCustomValidity(patternError);
+          }}
           disabled={disabled}
           value={value}
           onInput={(event) => onChange(event.currentTarget.value)}

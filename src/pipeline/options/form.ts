@@ -27,6 +27,7 @@ export interface FormControl {
   readonly placeholder?: string | undefined;
   readonly help?: string | undefined;
   readonly pattern?: string | undefined;
+  readonly patternError?: string | undefined;
   readonly sumsTo?: string | undefined;
   /** The samplers that it has an effect on; absent: all. */
   readonly samplers?: readonly string[] | undefined;
@@ -59,7 +60,17 @@ function controlOf(
 ): FormControl {
   const shape = shapeOf(one);
   const values = shape.choices?.filter((value) => !Object.hasOwn(choices, name) || choices[name].includes(value));
-  const { kind = kindOf(shape), label, group = 'main', wide = false, placeholder, help, pattern, sumsTo } = control;
+  const {
+    kind = kindOf(shape),
+    label,
+    group = 'main',
+    wide = false,
+    placeholder,
+    help,
+    pattern,
+    patternError,
+    sumsTo,
+  } = control;
   return {
     name,
     field: snakeCase(name),
@@ -74,6 +85,7 @@ function controlOf(
     placeholder,
     help,
     pattern,
+    patternError,
     sumsTo,
     samplers: control.samplers ?? one.samplers,
     labels: labelsOf(one.infotext),

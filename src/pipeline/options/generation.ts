@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { DEFAULT_HISTORY, MAX_HISTORY } from '../../sampler/parataa.js';
 import { PREDICTIONS, SCHEDULE_TYPES, SPACINGS } from '../../schedule/config.js';
 import { SOLVERS, type SolverName } from '../../solver/registry.js';
+import { numbersUpTo } from './numbersUpTo.js';
 import { integerFrom, option, type Options, type OptionValues } from './option.js';
 
 export const SAMPLERS = ['serial', 'srds', 'picard', 'paradigms', 'parataa'] as const;
@@ -131,7 +132,8 @@ export const GENERATION_OPTIONS = {
         label: 'Seed',
         initial: '',
         placeholder: 'random',
-        pattern: '\\d{0,20}',
+        pattern: numbersUpTo(SEEDS.max),
+        patternError: `A seed is a whole number from 0 to ${SEEDS.max}. Leave it empty for a random one.`,
         help: 'The number that the noise is made from. The same seed and settings give the same image.',
       },
     },
@@ -290,6 +292,7 @@ export const GENERATION_OPTIONS = {
       placeholder: 'default',
       help: 'How many parts SRDS cuts the steps into, such as 8, or the steps of each, such as 3 5 8 9. Parts run at the same time.',
       pattern: '\\d+([ ,]+\\d+)*',
+      patternError: 'Blocks are one whole number, such as 8, or several, such as 3 5 8 9.',
       sumsTo: 'steps',
     },
   }),

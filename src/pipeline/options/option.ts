@@ -33,6 +33,8 @@ export interface Control {
   readonly help?: string;
   /** A regular expression that the text must match. */
   readonly pattern?: string;
+  /** What the form says of a text that does not match. */
+  readonly patternError?: string;
   /** Texts that choices are shown by. */
   readonly titles?: Readonly<Record<string, string>>;
   /** The samplers for which it is enabled; default: those that the option has an effect on. */
