@@ -1,8 +1,8 @@
-import { useSignal } from '@preact/signals';
+import { useSignal, type Signal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { connection, obstacle, useKey } from './connection.js';
 import { Icon } from './Icon.js';
-import { notice } from './notice.js';
+import { notice, offer, type Notice } from './notice.js';
 
 const INFO_MS = 8000;
 
@@ -22,26 +22,34 @@ export function Notices() {
         </p>
       )}
       {connection.value === 'locked' && <KeyForm />}
-      {value && (
-        <p class={`notice ${value.kind}`} role={value.kind === 'error' ? 'alert' : 'status'}>
-          <span>{value.text}</span>
-          {value.action && (
-            <button
-              type="button"
-              onClick={() => {
-                notice.value = undefined;
-                value.action?.run();
-              }}
-            >
-              {value.action.label}
-            </button>
-          )}
-          <button type="button" class="icon-button" aria-label="Dismiss" onClick={() => (notice.value = undefined)}>
-            <Icon name="close" />
-          </button>
-        </p>
-      )}
+      <Message of={offer} />
+      <Message of={notice} />
     </div>
+  );
+}
+
+function Message({ of }: { readonly of: Signal<Notice | undefined> }) {
+  const { value } = of;
+  if (!value) return null;
+  const { kind, text, action } = value;
+  return (
+    <p class={`notice ${kind}`} role={kind === 'error' ? 'alert' : 'status'}>
+      <span>{text}</span>
+      {action && (
+        <button
+          type="button"
+          onClick={() => {
+            of.value = undefined;
+            action.run();
+          }}
+        >
+          {action.label}
+        </button>
+      )}
+      <button type="button" class="icon-button" aria-label="Dismiss" onClick={() => (of.value = undefined)}>
+        <Icon name="close" />
+      </button>
+    </p>
   );
 }
 

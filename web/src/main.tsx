@@ -5,7 +5,7 @@ import { connect, info } from './connection.js';
 import { followForecast } from './forecast.js';
 import { readGallery } from './gallery.js';
 import { activeJobs, drawAgain, takeInterrupted } from './jobs.js';
-import { tell } from './notice.js';
+import { offer, tell } from './notice.js';
 import { counted } from './progress.js';
 import { restoreFromLink } from './restore.js';
 import { restoreForm } from './settings.js';
@@ -22,12 +22,16 @@ function offerInterrupted(): void {
   const interrupted = takeInterrupted();
   if (interrupted.length === 0) return;
   const what = interrupted.length === 1 ? 'an image that was' : `${counted(interrupted.length, 'image')} that were`;
-  tell('error', `Leaving the page ended ${what} being drawn.`, {
-    label: 'Draw again',
-    run: () => {
-      for (const parameters of interrupted) drawAgain(parameters, false);
+  offer.value = {
+    kind: 'error',
+    text: `Leaving the page ended ${what} being drawn.`,
+    action: {
+      label: 'Draw again',
+      run: () => {
+        for (const parameters of interrupted) drawAgain(parameters, false);
+      },
     },
-  });
+  };
 }
 
 effect(() => {

@@ -11,6 +11,9 @@ export interface Notice {
 /** The notice that is shown; undefined if there is none. */
 export const notice = signal<Notice | undefined>(undefined);
 
+/** An offer that stays until it is taken or dismissed, whatever else the page has to say. */
+export const offer = signal<Notice | undefined>(undefined);
+
 export function tell(kind: Notice['kind'], text: string, action?: Notice['action']): void {
   notice.value = { kind, text, ...(action && { action }) };
 }
