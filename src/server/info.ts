@@ -33,6 +33,7 @@ export function infoEndpoint({ config, models }: Services): Endpoint {
           name,
           ...folder.size,
           pixels: pixelLimit(folder, config.maxPixels),
+          sizeStep: folder.sizeStep,
           imageToImage: folder.graphs.vae_encoder !== undefined,
           initial: initialOf(folder, config),
         })),

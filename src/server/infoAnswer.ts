@@ -13,6 +13,7 @@ export const infoAnswer = z.object({
       width: z.int(),
       height: z.int(),
       pixels: z.int(),
+      sizeStep: z.int().describe('sizes are multiples of it'),
       imageToImage: z.boolean().describe('whether it takes an initial image and a mask'),
       initial: z.object({ steps: z.int(), guidance: z.number() }).describe('what a form starts with for this model'),
     }),

@@ -10,6 +10,8 @@ import { changed, modelOf, takes, type FormControl } from './parameters.js';
 import { usePageKeys } from './pageKeys.js';
 import { PresetBar } from './PresetBar.js';
 import { parameters, race } from './settings.js';
+import type { SourceImage } from './records.js';
+import { source } from './source.js';
 import { SourcePanel } from './SourcePanel.js';
 
 /** Where settings stand below the button, they are closed at first. */
@@ -34,7 +36,11 @@ export function Form({ info }: { readonly info: Info }) {
       control={control}
       value={value[control.name] ?? control.initial}
       disabled={!takes(control, value.sampler)}
-      choices={control.kind === 'size' ? sizesOf(model, String(value[control.name] ?? 'auto')) : control.choices}
+      choices={
+        control.kind === 'size'
+          ? sizesOf(model, String(value[control.name] ?? 'auto'), model.imageToImage ? source.value : undefined)
+          : control.choices
+      }
       onChange={(given) => (parameters.value = changed(form, value, control.name, given))}
     />
   );
@@ -157,8 +163,12 @@ function Section({
   );
 }
 
-/** The model's size, and others of its shape up to twice as large, within the server's limit. */
-function sizesOf({ width, height, pixels }: Info['models'][number], chosen: string): FormChoice[] {
+/**
+ * The model's size, and others of its shape up to twice as large, within the server's limit.
+ * @param initial the initial image, whose size is in place of the model's
+ */
+function sizesOf(model: Info['models'][number], chosen: string, initial: SourceImage | undefined): FormChoice[] {
+  const { width, height, pixels, sizeStep } = model;
   const pairs = [
     [width / 2, height / 2],
     [width * 1.5, height],
@@ -166,11 +176,21 @@ function sizesOf({ width, height, pixels }: Info['models'][number], chosen: stri
     [width * 2, height * 2],
   ];
   const sizes = pairs
-    .filter(([w, h]) => w > 0 && w * h <= pixels && w % 8 === 0 && h % 8 === 0)
+    .filter(([w, h]) => w > 0 && w * h <= pixels && w % sizeStep === 0 && h % sizeStep === 0)
     .map(([w, h]) => `${w}x${h}`);
   const all = new Set(['auto', chosen, ...sizes]);
   return [...all].map((value) => ({
     value,
-    title: value === 'auto' ? `${width} × ${height}` : value.replace('x', ' × '),
+    title: value === 'auto' ? automaticSize(model, initial) : value.replace('x', ' × '),
   }));
+}
+
+/** The size of an image for which none is chosen, as the server finds it. */
+function automaticSize(model: Info['models'][number], initial: SourceImage | undefined): string {
+  const { pixels, sizeStep } = model;
+  const { width, height } = initial ?? model;
+  if (initial && (width * height > pixels || Math.min(width, height) < sizeStep))
+    return 'in the shape of the initial image';
+  const [w, h] = [width, height].map((side) => side - (side % sizeStep));
+  return `${w} × ${h}`;
 }
