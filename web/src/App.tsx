@@ -10,7 +10,7 @@ import { tell } from './notice.js';
 import { Notices } from './Notices.js';
 import { usePageKeys } from './pageKeys.js';
 import { modelOf } from './parameters.js';
-import { restoreFromFile } from './restore.js';
+import { restoreFromFile, type Restored } from './restore.js';
 import { parameters } from './settings.js';
 import { offerSource } from './SourcePanel.js';
 import { Stage } from './Stage.js';
@@ -54,20 +54,24 @@ export function App() {
   );
 }
 
-/** Takes the settings of a file, or says why not. @returns whether it had any */
+/** Takes the settings of a file, or says why not. */
 async function restore(file: File): Promise<void> {
   const known = info.value;
   if (!known) return tell('error', 'The server has not answered yet.');
-  const omitted = await restoreFromFile(file, known);
-  if (omitted === undefined) tell('error', 'This file has no settings that this page knows.');
-  else tell('info', `The settings of the file are in the form. ${omitted}`.trim());
+  const restored = await restoreFromFile(file, known);
+  if (restored) tellRestored(restored);
+  else tell('error', 'This file has no settings that this page knows.');
+}
+
+function tellRestored({ text, action }: Restored): void {
+  tell('info', `The settings of the file are in the form. ${text}`.trim(), action);
 }
 
 /** Takes the settings of a file that is dropped on the page; a file without settings becomes the initial image. */
 async function takeDropped(file: File): Promise<void> {
   const known = info.value;
-  const omitted = known && (await restoreFromFile(file, known));
-  if (omitted !== undefined) tell('info', `The settings of the file are in the form. ${omitted}`.trim());
+  const restored = known && (await restoreFromFile(file, known));
+  if (restored) tellRestored(restored);
   else if (known && modelOf(known.models, parameters.value.model).imageToImage) await offerSource(file);
   else tell('error', 'This file has no settings that this page knows.');
 }

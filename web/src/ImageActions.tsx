@@ -5,7 +5,8 @@ import { Icon } from './Icon.js';
 import { tell } from './notice.js';
 import { urlOf } from './objectUrl.js';
 import { modelOf, toHash } from './parameters.js';
-import { adopt, parameters } from './settings.js';
+import { restoreOfImage } from './restore.js';
+import { parameters } from './settings.js';
 import { takeSource } from './source.js';
 
 interface Props {
@@ -23,8 +24,8 @@ export function ImageActions({ image, onUse }: Props) {
     onUse?.();
   };
   const useSettings = () => {
-    const lacking = known ? adopt(used, known) : [];
-    if (lacking.length > 0) tell('info', `This server does not support ${lacking.join(' and ')}.`);
+    const { text, action } = known ? restoreOfImage(used, known) : { text: '' };
+    if (text !== '') tell('info', text, action);
     onUse?.();
   };
   const startFrom = () => {

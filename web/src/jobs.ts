@@ -6,7 +6,7 @@ import { connection, form, info, key, waitForServer } from './connection.js';
 import { learn } from './experience.js';
 import { addToGallery } from './gallery.js';
 import type { GalleryImage, SourceImage } from './records.js';
-import { modelOf, numberOf, requestOf, type Parameters } from './parameters.js';
+import { modelOf, numberOf, requestOf, withoutSource, type Parameters } from './parameters.js';
 import { tell } from './notice.js';
 import { randomId } from './randomId.js';
 import { startRun, type LiveRun } from './run.js';
@@ -134,8 +134,12 @@ async function runOnce(
   if (phase === 'done' && isKept) {
     for (const { picture, finished } of images) {
       if (!picture || !finished) continue;
-      // What the file says: a single image, with a seed and a sampler of its own.
-      const own: Parameters = { ...given, seed: String(finished.seed), n: 1 };
+      // What the file says: a single image, with a seed and a sampler of its own, and a strength only after an initial image.
+      const own: Parameters = {
+        ...(initial ? given : withoutSource(form.value, given)),
+        seed: String(finished.seed),
+        n: 1,
+      };
       const entry = await addToGallery({ parameters: own, file: picture, seconds: seconds ?? 0 });
       update(id, (job) => ({ ...job, images: [...job.images, entry] }));
     }

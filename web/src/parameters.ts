@@ -53,6 +53,12 @@ export function requestOf(form: readonly FormControl[], parameters: Parameters, 
   return { ...Object.fromEntries(fields), ...(model !== '' && { model }) };
 }
 
+/** Parameters without those that belong to an initial image. */
+export function withoutSource(form: readonly FormControl[], parameters: Parameters): Parameters {
+  const other = new Set(form.filter(({ group }) => group === 'image').map(({ name }) => name));
+  return { ...EMPTY, ...Object.fromEntries(Object.entries(parameters).filter(([name]) => !other.has(name))) };
+}
+
 function fieldOf({ kind }: FormControl, value: string | number | undefined): unknown {
   if (value === undefined || (value === '' && kind !== 'paragraph')) return undefined;
   if (kind === 'integer' || kind === 'number') return Number(value);
@@ -79,7 +85,9 @@ export function changed(
 /** Parameters as a link has them: all of them, since another server may have other defaults. */
 export function toHash(form: readonly FormControl[], parameters: Parameters): string {
   const initial = initialOf(form);
-  const given = Object.keys(initial).filter((name) => parameters[name] !== '' || initial[name] !== '');
+  const given = Object.keys(initial).filter(
+    (name) => name in parameters && (parameters[name] !== '' || initial[name] !== ''),
+  );
   return new URLSearchParams(given.map((name) => [name, String(parameters[name])])).toString();
 }
 
