@@ -223,6 +223,7 @@ test('Ctrl-Enter draws from anywhere but a dialog, and the focus is never lost',
     await dropFile(page, '.dropzone', DISC);
     for (const end of ['Escape', 'Use this mask']) {
       await page.getByRole('button', { name: 'Paint a mask' }).press('Enter');
+      await page.getByRole('dialog').waitFor();
       if (end === 'Escape') await page.keyboard.press(end);
       else await page.getByRole('button', { name: end }).press('Enter');
       await page.getByRole('dialog').waitFor({ state: 'detached' });
@@ -290,6 +291,82 @@ test('image to image: a dropped image, a painted mask, and pixels outside of it 
   }
 });
 
+test('settings of an image that was drawn from noise remove the initial image, which can be put back', async () => {
+  const server = await startTiny();
+  try {
+    const { page, troubles } = await openPage(server);
+    const source = page.getByRole('region', { name: 'Initial image' });
+    const removed = page.getByText(/The initial image is removed/);
+    await field(page, 'steps').fill('4');
+    await draw(page).click();
+    const [saved] = await Promise.all([page.waitForEvent('download'), download(page).click()]);
+    const file = join(folder, 'from-noise.png');
+    await saved.saveAs(file);
+    await dropFile(page, '.dropzone', await sharp(DISC).resize(96, 64, { fit: 'fill' }).png().toBuffer());
+    await source.waitFor();
+    const size = field(page, 'size').locator('option:checked');
+    assert.equal(await size.textContent(), '96 × 64');
+    const restores = [
+      () => page.getByRole('button', { name: 'Use settings' }).click(),
+      () => page.locator('[name=restore]').setInputFiles(file),
+    ];
+    for (const restore of restores) {
+      await restore();
+      await removed.waitFor();
+      assert.equal(await source.count(), 0);
+      assert.equal(await size.textContent(), '64 × 64');
+      await page.getByRole('button', { name: 'Put it back' }).click();
+      await source.waitFor();
+    }
+
+    // An image that was drawn from another one leaves it.
+    await field(page, 'size').selectOption('auto');
+    await field(page, 'seed').fill('5');
+    await draw(page).click();
+    await until(async () => (await tiles(page).count()) === 2);
+    await field(page, 'seed').fill('6');
+    await tiles(page).first().click();
+    await page
+      .getByRole('dialog')
+      .getByText(/^96 × 64, /)
+      .waitFor();
+    await page.getByRole('dialog').getByRole('button', { name: 'Use settings' }).click();
+    await until(async () => (await field(page, 'seed').inputValue()) === '5');
+    assert.deepEqual([await source.count(), await removed.count()], [1, 0]);
+    assert.deepEqual(troubles, []);
+  } finally {
+    await server.close();
+  }
+});
+
+test('the form takes seeds up to 2^64 - 1, and says so of others', async () => {
+  const server = await startTiny();
+  try {
+    const { page } = await openPage(server);
+    const largest = 2n ** 64n - 1n;
+    const seeds = [
+      0n,
+      9n,
+      10n ** 19n,
+      largest - 1n,
+      largest,
+      largest + 1n,
+      largest + 5n,
+      largest + 10n ** 18n,
+      10n ** 20n - 1n,
+    ];
+    for (const seed of seeds) {
+      await field(page, 'seed').fill(String(seed));
+      const said = () => field(page, 'seed').evaluate((one: HTMLInputElement) => one.validationMessage);
+      const isTaken = seed <= largest;
+      await until(async () => ((await said()) === '') === isTaken);
+      if (!isTaken) assert.match(await said(), /whole number from 0 to 18446744073709551615/);
+    }
+  } finally {
+    await server.close();
+  }
+});
+
 test('cancel one and all, a race, and two tabs at once', async () => {
   const server = await startTiny({ concurrency: 2 });
   try {
@@ -339,17 +416,21 @@ test('a full queue is tried again by itself, and leaving the page says what it e
   const server = await startTiny({ concurrency: 1, queue: 0 });
   try {
     const { page, troubles } = await openPage(server);
+    // It is open before the run starts, which would otherwise end too soon.
+    const other = await openPage(server);
+    await field(other.page, 'steps').fill('4');
     await field(page, 'steps').fill('250');
     await field(page, 'seed').fill('77');
     await draw(page).click();
     await page.locator('.plot').waitFor();
-    const other = await openPage(server);
-    await field(other.page, 'steps').fill('4');
     await draw(other.page).click();
     await other.page.getByText(/The queue of the server is full\. Next try in/).waitFor();
     await page.reload();
     await page.getByRole('alert').getByText('Leaving the page ended an image').waitFor();
     await download(other.page).waitFor();
+    // The offer outlasts what else there is to say.
+    await page.locator('[name=restore]').setInputFiles({ name: 'a.png', mimeType: 'image/png', buffer: DISC });
+    await page.getByText('This file has no settings that this page knows.').waitFor();
     await field(page, 'steps').fill('5');
     await page.getByRole('button', { name: 'Draw again' }).click();
     await page.locator('.plot').waitFor();
