@@ -420,6 +420,7 @@ test('a full queue is tried again by itself, and leaving the page says what it e
     const other = await openPage(server);
     await field(other.page, 'steps').fill('4');
     await field(page, 'steps').fill('250');
+    await field(page, 'n').fill('8');
     await field(page, 'seed').fill('77');
     await draw(page).click();
     await page.locator('.plot').waitFor();
