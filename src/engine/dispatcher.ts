@@ -135,12 +135,13 @@ export function isReady({ load }: EngineDevice): boolean {
  * its bucket. To open a bucket takes a second, so a device without it takes the batch only while no bucket is open.
  */
 function deviceFor(batch: Batch, devices: readonly EngineDevice[], failed: ReadonlySet<EngineDevice>): EngineDevice {
+  if (devices.length === 1) return devices[0];
   const ready = devices.filter(isReady);
   const fresh = ready.filter((device) => !failed.has(device));
   // Of devices that are not ready, one that may be again: a lost one fails at once, without end.
   const able =
     [fresh, ready, devices.filter(({ isLost }) => !isLost), devices].find(({ length }) => length > 0) ?? devices;
-  const open = able.filter((device) => device.hasBucketFor(batch) && device.load < OPENING_LOAD);
+  const open = able.filter((device) => device.load < OPENING_LOAD && device.hasBucketFor(batch));
   // Devices without buckets always have it: beside them, another one still opens its own.
   const isOpen = open.some(({ buckets }) => buckets.length > 0) || able.every(({ buckets }) => buckets.length === 0);
   return (isOpen && open.length > 0 ? open : able).reduce((best, device) => (device.load < best.load ? device : best));

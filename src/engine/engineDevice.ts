@@ -37,7 +37,7 @@ export interface EngineDevice {
   readonly buckets: readonly number[];
   /** Pending and running batches for each slot; infinite while the device takes none. */
   readonly load: number;
-  /** Whether waiting for it is in vain: it runs no batch again unless the user mends its cause. */
+  /** Whether it will not recover by itself: it runs no batch again unless the user mends the cause. */
   readonly isLost: boolean;
   /** Whether it can run a batch now, for health checks. */
   readonly isAvailable: boolean;

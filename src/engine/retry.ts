@@ -2,7 +2,7 @@ import { SrdsError } from '../errors.js';
 
 /**
  * Why a device did not run a batch that another device, or the same one later, may run. `unavailable`: it cannot be reached. `busy`: it has no
- * room. `faulty`: it refused the batch, or its result was wrong. `lost`: waiting for it is in vain. `gone`: as `lost`, since
+ * room. `faulty`: it refused the batch, or its result was wrong. `lost`: it will not recover by itself. `gone`: it was lost
  * before it was given the batch.
  */
 export type FailureKind = 'unavailable' | 'busy' | 'faulty' | 'lost' | 'gone';

@@ -13,7 +13,7 @@ export class ModelMemory {
     private readonly model: ModelFolder,
     private readonly engine: Engine,
     private readonly networks: Pick<Networks, 'check'>,
-    private readonly lowMemory: boolean,
+    readonly lowMemory: boolean,
   ) {}
 
   /** The graphs to load when a pipeline opens that need not save memory. */

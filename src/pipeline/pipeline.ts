@@ -54,7 +54,6 @@ export class Pipeline {
   private readonly guard: MemoryGuard;
   private readonly selector = new SamplerSelector();
   private readonly loadSeconds: number;
-  private readonly lowMemory: boolean;
   /** Sampling reads, measuring writes: devices are measured while nothing else runs on them. */
   private readonly devices = new RWLock();
   private readonly batches = new BatchEvents();
@@ -70,7 +69,6 @@ export class Pipeline {
     { lowMemory = false, loadSeconds = 0, variant = '', onBatch }: PipelineOptions = {},
   ) {
     this.loadSeconds = loadSeconds;
-    this.lowMemory = lowMemory;
     this.batcher = new Batcher(engine, (report) => {
       if (report.graph === model.family.network) this.batches.report(report);
       onBatch?.(report);
@@ -166,7 +164,7 @@ export class Pipeline {
    * @throws SrdsError as `generate` does
    */
   async warmUp(signal?: AbortSignal): Promise<void> {
-    if (this.engine.buckets.length === 0 || this.lowMemory) return;
+    if (this.engine.buckets.length === 0 || this.memory.lowMemory) return;
     await this.generate({ prompt: '', steps: WARM_UP_STEPS, sampler: 'serial', previews: false, signal }).result;
   }
 

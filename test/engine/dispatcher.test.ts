@@ -88,6 +88,15 @@ class BucketDevice {
   }
 }
 
+/** Runs three batches, one after the other, that a device is expected to take. */
+async function runInTurn(run: () => Promise<BatchResult>, device: BucketDevice): Promise<void> {
+  for (let k = 0; k < 3; k++) {
+    const one = run();
+    device.end();
+    await one;
+  }
+}
+
 test('a device opens a bucket that another has once that one is busy, and not before', async () => {
   const [a, b] = [new BucketDevice(), new BucketDevice()];
   const background: Promise<unknown>[] = [];
@@ -95,11 +104,7 @@ test('a device opens a bucket that another has once that one is busy, and not be
   const dispatcher = new Dispatcher({ closing: new AbortController().signal, inBackground });
   const run = () => dispatcher.run([a, b] as unknown as EngineDevice[], [], {});
   // One after the other: a VAE decodes each image on the device that has it.
-  for (let k = 0; k < 3; k++) {
-    const one = run();
-    a.end();
-    await one;
-  }
+  await runInTurn(run, a);
   assert.deepEqual([a.log, b.log], [['open', 'run', 'run'], []]);
   // Two at once: the second waits for the device that has the bucket, while the other opens it for later ones.
   const first = run();
@@ -120,11 +125,7 @@ test('a device with buckets opens them beside one without, which always has what
   const [gpu, cpu] = [new BucketDevice(), new BucketDevice([])];
   const dispatcher = new Dispatcher({ closing: new AbortController().signal, inBackground: () => undefined });
   const run = () => dispatcher.run([gpu, cpu] as unknown as EngineDevice[], [], {});
-  for (let k = 0; k < 3; k++) {
-    const one = run();
-    gpu.end();
-    await one;
-  }
+  await runInTurn(run, gpu);
   assert.deepEqual([gpu.log, cpu.log], [['open', 'run', 'run'], []]);
   // While it is busy, the other one takes the next batch at once.
   const both = [run(), run()];

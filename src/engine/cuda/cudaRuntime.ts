@@ -25,21 +25,12 @@ export class CudaRuntime {
     private readonly functions: Readonly<Record<'malloc' | 'hostAlloc' | 'free' | 'freeHost' | 'memcpy', Function_>>,
     private readonly errorString: Function_,
     private readonly clearError: Function_,
-    /** The GPU's compute capability, and the versions of the driver's CUDA, of the runtime and of cuDNN. */
-    readonly description: readonly number[],
   ) {}
 
   /** @param device index of the GPU whose memory is allocated @throws Error if there is no CUDA runtime */
   static load(koffi: typeof Koffi, device: number): CudaRuntime {
     const library = libraryFor(koffi, device);
     const out = koffi.out(koffi.pointer('void *'));
-    const number = koffi.out(koffi.pointer('int'));
-    const numberOf = (name: string, ...given: readonly number[]): number => {
-      const result = [0];
-      library.func(name, 'int', [number, ...given.map(() => 'int')])(result, ...given);
-      return result[0];
-    };
-    const capability = COMPUTE_CAPABILITY.map((attribute) => numberOf('cudaDeviceGetAttribute', attribute, device));
     return new CudaRuntime(
       koffi,
       library,
@@ -52,8 +43,23 @@ export class CudaRuntime {
       },
       library.func('cudaGetErrorString', 'str', ['int']),
       library.func('cudaGetLastError', 'int', []),
-      [...capability, numberOf('cudaDriverGetVersion'), numberOf('cudaRuntimeGetVersion'), cudnnVersion(koffi)],
     );
+  }
+
+  /**
+   * A GPU's compute capability, and the versions of the driver's CUDA, of the runtime and of cuDNN.
+   * @throws Error if there is no CUDA runtime
+   */
+  static describe(koffi: typeof Koffi, device: number): readonly number[] {
+    const library = libraryFor(koffi, device);
+    const number = koffi.out(koffi.pointer('int'));
+    const numberOf = (name: string, ...given: readonly number[]): number => {
+      const result = [0];
+      library.func(name, 'int', [number, ...given.map(() => 'int')])(result, ...given);
+      return result[0];
+    };
+    const capability = COMPUTE_CAPABILITY.map((attribute) => numberOf('cudaDeviceGetAttribute', attribute, device));
+    return [...capability, numberOf('cudaDriverGetVersion'), numberOf('cudaRuntimeGetVersion'), cudnnVersion(koffi)];
   }
 
   /** Allocates memory of the GPU. @throws Error if there is too little */

@@ -73,7 +73,7 @@ type Argument = Pointer | number | string | null | ArrayBufferView | readonly st
  * provider, CUDA graphs among them, and tensors in a device's memory.
  */
 export class OrtApi {
-  /** Of the library. */
+  /** Version of the ONNX Runtime library. */
   readonly version: string;
   readonly env: Pointer;
   private readonly types = new Map<FunctionName, Koffi.TypeObject>();

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { stat } from 'node:fs/promises';
 import { messageOf } from '../../errors.js';
 import { readCache, writeCache } from '../../files/cacheFile.js';
+import { fileStamp } from '../../files/fileStamp.js';
 import type { BucketShape, PreparedModel } from '../../onnx/prepare.js';
 import type { BucketSession } from '../bucketSession.js';
 import { version } from '../../version.js';
@@ -80,19 +80,14 @@ async function comparisonKey(
 ): Promise<readonly unknown[] | undefined> {
   const hardware = device.kind === 'cuda' ? gpuOf(koffi, device.index) : [];
   if (!hardware) return undefined;
-  const stamps = await Promise.all(
-    files.map(async (path) => {
-      const { size, mtimeMs } = await stat(path);
-      return [path, size, mtimeMs];
-    }),
-  );
+  const stamps = await Promise.all(files.map(fileStamp));
   const graph = createHash('sha256').update(source()).digest('hex');
   return [version(), ofLibrary, device.kind, hardware, graph, stamps, buckets];
 }
 
 function gpuOf(koffi: OrtApi['koffi'], index: number): readonly number[] | undefined {
   try {
-    return CudaRuntime.load(koffi, index).description;
+    return CudaRuntime.describe(koffi, index);
   } catch {
     return undefined;
   }

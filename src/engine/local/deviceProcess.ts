@@ -115,8 +115,8 @@ export class DeviceProcess {
   }
 
   /**
-   * Whether the process ended as the kernel ends one when memory is exhausted, and the kernel ended some process so meanwhile or does not
-   * count them.
+   * Whether the process may have been killed for want of memory: it ended by SIGKILL, and meanwhile the kernel's count of such kills grew, if it
+   * has one.
    */
   get wasKilled(): boolean {
     return this.killed && !this.closing;

@@ -35,7 +35,7 @@ export interface EndpointOptions extends Connection {
 const MAX_IN_FLIGHT = 256;
 const PROBE_MS = 5000;
 
-/** What a failed request says of the endpoint. */
+/** The kind of an endpoint's failure, by that of the request. */
 const KINDS: Readonly<Record<OipFailure, FailureKind>> = {
   unreachable: 'unavailable',
   untrusted: 'unavailable',

@@ -33,7 +33,7 @@ export interface Control {
   readonly help?: string;
   /** A regular expression that the text must match. */
   readonly pattern?: string;
-  /** What the form says of a text that does not match. */
+  /** The form's message for a text that does not match. */
   readonly patternError?: string;
   /** Texts that choices are shown by. */
   readonly titles?: Readonly<Record<string, string>>;
