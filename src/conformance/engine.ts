@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { Engine, Evaluation } from '../engine/engine.js';
+import type { Engine, Evaluation, OutputRow } from '../engine/engine.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { Check } from './check.js';
 
@@ -96,7 +96,7 @@ export function engineConformance({ name, open, evaluations, conditioning, toler
   ];
 }
 
-function assertClose(actual: readonly Float32Array[], expected: readonly Float32Array[], tolerance: number): void {
+function assertClose(actual: readonly OutputRow[], expected: readonly OutputRow[], tolerance: number): void {
   assert.equal(actual.length, expected.length);
   actual.forEach((row, i) => {
     assert.equal(row.length, expected[i].length);

@@ -1,6 +1,16 @@
 import { isShared } from '../onnx/graphInfo.js';
 import { nextBatch, totalRows, type ClientQueue, type PendingEvaluation } from '../run/nextBatch.js';
-import { maxRowsOf, rowsOf, slotsOf, type BatchResult, type Engine, type Evaluation } from './engine.js';
+import {
+  floatRows,
+  imageRows,
+  maxRowsOf,
+  rowsOf,
+  slotsOf,
+  type BatchResult,
+  type Engine,
+  type Evaluation,
+  type OutputRow,
+} from './engine.js';
 
 /** Identifies a client of the batcher. Any object will do; evaluations with the same one share their turn. */
 export type Client = object;
@@ -42,7 +52,7 @@ export interface BatchReport {
 interface Pending extends PendingEvaluation {
   readonly evaluation: Evaluation;
   readonly options: RequestOptions;
-  readonly resolve: (rows: readonly Float32Array[]) => void;
+  readonly resolve: (rows: readonly OutputRow[]) => void;
   readonly reject: (reason: unknown) => void;
 }
 
@@ -79,7 +89,16 @@ export class Batcher {
   ) {}
 
   /** @returns the output rows of the evaluation, one per conditioning id; owned by the caller */
-  evaluate(evaluation: Evaluation, options: RequestOptions): Promise<readonly Float32Array[]> {
+  async evaluate(evaluation: Evaluation, options: RequestOptions): Promise<readonly Float32Array[]> {
+    return floatRows(await this.request(evaluation, options));
+  }
+
+  /** @returns the rows of an output of images (`GraphInfo.image`), as `evaluate` does those of others */
+  async evaluateImages(evaluation: Evaluation, options: RequestOptions): Promise<readonly Uint8Array[]> {
+    return imageRows(await this.request(evaluation, options));
+  }
+
+  private request(evaluation: Evaluation, options: RequestOptions): Promise<readonly OutputRow[]> {
     return new Promise((resolve, reject) => {
       const { signal, client, priority, speculative = false, minRows = 0 } = options;
       if (signal?.aborted) return reject(signal.reason);

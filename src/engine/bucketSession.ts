@@ -1,3 +1,5 @@
+import type { OutputRow } from './engine.js';
+
 /** The elements of an input that a session accepts. */
 export type InputData = Float32Array | BigInt64Array | Int32Array;
 
@@ -17,7 +19,7 @@ export interface BucketSession {
    * @returns the output for all rows, valid until the next run
    * @throws Error whatever ONNX Runtime or CUDA reports
    */
-  run(output: string, written: ReadonlySet<string>): Promise<Float32Array>;
+  run(output: string, written: ReadonlySet<string>): Promise<OutputRow>;
   close(): Promise<void>;
 }
 
@@ -35,7 +37,22 @@ export function inputData(name: string, type: string, buffer: ArrayBuffer): Inpu
   }
 }
 
+/** Types of the elements of outputs, and the arrays that hold them. */
+const OUTPUT_ARRAYS = { float32: Float32Array, uint8: Uint8Array };
+export type OutputType = keyof typeof OUTPUT_ARRAYS;
+export const OUTPUT_TYPES = Object.keys(OUTPUT_ARRAYS) as readonly OutputType[];
+
+/** The elements in the memory of an output. */
+export function outputData(type: OutputType, buffer: ArrayBuffer): OutputRow {
+  return new OUTPUT_ARRAYS[type](buffer);
+}
+
+/** The type of an output's elements. */
+export function outputType(data: OutputRow): OutputType {
+  return data instanceof Uint8Array ? 'uint8' : 'float32';
+}
+
 /** Bytes of an element. */
 export function elementBytes(type: string): number {
-  return type === 'int64' ? 8 : 4;
+  return type === 'int64' ? 8 : type === 'uint8' ? 1 : 4;
 }

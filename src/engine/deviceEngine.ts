@@ -1,7 +1,8 @@
 import { Mutex } from 'async-mutex';
 import { SrdsError } from '../errors.js';
-import { isShared, type GraphFile, type GraphInfo } from '../onnx/graphInfo.js';
+import type { GraphFile, GraphInfo } from '../onnx/graphInfo.js';
 import type { Tensor } from '../tensor/tensor.js';
+import { commonInfo } from './commonInfo.js';
 import { areEndpoints, CPU, deviceName, isEndpoint, isProcessor, type Device } from './device.js';
 import { Dispatcher, isReady } from './dispatcher.js';
 import type { Batch, BatchOptions, BatchResult, Capacity, ConditioningId, DeviceGroup, Engine } from './engine.js';
@@ -247,13 +248,10 @@ export class DeviceEngine implements Engine {
     return work;
   }
 
-  /** What is known of a graph. Devices that take one timestep for a batch, or round coarsely, set the rule for all. */
+  /** What is known of a graph. */
   private infoOf(name: string, found: readonly Readonly<Record<string, GraphInfo>>[]): GraphInfo | undefined {
     const infos = found.flatMap((one) => (Object.hasOwn(one, name) ? [one[name]] : []));
-    const perRow = Object.hasOwn(this.files, name) ? this.files[name].perRow : undefined;
-    const isLimited = ({ inputs }: GraphInfo) => inputs.some((input) => input.name === perRow && isShared(input));
-    const info = infos.find(isLimited) ?? infos.at(0);
-    return info && { ...info, roundsCoarsely: infos.some((one) => one.roundsCoarsely || one.precision === 'float16') };
+    return commonInfo(infos, Object.hasOwn(this.files, name) ? this.files[name].perRow : undefined);
   }
 
   /** Frees graphs on all devices. Failures do not matter: a dead process has freed everything. */

@@ -23,10 +23,13 @@ export interface Evaluation {
 /** Evaluations that run together: of the same graph and output, with inputs of the same shapes. */
 export type Batch = readonly Evaluation[];
 
+/** A row of an output: float32, or uint8 where the output is `GraphInfo.image`. */
+export type OutputRow = Float32Array | Uint8Array;
+
 /** The result of a batch. */
 export interface BatchResult {
   /** [evaluation][row]: the output without its batch axis, one row for each conditioning id of the evaluation. */
-  readonly outputs: readonly (readonly Float32Array[])[];
+  readonly outputs: readonly (readonly OutputRow[])[];
   /** Seconds inside the network. */
   readonly seconds: number;
   /** Rows that ran, including the padding of the bucket. */
@@ -106,6 +109,18 @@ export interface Engine extends Capacity {
   run(batch: Batch, options?: BatchOptions): Promise<BatchResult>;
   /** Ends the engine and its processes; running batches reject. */
   close(): Promise<void>;
+}
+
+/** The rows of an output of float32. @throws Error if it is `GraphInfo.image` */
+export function floatRows(rows: readonly OutputRow[]): readonly Float32Array[] {
+  if (rows.every((row) => row instanceof Float32Array)) return rows;
+  throw new Error('an output of images where one of float32 is needed');
+}
+
+/** The rows of `GraphInfo.image`. @throws Error if it is another output */
+export function imageRows(rows: readonly OutputRow[]): readonly Uint8Array[] {
+  if (rows.every((row) => row instanceof Uint8Array)) return rows;
+  throw new Error('an output of float32 where one of images is needed');
 }
 
 /** Rows of an evaluation: one for each conditioning id, one without any. */

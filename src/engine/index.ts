@@ -18,6 +18,7 @@ export type {
   Engine,
   Evaluation,
   Limits,
+  OutputRow,
 } from './engine.js';
 export { Batcher, type BatchReport, type Client, type RequestOptions } from './batcher.js';
 export { findDevices, probe, type Probe } from './local/probe.js';

@@ -19,7 +19,7 @@ export interface GreyImage {
 }
 
 /**
- * Converts a VAE decoder's output to an 8-bit image: round(255 clamp(x / 2 + 1/2, 0, 1)).
+ * Converts a VAE decoder's output to an 8-bit image: round(255 clamp(x / 2 + 1/2, 0, 1)), each operation in float32.
  * Source: diffusers VaeImageProcessor.postprocess.
  * @param decoded [3, height, width], -1 to 1
  * @throws RangeError if `decoded` has another size
@@ -31,7 +31,9 @@ export function toRgb(decoded: Float32Array, width: number, height: number): Rgb
   // Uint8ClampedArray clamps and rounds halves to even, as numpy does, three times as fast as Math.
   const data = new Uint8ClampedArray(3 * plane);
   for (let channel = 0; channel < 3; channel++) {
-    for (let k = 0; k < plane; k++) data[k * 3 + channel] = 255 * (decoded[channel * plane + k] / 2 + 0.5);
+    for (let k = 0; k < plane; k++) {
+      data[k * 3 + channel] = Math.fround(255 * Math.fround(decoded[channel * plane + k] / 2 + 0.5));
+    }
   }
   return { width, height, data: new Uint8Array(data.buffer) };
 }

@@ -370,7 +370,7 @@ export function graphFiles(
     half,
     ...(precision !== 'float32' && { precision }),
   };
-  const decoder = { replayed: true };
+  const decoder = { replayed: true, imageOn: ['cuda'] as const };
   const settings: Partial<Record<GraphName, Omit<GraphFile, 'path'>>> = {
     [family.network]: denoiser,
     vae_decoder: decoder,

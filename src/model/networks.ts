@@ -1,6 +1,6 @@
-import type { Batcher } from '../engine/batcher.js';
+import type { Batcher, RequestOptions } from '../engine/batcher.js';
 import { isShared, type GraphInfo, type Rewrite, type TensorInfo } from '../onnx/graphInfo.js';
-import type { Engine } from '../engine/engine.js';
+import type { Engine, Evaluation, OutputRow } from '../engine/engine.js';
 import { SrdsError } from '../errors.js';
 import { float32, int64, sizeOf, type Tensor } from '../tensor/tensor.js';
 import { toRgb, toValues, type RgbImage } from '../image/image.js';
@@ -117,10 +117,18 @@ export class Networks {
       );
     }
     const dims = latentDims(this.model, { width, height });
-    const scaled = fromLatents(latentScale, latents);
-    const decoded = await this.vae('vae_decoder', float32(scaled, dims), signal);
-    this.checkSize('vae_decoder', decoded, [3 * width * height]);
-    return toRgb(decoded, width, height);
+    const scaled = float32(fromLatents(latentScale, latents), dims);
+    const size = 3 * width * height;
+    const { image } = this.graph('vae_decoder');
+    if (image === undefined) {
+      const [decoded] = await this.batcher.evaluate(...this.ofVae('vae_decoder', scaled, signal));
+      this.checkSize('vae_decoder', decoded, [size]);
+      return toRgb(decoded, width, height);
+    }
+    const [evaluation, options] = this.ofVae('vae_decoder', scaled, signal);
+    const [data] = await this.batcher.evaluateImages({ ...evaluation, output: image }, options);
+    this.checkSize('vae_decoder', data, [size]);
+    return { width, height, data };
   }
 
   /**
@@ -130,23 +138,25 @@ export class Networks {
    */
   async encode(image: RgbImage, signal: AbortSignal): Promise<Float32Array> {
     const { width, height } = image;
-    const encoded = await this.vae('vae_encoder', float32(toValues(image), [3, height, width]), signal);
+    const values = float32(toValues(image), [3, height, width]);
+    const [encoded] = await this.batcher.evaluate(...this.ofVae('vae_encoder', values, signal));
     const size = sizeOf(latentDims(this.model, image));
     this.checkSize('vae_encoder', encoded, [size, 2 * size]);
     return encoded;
   }
 
-  private checkSize(graph: GraphName, { length }: Float32Array, sizes: readonly number[]): void {
+  private checkSize(graph: GraphName, { length }: OutputRow, sizes: readonly number[]): void {
     if (sizes.includes(length)) return;
     throw unusable(this.model, graph, `an output of ${sizes.join(' or ')} values for this size`, `${length}`);
   }
 
-  private async vae(graph: GraphName, input: Tensor, signal: AbortSignal): Promise<Float32Array> {
+  /** An evaluation of a part of the VAE, for its first output. */
+  private ofVae(graph: GraphName, input: Tensor, signal: AbortSignal): [Evaluation, RequestOptions] {
     const { inputs, outputs } = this.graph(graph);
     const evaluation = { graph, output: outputs[0].name, inputs: { [inputs[0].name]: input } };
     // A CPU decodes images one after the other: together they would only take more memory.
     const maxRows = this.engine.buckets.length === 0 ? 1 : undefined;
-    return (await this.batcher.evaluate(evaluation, { ...highestPriority(), maxRows, signal }))[0];
+    return [evaluation, { ...highestPriority(), maxRows, signal }];
   }
 
   private textOutputs(graph: TextEncoderName): ReturnType<ModelFolder['family']['textOutputs']> {

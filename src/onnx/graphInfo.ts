@@ -54,6 +54,8 @@ export interface GraphFile {
   readonly precision?: Precision | 'auto' | undefined;
   /** Whether it runs so often that on CUDA its batches are captured as CUDA graphs; default: no. */
   readonly replayed?: boolean;
+  /** Kinds of devices that give the images of its first output in 8 bits too (`GraphInfo.image`); default: none. */
+  readonly imageOn?: readonly DeviceKind[];
   /** A file of the same graph in half precision, which is used if half precision is wanted. */
   readonly half?: string | undefined;
 }
@@ -90,6 +92,11 @@ export interface Fused {
 export interface GraphInfo {
   readonly inputs: readonly TensorInfo[];
   readonly outputs: readonly TensorInfo[];
+  /**
+   * Name of a further output, with the images of the first one in 8 bits, uint8 [batch, height, width, 3]; undefined if not all devices of
+   * an engine give it.
+   */
+  readonly image?: string | undefined;
   /** Rows of the largest batch, if the graph fixes the size of its batches; smaller ones are padded. Default: no limit. */
   readonly maxRows?: number | undefined;
   /** Undefined if nothing had to be rewritten. */

@@ -7,7 +7,7 @@ import {
   type AttributeProto,
   type NodeProto,
 } from 'onnx-buf';
-import { INT64 } from './constants.js';
+import { FLOAT, INT64 } from './constants.js';
 
 /** A name for a value that is derived from another here. No exporter uses such names. */
 export function derived(name: string, part: string): string {
@@ -43,6 +43,11 @@ export function real(name: string, value: number): AttributeProto {
 export function valueAttribute(tensor: MessageInitShape<typeof TensorProtoSchema>): AttributeProto {
   const t = create(TensorProtoSchema, tensor);
   return create(AttributeProtoSchema, { name: 'value', type: AttributeProto_AttributeType.TENSOR, t });
+}
+
+/** Creates a float32 Constant that is a scalar. */
+export function realNumber(name: string, value: number): NodeProto {
+  return node('Constant', [], name, { attribute: [valueAttribute({ dataType: FLOAT, floatData: [value] })] });
 }
 
 /** Creates an int64 Constant with one axis. */

@@ -14,6 +14,7 @@ import { gpuOperators, isOptimized } from './foreignOperators.js';
 import { fuse } from './fuse/fuse.js';
 import type { DeviceKind, Fused, GraphFile, GraphInfo, Precision, Rewrite } from './graphInfo.js';
 import { computeInHalf, storedInHalf } from './half.js';
+import { appendImageOutput } from './imageOutput.js';
 import { indexConditioning } from './indexedConditioning.js';
 import { renameInputs } from './matchInputs.js';
 import { plainInterface } from './plainInterface.js';
@@ -37,6 +38,8 @@ export interface PreparedModel {
   readonly precision?: Precision;
   /** The fusions in it. */
   readonly fused?: Fused | undefined;
+  /** Name of an output with images in 8 bits (`GraphInfo.image`). */
+  readonly image?: string | undefined;
   /** Whether inputs can be indexed (`indexConditioning`): not if subgraphs read them. */
   readonly canIndex: boolean;
   /** Rows of every batch, if the graph fixes them. */
@@ -60,10 +63,13 @@ export interface BucketShape {
 /**
  * Prepares an ONNX file for sessions. Changes (names and types of inputs, one value a row for an input that is shared by the batch,
  * precision) are made in memory. Nothing is written and no weight is read: the new graph refers to the weights in their files.
- * @param fusedFor a device to fuse operators for
+ * @param device that it is prepared for: whether its operators are fused for it, and whether it gives images in 8 bits
  * @throws Error if the file is not an ONNX model, or cannot be computed in the requested precision
  */
-export async function prepareModel(file: GraphFile, fusedFor?: DeviceKind): Promise<PreparedModel> {
+export async function prepareModel(
+  file: GraphFile,
+  device?: { readonly kind: DeviceKind; readonly fused: boolean },
+): Promise<PreparedModel> {
   const { path, perRow, precision, inputs = [], constants } = file;
   const model = await readModel(path);
   const { graph } = model;
@@ -75,7 +81,7 @@ export async function prepareModel(file: GraphFile, fusedFor?: DeviceKind): Prom
   widenBfloat16(graph);
   plainInterface(graph);
   const optimized = isOptimized(graph);
-  const fused = fusedFor && !optimized ? fuse(model, fusedFor) : undefined;
+  const fused = device?.fused && !optimized ? fuse(model, device.kind) : undefined;
   const inHalf = storedInHalf(graph);
   const half = precision === 'float16' ? !(optimized && inHalf) : precision === 'auto' && inHalf && !optimized;
   const why = half ? (optimized ? 'it was optimized in another precision' : computeInHalf(graph)) : undefined;
@@ -83,6 +89,7 @@ export async function prepareModel(file: GraphFile, fusedFor?: DeviceKind): Prom
   const values = valuesOf(graph, constants);
   const rows = fixedRows(values.inputs);
   if (rows !== undefined) freeRows(graph, constants);
+  const image = device && file.imageOn?.includes(device.kind) ? appendImageOutput(model) : undefined;
   return {
     source: (bucket) =>
       toBinary(ModelProtoSchema, bucket ? withFixedShapes(clone(ModelProtoSchema, model), bucket) : model),
@@ -91,6 +98,7 @@ export async function prepareModel(file: GraphFile, fusedFor?: DeviceKind): Prom
     rewrite,
     fused,
     values,
+    image,
     rows,
     gpuOperators: gpuOperators(graph),
     dynamicOperators: dynamicOperators(graph),

@@ -1,6 +1,6 @@
 import { DeviceEngine } from '../engine/deviceEngine.js';
 import { deviceName } from '../engine/device.js';
-import { maxRowsOf, type Engine, type Evaluation } from '../engine/engine.js';
+import { floatRows, maxRowsOf, type Engine, type Evaluation } from '../engine/engine.js';
 import type { Endpoint } from '../engine/remote/endpoint.js';
 import { OipClient, OipError, type OipFailure } from '../engine/remote/oipClient.js';
 import type { EndpointOptions } from '../engine/remote/remoteDevice.js';
@@ -96,7 +96,7 @@ async function compare(
   const expected = await oneByOne(local, evaluations);
   const alone = difference(await oneByOne(remote, evaluations), expected);
   const rows = Math.min(evaluations.length, maxRowsOf(remote, graph));
-  const together = (await remote.run(evaluations.slice(0, rows))).outputs.flat();
+  const together = floatRows((await remote.run(evaluations.slice(0, rows))).outputs.flat());
   const batch = difference(together, expected.slice(0, rows));
   if (Math.max(alone, batch) <= OTHER_NETWORK) return { alone, batch, rows };
   const found = `rows that differ by ${Math.max(alone, batch).toFixed(2)} of the largest value`;
@@ -126,7 +126,7 @@ function evaluationsOf(model: ModelFolder, graph: string, engine: Engine): reado
 
 async function oneByOne(engine: Engine, evaluations: readonly Evaluation[]): Promise<Float32Array[]> {
   const rows: Float32Array[] = [];
-  for (const evaluation of evaluations) rows.push(...(await engine.run([evaluation])).outputs.flat());
+  for (const evaluation of evaluations) rows.push(...floatRows((await engine.run([evaluation])).outputs.flat()));
   return rows;
 }
 

@@ -270,3 +270,25 @@ test('an engine that fails rejects the batch and goes on with the next', async (
   await engine.answer();
   assert.equal((await second)[0][0], 2);
 });
+
+test('rows of images are bytes, other rows are float32, and neither is taken for the other', async () => {
+  const engine = new ManualEngine();
+  const bytes = Uint8Array.of(1, 2, 3);
+  const run = engine.run.bind(engine);
+  engine.run = async (batch) => {
+    const result = await run(batch);
+    return batch[0].output === 'image' ? { ...result, outputs: batch.map(() => [bytes]) } : result;
+  };
+  const batcher = new Batcher(engine);
+  const options = { priority: [0], client: ME };
+  const answered = async <Rows>(rows: Promise<Rows>) => {
+    rows.catch(() => undefined);
+    await engine.answer();
+    return rows;
+  };
+  const image = { ...at(1), output: 'image' };
+  assert.deepEqual(await answered(batcher.evaluateImages(image, options)), [bytes]);
+  assert.deepEqual(await answered(batcher.evaluate(at(1), options)), [Float32Array.of(1)]);
+  await assert.rejects(answered(batcher.evaluate(image, options)), /images/);
+  await assert.rejects(answered(batcher.evaluateImages(at(1), options)), /float32/);
+});

@@ -53,3 +53,10 @@ test('decoded values are clamped and rounded to eight bits, planes become pixels
   assert.deepEqual([...toRgb(decoded, 2, 1).data], [0, 128, 255, 0, 191, 255]);
   assert.throws(() => toRgb(decoded, 2, 2), RangeError);
 });
+
+test('decoded values next to halves are rounded as diffusers rounds them, in float32', () => {
+  // numpy: ((x * 0.5 + 0.5).clip(0, 1) * 255).round() in float32. In float64 each is another number.
+  const decoded = [-0.4941176176071167, -0.48627451062202454, -0.4784313440322876, -0.10196075588464737];
+  decoded.push(-0.094117671251297, 0.9960784316062927);
+  assert.deepEqual([...toRgb(Float32Array.from(decoded), 2, 1).data], [64, 66, 116, 66, 114, 254]);
+});

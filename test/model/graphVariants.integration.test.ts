@@ -12,7 +12,7 @@ import {
   TensorShapeProto_DimensionSchema,
 } from 'onnx-buf';
 import { Pipeline } from 'srds';
-import { DeviceEngine, type GraphFile } from 'srds/engine';
+import { DeviceEngine, type GraphFile, type OutputRow } from 'srds/engine';
 import { readModelFolder } from 'srds/model';
 import { Generator } from 'srds/random';
 import { float32, int64, type Tensor } from 'srds/tensor';
@@ -133,7 +133,7 @@ let engine: Promise<DeviceEngine> | undefined;
 after(async () => (await engine)?.close());
 
 /** The rows of a graph, in one batch of all and one by one. */
-async function outputs(name: string, of: string): Promise<Float32Array[]> {
+async function outputs(name: string, of: string): Promise<OutputRow[]> {
   const shared = await (engine ??= opened());
   await shared.load([name]);
   const info = shared.graphs.get(name);

@@ -4,9 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Pipeline } from 'srds';
-import { Batcher } from 'srds/engine';
+import { Batcher, DeviceEngine } from 'srds/engine';
+import type { RgbImage } from 'srds/image';
 import { encodePrompt, Networks, readModelFolder } from 'srds/model';
-import { float32 } from 'srds/tensor';
+import { Generator } from 'srds/random';
+import { float32, sizeOf } from 'srds/tensor';
+import { graphFiles, latentDims } from '../../src/model/modelFolder.js';
 import { fixture, reference, relativeError } from '../support/fixtures.js';
 import { changeModel, makeHalf } from '../support/onnx.js';
 
@@ -68,6 +71,29 @@ for (const model of ['sd15', 'sd21v', 'sdxl']) {
     }
   });
 }
+
+test('a decoder that gives 8 bits decodes to the image, ===, that it gives without; latents that are not finite are an error', async () => {
+  const model = await readModelFolder(fixture('models/sd15'));
+  const { vae_decoder: decoder } = graphFiles(model);
+  const [width, height] = [64, 32];
+  const latents = new Generator(5).randn(sizeOf(latentDims(model, { width, height })));
+  const images: RgbImage[] = [];
+  for (const imageOn of [['cpu'], ['cuda']] as const) {
+    const engine = await DeviceEngine.open({ vae_decoder: { ...decoder, imageOn } });
+    try {
+      assert.equal(engine.graphs.get('vae_decoder')!.image !== undefined, imageOn[0] === 'cpu');
+      const networks = new Networks(model, engine, new Batcher(engine));
+      const { signal } = new AbortController();
+      images.push(await networks.decode(latents, width, height, signal));
+      const broken = latents.with(7, NaN);
+      await assert.rejects(networks.decode(broken, width, height, signal), { code: 'MODEL_INVALID' });
+    } finally {
+      await engine.close();
+    }
+  }
+  assert.deepEqual(images[0], images[1]);
+  assert.deepEqual([images[0].width, images[0].height, images[0].data.length], [width, height, 3 * width * height]);
+});
 
 test('graphs with float16 inputs and outputs give nearly the same image, and SRDS with them the serial sample, ===', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'srds-'));

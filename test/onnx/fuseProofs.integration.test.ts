@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { DeviceEngine, type Evaluation, type Fused, type GraphFile } from 'srds/engine';
+import { DeviceEngine, type Evaluation, type Fused, type GraphFile, type OutputRow } from 'srds/engine';
 import { Generator } from 'srds/random';
 import { float32, sizeOf } from 'srds/tensor';
 import { smallGraph, writeSmall, type SmallGraph, type SmallNode } from '../support/onnx.js';
@@ -301,7 +301,7 @@ for (const name of names) {
     );
     const outputs = info!.outputs.map((output) => output.name);
     for (const output of outputs) {
-      const results: Float32Array[][] = [];
+      const results: OutputRow[][] = [];
       for (const engine of single ? [plain, buckets] : [plain, buckets, half]) {
         const batch = tensors.map((row): Evaluation => ({
           graph: name,

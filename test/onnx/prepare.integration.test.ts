@@ -15,7 +15,15 @@ import {
   type GraphProto,
 } from 'onnx-buf';
 import { engineConformance } from 'srds/conformance';
-import { DeviceEngine, describeGraph, type Engine, type Evaluation, type GraphFile, type GraphInfo } from 'srds/engine';
+import {
+  DeviceEngine,
+  describeGraph,
+  type Engine,
+  type Evaluation,
+  type GraphFile,
+  type GraphInfo,
+  type OutputRow,
+} from 'srds/engine';
 import { Generator } from 'srds/random';
 import { float32 } from 'srds/tensor';
 import { fixture } from '../support/fixtures.js';
@@ -102,14 +110,14 @@ let opened: Promise<DeviceEngine> | undefined;
 after(async () => (await opened)?.close());
 
 /** The rows of the evaluations in one of the graphs, which takes them one by one unless it takes a timestep a row. */
-async function outputsOf(name: string): Promise<{ info: GraphInfo; rows: Float32Array[] }> {
+async function outputsOf(name: string): Promise<{ info: GraphInfo; rows: OutputRow[] }> {
   const engine = await (opened ??= DeviceEngine.open(FILES, { graphs: [] }));
   await engine.load([name]);
   const conditioning = CONDITIONING.map((inputs) => engine.register(inputs));
   const info = engine.graphs.get(name);
   assert.ok(info);
   const batch = EVALUATIONS.map((one) => ({ ...one, graph: name, conditioning }));
-  const rows: Float32Array[] = [];
+  const rows: OutputRow[] = [];
   for (const some of FILES[name].perRow === undefined ? batch.map((one) => [one]) : [batch]) {
     rows.push(...(await engine.run(some)).outputs.flat());
   }
@@ -120,7 +128,7 @@ async function outputsOf(name: string): Promise<{ info: GraphInfo; rows: Float32
 
 let stock: ReturnType<typeof outputsOf> | undefined;
 /** The rows of the stock file as it is, one evaluation at a time. */
-async function stockRows(): Promise<Float32Array[]> {
+async function stockRows(): Promise<OutputRow[]> {
   stock ??= outputsOf('stock');
   return (await stock).rows;
 }

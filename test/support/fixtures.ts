@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync, readdirSync } from 'node:fs';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { OutputRow } from 'srds/engine';
 import type { Scheduler } from 'srds/schedule';
 
 /** The repository's root; tests run from build/test. */
@@ -62,7 +63,7 @@ export function reference(path: string): Reference {
 }
 
 /** Largest difference over the largest magnitude of `expected`. */
-export function relativeError(actual: Float32Array, expected: Float32Array): number {
+export function relativeError(actual: OutputRow, expected: OutputRow): number {
   if (actual.length !== expected.length) throw new Error(`${actual.length} values against ${expected.length}`);
   let difference = 0;
   let magnitude = 0;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { DeviceEngine, type Evaluation, type GraphFile } from 'srds/engine';
+import { DeviceEngine, type Evaluation, type GraphFile, type OutputRow } from 'srds/engine';
 import { readModelFolder } from 'srds/model';
 import { float32 } from 'srds/tensor';
 import { exampleInputs } from '../../src/model/exampleInputs.js';
@@ -12,7 +12,7 @@ export async function evaluate(file: GraphFile, evaluations: readonly Evaluation
     const [{ name: output }] = engine.graphs.get('network')!.outputs;
     const all = evaluations.map((inputs) => ({ graph: 'network', output, inputs }));
     const batches = together ? [all] : all.map((one) => [one]);
-    const rows: Float32Array[] = [];
+    const rows: OutputRow[] = [];
     for (const batch of batches) rows.push(...(await engine.run(batch)).outputs.flat());
     return rows;
   } finally {

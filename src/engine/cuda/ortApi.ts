@@ -29,6 +29,7 @@ const FUNCTIONS = {
   SetInterOpNumThreads: [25, [POINTER, 'int']],
   CreateRunOptions: [39, [OUT]],
   CreateTensorWithDataAsOrtValue: [49, [POINTER, POINTER, 'size_t', 'int64_t *', 'size_t', 'int', OUT]],
+  GetTensorElementType: [60, [POINTER, 'int *']],
   GetDimensionsCount: [61, [POINTER, 'size_t *']],
   GetDimensions: [62, [POINTER, 'int64_t *', 'size_t']],
   GetTensorTypeAndShape: [65, [POINTER, OUT]],

@@ -1,7 +1,15 @@
-import { inputData, type BucketSession, type InputData } from '../bucketSession.js';
+import {
+  inputData,
+  outputData,
+  OUTPUT_TYPES,
+  type BucketSession,
+  type InputData,
+  type OutputType,
+} from '../bucketSession.js';
 import type { Processor } from '../device.js';
+import type { OutputRow } from '../engine.js';
 import { LOG_FATAL, type OrtApi, type Pointer } from './ortApi.js';
-import { cpuMemoryInfo, memoryOf, type Memory, type TensorMemory } from './tensorMemory.js';
+import { cpuMemoryInfo, ELEMENT_TYPES, memoryOf, type Memory, type TensorMemory } from './tensorMemory.js';
 
 /** How to open a session. */
 export interface OrtSessionOptions {
@@ -10,6 +18,13 @@ export interface OrtSessionOptions {
   readonly threads: number;
   /** Folder of the weights that the graph refers to. */
   readonly weights: string | undefined;
+}
+
+/** The bound output. */
+interface Output {
+  readonly name: string;
+  readonly type: OutputType;
+  readonly memory: TensorMemory;
 }
 
 /** Run option that names a captured CUDA graph, and its value for a run that is neither captured nor replayed. */
@@ -23,7 +38,7 @@ const NO_GRAPH = -1;
 export class OrtSession implements BucketSession {
   private readonly binding: Pointer;
   private readonly inputs = new Map<string, TensorMemory>();
-  private output: { readonly name: string; readonly memory: TensorMemory } | undefined;
+  private output: Output | undefined;
   /** Number of the captured graph. */
   private graph = 0;
   /** Options of the runs that capture or replay it; undefined until the next one captures. */
@@ -73,9 +88,9 @@ export class OrtSession implements BucketSession {
     return inputData(name, type, memory.data);
   }
 
-  async run(output: string, written: ReadonlySet<string>): Promise<Float32Array> {
+  async run(output: string, written: ReadonlySet<string>): Promise<OutputRow> {
     for (const name of written) this.inputs.get(name)?.upload();
-    const { memory } = this.output?.name === output ? this.output : this.bindOutput(output);
+    const { type, memory } = this.output?.name === output ? this.output : this.bindOutput(output);
     this.options ??= this.runOptions(++this.graph);
     try {
       this.api.call('RunWithBinding', this.session, this.options, this.binding);
@@ -85,7 +100,7 @@ export class OrtSession implements BucketSession {
       throw error;
     }
     memory.download();
-    return new Float32Array(memory.data);
+    return outputData(type, memory.data);
   }
 
   async close(): Promise<void> {
@@ -98,7 +113,7 @@ export class OrtSession implements BucketSession {
   }
 
   /** Runs once to learn the shape of the output, and binds it to memory of that shape. */
-  private bindOutput(name: string): { readonly name: string; readonly memory: TensorMemory } {
+  private bindOutput(name: string): Output {
     const { api, session } = this;
     this.forgetGraph();
     this.output?.memory.free();
@@ -112,18 +127,21 @@ export class OrtSession implements BucketSession {
       api.free('RunOptions', options);
       api.free('MemoryInfo', cpu);
     }
-    const memory = this.memory.allocate('float32', this.outputShape());
+    const { type, dims } = this.boundOutput(name);
+    const memory = this.memory.allocate(type, dims);
     api.call('BindOutput', this.binding, name, memory.value);
-    return (this.output = { name, memory });
+    return (this.output = { name, type, memory });
   }
 
-  /** Shape of the bound output after a run. */
-  private outputShape(): number[] {
+  /** Type and shape of the bound output after a run. */
+  private boundOutput(name: string): { readonly type: OutputType; readonly dims: readonly number[] } {
     const { api } = this;
     const allocator = api.create('GetAllocatorWithDefaultOptions');
     const values = api.create('GetBoundOutputValues', this.binding, allocator, BigUint64Array.of(0n));
     const value = api.pointerAt(values);
     const info = api.create('GetTensorTypeAndShape', value);
+    const element = new Int32Array(1);
+    api.call('GetTensorElementType', info, element);
     const rank = BigUint64Array.of(0n);
     api.call('GetDimensionsCount', info, rank);
     const dims = new BigInt64Array(Number(rank[0]));
@@ -131,7 +149,9 @@ export class OrtSession implements BucketSession {
     api.free('TensorTypeAndShapeInfo', info);
     api.free('Value', value);
     api.call('AllocatorFree', allocator, values);
-    return Array.from(dims, Number);
+    const type = OUTPUT_TYPES.find((one) => ELEMENT_TYPES[one] === element[0]);
+    if (!type) throw new Error(`output ${name} is of element type ${element[0]}, not float32 or uint8`);
+    return { type, dims: Array.from(dims, Number) };
   }
 
   private runOptions(graph: number): Pointer {

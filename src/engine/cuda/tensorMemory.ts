@@ -5,7 +5,7 @@ import { CudaRuntime, type PinnedMemory } from './cudaRuntime.js';
 import type { OrtApi, Pointer } from './ortApi.js';
 
 /** ONNXTensorElementDataType, by name. */
-const ELEMENT_TYPES: Readonly<Record<string, number>> = { float32: 1, int32: 6, int64: 7 };
+export const ELEMENT_TYPES: Readonly<Record<string, number>> = { float32: 1, uint8: 2, int32: 6, int64: 7 };
 /** OrtDeviceAllocator and OrtMemTypeDefault. */
 const ALLOCATOR = [0, 0] as const;
 

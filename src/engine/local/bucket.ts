@@ -1,6 +1,6 @@
 import type { TensorInfo } from '../../onnx/graphInfo.js';
 import type { BucketShape } from '../../onnx/prepare.js';
-import type { BucketSession } from '../bucketSession.js';
+import { outputType, type BucketSession, type OutputType } from '../bucketSession.js';
 import { BoundInput } from './boundInput.js';
 import { IndexedInputs } from './indexedInputs.js';
 import { rowDims, type Registered, type Row } from './inputData.js';
@@ -39,7 +39,7 @@ export class Bucket {
    * Runs evaluations `from` to `to` (exclusive) of a batch, at most as many rows as the bucket has, and writes the rows of
    * the output to the channel.
    * @param position in the channel, in bytes
-   * @returns size: elements of an output row; seconds inside the network; end: the position after the output
+   * @returns size: elements of an output row; type: of an element; seconds inside the network; end: the position after the output
    * @throws Error if an input is missing, or whatever ONNX Runtime reports
    */
   async run(
@@ -48,7 +48,7 @@ export class Bucket {
     registered: Registered,
     channel: SharedChannel,
     position: number,
-  ): Promise<{ readonly size: number; readonly seconds: number; readonly end: number }> {
+  ): Promise<{ readonly size: number; readonly type: OutputType; readonly seconds: number; readonly end: number }> {
     const rows = batch.conditioning
       .slice(from, to)
       .flatMap((ids, evaluation): Row[] => (ids ?? [undefined]).map((id) => ({ evaluation, id })));
@@ -60,7 +60,8 @@ export class Bucket {
     const size = output.length / this.rows;
     if (!Number.isInteger(size))
       throw new Error(`output ${batch.output} has ${output.length} values for ${this.rows} rows`);
-    return { size, seconds, end: channel.write([output.subarray(0, rows.length * size)], position) };
+    const end = channel.write([output.subarray(0, rows.length * size)], position);
+    return { size, type: outputType(output), seconds, end };
   }
 
   /** Writes the inputs. */

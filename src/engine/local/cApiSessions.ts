@@ -6,13 +6,16 @@ import type { BucketShape, PreparedModel } from '../../onnx/prepare.js';
 import type { BucketSession } from '../bucketSession.js';
 import { version } from '../../version.js';
 import { CudaRuntime } from '../cuda/cudaRuntime.js';
+import type { OutputRow } from '../engine.js';
 import type { OrtApi } from '../cuda/ortApi.js';
 import { OrtSession } from '../cuda/ortSession.js';
 import type { ProcessSettings } from './protocol.js';
 import { isOutOfMemory } from './session.js';
 
-/** Largest difference from the plain session's output, relative to its root mean square. Other kernels in float16 stay far below. */
+/** Largest difference from the plain session's output, relative to its magnitude. Other kernels in float16 stay far below. */
 const MAX_DIFFERENCE = 0.05;
+/** Magnitude of images in 8 bits, half of their range: the root mean square of a dark one is near 0. */
+const IMAGE_MAGNITUDE = 127.5;
 
 /** The reason why a graph's buckets have plain sessions from now on. */
 export class CApiFailure extends Error {}
@@ -65,7 +68,7 @@ export class CApiSessions {
    * @param plain undefined where memory is too small for a second session
    * @throws CApiFailure if they differ by more than rounding
    */
-  async compare(output: Float32Array, plain: Float32Array | undefined): Promise<void> {
+  async compare(output: OutputRow, plain: OutputRow | undefined): Promise<void> {
     if (plain) checkOutput(output, plain);
     this.compared = true;
     if (plain && this.key) await writeCache('comparisons', this.key, { graph: this.prepared.files[0] });
@@ -94,16 +97,17 @@ function gpuOf(koffi: OrtApi['koffi'], index: number): readonly number[] | undef
 }
 
 /** @throws CApiFailure if two outputs differ by more than rounding */
-export function checkOutput(output: Float32Array, expected: Float32Array): void {
+export function checkOutput(output: OutputRow, expected: OutputRow): void {
   let [squares, differences] = [0, 0];
   expected.forEach((value, k) => {
     squares += value ** 2;
     differences += (value - output[k]) ** 2;
   });
-  const difference = Math.sqrt(differences / squares);
+  const magnitude = expected instanceof Uint8Array ? IMAGE_MAGNITUDE : Math.sqrt(squares / expected.length);
+  const difference = Math.sqrt(differences / expected.length) / magnitude;
   // Also false for NaN.
   if (!(difference <= MAX_DIFFERENCE) && differences !== 0) {
-    throw new CApiFailure(`an output differs by ${difference.toPrecision(2)} of the values' root mean square`);
+    throw new CApiFailure(`an output differs by ${difference.toPrecision(2)} of the values' magnitude`);
   }
 }
 
@@ -119,7 +123,7 @@ class Guarded implements BucketSession {
     }
   }
 
-  async run(...args: Parameters<BucketSession['run']>): Promise<Float32Array> {
+  async run(...args: Parameters<BucketSession['run']>): Promise<OutputRow> {
     return this.session.run(...args).catch((error: unknown) => {
       throw failureOf(error);
     });

@@ -12,6 +12,8 @@ import { prepareModel, type BucketShape, type PreparedModel } from '../../onnx/p
 import { sizeOf } from '../../tensor/tensor.js';
 import type { OrtApi } from '../cuda/ortApi.js';
 import { rangesWithin } from '../batchParts.js';
+import { outputData, type OutputType } from '../bucketSession.js';
+import type { OutputRow } from '../engine.js';
 import { Bucket } from './bucket.js';
 import type { BucketPool } from './bucketPool.js';
 import { CApiFailure, CApiSessions } from './cApiSessions.js';
@@ -44,11 +46,11 @@ export class GraphSessions {
     /** Opens buckets over the C API; undefined for plain sessions. */
     private cApi?: CApiSessions,
   ) {
-    const { rewrite, fused, rows, values } = prepared;
+    const { rewrite, fused, rows, values, image } = prepared;
     this.buckets = rows === undefined ? settings.buckets : [rows];
     const precision = isHalfFile ? 'float16' : prepared.precision;
     const most = maxRows(rows, file.evenRows);
-    this.info = { ...values, rewrite, precision, fused, maxRows: most };
+    this.info = { ...values, image, rewrite, precision, fused, maxRows: most };
   }
 
   /**
@@ -67,7 +69,7 @@ export class GraphSessions {
     const isHalfFile = file.path === given.half;
     const { fused, device, buckets } = settings;
     const hasBuckets = buckets.length > 0;
-    const prepared = await prepareModel(file, hasBuckets && fused ? device.kind : undefined);
+    const prepared = await prepareModel(file, { kind: device.kind, fused: hasBuckets && fused });
     if (device.kind === 'cpu') checkOperators(prepared);
     const common = hasBuckets ? undefined : await openSession(prepared, settings);
     const cApi = hasBuckets && api && file.replayed ? await CApiSessions.for(api, prepared, settings) : undefined;
@@ -109,7 +111,7 @@ export class GraphSessions {
     const parts = rangesWithin(this.buckets.at(-1) ?? Infinity, rowsOf);
     // The output replaces the inputs in the channel, unless later parts still need them.
     const start = parts.length === 1 ? CONTENT_START : endOf(batch);
-    let output: BatchOutput = { size: 0, seconds: 0, rows: 0, end: start };
+    let output: BatchOutput = { size: 0, type: 'float32', seconds: 0, rows: 0, end: start };
     for (const part of parts) {
       const rows = this.bucketRows(sum(rowsOf.slice(...part)));
       const done = await this.runPart(
@@ -121,7 +123,8 @@ export class GraphSessions {
         output.end,
       );
       if (!done) return { ...(await this.runOrFallBack(batch, registered, channel)), buckets: this.buckets };
-      output = { size: done.size, seconds: output.seconds + done.seconds, rows: output.rows + rows, end: done.end };
+      const { size, type, seconds, end } = done;
+      output = { size, type, seconds: output.seconds + seconds, rows: output.rows + rows, end };
     }
     return start === CONTENT_START ? output : { ...output, end: moveToStart(channel, start, output.end) };
   }
@@ -177,8 +180,8 @@ export class GraphSessions {
   /** The output of a plain session; undefined if memory is too small for a second session. */
   private async plainOutput(
     shape: BucketShape,
-    run: (bucket: Bucket) => Promise<{ readonly output: Float32Array }>,
-  ): Promise<Float32Array | undefined> {
+    run: (bucket: Bucket) => Promise<{ readonly output: OutputRow }>,
+  ): Promise<OutputRow | undefined> {
     let plain: Bucket | undefined;
     try {
       plain = await this.openPlainBucket(shape);
@@ -285,8 +288,12 @@ function moveToStart(channel: SharedChannel, from: number, to: number): number {
 }
 
 /** The output of a bucket that it wrote to the channel at a position. */
-function readOutput(channel: SharedChannel, position: number, { end }: { readonly end: number }): Float32Array {
-  const output = new Float32Array((end - position) / Float32Array.BYTES_PER_ELEMENT);
+function readOutput(
+  channel: SharedChannel,
+  position: number,
+  { type, end }: { readonly type: OutputType; readonly end: number },
+): OutputRow {
+  const output = outputData(type, new ArrayBuffer(end - position));
   channel.read([output], position);
   return output;
 }

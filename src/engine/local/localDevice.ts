@@ -373,7 +373,7 @@ export class LocalDevice implements EngineDevice {
       );
     }
     this.warnOfPlain(reply.plain);
-    const outputs = readOutputs(batch, reply.size, channel);
+    const outputs = readOutputs(batch, reply, channel);
     return { outputs, seconds: reply.seconds, rows: reply.rows, device: this.name };
   }
 

@@ -1,5 +1,6 @@
 import { Tensor as OrtTensor, type InferenceSession } from 'onnxruntime-node';
 import { sizeOf } from '../../tensor/tensor.js';
+import type { OutputRow } from '../engine.js';
 import { elementBytes, inputData, type BucketSession, type InputData } from '../bucketSession.js';
 
 /** A bucket's session in onnxruntime-node. */
@@ -19,13 +20,13 @@ export class PlainSession implements BucketSession {
     return data;
   }
 
-  async run(name: string): Promise<Float32Array> {
+  async run(name: string): Promise<OutputRow> {
     const results = this.output
       ? await this.session.run(this.feeds, { [name]: this.output })
       : await this.session.run(this.feeds, [name]);
     const { data, type } = (this.output = results[name]);
-    if (!(data instanceof Float32Array)) throw new Error(`output ${name} is ${type}, not float32`);
-    return data;
+    if (data instanceof Float32Array || data instanceof Uint8Array) return data;
+    throw new Error(`output ${name} is ${type}, not float32 or uint8`);
   }
 
   async close(): Promise<void> {

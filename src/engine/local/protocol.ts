@@ -1,5 +1,6 @@
 import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
 import type { ElementType, Tensor } from '../../tensor/tensor.js';
+import type { OutputType } from '../bucketSession.js';
 import type { Processor } from '../device.js';
 import type { ConditioningId } from '../engine.js';
 
@@ -72,11 +73,12 @@ export type Reply =
       /** Whether the device has no kernels for some of its operators. */
       readonly isForeign: boolean;
     }
-  /** The output rows, float32, are at the start of the channel's content. */
+  /** The output rows are at the start of the channel's content. */
   | {
       readonly kind: 'done';
-      /** Elements of an output row. */
+      /** Elements of an output row, and their type. */
       readonly size: number;
+      readonly type: OutputType;
       /** Seconds inside the network. */
       readonly seconds: number;
       /** Rows that ran, padding included. */

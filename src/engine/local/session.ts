@@ -64,7 +64,7 @@ export function isOfGraph(error: unknown): boolean {
   if (/CUDA|CUDNN|CUBLAS|WebGPU|Vulkan|device lost/i.test(message)) return lacksKernel(message);
   return (
     lacksKernel(message) ||
-    /Non-zero status code returned|invalid dimensions for|Invalid rank for|Unexpected input data type|[Ll]oad model|initialization: |INVALID_GRAPH|INVALID_ARGUMENT|not float32$|values for \d+ rows$/.test(
+    /Non-zero status code returned|invalid dimensions for|Invalid rank for|Unexpected input data type|[Ll]oad model|initialization: |INVALID_GRAPH|INVALID_ARGUMENT|not float32 or uint8$|values for \d+ rows$/.test(
       message,
     )
   );

@@ -1,6 +1,7 @@
 import { SrdsError } from '../../errors.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { batchRows, rowsOf, type Batch } from '../engine.js';
+import { elementBytes, outputData, type OutputType } from '../bucketSession.js';
+import { batchRows, rowsOf, type Batch, type OutputRow } from '../engine.js';
 import type { WireBatch } from './protocol.js';
 import { CONTENT_START, type SharedChannel } from './sharedChannel.js';
 
@@ -26,18 +27,22 @@ export function writeBatch(batch: Batch, channel: SharedChannel): { readonly wir
   return { wire: { graph, output, inputs, conditioning: batch.map(({ conditioning }) => conditioning ?? null) }, end };
 }
 
-/** Reads the output rows of a batch, [evaluation][row]. @param size elements of a row */
-export function readOutputs(batch: Batch, size: number, channel: SharedChannel): Float32Array[][] {
+/** Reads the output rows of a batch, [evaluation][row]. @param size elements of a row @param type of an element */
+export function readOutputs(
+  batch: Batch,
+  { size, type }: { readonly size: number; readonly type: OutputType },
+  channel: SharedChannel,
+): OutputRow[][] {
   // One allocation: the pages of one for each row would cost more than the copy.
-  const all = uninitialized(size * batchRows(batch));
+  const all = outputData(type, uninitialized(size * batchRows(batch) * elementBytes(type)));
   channel.read([all], CONTENT_START);
   let at = 0;
   return batch.map((evaluation) => Array.from({ length: rowsOf(evaluation) }, () => all.subarray(at, (at += size))));
 }
 
 /** Memory that is about to be overwritten: zeroing it first would take as long again. */
-function uninitialized(length: number): Float32Array {
-  return new Float32Array(Buffer.allocUnsafeSlow(length * Float32Array.BYTES_PER_ELEMENT).buffer);
+function uninitialized(bytes: number): ArrayBuffer {
+  return Buffer.allocUnsafeSlow(bytes).buffer;
 }
 
 function differ(name: string): SrdsError {

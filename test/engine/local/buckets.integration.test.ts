@@ -4,7 +4,15 @@ import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { DeviceEngine, parseDevices, type Evaluation, type DeviceEngineOptions, type Precision } from 'srds/engine';
+import {
+  DeviceEngine,
+  parseDevices,
+  type BatchResult,
+  type DeviceEngineOptions,
+  type Evaluation,
+  type OutputRow,
+  type Precision,
+} from 'srds/engine';
 import { Generator } from 'srds/random';
 import { float32 } from 'srds/tensor';
 import { until } from '../../support/async.js';
@@ -42,7 +50,7 @@ async function outputsOf(
   }
 }
 
-const worst = (a: readonly (readonly Float32Array[])[], b: readonly (readonly Float32Array[])[]) =>
+const worst = (a: BatchResult['outputs'], b: BatchResult['outputs']) =>
   Math.max(
     ...a.flatMap((rows, e) => rows.flatMap((row, r) => [...row].map((value, k) => Math.abs(value - b[e][r][k])))),
   );
@@ -71,7 +79,7 @@ test('a row is === the row alone, whatever conditioning the bucket had before or
       conditioning,
     });
     const [a, b, c] = ids;
-    const alone: Record<string, Float32Array> = {};
+    const alone: Record<string, OutputRow> = {};
     for (const id of ids) [[alone[id]]] = (await engine.run([evaluation(0, id)])).outputs;
     assert.notDeepEqual(alone[a], alone[b]);
     for (const batch of [[[b, a]], [[c], [a], [b, b]], [[a]], [[c, a], [a, c], [c]]]) {

@@ -3,7 +3,8 @@ import { cpSync, mkdtempSync, rmSync, utimesSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import type { Evaluation } from 'srds/engine';
+import { TensorProto_DataType } from 'onnx-buf';
+import type { Evaluation, OutputRow } from 'srds/engine';
 import { Generator } from 'srds/random';
 import { float32, type Tensor } from 'srds/tensor';
 import { OrtApi } from '../../../src/engine/cuda/ortApi.js';
@@ -14,10 +15,11 @@ import { LocalDevice } from '../../../src/engine/local/localDevice.js';
 import { SharedChannel } from '../../../src/engine/local/sharedChannel.js';
 import { readOutputs, writeBatch } from '../../../src/engine/local/wireBatch.js';
 import type { GraphFile, GraphInfo } from '../../../src/onnx/graphInfo.js';
+import { retype } from '../../../src/onnx/elementTypes.js';
 import { prepareModel } from '../../../src/onnx/prepare.js';
 import { nextTurn } from '../../support/async.js';
 import { fixture } from '../../support/fixtures.js';
-import { changeModel } from '../../support/onnx.js';
+import { changeModel, writeSmall } from '../../support/onnx.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
 after(() => rmSync(scratch, { recursive: true }));
@@ -89,14 +91,14 @@ test('over the C API a batch is === that of plain sessions: padded, in parts, of
 async function runWith(
   api: OrtApi,
   batch: readonly Evaluation[] = BATCH,
-): Promise<{ rows: Float32Array; plain: string | undefined; buckets: unknown }> {
+): Promise<{ rows: OutputRow; plain: string | undefined; buckets: unknown }> {
   const channel = SharedChannel.create();
   const graph = await GraphSessions.open(UNET, { ...SETTINGS, channel: channel.path }, new BucketPool(), api);
   try {
     const registered = new Map(Object.entries(TEXTS));
     const { wire } = writeBatch(batch, channel);
-    const { size, plain, buckets } = await graph.run(wire, registered, channel);
-    return { rows: readOutputs(batch, size, channel).flat()[1], plain, buckets };
+    const { plain, buckets, ...output } = await graph.run(wire, registered, channel);
+    return { rows: readOutputs(batch, output, channel).flat()[1], plain, buckets };
   } finally {
     await graph.close();
     channel.remove();
@@ -224,6 +226,53 @@ test('an output that differs from that of a plain session is a failure, rounding
   assert.throws(check(plain.map((value, k) => (k % 8 === 0 ? 0 : value))), /differs/);
   assert.throws(check(plain.map((value, k) => (k === 5 ? NaN : value))), /differs/);
   assert.doesNotThrow(check(plain.map((value) => value * 1.01)));
+});
+
+test('of images in 8 bits, another one is a failure, and other rounding is not, however dark or even they are', () => {
+  const dark = new Uint8Array(4096).fill(0);
+  const even = new Uint8Array(4096).fill(128);
+  const image = Uint8Array.from(random.randn(4096), (value) => 128 + 60 * Math.max(-2, Math.min(2, value)));
+  for (const plain of [dark, even, image]) {
+    assert.doesNotThrow(() =>
+      checkOutput(
+        plain.map((value, k) => value + (k % 3 === 0 ? 1 : 0)),
+        plain,
+      ),
+    );
+    for (const other of [dark, even, image]) {
+      if (other !== plain) assert.throws(() => checkOutput(other, plain), /differs/);
+    }
+    assert.throws(
+      () =>
+        checkOutput(
+          plain.map((value, k) => (k % 64 === 0 ? 255 - value / 2 : value)),
+          plain,
+        ),
+      /differs/,
+    );
+  }
+});
+
+test('over the C API, an output that is neither float32 nor uint8 is an error that names it', async () => {
+  const path = join(scratch, 'whole.onnx');
+  writeSmall(path, {
+    nodes: [['Cast', 'x', 'y', { to: TensorProto_DataType.INT64 }]],
+    inputs: { x: ['rows', 2] },
+    outputs: 'y',
+  });
+  changeModel(path, path, ({ graph }) => retype(graph.output[0], TensorProto_DataType.INT64));
+  for (const cApi of [true, false]) {
+    const device = await openDevice(cApi, { path, replayed: true });
+    try {
+      const inputs = { x: float32(Float32Array.of(1, 2), [2]) };
+      await assert.rejects(
+        device.run([{ graph: 'unet', output: 'y', inputs }], {}),
+        /y is int64, not float32 or uint8/,
+      );
+    } finally {
+      await device.close();
+    }
+  }
 });
 
 test('a process that is killed in the middle of a batch is replaced, and the batch is ===', async () => {

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import type { SrdsError } from 'srds';
-import { DeviceEngine, type Evaluation } from 'srds/engine';
+import { DeviceEngine, type Evaluation, type OutputRow } from 'srds/engine';
 import { readModelFolder } from 'srds/model';
 import { Generator } from 'srds/random';
 import { float32 } from 'srds/tensor';
@@ -36,7 +36,7 @@ test('on the CPU every row of a batch is === the row alone, over threads and pro
     t: 999 - 300 * k,
   }));
   const text = float32(random.randn(32 * 128), [32, 128]);
-  const outputs: Float32Array[][] = [];
+  const outputs: OutputRow[][] = [];
   for (const options of [{ threads: 1 }, { threads: 2 }, { threads: 1, workers: 2 }]) {
     const engine = await DeviceEngine.open(BUNDLED, options);
     try {
