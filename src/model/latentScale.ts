@@ -18,18 +18,25 @@ export const VAE_GREY_LEVELS = 16.5;
 
 /** Converts latents to values of the VAE, both [channels, height, width]. Source: diffusers StableDiffusionXLPipeline. */
 export function fromLatents({ scaling, mean, deviation }: LatentScale, latents: Float32Array): Float32Array {
-  const plane = latents.length / mean.length;
-  return latents.map((value, k) => {
-    const channel = Math.floor(k / plane);
-    return (value * deviation[channel]) / scaling + mean[channel];
-  });
+  return byChannel(latents, mean.length, (value, channel) => (value * deviation[channel]) / scaling + mean[channel]);
 }
 
 /** Converts values of the VAE to latents, both [channels, height, width]. */
 export function toLatents({ scaling, mean, deviation }: LatentScale, values: Float32Array): Float32Array {
-  const plane = values.length / mean.length;
-  return values.map((value, k) => {
-    const channel = Math.floor(k / plane);
-    return ((value - mean[channel]) * scaling) / deviation[channel];
-  });
+  return byChannel(values, mean.length, (value, channel) => ((value - mean[channel]) * scaling) / deviation[channel]);
+}
+
+/** Converts the values of each channel. Loops, because `map` takes ten times as long. */
+function byChannel(
+  values: Float32Array,
+  channels: number,
+  convert: (value: number, channel: number) => number,
+): Float32Array {
+  const converted = new Float32Array(values.length);
+  const plane = values.length / channels;
+  for (let channel = 0; channel < channels; channel++) {
+    const end = (channel + 1) * plane;
+    for (let k = channel * plane; k < end; k++) converted[k] = convert(values[k], channel);
+  }
+  return converted;
 }

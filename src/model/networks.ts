@@ -2,6 +2,7 @@ import type { Batcher, RequestOptions } from '../engine/batcher.js';
 import { isShared, type GraphInfo, type Rewrite, type TensorInfo } from '../onnx/graphInfo.js';
 import type { Engine, Evaluation, OutputRow } from '../engine/engine.js';
 import { SrdsError } from '../errors.js';
+import { allFinite } from '../tensor/operations.js';
 import { float32, int64, sizeOf, type Tensor } from '../tensor/tensor.js';
 import { toRgb, toValues, type RgbImage } from '../image/image.js';
 import { fromLatents } from './latentScale.js';
@@ -108,7 +109,7 @@ export class Networks {
    */
   async decode(latents: Float32Array, width: number, height: number, signal: AbortSignal): Promise<RgbImage> {
     const { latentScale } = this.model;
-    if (!latents.every(Number.isFinite)) {
+    if (!allFinite(latents)) {
       throw new SrdsError(
         'MODEL_INVALID',
         'latents that are finite numbers',
@@ -119,16 +120,16 @@ export class Networks {
     const dims = latentDims(this.model, { width, height });
     const scaled = float32(fromLatents(latentScale, latents), dims);
     const size = 3 * width * height;
-    const { image } = this.graph('vae_decoder');
-    if (image === undefined) {
-      const [decoded] = await this.batcher.evaluate(...this.ofVae('vae_decoder', scaled, signal));
-      this.checkSize('vae_decoder', decoded, [size]);
-      return toRgb(decoded, width, height);
-    }
     const [evaluation, options] = this.ofVae('vae_decoder', scaled, signal);
-    const [data] = await this.batcher.evaluateImages({ ...evaluation, output: image }, options);
-    this.checkSize('vae_decoder', data, [size]);
-    return { width, height, data };
+    const { image } = this.graph('vae_decoder');
+    if (image !== undefined) {
+      const [data] = await this.batcher.evaluateImages({ ...evaluation, output: image }, options);
+      this.checkSize('vae_decoder', data, [size]);
+      return { width, height, data };
+    }
+    const [decoded] = await this.batcher.evaluate(evaluation, options);
+    this.checkSize('vae_decoder', decoded, [size]);
+    return toRgb(decoded, width, height);
   }
 
   /**

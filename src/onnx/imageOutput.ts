@@ -14,7 +14,8 @@ const LEAST_OPSET = 11;
 
 /**
  * Appends an output with the images of the first one in 8 bits, uint8 [rows, height, width, 3]: round(255 clamp(x / 2 + 1/2, 0, 1)), each
- * operation in float32, halves to even. Source: diffusers VaeImageProcessor.postprocess.
+ * operation in float32, halves to even. NaN becomes 0, as the casts of CUDA, x86 and numpy have it.
+ * Source: diffusers VaeImageProcessor.postprocess.
  * @returns its name; undefined if the first output is not float32 [rows, 3, height, width], or the opset has other operators
  */
 export function appendImageOutput({ graph, opsetImport }: ModelProto): string | undefined {

@@ -11,6 +11,7 @@ import type { SolverStep } from '../schedule/grid.js';
 import { stepsOf, type Schedule } from '../schedule/schedule.js';
 import { solverOf, type SolverName } from '../solver/registry.js';
 import { oneEvaluationSolver, oneStepSolver, serialEvaluations, type AnySolver } from '../solver/solver.js';
+import { allFinite } from '../tensor/operations.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { CurrentImages } from './currentImages.js';
 import { ignoredOptions, requestsRefinement } from './options/effects.js';
@@ -409,7 +410,7 @@ function noiseOf(
   const dims = [n, ...latentDims(model, size)].join(', ');
   const shape = (noise as Partial<Tensor>).dims?.join(', ');
   const fits = noise.type === 'float32' && shape === dims;
-  if (fits && noise.data.every(Number.isFinite)) return noise.data;
+  if (fits && allFinite(noise.data)) return noise.data;
   throw new SrdsError(
     'INVALID_OPTION',
     `initial noise of shape [${dims}]`,

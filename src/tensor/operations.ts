@@ -28,6 +28,13 @@ function checkSameLength(a: Values, b: Values): void {
   if (a.length !== b.length) throw new RangeError(`arrays of ${a.length} and ${b.length} elements cannot be compared`);
 }
 
+/** Whether all elements are finite numbers. A sum of products with 0 is one pass without a branch. */
+export function allFinite(values: Float32Array): boolean {
+  let sum = 0;
+  for (let k = 0; k < values.length; k++) sum += values[k] * 0;
+  return sum === 0;
+}
+
 /** a x + b y. Each element is computed in float64 and rounded once. @throws RangeError if the lengths differ */
 export function weighted(a: number, x: Float32Array, b: number, y: Float32Array): Float32Array {
   checkSameLength(x, y);

@@ -1,4 +1,5 @@
 import { getFloat16, setFloat16 } from '@petamoriken/float16';
+import { allFinite } from '../../tensor/operations.js';
 import { sizeOf, type Tensor } from '../../tensor/tensor.js';
 import type { Batch, ConditioningId, Evaluation } from '../engine.js';
 import type { RemoteInput, RemoteModel } from './modelInterface.js';
@@ -141,7 +142,7 @@ export function answerRows(
   const width = datatype === 'FP16' ? 2 : 4;
   return Array.from({ length: rows }, (_, row) => {
     const values = floatsOf(bytes.subarray(row * size * width, (row + 1) * size * width), datatype);
-    if (!isFinite(values)) throw new MalformedAnswer(`NaN or infinite values in ${name}`);
+    if (!allFinite(values)) throw new MalformedAnswer(`NaN or infinite values in ${name}`);
     return values;
   });
 }
@@ -154,13 +155,6 @@ function floatsOf(bytes: Uint8Array, datatype: string): Float32Array {
   const values = new Float32Array(bytes.length / 4);
   new Uint8Array(values.buffer).set(bytes);
   return values;
-}
-
-/** Whether all values are finite. A sum of products with 0 is one pass without a branch. */
-function isFinite(values: Float32Array): boolean {
-  let sum = 0;
-  for (let k = 0; k < values.length; k++) sum += values[k] * 0;
-  return sum === 0;
 }
 
 function shapeText(shape: readonly number[]): string {
