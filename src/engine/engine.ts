@@ -1,5 +1,6 @@
 import type { GraphInfo } from '../onnx/graphInfo.js';
 import type { Tensor } from '../tensor/tensor.js';
+import type { WeightedSums } from './weightedSums.js';
 
 /** Refers to inputs that were registered with an engine, so that they are not sent again. */
 export type ConditioningId = string;
@@ -13,6 +14,8 @@ export interface Evaluation {
   readonly inputs: Readonly<Record<string, Tensor>>;
   /** Registered inputs: the evaluation has one row for each id (guidance needs two). Default: one row without any. */
   readonly conditioning?: readonly ConditioningId[];
+  /** Sums to return in place of the rows, for engines that do (`returnsSums`). */
+  readonly sums?: WeightedSums | undefined;
   /**
    * Evaluations of other groups do not share a batch: their registered inputs differ in shape, or in the values of those without a
    * batch axis.
@@ -20,7 +23,7 @@ export interface Evaluation {
   readonly group?: string | undefined;
 }
 
-/** Evaluations that run together: of the same graph and output, with inputs of the same shapes. */
+/** Evaluations that run together: of the same graph and output, with inputs of the same shapes, all with sums or none. */
 export type Batch = readonly Evaluation[];
 
 /** A row of an output: float32, or uint8 where the output is `GraphInfo.image`. */
@@ -28,7 +31,10 @@ export type OutputRow = Float32Array | Uint8Array;
 
 /** The result of a batch. */
 export interface BatchResult {
-  /** [evaluation][row]: the output without its batch axis, one row for each conditioning id of the evaluation. */
+  /**
+   * [evaluation][row]: the output without its batch axis, one row for each conditioning id of the evaluation; [evaluation][sum] for
+   * evaluations with sums.
+   */
   readonly outputs: readonly (readonly OutputRow[])[];
   /** Seconds inside the network. */
   readonly seconds: number;
@@ -82,6 +88,8 @@ export interface Engine extends Capacity {
   readonly device: string;
   /** The loaded graphs, by name. */
   readonly graphs: ReadonlyMap<string, GraphInfo>;
+  /** Whether evaluations may ask for sums of their rows; default: no. */
+  readonly returnsSums?: boolean;
   /** What the devices that run a graph take at once; default: what the engine takes. */
   capacityOf?(graph: string): Capacity;
   /** The devices that run a graph, in groups of equal ones; default: all are equal. */

@@ -365,6 +365,7 @@ export function graphFiles(
   const denoiser = {
     perRow: 'timestep',
     replayed: true,
+    summed: family.sampleInput,
     evenRows: network.evenRows,
     ...(constants && { constants }),
     half,

@@ -17,6 +17,7 @@ import { computeInHalf, storedInHalf } from './half.js';
 import { appendImageOutput } from './imageOutput.js';
 import { indexConditioning } from './indexedConditioning.js';
 import { renameInputs } from './matchInputs.js';
+import { appendPairSums } from './pairSums.js';
 import { plainInterface } from './plainInterface.js';
 import { readModel } from './readModel.js';
 import { rewriteInput } from './rewrite.js';
@@ -58,6 +59,8 @@ export interface BucketShape {
   readonly shapes: ReadonlyMap<string, readonly number[]>;
   /** Names of the inputs that are indexed (`indexConditioning`). */
   readonly indexed: readonly string[];
+  /** Name of the input whose rows are summed with those of the output (`appendPairSums`); undefined: none. */
+  readonly summed: string | undefined;
 }
 
 /**
@@ -124,12 +127,15 @@ function axis(value: TensorShapeProto_Dimension['value']): TensorShapeProto_Dime
 }
 
 /** Fixes the shapes of a model's inputs. ONNX Runtime then computes what depends on them once, when a session opens. */
-function withFixedShapes(model: ModelProto, { rows, shapes, indexed }: BucketShape): ModelProto {
+function withFixedShapes(model: ModelProto, { rows, shapes, indexed, summed }: BucketShape): ModelProto {
   for (const { name, type } of model.graph?.input ?? []) {
     const dims = shapes.get(name);
     if (!dims || type?.value.case !== 'tensorType' || !type.value.value.shape) continue;
     type.value.value.shape.dim = dims.map((dim) => axis({ case: 'dimValue', value: BigInt(dim) }));
   }
-  if (model.graph) indexConditioning(model.graph, indexed, rows);
+  if (!model.graph) return model;
+  indexConditioning(model.graph, indexed, rows);
+  const shape = summed === undefined ? undefined : shapes.get(summed);
+  if (summed !== undefined && shape) appendPairSums(model.graph, summed, shape);
   return model;
 }

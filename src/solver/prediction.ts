@@ -21,6 +21,30 @@ export function combined(prediction: Prediction, combination: Combination): Floa
 }
 
 /**
+ * A prediction of which only some sums a x0 + b epsilon are known.
+ * @param combinations their weights
+ * @param sums of each, [combination][size]
+ * @throws RangeError if anything else is asked of it
+ */
+export function sumsPrediction(combinations: readonly Combination[], sums: readonly Float32Array[]): Prediction {
+  const unknown = (): never => {
+    throw new RangeError('a prediction of which only sums are known');
+  };
+  return {
+    get x0() {
+      return unknown();
+    },
+    get epsilon() {
+      return unknown();
+    },
+    combine: ([a, b]) => {
+      const at = combinations.findIndex(([ofX0, ofEpsilon]) => ofX0 === a && ofEpsilon === b);
+      return at < 0 ? unknown() : sums[at];
+    },
+  };
+}
+
+/**
  * The network's output as a prediction.
  * @param x sample at noise level `alphaBar`, [size]; neither it nor the output may change while the prediction is used
  * @param output the network's output for x, [size]

@@ -6,7 +6,8 @@ import { elementBytes, inputData, type BucketSession, type InputData } from '../
 /** A bucket's session in onnxruntime-node. */
 export class PlainSession implements BucketSession {
   private readonly feeds: Record<string, OrtTensor> = {};
-  private output: OrtTensor | undefined;
+  /** By name; runs write to them again. */
+  private readonly outputs: Record<string, OrtTensor> = {};
 
   /** @param owned whether the session is the bucket's own, so that it ends with it */
   constructor(
@@ -21,10 +22,9 @@ export class PlainSession implements BucketSession {
   }
 
   async run(name: string): Promise<OutputRow> {
-    const results = this.output
-      ? await this.session.run(this.feeds, { [name]: this.output })
-      : await this.session.run(this.feeds, [name]);
-    const { data, type } = (this.output = results[name]);
+    const fetches = name in this.outputs ? { [name]: this.outputs[name] } : [name];
+    const results = await this.session.run(this.feeds, fetches);
+    const { data, type } = (this.outputs[name] = results[name]);
     if (data instanceof Float32Array || data instanceof Uint8Array) return data;
     throw new Error(`output ${name} is ${type}, not float32 or uint8`);
   }
