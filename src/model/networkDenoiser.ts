@@ -8,7 +8,7 @@ import { networkSample } from '../solver/flow.js';
 import {
   bounded,
   networkWeights,
-  sumsPrediction,
+  SumsPrediction,
   toPrediction,
   type Combination,
   type Prediction,
@@ -94,7 +94,7 @@ export function networkDenoiser(options: NetworkDenoiserOptions): Denoiser {
       const weights = combinations.map((combination) => weightsOf(options, combination, level.alphaBar));
       const sums = await evaluate(conditioning, { input: options.sampleInput ?? SAMPLE, weights });
       for (const { length } of sums) if (length !== x.length) throw wrongSize(graph, length, x.length);
-      return sumsPrediction(combinations, sums);
+      return new SumsPrediction(combinations, sums);
     }
     const rows = isSplit
       ? (await Promise.all(conditioning.map((id) => evaluate([id])))).flat()

@@ -20,28 +20,31 @@ export function combined(prediction: Prediction, combination: Combination): Floa
   return prediction.combine?.(combination) ?? weighted(a, prediction.x0, b, prediction.epsilon);
 }
 
-/**
- * A prediction of which only some sums a x0 + b epsilon are known.
- * @param combinations their weights
- * @param sums of each, [combination][size]
- * @throws RangeError if anything else is asked of it
- */
-export function sumsPrediction(combinations: readonly Combination[], sums: readonly Float32Array[]): Prediction {
-  const unknown = (): never => {
-    throw new RangeError('a prediction of which only sums are known');
-  };
-  return {
-    get x0() {
-      return unknown();
-    },
-    get epsilon() {
-      return unknown();
-    },
-    combine: ([a, b]) => {
-      const at = combinations.findIndex(([ofX0, ofEpsilon]) => ofX0 === a && ofEpsilon === b);
-      return at < 0 ? unknown() : sums[at];
-    },
-  };
+/** A prediction of which only some sums a x0 + b epsilon are known. */
+export class SumsPrediction implements Prediction {
+  /**
+   * @param combinations their weights
+   * @param sums of each, [combination][size]
+   */
+  constructor(
+    private readonly combinations: readonly Combination[],
+    private readonly sums: readonly Float32Array[],
+  ) {}
+
+  get x0(): Float32Array {
+    return this.combine([1, 0]);
+  }
+
+  get epsilon(): Float32Array {
+    return this.combine([0, 1]);
+  }
+
+  /** @throws RangeError if the sum is not known */
+  combine([a, b]: Combination): Float32Array {
+    const at = this.combinations.findIndex(([ofX0, ofEpsilon]) => ofX0 === a && ofEpsilon === b);
+    if (at < 0) throw new RangeError(`the sum ${a} x0 + ${b} epsilon is not among those that were asked for`);
+    return this.sums[at];
+  }
 }
 
 /**
