@@ -1,7 +1,7 @@
 import { realpath, stat } from 'node:fs/promises';
 import { sizeOf } from '../tensor/tensor.js';
 import { embeddingRows } from './embeddingRows.js';
-import { gpuOperators } from './foreignOperators.js';
+import { gpuOperators, optimizedOperators } from './foreignOperators.js';
 import { isShared, maxRows, type GraphFile, type GraphInfo } from './graphInfo.js';
 import { renameInputs } from './matchInputs.js';
 import { describeValue, fixedRows, valuesOf } from './describeValue.js';
@@ -50,7 +50,7 @@ export async function describeGraph({
     bytes: [...sizes.values()].reduce((a, b) => a + b),
     parameters: graph.initializer.reduce((sum, { dims }) => sum + sizeOf(dims.map(Number)), 0),
     opset: Number(model.opsetImport.find(({ domain }) => domain === '')?.version ?? 0),
-    gpuOperators: gpuOperators(graph),
+    gpuOperators: gpuOperators(optimizedOperators(graph)),
     rewrite,
     perBatch: graph.input.map(describeValue).some((input) => input.name === perRow && isShared(input)),
     tokens: embeddingRows(graph, 'input_ids'),

@@ -1,4 +1,5 @@
 import type { GraphProto } from 'onnx-buf';
+import { failedNode } from './ortMessage.js';
 
 /**
  * Operators of ONNX Runtime that its CPU provider has no kernel for. Its optimizer for transformers puts them into graphs for a GPU.
@@ -33,18 +34,34 @@ const CONTRIB = 'com.microsoft';
 /** A graph has operators that a device has no kernel for. */
 export class ForeignOperators extends Error {}
 
-/** Operators of a graph that run on a GPU only, each once. */
-export function gpuOperators({ node }: GraphProto): string[] {
-  return [
-    ...new Set(
-      node.filter(({ domain, opType }) => domain === CONTRIB && GPU_OPERATORS.has(opType)).map((n) => n.opType),
-    ),
-  ];
+/** The kernel of an operator that ONNX Runtime's optimizer made does not take the graph's sizes. */
+export class RefusedOperator extends Error {}
+
+/**
+ * Operators that ONNX Runtime's optimizer has put into a graph, each once. If there are any, fusing and changing the precision is done,
+ * or would break the graph.
+ */
+export function optimizedOperators({ node }: GraphProto): string[] {
+  return [...new Set(node.filter(({ domain }) => domain === CONTRIB).map(({ opType }) => opType))];
 }
 
-/** Whether ONNX Runtime's optimizer has changed a graph: fusing and changing its precision is then done, or would break it. */
-export function isOptimized({ node }: GraphProto): boolean {
-  return node.some(({ domain }) => domain === CONTRIB);
+/** Those of the operators that the optimizer has made that run on a GPU only. */
+export function gpuOperators(optimized: readonly string[]): string[] {
+  return optimized.filter((operator) => GPU_OPERATORS.has(operator));
+}
+
+/**
+ * The error if ONNX Runtime failed in an operator that its optimizer has put into a graph: several of CUDA's kernels take the sizes of
+ * published models only.
+ * @param optimized operators that the optimizer has put into the graph
+ * @param message ONNX Runtime's
+ * @returns undefined if it failed otherwise
+ */
+export function refusedOperator(optimized: readonly string[], message: string): RefusedOperator | undefined {
+  const node = failedNode(message);
+  if (!node || !optimized.includes(node.operator)) return undefined;
+  const how = gpuOperators(optimized).length > 0 ? 'optimized for CUDA' : 'optimized';
+  return new RefusedOperator(`one that was ${how}, whose ${node.operator} fails: ${node.why}`);
 }
 
 /** Whether ONNX Runtime reports that it has no kernel for an operator. */

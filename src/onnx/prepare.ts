@@ -10,7 +10,7 @@ import { widenBfloat16 } from './bfloat16.js';
 import { hasInnerGraphs } from './constants.js';
 import { fixedRows, valuesOf } from './describeValue.js';
 import { dynamicOperators } from './dynamicOperators.js';
-import { gpuOperators, isOptimized } from './foreignOperators.js';
+import { optimizedOperators } from './foreignOperators.js';
 import { fuse } from './fuse/fuse.js';
 import type { DeviceKind, Fused, GraphFile, GraphInfo, Precision, Rewrite } from './graphInfo.js';
 import { computeInHalf, storedInHalf } from './half.js';
@@ -46,8 +46,8 @@ export interface PreparedModel {
   /** Rows of every batch, if the graph fixes them. */
   readonly rows: number | undefined;
   readonly values: Pick<GraphInfo, 'inputs' | 'outputs'>;
-  /** Operators that run on a GPU only. */
-  readonly gpuOperators: readonly string[];
+  /** Operators that ONNX Runtime's optimizer put into the file. */
+  readonly optimizedOperators: readonly string[];
   /** Operators that keep it from being captured as a CUDA graph. */
   readonly dynamicOperators: readonly string[];
 }
@@ -83,7 +83,8 @@ export async function prepareModel(
   const rewrite = perRow === undefined ? undefined : rewriteInput(graph, perRow);
   widenBfloat16(graph);
   plainInterface(graph);
-  const optimized = isOptimized(graph);
+  const operators = optimizedOperators(graph);
+  const optimized = operators.length > 0;
   const fused = device?.fused && !optimized ? fuse(model, device.kind) : undefined;
   const inHalf = storedInHalf(graph);
   const half = precision === 'float16' ? !(optimized && inHalf) : precision === 'auto' && inHalf && !optimized;
@@ -103,7 +104,7 @@ export async function prepareModel(
     values,
     image,
     rows,
-    gpuOperators: gpuOperators(graph),
+    optimizedOperators: operators,
     dynamicOperators: dynamicOperators(graph),
     canIndex: !hasInnerGraphs(graph),
     ...(half && why === undefined && { precision: 'float16' as const }),

@@ -337,6 +337,29 @@ test('a graph that fails on the inputs of its kind is the fault of the folder, i
   });
 });
 
+test('an operator that the optimizer made and that does not take the sizes is refused in one line', async () => {
+  const folder = variant('vae_decoder', ({ graph, opsetImport }) => {
+    opsetImport.push(create(OperatorSetIdProtoSchema, { domain: 'com.microsoft', version: 1n }));
+    const conv = graph.node.find(({ opType }) => opType === 'Conv');
+    graph.node.unshift(
+      create(NodeProtoSchema, {
+        domain: 'com.microsoft',
+        opType: 'BiasGelu',
+        input: ['latent_sample', 'bias'],
+        output: ['latents'],
+      }),
+    );
+    if (conv) conv.input[0] = 'latents';
+    const floatData = [0, 0, 0, 0, 0];
+    graph.initializer.push(create(TensorProtoSchema, { name: 'bias', dims: [5n], dataType: Type.FLOAT, floatData }));
+  });
+  await assert.rejects(latents(folder), {
+    code: 'MODEL_INVALID',
+    message:
+      /a graph that runs on cpu in .*vae_decoder.*, found one that was optimized, whose BiasGelu fails: .*; use the export that was not/,
+  });
+});
+
 /** The latents of two images at once, of the serial sampler and of SRDS until it is exact. */
 async function latents(folder: string): Promise<{ serial: Float32Array[]; srds: Float32Array[] }> {
   const pipeline = await Pipeline.open(folder, { threads: 1 });

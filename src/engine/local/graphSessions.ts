@@ -1,4 +1,5 @@
 import type { InferenceSession } from 'onnxruntime-node';
+import { messageOf } from '../../errors.js';
 import {
   hasBatchAxis,
   isShared,
@@ -7,7 +8,7 @@ import {
   type GraphInfo,
   type TensorInfo,
 } from '../../onnx/graphInfo.js';
-import { ForeignOperators } from '../../onnx/foreignOperators.js';
+import { ForeignOperators, gpuOperators, refusedOperator } from '../../onnx/foreignOperators.js';
 import { prepareModel, type BucketShape, type PreparedModel } from '../../onnx/prepare.js';
 import { sizeOf } from '../../tensor/tensor.js';
 import type { OrtApi } from '../cuda/ortApi.js';
@@ -21,7 +22,7 @@ import { rowDims, shapeOf, type Registered } from './inputData.js';
 import { PlainSession } from './plainSession.js';
 import { SumWeights } from './sumWeights.js';
 import type { ProcessSettings, Reply, WireBatch } from './protocol.js';
-import { fileFor, isOutOfMemory, openSession } from './session.js';
+import { fileFor, isOfGraph, isOutOfMemory, openSession } from './session.js';
 import { CONTENT_START, type SharedChannel } from './sharedChannel.js';
 
 /** The result of a batch. */
@@ -87,14 +88,17 @@ export class GraphSessions {
    * Runs a batch in the smallest bucket that holds it, or in parts if none does, and writes the output to the start of the
    * channel's content. If memory is too small for a bucket, that one and larger ones of the graph are dropped for good; where no smaller one holds
    * an evaluation, buckets that were not used for the longest time are closed instead. If the C API fails, plain sessions take its place.
-   * @throws Error whatever ONNX Runtime reports
+   * @throws RefusedOperator if an operator of an optimized graph does not take its sizes; Error whatever else ONNX Runtime reports
    */
   async run(
     batch: WireBatch,
     registered: Registered,
     channel: SharedChannel,
   ): Promise<BatchOutput & { readonly hasClosedBuckets: boolean }> {
-    const output = await this.runOrFallBack(batch, registered, channel);
+    const output = await this.runOrFallBack(batch, registered, channel).catch((error: unknown) => {
+      const isRefusal = isOfGraph(error) && !isOutOfMemory(error);
+      throw (isRefusal && refusedOperator(this.prepared.optimizedOperators, messageOf(error))) || error;
+    });
     return { ...output, hasClosedBuckets: this.pool.takeClosed() };
   }
 
@@ -283,9 +287,9 @@ export class GraphSessions {
 }
 
 /** @throws ForeignOperators if a CPU has no kernels for a graph */
-function checkOperators({ gpuOperators }: PreparedModel): void {
-  if (gpuOperators.length === 0) return;
-  throw new ForeignOperators(`one that was optimized for CUDA (${gpuOperators.join(', ')})`);
+function checkOperators({ optimizedOperators }: PreparedModel): void {
+  const foreign = gpuOperators(optimizedOperators);
+  if (foreign.length > 0) throw new ForeignOperators(`one that was optimized for CUDA (${foreign.join(', ')})`);
 }
 
 /** Position after the inputs of a batch in the channel, in bytes. */

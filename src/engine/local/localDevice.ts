@@ -2,9 +2,10 @@ import { statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { Mutex } from 'async-mutex';
 import { oneLine, SrdsError, systemCode } from '../../errors.js';
-import { brokenGraph, failingGraph, foreignGraph } from '../../onnx/brokenGraph.js';
+import { brokenGraph, failingGraph, foreignGraph, refusedGraph } from '../../onnx/brokenGraph.js';
 import { lacksKernel } from '../../onnx/foreignOperators.js';
 import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
+import { reasonIn } from '../../onnx/ortMessage.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { deviceName } from '../device.js';
 import { oomKills } from '../freeMemory.js';
@@ -361,7 +362,7 @@ export class LocalDevice implements EngineDevice {
     if (reply.kind !== 'unloadable') throw brokenGraph('a graph', reply.kind);
     const { path } = files[reply.graph];
     if (/bad_alloc|failed to allocate/i.test(reply.message)) throw this.noMemoryFor(path, reply.message);
-    throw reply.isForeign ? foreignGraph(path, this.name, reply.message) : brokenGraph(path, reply.message);
+    throw reply.isForeign ? foreignGraph(path, this.name, reply.message) : brokenGraph(path, reasonIn(reply.message));
   }
 
   private resultOf(reply: Reply, batch: Batch, channel: SharedChannel): DeviceResult {
@@ -386,8 +387,9 @@ export class LocalDevice implements EngineDevice {
   }
 
   private failed(reply: Reply, batch: Batch): SrdsError {
-    if (reply.kind === 'failed' && reply.isOfGraph === true) {
+    if (reply.kind === 'failed' && (reply.isRefused === true || reply.isOfGraph === true)) {
       const { path } = this.state.files[batch[0].graph];
+      if (reply.isRefused) return refusedGraph(path, this.name, reply.message);
       return lacksKernel(reply.message)
         ? foreignGraph(path, this.name, reply.message)
         : failingGraph(path, reply.message);

@@ -102,6 +102,8 @@ export type Reply =
       readonly outOfMemory?: boolean;
       /** Whether the graph does not run on these inputs, and another device would not help. */
       readonly isOfGraph?: boolean;
+      /** Whether an operator of an optimized graph does not take its sizes; the message then says what was found. */
+      readonly isRefused?: boolean;
       /** Whether the device fails all further calls of the process. */
       readonly isDeviceFault?: boolean;
     };

@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import { arch, platform } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { reasonIn } from '../../onnx/ortMessage.js';
 import { deviceName, type Processor } from '../device.js';
 
 /** Why a device does not work, and the remedy. */
@@ -19,10 +20,7 @@ const USE_CPU = 'use --device cpu; srds doctor shows all devices';
 
 /** Explains why ONNX Runtime cannot use a device. @param message ONNX Runtime's own */
 export async function explain(device: Processor, message: string): Promise<Problem> {
-  // Its messages begin with a position in its source code.
-  const why = (message.split(' was false. ').at(-1) ?? message)
-    .replace(/^.*\.(?:cc|h|cu):\d+ \S+ (?=\S)/, '')
-    .slice(0, 300);
+  const why = reasonIn(message);
   switch (device.kind) {
     case 'cuda':
       return explainCuda(device, why);

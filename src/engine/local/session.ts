@@ -58,10 +58,16 @@ export function isDeviceFault(error: unknown): boolean {
   );
 }
 
+/** A call that a library of CUDA, or WebGPU, reports as failed. */
+const DEVICE_FAILURE = /CU(?:DA|DNN|DNN_FE|BLAS|RAND|FFT) (?:failure|error)|WebGPU|Vulkan|device lost/i;
+/** Calls that CUDA's libraries refuse for the sizes that a node gives them: argument or launch configuration invalid, too many resources. */
+const REFUSED_CALL =
+  /while running \S+ node.*(?:CUDA failure (?:1|9|701): |CUDNN_STATUS_(?:BAD_PARAM|NOT_SUPPORTED)|CUBLAS_STATUS_(?:INVALID_VALUE|NOT_SUPPORTED))/;
+
 /** Whether ONNX Runtime reports that a graph does not run on its inputs, and not that a device fails. */
 export function isOfGraph(error: unknown): boolean {
   const message = messageOf(error);
-  if (/CUDA|CUDNN|CUBLAS|WebGPU|Vulkan|device lost/i.test(message)) return lacksKernel(message);
+  if (DEVICE_FAILURE.test(message)) return lacksKernel(message) || REFUSED_CALL.test(message);
   return (
     lacksKernel(message) ||
     /Non-zero status code returned|invalid dimensions for|Invalid rank for|Unexpected input data type|[Ll]oad model|initialization: |INVALID_GRAPH|INVALID_ARGUMENT|not float32 or uint8$|values for \d+ rows$/.test(

@@ -6,7 +6,7 @@ import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { messageOf } from '../../errors.js';
 import type { Tensor } from '../../tensor/tensor.js';
-import { ForeignOperators, lacksKernel } from '../../onnx/foreignOperators.js';
+import { ForeignOperators, lacksKernel, RefusedOperator } from '../../onnx/foreignOperators.js';
 import type { GraphInfo } from '../../onnx/graphInfo.js';
 import type { ConditioningId } from '../engine.js';
 import { OrtApi } from '../cuda/ortApi.js';
@@ -102,6 +102,7 @@ async function run({ batch, number }: Numbered<RunBatch>): Promise<void> {
     const kinds = {
       outOfMemory: isOutOfMemory(error),
       isOfGraph: isOfGraph(error),
+      isRefused: error instanceof RefusedOperator,
       isDeviceFault: isDeviceFault(error),
     };
     send({ kind: 'failed', message: messageOf(error), ...kinds }, CONTENT_START);
