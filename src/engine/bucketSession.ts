@@ -52,7 +52,10 @@ export function outputType(data: OutputRow): OutputType {
   return data instanceof Uint8Array ? 'uint8' : 'float32';
 }
 
+/** Bytes of an element of types that do not have 4. */
+const ELEMENT_BYTES: Readonly<Partial<Record<string, number>>> = { int64: 8, float16: 2, uint8: 1 };
+
 /** Bytes of an element. */
 export function elementBytes(type: string): number {
-  return type === 'int64' ? 8 : type === 'uint8' ? 1 : 4;
+  return ELEMENT_BYTES[type] ?? 4;
 }

@@ -21,6 +21,7 @@ import { appendPairSums } from './pairSums.js';
 import { plainInterface } from './plainInterface.js';
 import { readModel } from './readModel.js';
 import { rewriteInput } from './rewrite.js';
+import { shareConstants, type ConstantPart } from './sharedConstants.js';
 import { relocateWeights, weightFiles } from './weights.js';
 
 /** An ONNX graph in memory that sessions can open. Its weights stay in their files. */
@@ -30,6 +31,8 @@ export interface PreparedModel {
    * @param bucket for a session that takes batches of one size only
    */
   readonly source: (bucket?: BucketShape) => Uint8Array;
+  /** The same graph for sessions that share its large constants; undefined if it has none. */
+  readonly share: () => SharedSource | undefined;
   /** The folder that the names of weight files are relative to. */
   readonly weights: string;
   /** Paths of the graph's file and of those with its weights. */
@@ -50,6 +53,12 @@ export interface PreparedModel {
   readonly optimizedOperators: readonly string[];
   /** Operators that keep it from being captured as a CUDA graph. */
   readonly dynamicOperators: readonly string[];
+}
+
+/** A graph whose large constants are computed once and given to each session. */
+export interface SharedSource {
+  readonly source: (bucket: BucketShape) => Uint8Array;
+  readonly parts: readonly ConstantPart[];
 }
 
 /** The batches that a session is opened for. */
@@ -95,8 +104,11 @@ export async function prepareModel(
   if (rows !== undefined) freeRows(graph, constants);
   const image = device && file.imageOn?.includes(device.kind) ? appendImageOutput(model) : undefined;
   return {
-    source: (bucket) =>
-      toBinary(ModelProtoSchema, bucket ? withFixedShapes(clone(ModelProtoSchema, model), bucket) : model),
+    source: (bucket) => (bucket ? fixedSource(model, bucket) : toBinary(ModelProtoSchema, model)),
+    share: () => {
+      const shared = shareConstants(model);
+      return shared && { source: (bucket) => fixedSource(shared.model, bucket), parts: shared.parts };
+    },
     weights,
     files: [...new Set([path, ...withWeights.map((one) => one.path)])],
     rewrite,
@@ -125,6 +137,10 @@ function freeRows(graph: GraphProto, constants: readonly string[] = []): void {
 
 function axis(value: TensorShapeProto_Dimension['value']): TensorShapeProto_Dimension {
   return create(TensorShapeProto_DimensionSchema, { value });
+}
+
+function fixedSource(model: ModelProto, bucket: BucketShape): Uint8Array {
+  return toBinary(ModelProtoSchema, withFixedShapes(clone(ModelProtoSchema, model), bucket));
 }
 
 /** Fixes the shapes of a model's inputs. ONNX Runtime then computes what depends on them once, when a session opens. */

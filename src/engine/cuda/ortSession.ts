@@ -8,16 +8,15 @@ import {
 } from '../bucketSession.js';
 import type { Processor } from '../device.js';
 import type { OutputRow } from '../engine.js';
-import { LOG_FATAL, type OrtApi, type Pointer } from './ortApi.js';
+import type { OrtApi, Pointer } from './ortApi.js';
+import { appendCuda, createSessionOptions, type SessionSettings } from './sessionOptions.js';
 import { cpuMemoryInfo, ELEMENT_TYPES, memoryOf, type Memory, type TensorMemory } from './tensorMemory.js';
 
-/** How to open a session. */
-export interface OrtSessionOptions {
-  readonly device: Processor;
-  /** Threads on the CPU. */
-  readonly threads: number;
-  /** Folder of the weights that the graph refers to. */
-  readonly weights: string | undefined;
+/** Values that a session takes as initializers of its graph, by name. */
+export interface SharedValues {
+  readonly values: ReadonlyMap<string, Pointer>;
+  /** Says that the session does not use them any more. */
+  readonly release: () => void;
 }
 
 /** A bound output. */
@@ -29,6 +28,14 @@ interface Output {
 /** Run option that names a captured CUDA graph, and its value for a run that is neither captured nor replayed. */
 const GRAPH_ID = 'gpu_graph_id';
 const NO_GRAPH = -1;
+/** Run option that names devices whose memory is freed after the run. */
+const SHRINK = 'memory.enable_memory_arena_shrinkage';
+/** Options of the CUDA provider. */
+const CAPTURED = {
+  enable_cuda_graph: '1',
+  // Faster for every batch size of the bundled model (2 to 8 %) and of an SD-2.1-size one (20 % at 2 rows).
+  prefer_nhwc: '1',
+};
 
 /**
  * A bucket's session in ONNX Runtime's C API. Inputs and output are bound to memory that stays. On CUDA, the first run captures a CUDA
@@ -48,28 +55,25 @@ export class OrtSession implements BucketSession {
     private readonly api: OrtApi,
     private readonly session: Pointer,
     private readonly memory: Memory,
-    private readonly isCuda: boolean,
+    private readonly device: Processor,
+    private readonly constants: SharedValues | undefined,
   ) {
     this.binding = api.create('CreateIoBinding', session);
   }
 
   /**
    * @param model an ONNX graph
+   * @param constants of the graph that other sessions have, too
    * @throws Error whatever ONNX Runtime reports: on CUDA, also if a node is not on the GPU
    */
-  static open(api: OrtApi, model: Uint8Array, { device, threads, weights }: OrtSessionOptions): OrtSession {
-    const options = api.create('CreateSessionOptions');
+  static open(api: OrtApi, model: Uint8Array, settings: SessionSettings, constants?: SharedValues): OrtSession {
+    const options = createSessionOptions(api, settings);
     try {
-      api.call('SetSessionLogSeverityLevel', options, LOG_FATAL);
-      api.call('SetIntraOpNumThreads', options, threads);
-      api.call('SetInterOpNumThreads', options, 1);
-      const configure = (key: string, value: string) => api.call('AddSessionConfigEntry', options, key, value);
-      configure('session.intra_op.allow_spinning', '0');
-      if (weights !== undefined) configure('session.model_external_initializers_file_folder_path', weights);
-      if (device.kind === 'cuda') appendCuda(api, options, device.index);
+      if (settings.device.kind === 'cuda') appendCuda(api, options, settings.device, CAPTURED);
+      for (const [name, value] of constants?.values ?? []) api.call('AddInitializer', options, name, value);
       const session = api.create('CreateSessionFromArray', api.env, model, model.byteLength, options);
       try {
-        return new OrtSession(api, session, memoryOf(api, device), device.kind === 'cuda');
+        return new OrtSession(api, session, memoryOf(api, settings.device), settings.device, constants);
       } catch (error) {
         api.free('Session', session);
         throw error;
@@ -110,19 +114,18 @@ export class OrtSession implements BucketSession {
     for (const { memory } of this.outputs.values()) memory.free();
     api.free('IoBinding', this.binding);
     api.free('Session', this.session);
+    this.constants?.release();
   }
 
   /** Runs once to learn the shape of the output, and binds it to memory of that shape. */
   private bindOutput(name: string): Output {
-    const { api, session } = this;
+    const { api } = this;
     this.forgetGraph();
     const cpu = cpuMemoryInfo(api);
-    const options = this.runOptions(NO_GRAPH);
     try {
       api.call('BindOutputToDevice', this.binding, name, cpu);
-      api.call('RunWithBinding', session, options, this.binding);
+      this.runAndShrink();
     } finally {
-      api.free('RunOptions', options);
       api.free('MemoryInfo', cpu);
     }
     const { type, dims } = this.boundOutput(name);
@@ -131,6 +134,30 @@ export class OrtSession implements BucketSession {
     const bound = { type, memory };
     this.outputs.set(name, bound);
     return bound;
+  }
+
+  /**
+   * Runs, and frees the memory that is not in use then: the next runs have a plan, and need neither what this one took piece by piece nor
+   * the weights that kernels have in another layout.
+   */
+  private runAndShrink(): void {
+    const { kind, index } = this.device;
+    try {
+      this.runOnce({ [SHRINK]: kind === 'cuda' ? `gpu:${index}` : 'cpu:0' });
+    } catch {
+      // Without an arena there is nothing to free, which ONNX Runtime reports as an error.
+      this.runOnce({});
+    }
+  }
+
+  /** Runs without a graph. @param entries of the run's options */
+  private runOnce(entries: Readonly<Record<string, string>>): void {
+    const options = this.runOptions(NO_GRAPH, entries);
+    try {
+      this.api.call('RunWithBinding', this.session, options, this.binding);
+    } finally {
+      this.api.free('RunOptions', options);
+    }
   }
 
   /** Type and shape, after a run, of the output that was bound last. */
@@ -154,9 +181,10 @@ export class OrtSession implements BucketSession {
     return { type, dims: Array.from(dims, Number) };
   }
 
-  private runOptions(graph: number): Pointer {
+  private runOptions(graph: number, more: Readonly<Record<string, string>> = {}): Pointer {
     const options = this.api.create('CreateRunOptions');
-    if (this.isCuda) this.api.call('AddRunConfigEntry', options, GRAPH_ID, String(graph));
+    const entries = { ...more, ...(this.device.kind === 'cuda' && { [GRAPH_ID]: String(graph) }) };
+    for (const [key, value] of Object.entries(entries)) this.api.call('AddRunConfigEntry', options, key, value);
     return options;
   }
 
@@ -167,24 +195,6 @@ export class OrtSession implements BucketSession {
     this.options = undefined;
     api.free('RunOptions', options);
     // Numbers are not used again, so a graph that stays does no harm.
-    if (this.isCuda) api.try('SessionReleaseCapturedGraph', this.session, this.graph);
-  }
-}
-
-function appendCuda(api: OrtApi, options: Pointer, index: number): void {
-  const values = {
-    device_id: String(index),
-    enable_cuda_graph: '1',
-    // Faster for every batch size of the bundled model (2 to 8 %) and of an SD-2.1-size one (20 % at 2 rows).
-    prefer_nhwc: '1',
-    arena_extend_strategy: 'kSameAsRequested',
-  };
-  const cuda = api.create('CreateCUDAProviderOptions');
-  try {
-    const names = Object.keys(values);
-    api.call('UpdateCUDAProviderOptions', cuda, names, Object.values(values), names.length);
-    api.call('SessionOptionsAppendExecutionProvider_CUDA_V2', options, cuda);
-  } finally {
-    api.free('CUDAProviderOptions', cuda);
+    if (this.device.kind === 'cuda') api.try('SessionReleaseCapturedGraph', this.session, this.graph);
   }
 }

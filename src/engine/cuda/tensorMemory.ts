@@ -1,30 +1,42 @@
 import type { Processor } from '../device.js';
 import { elementBytes } from '../bucketSession.js';
 import { sizeOf } from '../../tensor/tensor.js';
-import { CudaRuntime, type PinnedMemory } from './cudaRuntime.js';
+import { CudaRuntime } from './cudaRuntime.js';
 import type { OrtApi, Pointer } from './ortApi.js';
 
 /** ONNXTensorElementDataType, by name. */
-export const ELEMENT_TYPES: Readonly<Record<string, number>> = { float32: 1, uint8: 2, int32: 6, int64: 7 };
+export const ELEMENT_TYPES: Readonly<Record<string, number>> = {
+  float32: 1,
+  uint8: 2,
+  int32: 6,
+  int64: 7,
+  float16: 10,
+};
 /** OrtDeviceAllocator and OrtMemTypeDefault. */
 const ALLOCATOR = [0, 0] as const;
 
-/** A tensor of a session, and the memory of this process that its content is written to and read from. */
-export interface TensorMemory {
+/** A tensor in the memory of a device. */
+export interface DeviceTensor {
   /** The OrtValue. */
   readonly value: Pointer;
+  free(): void;
+}
+
+/** A tensor of a session, and the memory of this process that its content is written to and read from. */
+export interface TensorMemory extends DeviceTensor {
   readonly data: ArrayBuffer;
   /** Makes what was written to `data` the tensor's content. */
   upload(): void;
   /** Makes the tensor's content readable in `data`. */
   download(): void;
-  free(): void;
 }
 
 /** Allocates tensors that stay at their addresses, as CUDA graphs require. */
 export interface Memory {
   /** @param type of the elements; see `elementBytes` */
   allocate(type: string, dims: readonly number[]): TensorMemory;
+  /** Allocates a tensor that only sessions write and read. */
+  allocateInside(type: string, dims: readonly number[]): DeviceTensor;
 }
 
 /** The memory of a device. @throws Error if it cannot be reached */
@@ -50,6 +62,10 @@ class CpuMemory implements Memory {
     const value = createTensor(api, this.info, api.koffi.address(data), type, dims);
     return { value, data, upload: () => undefined, download: () => undefined, free: () => api.free('Value', value) };
   }
+
+  allocateInside(type: string, dims: readonly number[]): DeviceTensor {
+    return this.allocate(type, dims);
+  }
 }
 
 class CudaMemory implements Memory {
@@ -65,34 +81,44 @@ class CudaMemory implements Memory {
 
   allocate(type: string, dims: readonly number[]): TensorMemory {
     const { runtime } = this;
-    const bytes = bytesOf(type, dims);
-    // Not from the session's arena: a captured graph keeps writing to what the arena takes for free.
-    const device = runtime.allocate(bytes);
-    let pinned: PinnedMemory | undefined;
+    const { address, tensor } = this.reserve(type, dims);
     try {
-      pinned = runtime.allocatePinned(bytes);
-      return this.tensorIn(device, pinned, type, dims);
+      const pinned = runtime.allocatePinned(bytesOf(type, dims));
+      return {
+        value: tensor.value,
+        data: pinned.data,
+        upload: () => runtime.upload(address, pinned),
+        download: () => runtime.download(pinned, address),
+        free: () => {
+          tensor.free();
+          runtime.freePinned(pinned);
+        },
+      };
     } catch (error) {
-      if (pinned) runtime.freePinned(pinned);
-      runtime.free(device);
+      tensor.free();
       throw error;
     }
   }
 
-  private tensorIn(device: Pointer, pinned: PinnedMemory, type: string, dims: readonly number[]): TensorMemory {
+  allocateInside(type: string, dims: readonly number[]): DeviceTensor {
+    return this.reserve(type, dims).tensor;
+  }
+
+  /** Not from a session's arena: a captured graph keeps writing to what the arena takes for free. */
+  private reserve(type: string, dims: readonly number[]): { readonly address: Pointer; readonly tensor: DeviceTensor } {
     const { api, runtime } = this;
-    const value = createTensor(api, this.info, device, type, dims);
-    return {
-      value,
-      data: pinned.data,
-      upload: () => runtime.upload(device, pinned),
-      download: () => runtime.download(pinned, device),
-      free: () => {
+    const address = runtime.allocate(bytesOf(type, dims));
+    try {
+      const value = createTensor(api, this.info, address, type, dims);
+      const free = () => {
         api.free('Value', value);
-        runtime.freePinned(pinned);
-        runtime.free(device);
-      },
-    };
+        runtime.free(address);
+      };
+      return { address, tensor: { value, free } };
+    } catch (error) {
+      runtime.free(address);
+      throw error;
+    }
   }
 }
 

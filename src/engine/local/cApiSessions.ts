@@ -9,6 +9,7 @@ import { CudaRuntime } from '../cuda/cudaRuntime.js';
 import type { OutputRow } from '../engine.js';
 import type { OrtApi } from '../cuda/ortApi.js';
 import { OrtSession } from '../cuda/ortSession.js';
+import { SharingSessions } from '../cuda/sharingSessions.js';
 import type { ProcessSettings } from './protocol.js';
 import { isOutOfMemory } from './session.js';
 
@@ -21,8 +22,9 @@ const IMAGE_MAGNITUDE = 127.5;
 export class CApiFailure extends Error {}
 
 /**
- * Opens the sessions of a graph's buckets over ONNX Runtime's C API. Each has its own weights: a session for all batch sizes cannot
- * be captured as CUDA graphs, since ONNX Runtime then computes shapes in between and copies them to the GPU.
+ * Opens the sessions of a graph's buckets over ONNX Runtime's C API. One session for all batch sizes cannot be captured as CUDA graphs,
+ * since ONNX Runtime then computes shapes in between and copies them to the GPU. So there is one for each; they share what they can
+ * (`shareConstants`).
  *
  * A graph's first output is compared with that of a plain session, which takes about as long to open. The user's cache keeps what was
  * compared, by what the outputs depend on.
@@ -35,12 +37,16 @@ export class CApiSessions {
     /** What the outputs depend on; undefined without a CUDA runtime, which opening a session reports. */
     private readonly key: readonly unknown[] | undefined,
     private compared: boolean,
+    /** Opens sessions that share constants; undefined if the graph has none, or a session cannot take them. */
+    private sharing: SharingSessions | undefined,
   ) {}
 
   static async for(api: OrtApi, prepared: PreparedModel, settings: ProcessSettings): Promise<CApiSessions> {
     const key = await comparisonKey(api, prepared, settings);
     const kept = key && (await readCache('comparisons', key));
-    return new CApiSessions(api, prepared, settings, key, kept !== undefined);
+    const shared = prepared.share();
+    const sharing = shared && new SharingSessions(api, shared, { ...settings, weights: prepared.weights });
+    return new CApiSessions(api, prepared, settings, key, kept !== undefined, sharing);
   }
 
   /** Whether outputs need not be compared: one was, or memory does not suffice for it. */
@@ -50,17 +56,33 @@ export class CApiSessions {
 
   /** @throws CApiFailure unless memory is short; then whatever ONNX Runtime reports */
   open(shape: BucketShape): BucketSession {
-    const { source, weights, dynamicOperators } = this.prepared;
+    const { dynamicOperators } = this.prepared;
     if (this.settings.device.kind === 'cuda' && dynamicOperators.length > 0) {
       throw new CApiFailure(
         `the graph has ${dynamicOperators.join(', ')}, whose results have shapes that depend on values`,
       );
     }
     try {
-      return new Guarded(OrtSession.open(this.api, source(shape), { ...this.settings, weights }));
+      return new Guarded(this.openSharing(shape) ?? this.openOwn(shape));
     } catch (error) {
       throw failureOf(error);
     }
+  }
+
+  /** @returns undefined if a session cannot take the shared constants, and needs its own @throws Error if memory is short */
+  private openSharing(shape: BucketShape): BucketSession | undefined {
+    try {
+      return this.sharing?.open(shape);
+    } catch (error) {
+      if (isOutOfMemory(error)) throw error;
+      this.sharing = undefined;
+      return undefined;
+    }
+  }
+
+  private openOwn(shape: BucketShape): BucketSession {
+    const { source, weights } = this.prepared;
+    return OrtSession.open(this.api, source(shape), { ...this.settings, weights });
   }
 
   /**

@@ -1,0 +1,41 @@
+import type { Processor } from '../device.js';
+import { LOG_FATAL, type OrtApi, type Pointer } from './ortApi.js';
+
+/** How to open a session. */
+export interface SessionSettings {
+  readonly device: Processor;
+  /** Threads on the CPU. */
+  readonly threads: number;
+  /** Folder of the weights that the graph refers to. */
+  readonly weights: string | undefined;
+}
+
+/** Creates the options of a session on the CPU. */
+export function createSessionOptions(api: OrtApi, { threads, weights }: SessionSettings): Pointer {
+  const options = api.create('CreateSessionOptions');
+  api.call('SetSessionLogSeverityLevel', options, LOG_FATAL);
+  api.call('SetIntraOpNumThreads', options, threads);
+  api.call('SetInterOpNumThreads', options, 1);
+  const configure = (key: string, value: string) => api.call('AddSessionConfigEntry', options, key, value);
+  configure('session.intra_op.allow_spinning', '0');
+  if (weights !== undefined) configure('session.model_external_initializers_file_folder_path', weights);
+  return options;
+}
+
+/** Adds a GPU to the options of a session. @param more options of the CUDA provider */
+export function appendCuda(
+  api: OrtApi,
+  options: Pointer,
+  { index }: Processor,
+  more: Readonly<Record<string, string>> = {},
+): void {
+  const values = { device_id: String(index), arena_extend_strategy: 'kSameAsRequested', ...more };
+  const cuda = api.create('CreateCUDAProviderOptions');
+  try {
+    const names = Object.keys(values);
+    api.call('UpdateCUDAProviderOptions', cuda, names, Object.values(values), names.length);
+    api.call('SessionOptionsAppendExecutionProvider_CUDA_V2', options, cuda);
+  } finally {
+    api.free('CUDAProviderOptions', cuda);
+  }
+}
