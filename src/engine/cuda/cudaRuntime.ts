@@ -22,7 +22,9 @@ export class CudaRuntime {
     private readonly koffi: typeof Koffi,
     /** Kept, since a library is unloaded when its handle is collected. */
     readonly library: Koffi.LibraryHandle,
-    private readonly functions: Readonly<Record<'malloc' | 'hostAlloc' | 'free' | 'freeHost' | 'memcpy', Function_>>,
+    private readonly functions: Readonly<
+      Record<'malloc' | 'hostAlloc' | 'free' | 'freeHost' | 'memcpy' | 'memGetInfo', Function_>
+    >,
     private readonly errorString: Function_,
     private readonly clearError: Function_,
   ) {}
@@ -31,6 +33,7 @@ export class CudaRuntime {
   static load(koffi: typeof Koffi, device: number): CudaRuntime {
     const library = libraryFor(koffi, device);
     const out = koffi.out(koffi.pointer('void *'));
+    const size = koffi.out(koffi.pointer('size_t'));
     return new CudaRuntime(
       koffi,
       library,
@@ -40,6 +43,7 @@ export class CudaRuntime {
         free: library.func('cudaFree', 'int', ['void *']),
         freeHost: library.func('cudaFreeHost', 'int', ['void *']),
         memcpy: library.func('cudaMemcpy', 'int', ['void *', 'void *', 'size_t', 'int']),
+        memGetInfo: library.func('cudaMemGetInfo', 'int', [size, size]),
       },
       library.func('cudaGetErrorString', 'str', ['int']),
       library.func('cudaGetLastError', 'int', []),
@@ -73,6 +77,13 @@ export class CudaRuntime {
     const data = this.koffi.view(pointer, bytes);
     new Uint8Array(data).fill(0);
     return { pointer, data };
+  }
+
+  /** Bytes of the GPU's memory that no process uses. */
+  freeBytes(): number {
+    const [free, total] = [[0], [0]];
+    this.check(this.functions.memGetInfo(free, total));
+    return free[0];
   }
 
   free(device: Pointer): void {
