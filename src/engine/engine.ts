@@ -1,9 +1,16 @@
 import type { GraphInfo } from '../onnx/graphInfo.js';
 import type { Tensor } from '../tensor/tensor.js';
-import type { WeightedSums } from './weightedSums.js';
 
 /** Refers to inputs that were registered with an engine, so that they are not sent again. */
 export type ConditioningId = string;
+
+/** Sums of an input and of the rows of an output, which an evaluation returns in place of the rows. */
+export interface WeightedSums {
+  /** Name of the input, a tensor of as many elements as a row of the output. */
+  readonly input: string;
+  /** [sum][weight]: the weight of the input, then that of each row. */
+  readonly weights: readonly (readonly number[])[];
+}
 
 /** A call of a graph with inputs that lack the batch axis: one row, or one row for each set of registered inputs. */
 export interface Evaluation {

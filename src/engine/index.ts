@@ -19,8 +19,8 @@ export type {
   Evaluation,
   Limits,
   OutputRow,
+  WeightedSums,
 } from './engine.js';
-export type { WeightedSums } from './weightedSums.js';
 export { Batcher, type BatchReport, type Client, type RequestOptions } from './batcher.js';
 export { findDevices, probe, type Probe } from './local/probe.js';
 export type { Problem } from './local/remedies.js';

@@ -1,12 +1,4 @@
-import type { Evaluation } from './engine.js';
-
-/** Sums of an input and of the rows of an output, which an evaluation returns in place of the rows. */
-export interface WeightedSums {
-  /** Name of the input, a tensor of as many elements as a row of the output. */
-  readonly input: string;
-  /** [sum][weight]: the weight of the input, then that of each row. */
-  readonly weights: readonly (readonly number[])[];
-}
+import type { Evaluation, WeightedSums } from './engine.js';
 
 /** The sums of an evaluation. Each element is computed in float64 and rounded once. @param rows of the output */
 export function weightedSums(

@@ -1,6 +1,5 @@
 import type { Batcher, Client } from '../engine/batcher.js';
-import type { ConditioningId, Evaluation } from '../engine/engine.js';
-import type { WeightedSums } from '../engine/weightedSums.js';
+import type { ConditioningId, Evaluation, WeightedSums } from '../engine/engine.js';
 import { SrdsError } from '../errors.js';
 import type { Denoiser } from '../run/denoiser.js';
 import type { Bound, PredictionType } from '../schedule/config.js';

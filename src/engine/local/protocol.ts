@@ -2,8 +2,7 @@ import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
 import type { ElementType, Tensor } from '../../tensor/tensor.js';
 import type { OutputType } from '../bucketSession.js';
 import type { Processor } from '../device.js';
-import type { ConditioningId } from '../engine.js';
-import type { WeightedSums } from '../weightedSums.js';
+import type { ConditioningId, WeightedSums } from '../engine.js';
 
 /** Settings of a device process, given when it starts. */
 export interface ProcessSettings {

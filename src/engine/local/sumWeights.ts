@@ -1,6 +1,5 @@
 import { SUM_WEIGHTS, SUMS_PER_PAIR } from '../../onnx/pairSums.js';
-import type { OutputRow } from '../engine.js';
-import type { WeightedSums } from '../weightedSums.js';
+import type { OutputRow, WeightedSums } from '../engine.js';
 import type { BucketSession } from '../bucketSession.js';
 import type { WireBatch } from './protocol.js';
 
