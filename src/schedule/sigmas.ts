@@ -53,12 +53,13 @@ export function trainedSigmas(config: ScheduleConfig): Float32Array {
 
 /**
  * The fractional timestep with a given sigma, by interpolation in log sigma. Source: _sigma_to_t of diffusers' schedulers.
- * @param logs log sigma[t] of the training, increasing
+ * @param logs log sigma[t] of the training
  */
 export function timestepOf(logs: Float32Array, sigma: number): number {
   const log = Math.log(Math.max(sigma, 1e-10));
-  const above = logs.findIndex((value) => value > log);
-  const low = Math.min(Math.max(0, (above < 0 ? logs.length : above) - 1), logs.length - 2);
+  // With zero terminal SNR the last entry can be below those before it, so the last one that is low enough counts.
+  const below = logs.findLastIndex((value) => value <= log);
+  const low = Math.min(Math.max(0, below), logs.length - 2);
   const w = (logs[low] - log) / Math.fround(logs[low] - logs[low + 1]);
   return low + Math.min(1, Math.max(0, w));
 }

@@ -73,7 +73,22 @@ function lastTimestep(config: ScheduleConfig): number {
   const { log, sqrt, fround } = Math;
   const lambda = (alphaBar: number) =>
     fround(fround(log(fround(sqrt(alphaBar)))) - fround(log(fround(sqrt(fround(1 - alphaBar))))));
-  return alphasCumprod(config).filter((alphaBar) => lambda(alphaBar) >= lambdaMin).length;
+  const lambdas = alphasCumprod(config).map(lambda).reverse();
+  return trainTimesteps - lowerBound(lambdas, lambdaMin);
+}
+
+/**
+ * The first index of an entry that is not below a value, found as torch.searchsorted finds it: the entries need not be sorted. With
+ * zero terminal SNR the last lambda of the training can be above those before it.
+ */
+function lowerBound(sorted: Float32Array, value: number): number {
+  let [low, high] = [0, sorted.length];
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    if (sorted[middle] >= value) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }
 
 /** numpy.round, which rounds halves to even. */

@@ -92,6 +92,20 @@ for (const { config: content, class: scheduler, refused, hash, abar } of grids) 
   });
 }
 
+// With zero terminal SNR diffusers sets the last abar to 2^-24, which can be above those before it.
+test('noise levels that are not in order are searched as diffusers searches them', () => {
+  const shared = { rescale_betas_zero_snr: true, beta_schedule: 'linear' };
+  const euler = parseScheduleConfig(
+    { ...shared, num_train_timesteps: 4000, timestep_spacing: 'leading', use_karras_sigmas: true },
+    { scheduler: 'euler' },
+  );
+  const times = [3998.603271484375, 3998.67529296875, 3998.76220703125, 3998.87158203125, 2509.15307, 1817.07849, 0];
+  assertWithin(timestepsOf(euler, 7), times, 1e-3, 'euler');
+  const betas = { beta_start: 0.000223, beta_end: 0.02882, timestep_spacing: 'trailing' };
+  const dpm = parseScheduleConfig({ ...shared, ...betas, lambda_min_clipped: -10 }, { scheduler: 'dpm' });
+  assert.deepEqual(timestepsOf(dpm, 7), [994, 851, 708, 565, 423, 280, 137]);
+});
+
 test('fields of _use_default_values take the defaults of the class that reads the file', () => {
   const content = {
     _class_name: 'PNDMScheduler',
