@@ -5,14 +5,23 @@ import { messageOf, SrdsError } from '../errors.js';
 import type { AddedToken } from './addedTokens.js';
 import { readJson } from './files.js';
 import type { Tokens } from './tokenizer.js';
-import { ownTokens, readTokenSettings, tokenizerFile } from './tokenizerFiles.js';
+import { ownTokens, readTokenSettings, special, tokenizerFile, type TokenFlags } from './tokenizerFiles.js';
 import { checkPlaced, placedTokens } from './tokenTable.js';
+
+/** Beyond this no text encoder has tokens. */
+const MAX_SENTINELS = 100_000;
 
 const description = tokenizerFile.loose().extend({
   model: z.looseObject({
     type: z.literal('Unigram', 'only tokenizers of type Unigram are supported'),
     vocab: z.array(z.tuple([z.string(), z.number()])).min(1),
   }),
+});
+
+/** What tokenizer_config.json of a T5 tokenizer says beside the settings of all tokenizers. */
+const sentinelConfig = z.looseObject({
+  extra_ids: z.int().max(MAX_SENTINELS).default(100),
+  extra_special_tokens: z.unknown().optional(),
 });
 
 /** T5's SentencePiece tokenizer, as transformers' T5TokenizerFast. */
@@ -49,8 +58,11 @@ export async function readT5Tokenizer(
   const vocabulary = Object.fromEntries(content.model.vocab.map(([piece], k) => [piece, k]));
   const highest = content.model.vocab.length - 1;
   if (highest >= encoder.vocabulary) throw broken(`token ${highest}; the text encoder has ${encoder.vocabulary}`);
-  const added = placedTokens(settings, vocabulary);
-  checkPlaced(added, settings, {
+  const config = await readJson(folder, `${name}/tokenizer_config.json`, sentinelConfig);
+  const extra = [...settings.extra, ...sentinels(settings.extra, config)];
+  const added = placedTokens({ ...settings, extra }, vocabulary);
+  // Sentinels may lie beyond the text encoder's tokens: no prompt needs them.
+  checkPlaced(placedTokens(settings, vocabulary), settings, {
     embeddings: encoder.vocabulary,
     source: 'tokenizer.json',
     refuse: (file, found) => broken(found, undefined, file),
@@ -73,6 +85,8 @@ export async function readT5Tokenizer(
       const pieces: readonly (number | undefined)[] = tokenizer.encode(text, { add_special_tokens: false }).ids;
       const known = pieces.filter((piece) => piece !== undefined);
       if (known.length < pieces.length) throw broken('no token for a character that is unknown');
+      const beyond = known.find((piece) => piece >= encoder.vocabulary);
+      if (beyond !== undefined) throw broken(`token ${beyond} of a prompt; the text encoder has ${encoder.vocabulary}`);
       const first = settings.truncationSide === 'right' ? 0 : Math.max(0, known.length - length + 1);
       const kept = known.slice(first, first + length - 1);
       const rest = [...known.slice(0, first), ...known.slice(first + kept.length)];
@@ -88,6 +102,19 @@ export async function readT5Tokenizer(
       };
     },
   };
+}
+
+/**
+ * The sentinels `<extra_id_0>`, `<extra_id_1>`, ... that the files do not name. They are special tokens unless the files name others, or
+ * are of transformers 5, which lists all in extra_special_tokens.
+ * Source: T5TokenizerFast of transformers 4.57. Of its files transformers 5 leaves the sentinels out that stand beside other tokens.
+ */
+function sentinels(
+  named: readonly TokenFlags[],
+  { extra_ids: count, extra_special_tokens: listed }: z.output<typeof sentinelConfig>,
+): TokenFlags[] {
+  if (Array.isArray(listed) || named.some(({ content }) => content.includes('<extra_id_'))) return [];
+  return Array.from({ length: Math.max(0, count) }, (_, k) => special(`<extra_id_${k}>`));
 }
 
 /** The added tokens that are looked for in a prompt, as the tokenizer takes them. */

@@ -18,7 +18,7 @@ const flags = {
 };
 const flagged = z.object(flags);
 /** An added token and how it is looked for. */
-type TokenFlags = z.output<typeof flagged>;
+export type TokenFlags = z.output<typeof flagged>;
 
 /** A special token in tokenizer_config.json. One without flags is its content. */
 const configToken = z
@@ -43,7 +43,8 @@ const DEFAULTS: Readonly<Record<EncoderKind, SpecialTokens>> = {
   t5: { eos_token: special('</s>'), unk_token: special('<unk>'), pad_token: special('<pad>') },
 };
 
-function special(content: string): TokenFlags {
+/** A special token without further flags. */
+export function special(content: string): TokenFlags {
   return flagged.parse({ content, special: true });
 }
 

@@ -64,6 +64,43 @@ for (const { name, files, ids } of folders.cases) {
   });
 }
 
+test('sentinels have the ids of transformers, also where no file names them', async () => {
+  const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
+  try {
+    cpSync(fixture('models/sd3/tokenizer_3'), scratch, { recursive: true });
+    const openWith = (config: object, vocabulary = 300) => {
+      writeFileSync(join(scratch, 'tokenizer_config.json'), JSON.stringify(config));
+      return readT5Tokenizer(scratch, '.', { ...ENCODER, vocabulary });
+    };
+    const encode = async (config: object) => {
+      const tokenizer = await openWith(config);
+      const ids = (text: string) => tokenizer.encode(text, 13).ids;
+      return [ids('two <extra_id_0> cones'), ids('<extra_id_7>')];
+    };
+    const padded = (...ids: number[]) => [...ids, ...Array<number>(13 - ids.length).fill(0)];
+    const spelled = padded(3, 2, 57, 127, 83, 2, 116, 113, 2, 163, 2, 1);
+
+    // Transformers 4.57.6 and 5.24.0.
+    assert.deepEqual(await encode({}), [padded(7, 175, 15, 37, 1), padded(182, 1)]);
+    assert.deepEqual(await encode({ extra_ids: 5 }), [padded(7, 175, 15, 37, 1), spelled]);
+    const named = { additional_special_tokens: ['<extra_id_1>', '<extra_id_0>'], extra_ids: 2 };
+    assert.deepEqual(await encode(named), [padded(7, 176, 15, 37, 1), spelled]);
+    // 4.57.6 alone.
+    const further = { additional_special_tokens: ['<cat>'], extra_ids: 3 };
+    assert.deepEqual(await encode(further), [padded(7, 176, 15, 37, 1), spelled]);
+    // 5.24.0 alone, which saves this.
+    assert.deepEqual((await encode({ extra_special_tokens: ['<cat>'], extra_ids: 8 }))[1], spelled);
+
+    const small = await openWith({}, 180);
+    assert.deepEqual(small.encode('<extra_id_4>', 2).ids, [179, 1]);
+    const code = 'MODEL_INVALID';
+    assert.throws(() => small.encode('<extra_id_5>', 2), { code, message: /token 180 of a prompt; .* has 180/ });
+    await assert.rejects(openWith({ extra_ids: null }), { code, message: /extra_ids/ });
+  } finally {
+    rmSync(scratch, { recursive: true });
+  }
+});
+
 test('padding and a cut on the left are masked and named', async () => {
   const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
   try {
