@@ -1,4 +1,4 @@
-import type { GraphProto } from 'onnx-buf';
+import type { GraphProto, NodeProto } from 'onnx-buf';
 import { failedNode } from './ortMessage.js';
 
 /**
@@ -37,17 +37,33 @@ export class ForeignOperators extends Error {}
 /** The kernel of an operator that ONNX Runtime's optimizer made does not take the graph's sizes. */
 export class RefusedOperator extends Error {}
 
+/** An operator that ONNX Runtime's optimizer has put into a graph. */
+export interface OptimizedOperator {
+  readonly name: string;
+  /** Whether it runs on a GPU only. */
+  readonly isForGpu: boolean;
+}
+
 /**
  * Operators that ONNX Runtime's optimizer has put into a graph, each once. If there are any, fusing and changing the precision is done,
  * or would break the graph.
  */
-export function optimizedOperators({ node }: GraphProto): string[] {
-  return [...new Set(node.filter(({ domain }) => domain === CONTRIB).map(({ opType }) => opType))];
+export function optimizedOperators({ node }: GraphProto): OptimizedOperator[] {
+  const isForGpu = new Map<string, boolean>();
+  for (const one of node) {
+    if (one.domain === CONTRIB) isForGpu.set(one.opType, (isForGpu.get(one.opType) ?? false) || runsOnGpuOnly(one));
+  }
+  return Array.from(isForGpu, ([name, only]) => ({ name, isForGpu: only }));
 }
 
-/** Those of the operators that the optimizer has made that run on a GPU only. */
-export function gpuOperators(optimized: readonly string[]): string[] {
-  return optimized.filter((operator) => GPU_OPERATORS.has(operator));
+/** A CPU takes no attention whose query, key and value, or key and value, are packed into one input. */
+function runsOnGpuOnly({ opType, input }: NodeProto): boolean {
+  return GPU_OPERATORS.has(opType) || (opType === 'MultiHeadAttention' && !input[2]);
+}
+
+/** Names of those of the operators that run on a GPU only. */
+export function gpuOperators(optimized: readonly OptimizedOperator[]): string[] {
+  return optimized.flatMap(({ name, isForGpu }) => (isForGpu ? [name] : []));
 }
 
 /**
@@ -57,9 +73,9 @@ export function gpuOperators(optimized: readonly string[]): string[] {
  * @param message ONNX Runtime's
  * @returns undefined if it failed otherwise
  */
-export function refusedOperator(optimized: readonly string[], message: string): RefusedOperator | undefined {
+export function refusedOperator(optimized: readonly OptimizedOperator[], message: string): RefusedOperator | undefined {
   const node = failedNode(message);
-  if (!node || !optimized.includes(node.operator)) return undefined;
+  if (!node || !optimized.some(({ name }) => name === node.operator)) return undefined;
   const how = gpuOperators(optimized).length > 0 ? 'optimized for CUDA' : 'optimized';
   return new RefusedOperator(`one that was ${how}, whose ${node.operator} fails: ${node.why}`);
 }

@@ -10,7 +10,7 @@ import { widenBfloat16 } from './bfloat16.js';
 import { hasInnerGraphs } from './constants.js';
 import { fixedRows, valuesOf } from './describeValue.js';
 import { dynamicOperators } from './dynamicOperators.js';
-import { optimizedOperators } from './foreignOperators.js';
+import { optimizedOperators, type OptimizedOperator } from './foreignOperators.js';
 import { fuse } from './fuse/fuse.js';
 import type { DeviceKind, Fused, GraphFile, GraphInfo, Precision, Rewrite } from './graphInfo.js';
 import { computeInHalf, storedInHalf } from './half.js';
@@ -50,7 +50,7 @@ export interface PreparedModel {
   readonly rows: number | undefined;
   readonly values: Pick<GraphInfo, 'inputs' | 'outputs'>;
   /** Operators that ONNX Runtime's optimizer put into the file. */
-  readonly optimizedOperators: readonly string[];
+  readonly optimizedOperators: readonly OptimizedOperator[];
   /** Operators that keep it from being captured as a CUDA graph. */
   readonly dynamicOperators: readonly string[];
 }

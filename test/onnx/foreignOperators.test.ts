@@ -1,13 +1,34 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { create } from '@bufbuild/protobuf';
+import { GraphProtoSchema, NodeProtoSchema } from 'onnx-buf';
 import { foreignGraph, refusedGraph } from '../../src/onnx/brokenGraph.js';
-import { refusedOperator } from '../../src/onnx/foreignOperators.js';
+import { gpuOperators, optimizedOperators, refusedOperator } from '../../src/onnx/foreignOperators.js';
 
 const failure = (operator: string, why: string) =>
   `Non-zero status code returned while running ${operator} node. Name:'${operator}_0' Status Message: ${why}`;
 
+type Node = readonly [opType: string, input?: string[]];
+
+/** The operators of a graph with nodes of ONNX Runtime's domain. */
+function operatorsOf(...nodes: readonly Node[]) {
+  const node = nodes.map(([opType, input = []]) => create(NodeProtoSchema, { opType, input, domain: 'com.microsoft' }));
+  return optimizedOperators(create(GraphProtoSchema, { node: [...node, create(NodeProtoSchema, { opType: 'Conv' })] }));
+}
+
+test('operators for a GPU are named once; attentions count where inputs are packed', () => {
+  const named = (...nodes: readonly Node[]) => gpuOperators(operatorsOf(...nodes));
+  assert.deepEqual(named(['MultiHeadAttention', ['q', 'k', 'v']], ['QuickGelu', ['x']]), []);
+  assert.deepEqual(named(['NhwcConv'], ['MultiHeadAttention', ['qkv']], ['NhwcConv']), [
+    'NhwcConv',
+    'MultiHeadAttention',
+  ]);
+  const mixed = named(['MultiHeadAttention', ['q', 'kv', '', 'bias']], ['MultiHeadAttention', ['q', 'k', 'v']]);
+  assert.deepEqual(mixed, ['MultiHeadAttention']);
+});
+
 test('a graph whose sizes a kernel of CUDA refuses was optimized for CUDA: one line says so, and what to do', () => {
-  const optimized = ['NhwcConv', 'GroupNorm', 'BiasSplitGelu', 'MultiHeadAttention'];
+  const optimized = operatorsOf(['NhwcConv'], ['GroupNorm'], ['BiasSplitGelu'], ['MultiHeadAttention']);
   for (const [operator, why] of [
     ['GroupNorm', 'GroupNorm in CUDA does not support the input: n=2 h=8 w=8 c=12 groups=4'],
     ['BiasSplitGelu', 'hidden size should be 2560, 5120, 6144, 10240 or 12288, got 1024'],
@@ -25,16 +46,16 @@ test('a graph whose sizes a kernel of CUDA refuses was optimized for CUDA: one l
 
 test('operators that run on a CPU too do not tell for what a graph was optimized', () => {
   assert.match(
-    refusedOperator(['QuickGelu'], failure('QuickGelu', 'x'))?.message ?? '',
+    refusedOperator(operatorsOf(['QuickGelu']), failure('QuickGelu', 'x'))?.message ?? '',
     /^one that was optimized, whose/,
   );
 });
 
 test('an operator that is not of the optimizer, and a failure outside of a node, are no refusal', () => {
-  assert.equal(refusedOperator(['NhwcConv'], failure('MatMul', 'left 3, right 4')), undefined);
+  assert.equal(refusedOperator(operatorsOf(['NhwcConv']), failure('MatMul', 'left 3, right 4')), undefined);
   // ONNX Runtime fuses graphs of its own too.
   assert.equal(refusedOperator([], failure('BiasGelu', 'bias of another length')), undefined);
-  assert.equal(refusedOperator(['GroupNorm'], 'GroupNorm: INVALID_GRAPH'), undefined);
+  assert.equal(refusedOperator(operatorsOf(['GroupNorm']), 'GroupNorm: INVALID_GRAPH'), undefined);
 });
 
 test('a graph without kernels on CUDA is not sent to CUDA', () => {
