@@ -1,5 +1,5 @@
 import type { ImageSize, Level } from './family.js';
-import type { ModelFolder } from './modelFolder.js';
+import type { ModelFolder, TextEncoder } from './modelFolder.js';
 
 /** Bytes of a float32 number. */
 const BYTES = 4;
@@ -36,6 +36,14 @@ export function activationMemory(model: ModelFolder, { width, height }: ImageSiz
     return { positions: (width * height) / 4 ** k, channels, heads: isLast && vaeAttention ? 1 : 0 };
   });
   return { denoiserRow: peakOf(denoiser, DENOISER_MAPS), vaeRow: peakOf(vae, VAE_MAPS) };
+}
+
+/**
+ * Estimates the memory of activations of a text encoder for one prompt, which ONNX Runtime keeps too. Measured: T5-XXL takes 87 MB for 256
+ * tokens and 266 MB for 512, 3 and 12 % more than this. CLIP takes less than 10 MB, which is not counted.
+ */
+export function promptMemory({ attention }: TextEncoder, tokens: number): number {
+  return attention ? peakOf([{ positions: tokens, ...attention }], 0) : 0;
 }
 
 function peakOf(levels: readonly Level[], maps: number): number {

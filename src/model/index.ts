@@ -27,4 +27,4 @@ export { inspectModel, type Inspection } from './inspect.js';
 export { openModel, type OpenModelOptions } from './openModel.js';
 export { guide, rescaleGuidance } from './guidance.js';
 export { networkDenoiser, type NetworkDenoiserOptions } from './networkDenoiser.js';
-export { activationMemory, type ActivationMemory } from './activationMemory.js';
+export { activationMemory, promptMemory, type ActivationMemory } from './activationMemory.js';

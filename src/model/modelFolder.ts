@@ -13,6 +13,7 @@ import {
   type DescribedModel,
   type EncoderKind,
   type ImageSize,
+  type Level,
   type ModelDefaults,
   type ModelFamily,
   type ModelIndex,
@@ -65,7 +66,12 @@ const clipConfig = z.object({
   vocab_size: z.int().positive(),
   use_attention_mask: z.boolean().nullish(),
 });
-const t5Config = z.object({ vocab_size: z.int().positive() });
+/** Defaults: transformers' T5Config. */
+const t5Config = z.object({
+  vocab_size: z.int().positive(),
+  d_model: z.int().positive().default(512),
+  num_heads: z.int().positive().default(8),
+});
 
 /** A text encoder and its tokenizer. */
 export interface TextEncoder {
@@ -74,6 +80,8 @@ export interface TextEncoder {
   readonly tokenizer: ClipTokenizer | T5Tokenizer;
   /** Whether the encoder ignores padding, as diffusers has it only where the configuration says so (`use_attention_mask`). */
   readonly masksPadding: boolean;
+  /** Channels and heads of T5's attentions; undefined for CLIP. */
+  readonly attention?: Pick<Level, 'channels' | 'heads'> | undefined;
 }
 
 /** An ONNX folder in diffusers' layout, read and checked. Of its graphs, no more is known than their files say. */
@@ -313,9 +321,11 @@ async function readTextEncoder(
   // The configuration may promise more than the graph has.
   const tokensWithin = (size: number) => Math.min(size, own?.description.tokens ?? Infinity);
   if (kind === 't5') {
-    const vocabulary = tokensWithin((await readJson(folder, file, t5Config)).vocab_size);
+    const config = await readJson(folder, file, t5Config);
+    const vocabulary = tokensWithin(config.vocab_size);
     const read = await readT5Tokenizer(folder, tokenizer, { maxLength: maxTokens, vocabulary });
-    return { graph, kind, tokenizer: read, masksPadding: false };
+    const attention = { channels: config.d_model, heads: config.num_heads };
+    return { graph, kind, tokenizer: read, masksPadding: false, attention };
   }
   const config = await readJson(folder, file, clipConfig);
   const fixed = own && fixedTokens(own);

@@ -1,6 +1,6 @@
 import { groupsOf, type Engine } from '../engine/engine.js';
 import { SrdsError } from '../errors.js';
-import { activationMemory, type ActivationMemory } from '../model/activationMemory.js';
+import { activationMemory, promptMemory } from '../model/activationMemory.js';
 import type { ImageSize } from '../model/family.js';
 import { fixedSizeFor } from '../model/fixedShapes.js';
 import type { GraphName } from '../model/graphNames.js';
@@ -21,8 +21,16 @@ const ERROR_BYTES = 50e6;
 /** Share of the free memory for which a size is recommended: the next process may find less. */
 const SURE_SHARE = 0.9;
 
+/** Bytes of activations on a CPU. */
+interface RunMemory {
+  /** For each row of a batch of the denoising network. */
+  readonly denoiserRow: number;
+  /** For all else: one image in the VAE, and the prompts in text encoders that stay loaded. */
+  readonly others: number;
+}
+
 /** What decides how many rows memory suffices for. */
-export interface MemoryNeed extends ActivationMemory {
+export interface MemoryNeed extends RunMemory {
   /** Bytes that batches may take. */
   readonly free: number;
   /** Bytes of the model's weights, and of the device process. */
@@ -37,10 +45,10 @@ export interface MemoryNeed extends ActivationMemory {
  * Rows of the largest batch: as many as are free, unless that takes much more memory than the serial sampler does.
  * @returns 0 if memory does not suffice for one row; less than `rowsPerEvaluation` if it does not for an evaluation at once
  */
-export function rowsInMemory({ free, base, denoiserRow, vaeRow, rowsPerEvaluation, processes }: MemoryNeed): number {
-  const fitting = (count: number) => Math.floor((free - vaeRow) / (denoiserRow * count));
+export function rowsInMemory({ free, base, denoiserRow, others, rowsPerEvaluation, processes }: MemoryNeed): number {
+  const fitting = (count: number) => Math.floor((free - others) / (denoiserRow * count));
   if (fitting(1) < 1) return 0;
-  const serial = base + rowsPerEvaluation * denoiserRow + vaeRow;
+  const serial = base + rowsPerEvaluation * denoiserRow + others;
   const more = Math.max(MORE_BYTES, MORE_SHARE * serial);
   const usual = rowsPerEvaluation + Math.floor(more / (denoiserRow * processes));
   return Math.max(1, Math.min(usual, fitting(processes)));
@@ -86,17 +94,17 @@ export class MemoryGuard {
     const left = (free - missing + this.kept - ERROR_BYTES) / (1 + ERROR_SHARE);
     const need = { base: PROCESS_BYTES + weightBytes(model, here), processes: this.processes };
     const rowsAt = (size: ImageSize, bytesLeft: number) => {
-      const { denoiserRow, vaeRow } = this.activations(settings, size);
-      if (!this.runsNetwork) return vaeRow <= bytesLeft ? Infinity : 0;
-      const common = { ...need, free: bytesLeft, vaeRow };
+      const { denoiserRow, others } = this.activations(settings, size);
+      if (!this.runsNetwork) return others <= bytesLeft ? Infinity : 0;
+      const common = { ...need, free: bytesLeft, others };
       if (batchRows === undefined) return rowsInMemory({ ...common, denoiserRow, rowsPerEvaluation });
       const batches = rowsInMemory({ ...common, denoiserRow: batchRows * denoiserRow, rowsPerEvaluation: 1 });
       return batches > 0 ? Infinity : 0;
     };
     const rows = rowsAt(settings, left);
     if (rows > 0) return rows;
-    const { denoiserRow, vaeRow } = this.activations(settings, settings);
-    const activations = (this.runsNetwork ? (batchRows ?? 1) * denoiserRow : 0) + vaeRow;
+    const { denoiserRow, others } = this.activations(settings, settings);
+    const activations = (this.runsNetwork ? (batchRows ?? 1) * denoiserRow : 0) + others;
     const least = (1 + ERROR_SHARE) * activations + ERROR_BYTES + missing;
     const fixed = fixedSizeFor(model, settings.init !== undefined);
     const isFree = fixed.width === undefined && fixed.height === undefined;
@@ -113,19 +121,30 @@ export class MemoryGuard {
 
   /** Notes what a run that has ended took. @param rows of its largest batch */
   keep(settings: Settings, rows: number): void {
-    const { denoiserRow, vaeRow } = this.activations(settings, settings);
+    const { denoiserRow, others } = this.activations(settings, settings);
     const batchRows = fixedRows(this.model, this.model.family.network);
     const used = this.runsNetwork ? (batchRows ?? Math.min(rows, rowsOf(settings))) : 0;
     const isWatched = this.engine.freeMemory?.('vae_decoder') !== undefined;
-    if (isWatched) this.kept = Math.max(this.kept, denoiserRow * used + vaeRow);
+    if (isWatched) this.kept = Math.max(this.kept, denoiserRow * used + others);
   }
 
-  /** Memory of a row of the network, and of one image in the VAE with the rows that its graphs are padded to. */
-  private activations({ init }: Settings, size: ImageSize): ActivationMemory {
+  /** What a run takes, with the rows that graphs are padded to. */
+  private activations(settings: Settings, size: ImageSize): RunMemory {
     const { model } = this;
     const { denoiserRow, vaeRow } = activationMemory(model, size);
-    const encoderRows = init === undefined ? 1 : (fixedRows(model, 'vae_encoder') ?? 1);
-    return { denoiserRow, vaeRow: vaeRow * Math.max(fixedRows(model, 'vae_decoder') ?? 1, encoderRows) };
+    const encoderRows = settings.init === undefined ? 1 : (fixedRows(model, 'vae_encoder') ?? 1);
+    const images = vaeRow * Math.max(fixedRows(model, 'vae_decoder') ?? 1, encoderRows);
+    return { denoiserRow, others: images + this.prompts(settings) };
+  }
+
+  /** Memory of the prompts in text encoders that stay loaded, with the rows that their graphs are padded to. */
+  private prompts(settings: Settings): number {
+    const { model, engine } = this;
+    return model.textEncoders.reduce((sum, encoder) => {
+      if (!encoder || !engine.graphs.has(encoder.graph) || engine.freeMemory?.(encoder.graph) === undefined) return sum;
+      const rows = Math.max(rowsOf(settings), fixedRows(model, encoder.graph) ?? 1);
+      return sum + rows * promptMemory(encoder, settings.sequenceLength ?? 0);
+    }, 0);
   }
 
   /** Whether the CPU runs the denoising network. */

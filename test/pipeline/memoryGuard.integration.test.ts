@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { Pipeline, type GenerateEvent } from 'srds';
 import { DeviceEngine, type Engine } from 'srds/engine';
-import { activationMemory, BUNDLED_MODEL, readModelFolder } from 'srds/model';
+import { activationMemory, BUNDLED_MODEL, promptMemory, readModelFolder } from 'srds/model';
 import { rowsInMemory } from 'srds/pipeline';
 import { fixture } from '../support/fixtures.js';
 import { changeModel, fixAxis } from '../support/onnx.js';
@@ -21,7 +21,7 @@ after(() => {
 });
 
 test('rows are those that are free, and not many more than the serial sampler takes', () => {
-  const need = { denoiserRow: 1e9, vaeRow: 2e9, base: 4e9, rowsPerEvaluation: 2, processes: 1 };
+  const need = { denoiserRow: 1e9, others: 2e9, base: 4e9, rowsPerEvaluation: 2, processes: 1 };
   assert.equal(rowsInMemory({ ...need, free: 2.9e9 }), 0);
   assert.equal(rowsInMemory({ ...need, free: 3.5e9 }), 1);
   assert.equal(rowsInMemory({ ...need, free: 4.5e9 }), 2);
@@ -29,9 +29,9 @@ test('rows are those that are free, and not many more than the serial sampler ta
   assert.equal(rowsInMemory({ ...need, free: 100e9 }), 2);
   assert.equal(rowsInMemory({ ...need, base: 14e9, free: 100e9 }), 3);
   // Small rows may take a few hundred megabytes, in all processes together.
-  assert.equal(rowsInMemory({ ...need, denoiserRow: 50e6, vaeRow: 1e8, base: 1e8, free: 100e9 }), 2 + 5);
-  assert.equal(rowsInMemory({ ...need, denoiserRow: 50e6, vaeRow: 1e8, base: 1e8, free: 100e9, processes: 2 }), 2 + 2);
-  assert.equal(rowsInMemory({ ...need, denoiserRow: 50e6, vaeRow: 1e8, base: 1e8, free: 275e6, processes: 2 }), 1);
+  assert.equal(rowsInMemory({ ...need, denoiserRow: 50e6, others: 1e8, base: 1e8, free: 100e9 }), 2 + 5);
+  assert.equal(rowsInMemory({ ...need, denoiserRow: 50e6, others: 1e8, base: 1e8, free: 100e9, processes: 2 }), 2 + 2);
+  assert.equal(rowsInMemory({ ...need, denoiserRow: 50e6, others: 1e8, base: 1e8, free: 275e6, processes: 2 }), 1);
 });
 
 const SIZE = { width: 64, height: 64 };
@@ -125,6 +125,24 @@ test('so does a VAE that fixes its batches', async () => {
     { code: 'INVALID_OPTION', message: /of free memory for 64x64 pixels/ },
   );
   const { rows } = await generateWith(() => sufficient(8 * vaeRow + 2.5 * denoiserRow), 'serial', folder);
+  assert.deepEqual(rows, [2]);
+});
+
+test('so does T5, while it stays loaded', async () => {
+  const folder = join(cache, 'fixedT5');
+  cpSync(fixture('models/sd3'), folder, { recursive: true });
+  const t5 = join(folder, 'text_encoder_3/model.onnx');
+  changeModel(t5, t5, (model) => fixAxis(model, 'input_ids', 0, 64));
+  const model = await readModelFolder(folder);
+  const { denoiserRow, vaeRow } = activationMemory(model, SIZE);
+  const prompt = promptMemory(model.textEncoders[2]!, model.sequenceLength!.default);
+  assert.ok(prompt > 0);
+  const rest = vaeRow + 2.5 * denoiserRow;
+  await assert.rejects(
+    generateWith(() => sufficient(vaeRow + 63 * prompt), 'serial', folder),
+    { code: 'INVALID_OPTION', message: /of free memory for 64x64 pixels/ },
+  );
+  const { rows } = await generateWith(() => sufficient(64 * prompt + rest), 'serial', folder);
   assert.deepEqual(rows, [2]);
 });
 
