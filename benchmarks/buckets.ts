@@ -58,7 +58,7 @@ function shapeOf(rows: number): BucketShape {
     if (isShared(info)) return [info.name, info.dims.map(() => 1)];
     return [info.name, hasBatchAxis(info) ? [rows, ...dims] : dims];
   });
-  return { rows, shapes: new Map(shapes), indexed: [], summed: undefined };
+  return { rows, shapes: new Map(shapes), indexed: [] };
 }
 
 /** Runs the example in all rows. @returns milliseconds */

@@ -59,26 +59,6 @@ export function engineConformance({ name, open, evaluations, conditioning, toler
       assertClose(await one(engine, { ...evaluation, conditioning: [second, first] }), [b, a], tolerance);
       assert.notDeepEqual(a, b);
     }),
-    check('an engine that returns sums returns those of the rows that it returns otherwise', async (engine, ready) => {
-      if (!engine.returnsSums) return;
-      const weights = [
-        [0.5, -3, 4],
-        [1.5, 2, -1],
-      ];
-      const input = Object.entries(ready[0].inputs).find(([, { dims }]) => dims.length > 0)?.[0];
-      assert.ok(input !== undefined, 'an input of the shape of the output');
-      const { outputs } = await engine.run(
-        ready.map((evaluation, k) => ({ ...evaluation, sums: { input, weights: weights.slice(0, 1 + (k % 2)) } })),
-      );
-      for (const [i, evaluation] of ready.entries()) {
-        const rows = await one(engine, evaluation);
-        const x = evaluation.inputs[input].data;
-        const expected = weights
-          .slice(0, 1 + (i % 2))
-          .map(([ofX, u, v]) => rows[0].map((value, k) => ofX * Number(x[k]) + u * value + v * rows[1][k]));
-        assertClose(outputs[i], expected, 8 * tolerance);
-      }
-    }),
     check('an evaluation without conditioning ids has one row of its own inputs', async (engine, [evaluation]) => {
       const [first] = evaluation.conditioning ?? [];
       const expected = await one(engine, { ...evaluation, conditioning: [first] });

@@ -1,17 +1,13 @@
-import { rowsOf, type Batch, type Evaluation } from './engine.js';
-import type { DeviceResult } from './engineDevice.js';
+import { rowsOf, type Batch, type BatchResult, type Evaluation } from './engine.js';
 
 /**
- * A batch in parts of at most so many rows, in their order. An evaluation with more rows than that is split into its rows. Several parts
- * return rows, not sums.
+ * A batch in parts of at most so many rows, in their order. An evaluation with more rows than that is split into its rows.
  * @example
  * partsOf([guided, guided, guided], 4); // [[guided, guided], [guided]]
  */
 export function partsOf(batch: Batch, maxRows = Infinity): Batch[] {
   const pieces = batch.flatMap((evaluation) => piecesOf(evaluation, maxRows));
-  const ranges = rangesWithin(maxRows, pieces.map(rowsOf));
-  if (ranges.length === 1) return [batch];
-  return ranges.map((range) => pieces.slice(...range).map((piece) => ({ ...piece, sums: undefined })));
+  return rangesWithin(maxRows, pieces.map(rowsOf)).map((range) => pieces.slice(...range));
 }
 
 /** Ranges [from, to) of evaluations of at most so many rows. An evaluation with more is a range of its own. @param rows of each */
@@ -30,8 +26,7 @@ export function rangesWithin(maxRows: number, rows: readonly number[]): [from: n
 }
 
 /** The result of a batch from those of its parts. */
-export function joinedResult(batch: Batch, parts: readonly DeviceResult[]): DeviceResult {
-  if (parts.length === 1) return parts[0];
+export function joinedResult(batch: Batch, parts: readonly BatchResult[]): BatchResult {
   const rows = parts.flatMap(({ outputs }) => outputs.flat());
   let at = 0;
   return {

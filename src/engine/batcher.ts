@@ -88,7 +88,7 @@ export class Batcher {
     private readonly onBatch?: (report: BatchReport) => void,
   ) {}
 
-  /** @returns the output rows of the evaluation, one per conditioning id, or its sums; owned by the caller */
+  /** @returns the output rows of the evaluation, one per conditioning id; owned by the caller */
   async evaluate(evaluation: Evaluation, options: RequestOptions): Promise<readonly Float32Array[]> {
     return floatRows(await this.request(evaluation, options));
   }
@@ -124,11 +124,6 @@ export class Batcher {
       queue.pending.push(entry);
       this.schedule();
     });
-  }
-
-  /** Whether evaluations may ask for sums of their rows. */
-  get returnsSums(): boolean {
-    return this.engine.returnsSums ?? false;
   }
 
   /** Whether the current clients fill the engine, so that a further client should not speculate. */
@@ -282,9 +277,9 @@ export class Batcher {
   }
 
   /** Evaluations with equal keys can share a batch. An input with one value for the whole batch is part of the key. */
-  private keyOf({ graph, output, inputs, conditioning, sums, group = '' }: Evaluation): string {
+  private keyOf({ graph, output, inputs, conditioning, group = '' }: Evaluation): string {
     const declared = this.engine.graphs.get(graph)?.inputs;
-    let key = `${graph} ${output} ${conditioning ? 'conditioned' : 'alone'} ${sums ? 'summed' : ''} ${group}`;
+    let key = `${graph} ${output} ${conditioning ? 'conditioned' : 'alone'} ${group}`;
     for (const [name, tensor] of Object.entries(inputs)) {
       const info = declared?.find((input) => input.name === name);
       key += ` ${name} ${info && isShared(info) ? String(tensor.data[0]) : tensor.dims.join('x')}`;

@@ -5,23 +5,13 @@ import type { Tensor } from '../tensor/tensor.js';
 import { commonInfo } from './commonInfo.js';
 import { areEndpoints, CPU, deviceName, isEndpoint, isProcessor, type Device } from './device.js';
 import { Dispatcher, isReady } from './dispatcher.js';
-import {
-  floatRows,
-  type Batch,
-  type BatchOptions,
-  type BatchResult,
-  type Capacity,
-  type ConditioningId,
-  type DeviceGroup,
-  type Engine,
-} from './engine.js';
-import type { DeviceResult, EngineDevice, EngineState } from './engineDevice.js';
+import type { Batch, BatchOptions, BatchResult, Capacity, ConditioningId, DeviceGroup, Engine } from './engine.js';
+import type { EngineDevice, EngineState } from './engineDevice.js';
 import { freeMemory } from './freeMemory.js';
 import type { LocalDevice } from './local/localDevice.js';
 import { openProcessors, type ProcessorOptions } from './local/openProcessors.js';
 import { RemoteDevice, type EndpointOptions } from './remote/remoteDevice.js';
 import { DeviceFailure } from './retry.js';
-import { weightedSums } from './weightedSums.js';
 
 /** Options of an engine. */
 export interface DeviceEngineOptions extends ProcessorOptions {
@@ -57,7 +47,6 @@ export interface DeviceEngineOptions extends ProcessorOptions {
  */
 export class DeviceEngine implements Engine {
   readonly device: string;
-  readonly returnsSums = true;
   private registrations = 0;
   private readonly loaded = new Map<string, GraphInfo>();
   private readonly registered = new Map<ConditioningId, Readonly<Record<string, Tensor>>>();
@@ -171,8 +160,7 @@ export class DeviceEngine implements Engine {
       if (devices.length === 0) return [];
       // An endpoint that is out is not waited for: other groups do without it.
       const isWanted = () => devices.some(isReady);
-      const run = async (batch: Batch) =>
-        withSums(batch, await this.tracked(this.dispatcher.run(devices, batch, { isWanted })));
+      const run = (batch: Batch) => this.tracked(this.dispatcher.run(devices, batch, { isWanted }));
       const names = devices.map((one) => one.name);
       return [{ name, devices: names, isRemote, graphs: this.loaded, ...capacityOf(devices), run }];
     });
@@ -245,7 +233,7 @@ export class DeviceEngine implements Engine {
     const [{ graph }] = batch;
     const devices = this.devices.filter((device) => device.serves(graph));
     if (devices.length === 0) throw noDevice([graph]);
-    return withSums(batch, await this.tracked(this.dispatcher.run(devices, batch, options)));
+    return this.tracked(this.dispatcher.run(devices, batch, options));
   }
 
   async close(): Promise<void> {
@@ -274,16 +262,6 @@ export class DeviceEngine implements Engine {
   private get ready(): readonly EngineDevice[] {
     return this.devices.filter(isReady);
   }
-}
-
-/** The result of a batch with the sums that it asks for, which devices may leave to the host. */
-function withSums(batch: Batch, { areSums = false, ...result }: DeviceResult): BatchResult {
-  if (areSums) return result;
-  const outputs = batch.map((evaluation, k) => {
-    const { sums } = evaluation;
-    return sums ? weightedSums(evaluation, sums, floatRows(result.outputs[k])) : result.outputs[k];
-  });
-  return { ...result, outputs };
 }
 
 function capacityOf(devices: readonly EngineDevice[]): Capacity {

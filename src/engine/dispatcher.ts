@@ -1,8 +1,8 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { numberBetween } from '../errors.js';
-import type { Batch, BatchOptions } from './engine.js';
-import { OPENING_LOAD, type DeviceResult, type EngineDevice } from './engineDevice.js';
+import type { Batch, BatchOptions, BatchResult } from './engine.js';
+import { OPENING_LOAD, type EngineDevice } from './engineDevice.js';
 import { DeviceFailure, retryDelay } from './retry.js';
 
 /** Time and chance, as a dispatcher has them. */
@@ -56,7 +56,7 @@ export class Dispatcher {
    * @param devices that may run it, at least one
    * @throws SrdsError of the device that failed it last
    */
-  async run(devices: readonly EngineDevice[], batch: Batch, options: BatchOptions): Promise<DeviceResult> {
+  async run(devices: readonly EngineDevice[], batch: Batch, options: BatchOptions): Promise<BatchResult> {
     const { isWanted = () => true } = options;
     const start = this.clock.now();
     const failed = new Set<EngineDevice>();
@@ -92,7 +92,7 @@ export class Dispatcher {
     devices: readonly EngineDevice[],
     batch: Batch,
     options: BatchOptions,
-  ): Promise<DeviceResult> {
+  ): Promise<BatchResult> {
     if (devices.length === 1) return device.run(batch, options);
     if (!device.hasBucketFor(batch)) return device.openBucket(batch, options);
     const free = device.load < 1 ? undefined : devices.find((one) => one.load < 1 && !one.hasBucketFor(batch));
@@ -107,7 +107,7 @@ export class Dispatcher {
     devices: readonly EngineDevice[],
     batch: Batch,
     options: BatchOptions,
-  ): Promise<DeviceResult> {
+  ): Promise<BatchResult> {
     const expected = this.hedge === undefined ? undefined : device.expectedSeconds(batch);
     if (this.hedge === undefined || expected === undefined) return device.run(batch, options);
     const [first, second, late] = [new AbortController(), new AbortController(), new AbortController()];

@@ -4,14 +4,6 @@ import type { Tensor } from '../tensor/tensor.js';
 /** Refers to inputs that were registered with an engine, so that they are not sent again. */
 export type ConditioningId = string;
 
-/** Sums of an input and of the rows of an output, which an evaluation returns in place of the rows. */
-export interface WeightedSums {
-  /** Name of the input, a tensor of as many elements as a row of the output. */
-  readonly input: string;
-  /** [sum][weight]: the weight of the input, then that of each row. */
-  readonly weights: readonly (readonly number[])[];
-}
-
 /** A call of a graph with inputs that lack the batch axis: one row, or one row for each set of registered inputs. */
 export interface Evaluation {
   readonly graph: string;
@@ -21,8 +13,6 @@ export interface Evaluation {
   readonly inputs: Readonly<Record<string, Tensor>>;
   /** Registered inputs: the evaluation has one row for each id (guidance needs two). Default: one row without any. */
   readonly conditioning?: readonly ConditioningId[];
-  /** Sums to return in place of the rows, for engines that do (`returnsSums`). */
-  readonly sums?: WeightedSums | undefined;
   /**
    * Evaluations of other groups do not share a batch: their registered inputs differ in shape, or in the values of those without a
    * batch axis.
@@ -30,7 +20,7 @@ export interface Evaluation {
   readonly group?: string | undefined;
 }
 
-/** Evaluations that run together: of the same graph and output, with inputs of the same shapes, all with sums or none. */
+/** Evaluations that run together: of the same graph and output, with inputs of the same shapes. */
 export type Batch = readonly Evaluation[];
 
 /** A row of an output: float32, or uint8 where the output is `GraphInfo.image`. */
@@ -38,10 +28,7 @@ export type OutputRow = Float32Array | Uint8Array;
 
 /** The result of a batch. */
 export interface BatchResult {
-  /**
-   * [evaluation][row]: the output without its batch axis, one row for each conditioning id of the evaluation; [evaluation][sum] for
-   * evaluations with sums.
-   */
+  /** [evaluation][row]: the output without its batch axis, one row for each conditioning id of the evaluation. */
   readonly outputs: readonly (readonly OutputRow[])[];
   /** Seconds inside the network. */
   readonly seconds: number;
@@ -95,8 +82,6 @@ export interface Engine extends Capacity {
   readonly device: string;
   /** The loaded graphs, by name. */
   readonly graphs: ReadonlyMap<string, GraphInfo>;
-  /** Whether evaluations may ask for sums of their rows; default: no. */
-  readonly returnsSums?: boolean;
   /** What the devices that run a graph take at once; default: what the engine takes. */
   capacityOf?(graph: string): Capacity;
   /** The devices that run a graph, in groups of equal ones; default: all are equal. */

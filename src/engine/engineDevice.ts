@@ -17,12 +17,6 @@ export interface DeviceReports {
   readonly onRestart: (device: string) => void;
 }
 
-/** The result of a batch on a device. */
-export interface DeviceResult extends BatchResult {
-  /** Whether the outputs are the sums that the batch asks for; default: its rows. */
-  readonly areSums?: boolean | undefined;
-}
-
 /** How a device runs a batch. */
 export interface DeviceBatchOptions extends BatchOptions {
   /** Abandons the batch, where a device can. */
@@ -59,14 +53,14 @@ export interface EngineDevice {
   register(id: ConditioningId, inputs: Readonly<Record<string, Tensor>>): void;
   release(id: ConditioningId): void;
   /**
-   * Runs a batch. A device may return the sums that it asks for, or its rows.
+   * Runs a batch.
    * @throws DeviceFailure if another device, or this one later, may run it; SrdsError if not
    */
-  run(batch: Batch, options: DeviceBatchOptions): Promise<DeviceResult>;
+  run(batch: Batch, options: DeviceBatchOptions): Promise<BatchResult>;
   /** Whether the session for a batch is open or about to be. */
   hasBucketFor(batch: Batch): boolean;
   /** Runs the first batch of a bucket. @throws as `run` does */
-  openBucket(batch: Batch, options: DeviceBatchOptions): Promise<DeviceResult>;
+  openBucket(batch: Batch, options: DeviceBatchOptions): Promise<BatchResult>;
   /** Seconds that a batch usually takes; undefined if that is not known. */
   expectedSeconds(batch: Batch): number | undefined;
   close(): Promise<void>;

@@ -19,7 +19,6 @@ export type {
   Evaluation,
   Limits,
   OutputRow,
-  WeightedSums,
 } from './engine.js';
 export { Batcher, type BatchReport, type Client, type RequestOptions } from './batcher.js';
 export { findDevices, probe, type Probe } from './local/probe.js';

@@ -375,7 +375,6 @@ export function graphFiles(
   const denoiser = {
     perRow: 'timestep',
     replayed: true,
-    summed: family.sampleInput,
     evenRows: network.evenRows,
     ...(constants && { constants }),
     half,

@@ -1,23 +1,13 @@
 import type { Batcher, Client } from '../engine/batcher.js';
-import type { ConditioningId, Evaluation, WeightedSums } from '../engine/engine.js';
+import type { ConditioningId, Evaluation } from '../engine/engine.js';
 import { SrdsError } from '../errors.js';
 import type { Denoiser } from '../run/denoiser.js';
 import type { Bound, PredictionType } from '../schedule/config.js';
 import { networkSample } from '../solver/flow.js';
-import {
-  bounded,
-  networkWeights,
-  SumsPrediction,
-  toPrediction,
-  type Combination,
-  type Prediction,
-} from '../solver/prediction.js';
+import { bounded, toPrediction, type Prediction } from '../solver/prediction.js';
 import { float32 } from '../tensor/tensor.js';
 import { guide, rescaleGuidance } from './guidance.js';
 import { GuidedPrediction } from './guidedPrediction.js';
-
-/** Default name of the input of the noisy sample. */
-const SAMPLE = 'sample';
 
 /** A network in an engine, and how its output becomes a prediction. */
 export interface NetworkDenoiserOptions {
@@ -78,23 +68,14 @@ export function networkDenoiser(options: NetworkDenoiserOptions): Denoiser {
   const { batcher, graph, output, group, predictionType, unconditional, conditional } = options;
   const conditioning = unconditional === undefined ? [conditional] : [unconditional, conditional];
   const { client, maxRows, maxClientRows, minRows, splitsRows = false } = options;
-  // Sums that the engine computes beside the network: guidance and the steps of a solver.
-  const canSum = batcher.returnsSums && options.bound === undefined && !options.guidanceRescale;
-  return async ({ x, level, combinations, signal, speculative = false, ...request }) => {
-    const sample = networkSample(predictionType, x, level);
-    const inputs = networkInputs(options, sample, level.t);
+  return async ({ x, level, signal, speculative = false, ...request }) => {
+    const inputs = networkInputs(options, networkSample(predictionType, x, level), level.t);
     const priority = [...request.priority, ...options.priority];
     const requestOptions = { priority, client, speculative, maxRows, maxClientRows, minRows, signal };
-    const evaluate = (ids: readonly ConditioningId[], sums?: WeightedSums) =>
-      batcher.evaluate({ graph, output, inputs, conditioning: ids, sums, group }, requestOptions);
+    const evaluate = (ids: readonly ConditioningId[]) =>
+      batcher.evaluate({ graph, output, inputs, conditioning: ids, group }, requestOptions);
     // Where memory suffices for one row at a time, the rows of an evaluation are evaluations of their own.
     const isSplit = splitsRows || (maxRows !== undefined && maxRows < conditioning.length);
-    if (combinations && canSum && !isSplit && sample === x) {
-      const weights = combinations.map((combination) => weightsOf(options, combination, level.alphaBar));
-      const sums = await evaluate(conditioning, { input: options.sampleInput ?? SAMPLE, weights });
-      for (const { length } of sums) if (length !== x.length) throw wrongSize(graph, length, x.length);
-      return new SumsPrediction(combinations, sums);
-    }
     const rows = isSplit
       ? (await Promise.all(conditioning.map((id) => evaluate([id])))).flat()
       : await evaluate(conditioning);
@@ -107,23 +88,13 @@ export function networkDenoiser(options: NetworkDenoiserOptions): Denoiser {
 export function networkInputs(
   {
     dims,
-    sampleInput = SAMPLE,
+    sampleInput = 'sample',
     networkTime = (t) => t,
   }: Pick<NetworkDenoiserOptions, 'dims' | 'sampleInput' | 'networkTime'>,
   sample: Float32Array,
   t: number,
 ): Evaluation['inputs'] {
   return { [sampleInput]: float32(sample, dims), timestep: float32(Float32Array.of(networkTime(t)), []) };
-}
-
-/** The sum a x0 + b epsilon as weights of the noisy sample and of each row of the network's output. */
-function weightsOf(
-  { predictionType, unconditional, guidance }: NetworkDenoiserOptions,
-  combination: Combination,
-  alphaBar: number,
-): readonly number[] {
-  const [ofX, ofOutput] = networkWeights(predictionType, combination, alphaBar);
-  return unconditional === undefined ? [ofX, ofOutput] : [ofX, ofOutput * (1 - guidance), ofOutput * guidance];
 }
 
 /**

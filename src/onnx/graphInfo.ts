@@ -56,11 +56,6 @@ export interface GraphFile {
   readonly replayed?: boolean;
   /** Kinds of devices that give the images of its first output in 8 bits too (`GraphInfo.image`); default: none. */
   readonly imageOn?: readonly DeviceKind[];
-  /**
-   * A float32 input of the same shape as the first output, of which sessions for one batch size sum rows with those of the output
-   * (`appendPairSums`). Default: none.
-   */
-  readonly summed?: string | undefined;
   /** A file of the same graph in half precision, which is used if half precision is wanted. */
   readonly half?: string | undefined;
 }

@@ -17,7 +17,6 @@ import { computeInHalf, storedInHalf } from './half.js';
 import { appendImageOutput } from './imageOutput.js';
 import { indexConditioning } from './indexedConditioning.js';
 import { renameInputs } from './matchInputs.js';
-import { appendPairSums } from './pairSums.js';
 import { plainInterface } from './plainInterface.js';
 import { readModel } from './readModel.js';
 import { rewriteInput } from './rewrite.js';
@@ -68,8 +67,6 @@ export interface BucketShape {
   readonly shapes: ReadonlyMap<string, readonly number[]>;
   /** Names of the inputs that are indexed (`indexConditioning`). */
   readonly indexed: readonly string[];
-  /** Name of the input whose rows are summed with those of the output (`appendPairSums`); undefined: none. */
-  readonly summed: string | undefined;
 }
 
 /**
@@ -144,15 +141,12 @@ function fixedSource(model: ModelProto, bucket: BucketShape): Uint8Array {
 }
 
 /** Fixes the shapes of a model's inputs. ONNX Runtime then computes what depends on them once, when a session opens. */
-function withFixedShapes(model: ModelProto, { rows, shapes, indexed, summed }: BucketShape): ModelProto {
+function withFixedShapes(model: ModelProto, { rows, shapes, indexed }: BucketShape): ModelProto {
   for (const { name, type } of model.graph?.input ?? []) {
     const dims = shapes.get(name);
     if (!dims || type?.value.case !== 'tensorType' || !type.value.value.shape) continue;
     type.value.value.shape.dim = dims.map((dim) => axis({ case: 'dimValue', value: BigInt(dim) }));
   }
-  if (!model.graph) return model;
-  indexConditioning(model.graph, indexed, rows);
-  const shape = summed === undefined ? undefined : shapes.get(summed);
-  if (summed !== undefined && shape) appendPairSums(model.graph, summed, shape);
+  if (model.graph) indexConditioning(model.graph, indexed, rows);
   return model;
 }

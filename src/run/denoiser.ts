@@ -1,13 +1,11 @@
 import type { NoiseLevel } from '../schedule/grid.js';
-import type { Combination, Prediction } from '../solver/prediction.js';
+import type { Prediction } from '../solver/prediction.js';
 
 /** One evaluation. */
 export interface DenoiseRequest {
   /** Sample at `level`, [size]. */
   readonly x: Float32Array;
   readonly level: NoiseLevel;
-  /** Weights of the sums a x0 + b epsilon that are all that is asked of the prediction; undefined: anything may be. */
-  readonly combinations?: readonly Combination[] | undefined;
   /** Order among pending requests: the lowest goes first, compared entry by entry. */
   readonly priority: readonly number[];
   /** Whether the prediction may turn out to be useless; a busy device may run the request last. */

@@ -97,12 +97,12 @@ class Drive {
   }
 
   private async evaluate(task: Task): Promise<void> {
-    const { id, x, level, combinations, speculative, depth } = task;
+    const { id, x, level, speculative, depth } = task;
     const { signal } = this.stop;
     this.begun++;
     try {
       const priority = [id.iteration, id.block, id.step, id.stage];
-      const prediction = await this.options.denoiser({ x, level, combinations, priority, speculative, signal });
+      const prediction = await this.options.denoiser({ x, level, priority, speculative, signal });
       this.finished++;
       if (signal.aborted) return;
       this.critical = Math.max(this.critical, depth + 1);

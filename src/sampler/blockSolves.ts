@@ -1,5 +1,5 @@
 import type { Prediction } from '../solver/prediction.js';
-import { combinationsOf, stepGenerator, type Solver } from '../solver/solver.js';
+import { stepGenerator, type Solver } from '../solver/solver.js';
 import type { Block } from './block.js';
 import type { Tasks } from './tasks.js';
 
@@ -34,10 +34,9 @@ export class BlockSolves {
   /** Evaluates a new state at the start of block i. The evaluation serves G and the first step of F. */
   evaluate(i: number, state: State): void {
     const { x, depth, iteration, exact } = state;
-    const { coarse, fine, isOneStep } = this.blocks[i];
+    const { coarse } = this.blocks[i];
     const id = { iteration, block: i, step: 0, stage: 0 };
-    const combinations = combinationsOf(this.solver, isOneStep ? [coarse] : [coarse, fine[0]]);
-    this.tasks.add({ id, x, level: coarse.from, combinations, depth, speculative: !exact }, (prediction) => {
+    this.tasks.add({ id, x, level: coarse.from, depth, speculative: !exact }, (prediction) => {
       const first = { id, depth: depth + 1, speculative: true };
       this.tasks.step(stepGenerator(this.solver, x, prediction, coarse), first, (end, at) => {
         state.g = { x: end, depth: at };
@@ -71,10 +70,8 @@ export class BlockSolves {
         from.f = { x, depth };
         return;
       }
-      const next = fine[j + 1];
-      const combinations = combinationsOf(this.solver, [next]);
-      const task = { id: { ...id, step: j + 1 }, x, level: next.from, combinations, depth, speculative: !from.exact };
-      this.tasks.add(task, (following) => this.fineStep(i, from, j + 1, { x, depth: depth + 1 }, following));
+      const task = { id: { ...id, step: j + 1 }, x, level: fine[j + 1].from, depth, speculative: !from.exact };
+      this.tasks.add(task, (next) => this.fineStep(i, from, j + 1, { x, depth: depth + 1 }, next));
     });
   }
 }

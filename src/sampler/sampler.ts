@@ -1,5 +1,5 @@
 import type { NoiseLevel } from '../schedule/grid.js';
-import type { Combination, Prediction } from '../solver/prediction.js';
+import type { Prediction } from '../solver/prediction.js';
 
 /** Which evaluation of a trajectory a task is. */
 export interface TaskId {
@@ -18,8 +18,6 @@ export interface Task {
   /** Sample at `level`, [size]. */
   readonly x: Float32Array;
   readonly level: NoiseLevel;
-  /** Weights of the sums a x0 + b epsilon that are all the sampler needs of the prediction; undefined: it may need anything. */
-  readonly combinations?: readonly Combination[] | undefined;
   /** Number of evaluations that had to come one after the other before this one. */
   readonly depth: number;
   /** Whether `x` may still change, so that the evaluation may turn out to be useless. */

@@ -1,6 +1,6 @@
 import type { SolverStep } from '../schedule/grid.js';
 import type { Prediction } from '../solver/prediction.js';
-import { combinationsOf, isMultistep, stepGenerator, type AnySolver, type Past } from '../solver/solver.js';
+import { isMultistep, stepGenerator, type AnySolver, type Past } from '../solver/solver.js';
 import type { Iterate, Sampler, Task } from './sampler.js';
 import { Tasks } from './tasks.js';
 
@@ -47,16 +47,14 @@ class Serial implements Sampler {
 
   /** Evaluates at the start of a step, then takes it. */
   private evaluate(index: number, depth: number): void {
-    const { steps, solver } = this.options;
+    const { steps } = this.options;
     const x = this.sample;
     if (index === steps.length) {
       this.tasks.report({ iteration: 0, states: [], x, depth, reachesEnd: true, final: 'exact' });
       return;
     }
-    const step = steps[index];
     const id = { iteration: 0, block: 0, step: index, stage: 0 };
-    const combinations = isMultistep(solver) ? undefined : combinationsOf(solver, [step]);
-    this.tasks.add({ id, x, level: step.from, combinations, depth, speculative: false }, (prediction) =>
+    this.tasks.add({ id, x, level: steps[index].from, depth, speculative: false }, (prediction) =>
       this.step(index, prediction, depth + 1),
     );
   }

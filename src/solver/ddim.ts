@@ -2,7 +2,6 @@ import { combined, type Combination } from './prediction.js';
 import type { NoiseLevel, SolverStep } from '../schedule/grid.js';
 import { weighted } from '../tensor/operations.js';
 import { posteriorSpread } from './ddpm.js';
-import { linearSolver } from './linear.js';
 import type { Solver } from './solver.js';
 
 /**
@@ -15,6 +14,10 @@ import type { Solver } from './solver.js';
  */
 export function ddimEta(eta: number): Solver {
   const spreadOf = ({ from, to, noise }: SolverStep) => (noise ? eta * posteriorSpread({ from, to }) : 0);
+  const weights = (to: NoiseLevel, spread: number): Combination => [
+    Math.sqrt(to.alphaBar),
+    Math.sqrt(Math.max(0, 1 - to.alphaBar - spread * spread)),
+  ];
   return {
     name: 'ddim',
     order: 1,
@@ -33,8 +36,4 @@ export function ddimEta(eta: number): Solver {
  * @example
  * const end = ddim.step(x, prediction, step);
  */
-export const ddim: Solver = linearSolver('ddim', ({ to }) => weights(to, 0));
-
-function weights(to: NoiseLevel, spread: number): Combination {
-  return [Math.sqrt(to.alphaBar), Math.sqrt(Math.max(0, 1 - to.alphaBar - spread * spread))];
-}
+export const ddim: Solver = ddimEta(0);

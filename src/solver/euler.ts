@@ -1,5 +1,6 @@
+import { combined, type Combination } from './prediction.js';
+import type { SolverStep } from '../schedule/grid.js';
 import { sigmaOf } from '../schedule/sigmas.js';
-import { linearSolver } from './linear.js';
 import type { Solver } from './solver.js';
 
 /**
@@ -10,7 +11,14 @@ import type { Solver } from './solver.js';
  * The second form holds also where there is no signal and sigma is infinite, and does not cancel where it is large.
  * Source: Karras et al. 2022, algorithm 1 without churn; diffusers EulerDiscreteScheduler.step.
  */
-export const euler: Solver = linearSolver('euler', ({ to }) => {
+export const euler: Solver = {
+  name: 'euler',
+  order: 1,
+  evaluationsPerStep: 1,
+  step: (_x, prediction, step) => combined(prediction, combination(step)),
+};
+
+function combination({ to }: SolverStep): Combination {
   const signal = Math.sqrt(to.alphaBar);
   return [signal, signal * sigmaOf(to.alphaBar)];
-});
+}

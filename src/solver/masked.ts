@@ -37,7 +37,6 @@ function maskedOneStep(solver: Solver, mask: Mask): Solver {
   const keep = keeper(mask);
   return {
     ...solver,
-    combination: undefined,
     mask: { solver, keep },
     step(x, prediction, step) {
       const end = solver.step(x, prediction, step);

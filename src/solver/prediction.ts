@@ -20,33 +20,6 @@ export function combined(prediction: Prediction, combination: Combination): Floa
   return prediction.combine?.(combination) ?? weighted(a, prediction.x0, b, prediction.epsilon);
 }
 
-/** A prediction of which only some sums a x0 + b epsilon are known. */
-export class SumsPrediction implements Prediction {
-  /**
-   * @param combinations their weights
-   * @param sums of each, [combination][size]
-   */
-  constructor(
-    private readonly combinations: readonly Combination[],
-    private readonly sums: readonly Float32Array[],
-  ) {}
-
-  get x0(): Float32Array {
-    return this.combine([1, 0]);
-  }
-
-  get epsilon(): Float32Array {
-    return this.combine([0, 1]);
-  }
-
-  /** @throws RangeError if the sum is not known */
-  combine([a, b]: Combination): Float32Array {
-    const at = this.combinations.findIndex(([ofX0, ofEpsilon]) => ofX0 === a && ofEpsilon === b);
-    if (at < 0) throw new RangeError(`the sum ${a} x0 + ${b} epsilon is not among those that were asked for`);
-    return this.sums[at];
-  }
-}
-
 /**
  * The network's output as a prediction.
  * @param x sample at noise level `alphaBar`, [size]; neither it nor the output may change while the prediction is used

@@ -1,6 +1,6 @@
 import { SrdsError } from '../errors.js';
 import type { NoiseLevel, SolverStep } from '../schedule/grid.js';
-import type { Combination, Prediction } from './prediction.js';
+import type { Prediction } from './prediction.js';
 
 /** A further evaluation within a step: the denoiser at `x`, a sample with the noise of `level`. */
 export interface Query {
@@ -27,8 +27,6 @@ export interface Solver {
    * @param prediction of the denoiser for `x` at `step.from`
    */
   step(x: Float32Array, prediction: Prediction, step: SolverStep): Float32Array | StepGenerator;
-  /** Of a solver whose step is a x0 + b epsilon, of its prediction alone: the weights of a step, so that others can compute it. */
-  readonly combination?: ((step: SolverStep) => Combination) | undefined;
   /** Of a solver with a mask: the solver without it, and what puts back the known part of a sample at a noise level. */
   readonly mask?: {
     readonly solver: Solver;
@@ -76,12 +74,6 @@ export function* stepGenerator(
 ): StepGenerator {
   const end = solver.step(x, prediction, step);
   return end instanceof Float32Array ? end : yield* end;
-}
-
-/** The sums a x0 + b epsilon of one prediction that a solver needs for steps from its level; undefined if it needs more than sums. */
-export function combinationsOf(solver: Solver, steps: readonly SolverStep[]): Combination[] | undefined {
-  const { combination } = solver;
-  return combination && steps.map(combination);
 }
 
 /** Number of evaluations of the serial sampler on a grid: the last step, into a sample without noise, takes one. */

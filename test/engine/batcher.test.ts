@@ -57,21 +57,6 @@ const ME = {};
 const timesOf = (batches: readonly Batch[]) =>
   batches.map((batch) => batch.map(({ inputs }) => Number(inputs.timestep.data[0])));
 
-test('evaluations that ask for sums share no batch with those that ask for rows', async () => {
-  const engine = new ManualEngine();
-  const batcher = new Batcher(engine);
-  const sums = { input: 'timestep', weights: [[1, 1]] };
-  const options = { priority: [0], client: ME };
-  const results = [at(0), { ...at(1), sums }, at(2), { ...at(3), sums }].map((one) => batcher.evaluate(one, options));
-  await engine.answer();
-  await engine.answer();
-  await Promise.all(results);
-  assert.deepEqual(timesOf(engine.batches), [
-    [0, 2],
-    [1, 3],
-  ]);
-});
-
 test('the most urgent evaluations share the next batch, up to the rows that pay', async () => {
   const engine = new ManualEngine();
   const batcher = new Batcher(engine);

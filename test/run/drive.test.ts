@@ -5,8 +5,7 @@ import { mixtureDenoiser, smoothGrid } from 'srds/conformance';
 import { Generator } from 'srds/random';
 import { drive, type Denoiser } from 'srds/run';
 import { serial, srds, type Sampler } from 'srds/sampler';
-import { ddim, dpm1, euler, masked } from 'srds/solver';
-import { SumsPrediction } from '../../src/solver/prediction.js';
+import { ddim } from 'srds/solver';
 import { MIXTURE } from '../support/mixture.js';
 
 test('aborting ends a run at once with the last iterate, even if the denoiser ignores the signal', async () => {
@@ -43,40 +42,6 @@ test('leaving the loop over events early aborts the run', async () => {
   const run = drive(srds({ x: new Generator(4).randn(3), steps: smoothGrid(100), solver: ddim }), { denoiser: slow });
   for await (const event of run) if (event.type === 'iteration') break;
   assert.equal((await run.result).status, 'aborted');
-});
-
-test('a denoiser that computes only the sums that a sampler asks for gives samples that are ===', async () => {
-  const whole = mixtureDenoiser(MIXTURE);
-  let summed = 0;
-  const sums: Denoiser = async (request) => {
-    const { combinations } = request;
-    const prediction = await whole(request);
-    if (!combinations) return prediction;
-    summed++;
-    const { x0, epsilon } = prediction;
-    return new SumsPrediction(
-      combinations,
-      combinations.map(([a, b]) => x0.map((value, k) => Math.fround(a * value + b * epsilon[k]))),
-    );
-  };
-  const steps = smoothGrid(16);
-  const x = new Generator(4).randn(3);
-  for (const sampler of [serial, srds]) {
-    for (const solver of [ddim, euler]) {
-      const [expected, found] = [whole, sums].map(
-        (denoiser) => drive(sampler({ x, steps, solver }), { denoiser }).result,
-      );
-      assert.deepEqual((await found).x, (await expected).x);
-      assert.ok(summed > 0);
-      summed = 0;
-    }
-    const parts = { free: Float32Array.of(1, 0, 1), known: new Float32Array(3), noise: new Float32Array(3), steps };
-    for (const solver of [dpm1, masked(ddim, parts)]) {
-      await drive(sampler({ x, steps, solver }), { denoiser: sums }).result;
-      assert.equal(summed, 0);
-    }
-  }
-  assert.throws(() => new SumsPrediction([[1, 2]], [x]).x0, RangeError);
 });
 
 test('an error of the denoiser fails the run and its events', async () => {

@@ -147,9 +147,9 @@ export class OrtApi {
     this.koffi.call(this.table[RELEASES[kind]], this.release, object);
   }
 
-  /** The pointers at an address, one after the other. */
-  pointersAt(address: Pointer, count: number): readonly Pointer[] {
-    return this.koffi.decode(address, POINTER, count) as Pointer[];
+  /** The pointer at an address. */
+  pointerAt(address: Pointer): Pointer {
+    return this.koffi.decode(address, POINTER) as Pointer;
   }
 
   private typeOf(name: FunctionName): Koffi.TypeObject {

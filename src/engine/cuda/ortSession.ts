@@ -19,8 +19,9 @@ export interface SharedValues {
   readonly release: () => void;
 }
 
-/** A bound output. */
+/** The bound output. */
 interface Output {
+  readonly name: string;
   readonly type: OutputType;
   readonly memory: TensorMemory;
 }
@@ -44,8 +45,7 @@ const CAPTURED = {
 export class OrtSession implements BucketSession {
   private readonly binding: Pointer;
   private readonly inputs = new Map<string, TensorMemory>();
-  /** The bound outputs, by name. Each run computes all of them. */
-  private readonly outputs = new Map<string, Output>();
+  private output: Output | undefined;
   /** Number of the captured graph. */
   private graph = 0;
   /** Options of the runs that capture or replay it; undefined until the next one captures. */
@@ -94,7 +94,7 @@ export class OrtSession implements BucketSession {
 
   async run(output: string, written: ReadonlySet<string>): Promise<OutputRow> {
     for (const name of written) this.inputs.get(name)?.upload();
-    const { type, memory } = this.outputs.get(output) ?? this.bindOutput(output);
+    const { type, memory } = this.output?.name === output ? this.output : this.bindOutput(output);
     this.options ??= this.runOptions(++this.graph);
     try {
       this.api.call('RunWithBinding', this.session, this.options, this.binding);
@@ -111,7 +111,7 @@ export class OrtSession implements BucketSession {
     const { api } = this;
     this.forgetGraph();
     for (const memory of this.inputs.values()) memory.free();
-    for (const { memory } of this.outputs.values()) memory.free();
+    this.output?.memory.free();
     api.free('IoBinding', this.binding);
     api.free('Session', this.session);
     this.constants?.release();
@@ -121,6 +121,8 @@ export class OrtSession implements BucketSession {
   private bindOutput(name: string): Output {
     const { api } = this;
     this.forgetGraph();
+    this.output?.memory.free();
+    this.output = undefined;
     const cpu = cpuMemoryInfo(api);
     try {
       api.call('BindOutputToDevice', this.binding, name, cpu);
@@ -131,9 +133,7 @@ export class OrtSession implements BucketSession {
     const { type, dims } = this.boundOutput(name);
     const memory = this.memory.allocate(type, dims);
     api.call('BindOutput', this.binding, name, memory.value);
-    const bound = { type, memory };
-    this.outputs.set(name, bound);
-    return bound;
+    return (this.output = { name, type, memory });
   }
 
   /**
@@ -160,13 +160,13 @@ export class OrtSession implements BucketSession {
     }
   }
 
-  /** Type and shape, after a run, of the output that was bound last. */
+  /** Type and shape of the bound output after a run. */
   private boundOutput(name: string): { readonly type: OutputType; readonly dims: readonly number[] } {
     const { api } = this;
     const allocator = api.create('GetAllocatorWithDefaultOptions');
     const values = api.create('GetBoundOutputValues', this.binding, allocator, BigUint64Array.of(0n));
-    const bound = api.pointersAt(values, this.outputs.size + 1);
-    const info = api.create('GetTensorTypeAndShape', bound[this.outputs.size]);
+    const value = api.pointerAt(values);
+    const info = api.create('GetTensorTypeAndShape', value);
     const element = new Int32Array(1);
     api.call('GetTensorElementType', info, element);
     const rank = BigUint64Array.of(0n);
@@ -174,7 +174,7 @@ export class OrtSession implements BucketSession {
     const dims = new BigInt64Array(Number(rank[0]));
     api.call('GetDimensions', info, dims, dims.length);
     api.free('TensorTypeAndShapeInfo', info);
-    for (const value of bound) api.free('Value', value);
+    api.free('Value', value);
     api.call('AllocatorFree', allocator, values);
     const type = OUTPUT_TYPES.find((one) => ELEMENT_TYPES[one] === element[0]);
     if (!type) throw new Error(`output ${name} is of element type ${element[0]}, not float32 or uint8`);

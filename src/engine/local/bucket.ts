@@ -1,11 +1,9 @@
 import type { TensorInfo } from '../../onnx/graphInfo.js';
-import { SUMS } from '../../onnx/pairSums.js';
 import type { BucketShape } from '../../onnx/prepare.js';
 import { outputType, type BucketSession, type OutputType } from '../bucketSession.js';
 import { BoundInput } from './boundInput.js';
 import { IndexedInputs } from './indexedInputs.js';
 import { rowDims, type Registered, type Row } from './inputData.js';
-import { SumWeights } from './sumWeights.js';
 import type { WireBatch } from './protocol.js';
 import type { SharedChannel } from './sharedChannel.js';
 
@@ -19,7 +17,6 @@ export class Bucket {
   /** Inputs that were written since the last run that succeeded. */
   private readonly written = new Set<string>();
   private readonly indexed: IndexedInputs | undefined;
-  private readonly weights: SumWeights | undefined;
 
   /** @param shape that the session was opened for, or that batches are padded to */
   constructor(
@@ -27,9 +24,8 @@ export class Bucket {
     private readonly inputs: readonly TensorInfo[],
     readonly shape: BucketShape,
   ) {
-    const { rows, indexed, summed } = shape;
+    const { rows, indexed } = shape;
     this.rows = rows;
-    if (summed !== undefined) this.weights = new SumWeights(session, rows);
     if (indexed.length === 0) return;
     const infos = inputs.filter(({ name }) => indexed.includes(name));
     this.indexed = new IndexedInputs(session, infos, rows);
@@ -41,9 +37,8 @@ export class Bucket {
 
   /**
    * Runs evaluations `from` to `to` (exclusive) of a batch, at most as many rows as the bucket has, and writes the rows of
-   * the output to the channel, or the sums that the batch asks for.
+   * the output to the channel.
    * @param position in the channel, in bytes
-   * @param asSums whether to write sums, which `SumWeights.fits` allows
    * @returns size: elements of an output row; type: of an element; seconds inside the network; end: the position after the output
    * @throws Error if an input is missing, or whatever ONNX Runtime reports
    */
@@ -53,24 +48,20 @@ export class Bucket {
     registered: Registered,
     channel: SharedChannel,
     position: number,
-    asSums: boolean,
   ): Promise<{ readonly size: number; readonly type: OutputType; readonly seconds: number; readonly end: number }> {
     const rows = batch.conditioning
       .slice(from, to)
       .flatMap((ids, evaluation): Row[] => (ids ?? [undefined]).map((id) => ({ evaluation, id })));
     this.load(batch, from, rows, registered, channel);
-    const sums = asSums && this.weights ? batch.sums?.slice(from, to) : undefined;
-    if (sums) this.weights?.load(sums, this.written);
     const start = performance.now();
-    const output = await this.session.run(sums ? SUMS : batch.output, this.written);
+    const output = await this.session.run(batch.output, this.written);
     this.written.clear();
     const seconds = (performance.now() - start) / 1000;
-    // Pairs have as many sums as rows.
     const size = output.length / this.rows;
     if (!Number.isInteger(size))
       throw new Error(`output ${batch.output} has ${output.length} values for ${this.rows} rows`);
-    const taken = sums ? SumWeights.taken(output, sums, size) : [output.subarray(0, rows.length * size)];
-    return { size, type: outputType(output), seconds, end: channel.write(taken, position) };
+    const end = channel.write([output.subarray(0, rows.length * size)], position);
+    return { size, type: outputType(output), seconds, end };
   }
 
   /** Writes the inputs. */

@@ -20,7 +20,6 @@ import type { BucketPool } from './bucketPool.js';
 import { CApiFailure, CApiSessions } from './cApiSessions.js';
 import { rowDims, shapeOf, type Registered } from './inputData.js';
 import { PlainSession } from './plainSession.js';
-import { SumWeights } from './sumWeights.js';
 import type { ProcessSettings, Reply, WireBatch } from './protocol.js';
 import { fileFor, isOfGraph, isOutOfMemory, openSession } from './session.js';
 import { CONTENT_START, type SharedChannel } from './sharedChannel.js';
@@ -116,13 +115,11 @@ export class GraphSessions {
     const parts = rangesWithin(this.buckets.at(-1) ?? Infinity, rowsOf);
     // The output replaces the inputs in the channel, unless later parts still need them.
     const start = parts.length === 1 ? CONTENT_START : endOf(batch);
-    const sizes = parts.map((part) => this.bucketRows(sum(rowsOf.slice(...part))));
-    const areSums = SumWeights.fits(batch) && sizes.every((rows) => this.sumsIn(rows) !== undefined);
-    let output: BatchOutput = { size: 0, type: 'float32', areSums, seconds: 0, rows: 0, end: start };
-    for (const [k, part] of parts.entries()) {
-      const rows = sizes[k];
+    let output: BatchOutput = { size: 0, type: 'float32', seconds: 0, rows: 0, end: start };
+    for (const part of parts) {
+      const rows = this.bucketRows(sum(rowsOf.slice(...part)));
       const done = await this.runPart(
-        { rows, most: Math.max(...rowsOf), areSums },
+        { rows, most: Math.max(...rowsOf) },
         batch,
         part,
         registered,
@@ -131,18 +128,18 @@ export class GraphSessions {
       );
       if (!done) return { ...(await this.runOrFallBack(batch, registered, channel)), buckets: this.buckets };
       const { size, type, seconds, end } = done;
-      output = { size, type, areSums, seconds: output.seconds + seconds, rows: output.rows + rows, end };
+      output = { size, type, seconds: output.seconds + seconds, rows: output.rows + rows, end };
     }
     return start === CONTENT_START ? output : { ...output, end: moveToStart(channel, start, output.end) };
   }
 
   /**
    * Runs a part of a batch, in memory that idle buckets give up if need be.
-   * @param size rows of its bucket, and of the largest evaluation of the batch; and whether sums are returned
+   * @param size rows of its bucket, and of the largest evaluation of the batch
    * @returns undefined if its bucket was dropped for want of memory, so that the batch has other parts
    */
   private async runPart(
-    { rows, most, areSums }: { readonly rows: number; readonly most: number; readonly areSums: boolean },
+    { rows, most }: { readonly rows: number; readonly most: number },
     batch: WireBatch,
     part: readonly [from: number, to: number],
     registered: Registered,
@@ -153,7 +150,7 @@ export class GraphSessions {
     for (;;) {
       try {
         const bucket = await this.pool.get(this, key, () => this.openBucket(shape));
-        return await this.runIn(bucket, batch, part, registered, channel, position, areSums);
+        return await this.runIn(bucket, batch, part, registered, channel, position);
       } catch (error) {
         if (this.common || !isOutOfMemory(error)) throw error;
         if (await this.dropBuckets(rows, most)) return undefined;
@@ -170,14 +167,13 @@ export class GraphSessions {
     registered: Registered,
     channel: SharedChannel,
     position: number,
-    areSums: boolean,
   ): ReturnType<Bucket['run']> {
     const { cApi } = this;
-    if (!cApi || cApi.isCompared) return bucket.run(batch, part, registered, channel, position, areSums);
+    if (!cApi || cApi.isCompared) return bucket.run(batch, part, registered, channel, position);
     // Behind the inputs: plain sessions need them if the check fails.
     const behind = Math.max(position, endOf(batch));
     const runBehind = async (one: Bucket) => {
-      const result = await one.run(batch, part, registered, channel, behind, areSums);
+      const result = await one.run(batch, part, registered, channel, behind);
       return { result, output: readOutput(channel, behind, result) };
     };
     const { result, output } = await runBehind(bucket);
@@ -238,17 +234,7 @@ export class GraphSessions {
     const canIndex = !this.common && this.prepared.canIndex;
     const indexed = canIndex ? this.info.inputs.filter(isRegistered).map(({ name }) => name) : [];
     const key = `${batch.output} ${rows} ${dims.join(' ')} ${indexed.join(' ')}`;
-    return { key, shape: { rows, shapes: this.shapesOf(rows, dims), indexed, summed: this.sumsIn(rows) } };
-  }
-
-  /** Name of the input whose rows are summed with those of the output in a bucket; undefined: none. */
-  private sumsIn(rows: number): string | undefined {
-    const { file, common, info } = this;
-    const input = info.inputs.find(({ name }) => name === file.summed);
-    const [output] = info.outputs;
-    // A network that predicts the variance too has more channels.
-    const isAlike = input?.dims.slice(1).every((dim, k) => typeof dim !== 'number' || dim === output.dims.at(k + 1));
-    return common === undefined && rows % 2 === 0 && isAlike ? file.summed : undefined;
+    return { key, shape: { rows, shapes: this.shapesOf(rows, dims), indexed } };
   }
 
   /** @param dims of the inputs, without the batch axis */

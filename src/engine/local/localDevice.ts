@@ -9,12 +9,11 @@ import { reasonIn } from '../../onnx/ortMessage.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { deviceName } from '../device.js';
 import { oomKills } from '../freeMemory.js';
-import { batchRows, type Batch, type ConditioningId } from '../engine.js';
+import { batchRows, type Batch, type BatchResult, type ConditioningId } from '../engine.js';
 import {
   OPENING_LOAD,
   type DeviceBatchOptions,
   type DeviceReports,
-  type DeviceResult,
   type EngineDevice,
   type EngineState,
 } from '../engineDevice.js';
@@ -148,7 +147,7 @@ export class LocalDevice implements EngineDevice {
    * Runs a batch, again if the process dies meanwhile and the batch is still wanted.
    * @throws SrdsError ENGINE_FAILED if the batch cannot run, memory is too small for it or process after process dies
    */
-  run(batch: Batch, { isWanted = () => true }: DeviceBatchOptions): Promise<DeviceResult> {
+  run(batch: Batch, { isWanted = () => true }: DeviceBatchOptions): Promise<BatchResult> {
     this.pending++;
     return this.runInTurn(batch, isWanted).finally(() => this.pending--);
   }
@@ -160,7 +159,7 @@ export class LocalDevice implements EngineDevice {
   }
 
   /** Runs the first batch of a bucket. @throws SrdsError as `run` does */
-  async openBucket(batch: Batch, { isWanted = () => true }: DeviceBatchOptions): Promise<DeviceResult> {
+  async openBucket(batch: Batch, { isWanted = () => true }: DeviceBatchOptions): Promise<BatchResult> {
     const bucket = this.bucketKey(batch);
     this.opening.add(bucket);
     try {
@@ -184,7 +183,7 @@ export class LocalDevice implements EngineDevice {
     if (!hasEnded) this.reports.onWarning(`the ${this.name} process ${this.pid} ${OUTLIVES}; it is left to the system`);
   }
 
-  private runInTurn(batch: Batch, isWanted: () => boolean): Promise<DeviceResult> {
+  private runInTurn(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
     return this.mutex.runExclusive(() => this.attempt(batch, isWanted));
   }
 
@@ -200,11 +199,11 @@ export class LocalDevice implements EngineDevice {
     return JSON.stringify([graph, output, dimsOf(inputs), dimsOf(registered ?? {})]);
   }
 
-  private async attempt(batch: Batch, isWanted: () => boolean): Promise<DeviceResult> {
+  private async attempt(batch: Batch, isWanted: () => boolean): Promise<BatchResult> {
     const shape = this.shapeKey(batch);
     for (;;) {
       try {
-        const results: DeviceResult[] = [];
+        const results: BatchResult[] = [];
         for (const part of partsOf(batch, this.rowLimit(batch, shape))) results.push(await this.runPart(part, shape));
         return joinedResult(batch, results);
       } catch (error) {
@@ -237,7 +236,7 @@ export class LocalDevice implements EngineDevice {
   }
 
   /** @throws OutOfMemory; SrdsError ENGINE_FAILED */
-  private async runPart(batch: Batch, shape: string): Promise<DeviceResult> {
+  private async runPart(batch: Batch, shape: string): Promise<BatchResult> {
     await this.restartIfDead(shape);
     const { process } = this;
     const rows = batchRows(batch);
@@ -365,7 +364,7 @@ export class LocalDevice implements EngineDevice {
     throw reply.isForeign ? foreignGraph(path, this.name, reply.message) : brokenGraph(path, reasonIn(reply.message));
   }
 
-  private resultOf(reply: Reply, batch: Batch, channel: SharedChannel): DeviceResult {
+  private resultOf(reply: Reply, batch: Batch, channel: SharedChannel): BatchResult {
     if (reply.kind !== 'done') throw this.failed(reply, batch);
     if (reply.buckets) {
       this.batchSizes = reply.buckets;
@@ -375,8 +374,8 @@ export class LocalDevice implements EngineDevice {
       );
     }
     this.warnOfPlain(reply.plain);
-    const { areSums, seconds, rows } = reply;
-    return { outputs: readOutputs(batch, reply, channel), areSums, seconds, rows, device: this.name };
+    const outputs = readOutputs(batch, reply, channel);
+    return { outputs, seconds: reply.seconds, rows: reply.rows, device: this.name };
   }
 
   /** Warns, once, that batches are not captured as CUDA graphs. @param why undefined if they are */

@@ -6,8 +6,7 @@ import { elementBytes, inputData, type BucketSession, type InputData } from '../
 /** A bucket's session in onnxruntime-node. */
 export class PlainSession implements BucketSession {
   private readonly feeds: Record<string, OrtTensor> = {};
-  /** By name; runs write to them again. */
-  private readonly outputs: Record<string, OrtTensor> = {};
+  private output: OrtTensor | undefined;
 
   /** @param owned whether the session is the bucket's own, so that it ends with it */
   constructor(
@@ -22,9 +21,10 @@ export class PlainSession implements BucketSession {
   }
 
   async run(name: string): Promise<OutputRow> {
-    const fetches = name in this.outputs ? { [name]: this.outputs[name] } : [name];
-    const results = await this.session.run(this.feeds, fetches);
-    const { data, type } = (this.outputs[name] = results[name]);
+    const results = this.output
+      ? await this.session.run(this.feeds, { [name]: this.output })
+      : await this.session.run(this.feeds, [name]);
+    const { data, type } = (this.output = results[name]);
     if (data instanceof Float32Array || data instanceof Uint8Array) return data;
     throw new Error(`output ${name} is ${type}, not float32 or uint8`);
   }

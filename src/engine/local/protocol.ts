@@ -2,7 +2,7 @@ import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
 import type { ElementType, Tensor } from '../../tensor/tensor.js';
 import type { OutputType } from '../bucketSession.js';
 import type { Processor } from '../device.js';
-import type { ConditioningId, WeightedSums } from '../engine.js';
+import type { ConditioningId } from '../engine.js';
 
 /** Settings of a device process, given when it starts. */
 export interface ProcessSettings {
@@ -36,8 +36,6 @@ export interface WireBatch {
   readonly inputs: readonly WireInput[];
   /** The registered inputs of each evaluation's rows; null: one row without registered inputs. */
   readonly conditioning: readonly (readonly ConditioningId[] | null)[];
-  /** Weights of the sums that each evaluation asks for, [evaluation][sum][weight]; absent: they ask for rows. */
-  readonly sums?: readonly WeightedSums['weights'][] | undefined;
 }
 
 /** Engine to device process: a message with a reply. */
@@ -75,14 +73,12 @@ export type Reply =
       /** Whether the device has no kernels for some of its operators. */
       readonly isForeign: boolean;
     }
-  /** The output rows or sums are at the start of the channel's content. */
+  /** The output rows are at the start of the channel's content. */
   | {
       readonly kind: 'done';
       /** Elements of an output row, and their type. */
       readonly size: number;
       readonly type: OutputType;
-      /** Whether the sums that the batch asks for are returned; default: its rows. */
-      readonly areSums?: boolean | undefined;
       /** Seconds inside the network. */
       readonly seconds: number;
       /** Rows that ran, padding included. */

@@ -1,7 +1,7 @@
 import { SrdsError } from '../../errors.js';
 import type { Tensor } from '../../tensor/tensor.js';
 import { elementBytes, outputData, type OutputType } from '../bucketSession.js';
-import { rowsOf, type Batch, type OutputRow } from '../engine.js';
+import { batchRows, rowsOf, type Batch, type OutputRow } from '../engine.js';
 import type { WireBatch } from './protocol.js';
 import { CONTENT_START, type SharedChannel } from './sharedChannel.js';
 
@@ -23,33 +23,21 @@ export function writeBatch(batch: Batch, channel: SharedChannel): { readonly wir
     end = channel.write(rows, at);
     return { name, type, dims, at };
   });
-  const [{ graph, output, sums }] = batch;
-  const conditioning = batch.map((evaluation) => evaluation.conditioning ?? null);
-  const weights = sums && batch.map((evaluation) => evaluation.sums?.weights ?? []);
-  return { wire: { graph, output, inputs, conditioning, sums: weights }, end };
+  const [{ graph, output }] = batch;
+  return { wire: { graph, output, inputs, conditioning: batch.map(({ conditioning }) => conditioning ?? null) }, end };
 }
 
-/**
- * Reads the output rows of a batch, [evaluation][row], or its sums, [evaluation][sum].
- * @param size elements of each
- * @param type of an element
- */
+/** Reads the output rows of a batch, [evaluation][row]. @param size elements of a row @param type of an element */
 export function readOutputs(
   batch: Batch,
-  {
-    size,
-    type,
-    areSums = false,
-  }: { readonly size: number; readonly type: OutputType; readonly areSums?: boolean | undefined },
+  { size, type }: { readonly size: number; readonly type: OutputType },
   channel: SharedChannel,
 ): OutputRow[][] {
-  const counts = batch.map((evaluation) => (areSums ? (evaluation.sums?.weights.length ?? 0) : rowsOf(evaluation)));
-  const total = counts.reduce((sum, count) => sum + count, 0);
   // One allocation: the pages of one for each row would cost more than the copy.
-  const all = outputData(type, uninitialized(size * total * elementBytes(type)));
+  const all = outputData(type, uninitialized(size * batchRows(batch) * elementBytes(type)));
   channel.read([all], CONTENT_START);
   let at = 0;
-  return counts.map((count) => Array.from({ length: count }, () => all.subarray(at, (at += size))));
+  return batch.map((evaluation) => Array.from({ length: rowsOf(evaluation) }, () => all.subarray(at, (at += size))));
 }
 
 /** Memory that is about to be overwritten: zeroing it first would take as long again. */

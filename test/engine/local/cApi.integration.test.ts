@@ -6,7 +6,7 @@ import { after, test } from 'node:test';
 import { TensorProto_DataType } from 'onnx-buf';
 import type { Evaluation, OutputRow } from 'srds/engine';
 import { Generator } from 'srds/random';
-import { float32, maxAbsoluteDifference, type Tensor } from 'srds/tensor';
+import { float32, type Tensor } from 'srds/tensor';
 import { OrtApi } from '../../../src/engine/cuda/ortApi.js';
 import { CApiFailure, CApiSessions, checkOutput } from '../../../src/engine/local/cApiSessions.js';
 import { BucketPool } from '../../../src/engine/local/bucketPool.js';
@@ -82,66 +82,6 @@ test('over the C API a batch is === that of plain sessions: padded, in parts, of
       assert.deepEqual(native.outputs, plain.outputs);
     }
     assert.deepEqual(warnings, []);
-  } finally {
-    await Promise.all(devices.map((device) => device.close()));
-  }
-});
-
-test('buckets sum the rows of guided evaluations as the host does, over the C API and in plain sessions, and leave other batches to it', async () => {
-  const summed = { ...UNET, summed: 'sample' };
-  const devices = [await openDevice(true, summed), await openDevice(false, summed)];
-  /** A coarse and a fine step with guidance 5, and a fine step alone. */
-  const weights = [
-    [
-      [0.9, -2.4, 3],
-      [1.1, 0.8, -1],
-    ],
-    [[0.5, 4, -5]],
-  ];
-  const asks = (k: number, ids: readonly string[]): Evaluation => ({
-    ...evaluation(k, ids),
-    sums: { input: 'sample', weights: weights[k % 2].map((terms) => terms.slice(0, 1 + ids.length)) },
-  });
-  const guided = [0, 1].map((k) => asks(k, ['a', 'b']));
-  const inParts = [0, 1, 2].map((k) => asks(k, ['a', 'c']));
-  const unguided = [0, 1].map((k) => asks(k, ['b']));
-  const threeSums = [{ ...guided[0], sums: { input: 'sample', weights: [...weights[0], ...weights[1]] } }];
-  const expectedSums = (batch: readonly Evaluation[], rows: readonly (readonly OutputRow[])[]) =>
-    batch.map(({ inputs, sums }, k) =>
-      sums!.weights.map(([ofX, ...ofRows]) =>
-        Float32Array.from(inputs.sample.data as Float32Array, (x, i) =>
-          ofRows.reduce((sum, weight, row) => sum + weight * rows[k][row][i], ofX * x),
-        ),
-      ),
-    );
-  try {
-    for (const device of devices) {
-      for (const batch of [guided, inParts]) {
-        const rows = await device.run(
-          batch.map((one) => ({ ...one, sums: undefined })),
-          {},
-        );
-        assert.equal(rows.areSums, false);
-        const { outputs, areSums } = await device.run(batch, {});
-        assert.equal(areSums, true);
-        const expected = expectedSums(batch, rows.outputs);
-        assert.deepEqual(
-          outputs.map(({ length }) => length),
-          expected.map(({ length }) => length),
-        );
-        outputs.forEach((sums, k) =>
-          sums.forEach((sum, at) => assert.ok(maxAbsoluteDifference(sum, expected[k][at]) < 1e-5)),
-        );
-      }
-      for (const batch of [unguided, threeSums]) {
-        const { areSums, outputs } = await device.run(batch, {});
-        assert.equal(areSums, false);
-        assert.deepEqual(
-          outputs.map(({ length }) => length),
-          batch.map(({ conditioning }) => conditioning!.length),
-        );
-      }
-    }
   } finally {
     await Promise.all(devices.map((device) => device.close()));
   }
@@ -392,7 +332,7 @@ test('a graph with results whose shapes depend on values is not captured as a CU
   const prepared = await prepareModel({ path: fixture('models/flux-dev/transformer/model.onnx') });
   const settings = { ...SETTINGS, device: { kind: 'cuda', index: 0 }, channel: '' } as const;
   const sessions = await CApiSessions.for(await OrtApi.load(), prepared, settings);
-  const open = () => sessions.open({ rows: 1, shapes: new Map(), indexed: [], summed: undefined });
+  const open = () => sessions.open({ rows: 1, shapes: new Map(), indexed: [] });
   assert.throws(open, (error) => error instanceof CApiFailure && /NonZero/.test(error.message));
 });
 

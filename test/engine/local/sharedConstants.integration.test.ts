@@ -124,7 +124,7 @@ async function assertEquals(api: OrtApi, prepared: PreparedModel, shapes: readon
   for (const session of sessions) await session.close();
 }
 
-const SINGLE: BucketShape = { rows: 1, shapes: new Map([['x', [1, WIDTH]]]), indexed: [], summed: undefined };
+const SINGLE: BucketShape = { rows: 1, shapes: new Map([['x', [1, WIDTH]]]), indexed: [] };
 
 test('weights, and casts, transposes and joins of weights are shared; convolutions, small ones and sources of others are not', async () => {
   const api = await OrtApi.load();
@@ -160,7 +160,7 @@ test('a graph whose large constants feed convolutions only shares nothing', asyn
 /** Buckets of the bundled UNet. */
 function unetShape(rows: number): BucketShape {
   const shapes = { sample: [rows, 4, 16, 16], timestep: [rows], encoder_hidden_states: [rows, 16, 128] };
-  return { rows, shapes: new Map(Object.entries(shapes)), indexed: [], summed: undefined };
+  return { rows, shapes: new Map(Object.entries(shapes)), indexed: [] };
 }
 
 const UNET = { path: join(BUNDLED_MODEL, 'unet/model.onnx'), perRow: 'timestep' };
