@@ -201,7 +201,7 @@ export function withRuns(
 }
 
 /** The default of the pipeline. */
-const USUAL_TOLERANCE = 0.08;
+const USUAL_TOLERANCE = 0.1;
 const EXCESS = 8.4;
 /** Each pass leaves about this share of a change. */
 const PER_PASS = 0.5;

@@ -58,8 +58,10 @@ export function isDeviceFault(error: unknown): boolean {
   );
 }
 
-/** A call that a library of CUDA, or WebGPU, reports as failed. */
-const DEVICE_FAILURE = /CU(?:DA|DNN|DNN_FE|BLAS|RAND|FFT) (?:failure|error)|WebGPU|Vulkan|device lost/i;
+/** What CUDA, its libraries or WebGPU report. */
+const DEVICE_FAILURE = /CUDA|CUDNN|CUBLAS|CURAND|CUFFT|WebGPU|Vulkan|device lost/i;
+/** What a kernel says of sizes that it was not made for, with the name of its device. */
+const KERNEL_LIMIT = / in CUDA does not support /;
 /** Calls that CUDA's libraries refuse for the sizes that a node gives them: argument or launch configuration invalid, too many resources. */
 const REFUSED_CALL =
   /while running \S+ node.*(?:CUDA failure (?:1|9|701): |CUDNN_STATUS_(?:BAD_PARAM|NOT_SUPPORTED)|CUBLAS_STATUS_(?:INVALID_VALUE|NOT_SUPPORTED))/;
@@ -67,7 +69,8 @@ const REFUSED_CALL =
 /** Whether ONNX Runtime reports that a graph does not run on its inputs, and not that a device fails. */
 export function isOfGraph(error: unknown): boolean {
   const message = messageOf(error);
-  if (DEVICE_FAILURE.test(message)) return lacksKernel(message) || REFUSED_CALL.test(message);
+  if (DEVICE_FAILURE.test(message.replace(KERNEL_LIMIT, ' ')))
+    return lacksKernel(message) || REFUSED_CALL.test(message);
   return (
     lacksKernel(message) ||
     /Non-zero status code returned|invalid dimensions for|Invalid rank for|Unexpected input data type|[Ll]oad model|initialization: |INVALID_GRAPH|INVALID_ARGUMENT|not float32 or uint8$|values for \d+ rows$/.test(

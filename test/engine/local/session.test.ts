@@ -20,6 +20,8 @@ for (const why of [
   'CUDA failure 700: an illegal memory access was encountered ; GPU=0 ; hostname=box',
   'CUDA failure 999: unknown error ; GPU=0 ; hostname=box',
   'CUDNN failure 4: CUDNN_STATUS_INTERNAL_ERROR ; GPU=0 ; hostname=box',
+  'CUDA_ERROR_ILLEGAL_ADDRESS',
+  'Failed to initialize CUDNN Frontend',
   'WebGPU device lost',
 ]) {
   test(`of the device: ${why.slice(0, 50)}`, () => assert.ok(!isOfGraph(new Error(node(why)))));
