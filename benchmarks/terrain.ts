@@ -50,8 +50,9 @@ const [SIGMA_MIN, SIGMA_MAX, RHO] = [0.002, 80, 7];
 
 /** A grey level is 1/255 of the range [-1, 1] of the network's output, which is the height on an asinh scale. */
 const GREY_LEVEL = 2 / 255;
-/** Root mean square of x, at which srds stops. A pass of picard or parataa moves the sample by less than its distance to the fixed point. */
+/** Root mean square of x, at which srds stops. */
 const TOLERANCE = 0.1 * GREY_LEVEL;
+/** That of picard and parataa: a pass moves the sample by less than its distance to the fixed point. The share is that of images. */
 const PASS_TOLERANCE = 0.3 * TOLERANCE;
 /** Steps at once of paradigms, and the tolerance of its window. picard and parataa have all steps in theirs. */
 const WINDOW = 32;
