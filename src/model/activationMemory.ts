@@ -40,7 +40,7 @@ export function activationMemory(model: ModelFolder, { width, height }: ImageSiz
 
 /**
  * Estimates the memory of activations of a text encoder for one prompt, which ONNX Runtime keeps too. Measured: T5-XXL takes 87 MB for 256
- * tokens and 266 MB for 512, 3 and 12 % more than this. CLIP takes less than 10 MB, which is not counted.
+ * tokens and 266 MB for 512, 4 and 13 % more than this. CLIP takes less than 10 MB, which is not counted.
  */
 export function promptMemory({ attention }: TextEncoder, tokens: number): number {
   return attention ? peakOf([{ positions: tokens, ...attention }], 0) : 0;

@@ -86,7 +86,14 @@ export async function readT5Tokenizer(
       const known = pieces.filter((piece) => piece !== undefined);
       if (known.length < pieces.length) throw broken('no token for a character that is unknown');
       const beyond = known.find((piece) => piece >= encoder.vocabulary);
-      if (beyond !== undefined) throw broken(`token ${beyond} of a prompt; the text encoder has ${encoder.vocabulary}`);
+      if (beyond !== undefined) {
+        throw new SrdsError(
+          'INVALID_OPTION',
+          `a prompt of the ${encoder.vocabulary} tokens that the text encoder ${name} has`,
+          `token ${beyond}${[...added].flatMap(([content, { id }]) => (id === beyond ? [`, ${content}`] : [])).join('')}`,
+          'leave it out of the prompt',
+        );
+      }
       const first = settings.truncationSide === 'right' ? 0 : Math.max(0, known.length - length + 1);
       const kept = known.slice(first, first + length - 1);
       const rest = [...known.slice(0, first), ...known.slice(first + kept.length)];

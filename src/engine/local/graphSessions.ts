@@ -21,7 +21,7 @@ import { CApiFailure, CApiSessions } from './cApiSessions.js';
 import { rowDims, shapeOf, type Registered } from './inputData.js';
 import { PlainSession } from './plainSession.js';
 import type { ProcessSettings, Reply, WireBatch } from './protocol.js';
-import { fileFor, isOfGraph, isOutOfMemory, openSession } from './session.js';
+import { fileFor, isOfGraph, isOutOfMemory, isRefusedCall, openSession } from './session.js';
 import { CONTENT_START, type SharedChannel } from './sharedChannel.js';
 
 /** The result of a batch. */
@@ -95,7 +95,7 @@ export class GraphSessions {
     channel: SharedChannel,
   ): Promise<BatchOutput & { readonly hasClosedBuckets: boolean }> {
     const output = await this.runOrFallBack(batch, registered, channel).catch((error: unknown) => {
-      const isRefusal = isOfGraph(error) && !isOutOfMemory(error);
+      const isRefusal = (isOfGraph(error) || isRefusedCall(error)) && !isOutOfMemory(error);
       throw (isRefusal && refusedOperator(this.prepared.optimizedOperators, messageOf(error))) || error;
     });
     return { ...output, hasClosedBuckets: this.pool.takeClosed() };

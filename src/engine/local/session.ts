@@ -1,6 +1,7 @@
 import { InferenceSession } from 'onnxruntime-node';
 import { messageOf } from '../../errors.js';
 import { lacksKernel } from '../../onnx/foreignOperators.js';
+import { failedNode } from '../../onnx/ortMessage.js';
 import type { GraphFile } from '../../onnx/graphInfo.js';
 import type { BucketShape, PreparedModel } from '../../onnx/prepare.js';
 import type { ProcessSettings } from './protocol.js';
@@ -64,13 +65,19 @@ const DEVICE_FAILURE = /CUDA|CUDNN|CUBLAS|CURAND|CUFFT|WebGPU|Vulkan|device lost
 const KERNEL_LIMIT = / in CUDA does not support /;
 /** Calls that CUDA's libraries refuse for the sizes that a node gives them: argument or launch configuration invalid, too many resources. */
 const REFUSED_CALL =
-  /while running \S+ node.*(?:CUDA failure (?:1|9|701): |CUDNN_STATUS_(?:BAD_PARAM|NOT_SUPPORTED)|CUBLAS_STATUS_(?:INVALID_VALUE|NOT_SUPPORTED))/;
+  /CUDA failure (?:1|9|701): |CUDNN_STATUS_(?:BAD_PARAM|NOT_SUPPORTED)(?![A-Z_])|CUBLAS_STATUS_(?:INVALID_VALUE|NOT_SUPPORTED)(?![A-Z_])/;
+
+/** Whether a library of CUDA refuses the sizes of a node, which of an operator that an optimizer chose is the graph's fault. */
+export function isRefusedCall(error: unknown): boolean {
+  return REFUSED_CALL.test(failedNode(messageOf(error))?.why ?? '');
+}
 
 /** Whether ONNX Runtime reports that a graph does not run on its inputs, and not that a device fails. */
 export function isOfGraph(error: unknown): boolean {
   const message = messageOf(error);
-  if (DEVICE_FAILURE.test(message.replace(KERNEL_LIMIT, ' ')))
-    return lacksKernel(message) || REFUSED_CALL.test(message);
+  // Without the path of ONNX Runtime's source, which may have the folder cuda.
+  const why = failedNode(message)?.why ?? message;
+  if (DEVICE_FAILURE.test(why.replace(KERNEL_LIMIT, ' '))) return lacksKernel(message);
   return (
     lacksKernel(message) ||
     /Non-zero status code returned|invalid dimensions for|Invalid rank for|Unexpected input data type|[Ll]oad model|initialization: |INVALID_GRAPH|INVALID_ARGUMENT|not float32 or uint8$|values for \d+ rows$/.test(
