@@ -125,7 +125,8 @@ export class Networks {
     if (image !== undefined) {
       const [data] = await this.batcher.evaluateImages({ ...evaluation, output: image }, options);
       this.checkSize('vae_decoder', data, [size]);
-      return { width, height, data };
+      // Images of one batch share their memory.
+      return { width, height, data: data.byteLength < data.buffer.byteLength ? data.slice() : data };
     }
     const [decoded] = await this.batcher.evaluate(evaluation, options);
     this.checkSize('vae_decoder', decoded, [size]);
