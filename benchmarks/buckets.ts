@@ -86,9 +86,9 @@ function usedBytes(): number {
   return Number(kilobytes) * 1024;
 }
 
-async function open(rows: number, openSession: (shape: BucketShape) => BucketSession) {
+async function open(rows: number, openSession: (shape: BucketShape) => BucketSession | Promise<BucketSession>) {
   const [before, start] = [usedBytes(), performance.now()];
-  const session = openSession(shapeOf(rows));
+  const session = await openSession(shapeOf(rows));
   fill(session, shapeOf(rows));
   await run(session);
   const seconds = (performance.now() - start) / 1000;

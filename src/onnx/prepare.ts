@@ -58,6 +58,8 @@ export interface PreparedModel {
 export interface SharedSource {
   readonly source: (bucket: BucketShape) => Uint8Array;
   readonly parts: readonly ConstantPart[];
+  /** Paths of the graph's file and of those with its weights. */
+  readonly files: readonly string[];
 }
 
 /** The batches that a session is opened for. */
@@ -100,14 +102,15 @@ export async function prepareModel(
   const rows = fixedRows(values.inputs);
   if (rows !== undefined) freeRows(graph, constants);
   const image = device && file.imageOn?.includes(device.kind) ? appendImageOutput(model) : undefined;
+  const files = [...new Set([path, ...withWeights.map((one) => one.path)])];
   return {
     source: (bucket) => (bucket ? fixedSource(model, bucket) : toBinary(ModelProtoSchema, model)),
     share: () => {
       const shared = shareConstants(model);
-      return shared && { source: (bucket) => fixedSource(shared.model, bucket), parts: shared.parts };
+      return shared && { source: (bucket) => fixedSource(shared.model, bucket), parts: shared.parts, files };
     },
     weights,
-    files: [...new Set([path, ...withWeights.map((one) => one.path)])],
+    files,
     rewrite,
     fused,
     values,

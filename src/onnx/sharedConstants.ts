@@ -12,6 +12,7 @@ import {
   type TensorProto,
   type ValueInfoProto,
 } from 'onnx-buf';
+import { messageOf } from '../errors.js';
 import { sizeOf } from '../tensor/tensor.js';
 import { FLOAT, FLOAT16, hasInnerGraphs } from './constants.js';
 import { bytesOfType } from './elementTypes.js';
@@ -21,10 +22,15 @@ import { externalData, weightNames } from './weights.js';
 
 /** Smaller constants are not worth a tensor of their own. */
 const MIN_BYTES = 1 << 16;
-/** Bytes of the constants that one graph computes: it takes twice as much memory while it runs. */
-const PART_BYTES = 2 ** 30;
+/**
+ * Bytes of the constants that one graph computes. While it runs, the weights that it reads are in memory too, and at times what is between
+ * them and a constant: for a cast from float32 to float16, twice its bytes each.
+ */
+const PART_BYTES = 2 ** 28;
 /** A place after the end of any file: what ONNX Runtime reads from there is an error, not other numbers. */
 const NOWHERE = 2 ** 40;
+/** That error. */
+const OUT_OF_BOUNDS = /out of bounds (or|and) can ?not (be )?read in full/;
 /** Operators whose kernels keep a copy of their weights in another layout, and the input that has the weights. */
 const PACKING = /^(Fused)?Conv(Transpose)?$/;
 const PACKED_INPUT = 1;
@@ -77,6 +83,11 @@ export function shareConstants(model: ModelProto): SharingGraph | undefined {
     model: withGraph(model, { node: nodes, initializer }),
     parts: partsOf(constants).map((part) => constantPart(model, graph, part)),
   };
+}
+
+/** Whether a session did not open because ONNX Runtime needs the numbers of a shared constant for that. */
+export function needsNumbers(error: unknown): boolean {
+  return OUT_OF_BOUNDS.test(messageOf(error));
 }
 
 /** The constants of a graph, by name; undefined where the shape is not known. */
@@ -223,22 +234,26 @@ function constantPart(model: ModelProto, graph: GraphProto, constants: readonly 
     graph,
     constants.map(({ name }) => name),
   );
+  const computed = new Set([...makers].flatMap(({ output }) => output));
   const outputs = constants.map(({ name, dataType, dims }) => {
     const type: SharedConstant['type'] = dataType === FLOAT ? 'float32' : 'float16';
-    return { name, type, dims, output: derived(name, 'shared') };
+    return { name, type, dims, output: computed.has(name) ? name : derived(name, 'shared') };
   });
   // An output is the result of a node, also that of a weight as its file has it.
-  const results = outputs.map(({ name, output }) => node('Identity', [name], output));
-  const nodes = [...graph.node.filter((one) => makers.has(one)), ...results];
+  const copies = outputs.filter(({ name, output }) => output !== name);
+  const nodes = [
+    ...graph.node.filter((one) => makers.has(one)),
+    ...copies.map(({ name, output }) => node('Identity', [name], output)),
+  ];
   const read = new Set(nodes.flatMap(({ input }) => input));
-  const computed = withGraph(model, {
+  const part = withGraph(model, {
     node: nodes,
     initializer: graph.initializer.filter(({ name }) => read.has(name)),
     input: [],
     output: constants.map((one, k) => declared(outputs[k].output, one)),
     valueInfo: [],
   });
-  return { source: toBinary(ModelProtoSchema, computed), outputs };
+  return { source: toBinary(ModelProtoSchema, part), outputs };
 }
 
 function declared(name: string, { dims, dataType: elemType }: Known): ValueInfoProto {

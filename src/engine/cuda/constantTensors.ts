@@ -1,6 +1,7 @@
 import type { ConstantPart } from '../../onnx/sharedConstants.js';
+import { afterFreeing, freeAll, scoped } from './freeing.js';
 import type { OrtApi, Pointer } from './ortApi.js';
-import { appendCuda, createSessionOptions, type SessionSettings } from './sessionOptions.js';
+import { appendCuda, withSessionOptions, type SessionSettings } from './sessionOptions.js';
 import { memoryOf, type DeviceTensor, type Memory } from './tensorMemory.js';
 
 /** ORT_DISABLE_ALL: otherwise the host would compute what the graph is for. */
@@ -10,6 +11,7 @@ const NO_OPTIMIZATION = 0;
 export interface ConstantTensors {
   /** The OrtValues, by name. */
   readonly values: ReadonlyMap<string, Pointer>;
+  /** @throws Error the first of CUDA's, after it has freed what it can */
   free(): void;
 }
 
@@ -21,14 +23,11 @@ export function computeConstants(
 ): ConstantTensors {
   const memory = memoryOf(api, settings.device);
   const tensors = new Map<string, DeviceTensor>();
-  const free = () => {
-    for (const tensor of tensors.values()) tensor.free();
-  };
+  const free = () => freeAll([...tensors.values()].map((tensor) => () => tensor.free()));
   try {
     for (const part of parts) computePart(api, part, settings, memory, tensors);
   } catch (error) {
-    free();
-    throw error;
+    throw afterFreeing(error, free);
   }
   return { values: new Map([...tensors].map(([name, { value }]) => [name, value])), free };
 }
@@ -41,30 +40,26 @@ function computePart(
   memory: Memory,
   tensors: Map<string, DeviceTensor>,
 ): void {
-  const session = openPart(api, source, settings);
-  const binding = api.create('CreateIoBinding', session);
-  const options = api.create('CreateRunOptions');
-  try {
+  scoped((defer) => {
+    const session = openPart(api, source, settings);
+    defer(() => api.free('Session', session));
+    const binding = api.create('CreateIoBinding', session);
+    defer(() => api.free('IoBinding', binding));
+    const options = api.create('CreateRunOptions');
+    defer(() => api.free('RunOptions', options));
     for (const { name, output, type, dims } of outputs) {
       const tensor = memory.allocateInside(type, dims);
       tensors.set(name, tensor);
       api.call('BindOutput', binding, output, tensor.value);
     }
     api.call('RunWithBinding', session, options, binding);
-  } finally {
-    api.free('RunOptions', options);
-    api.free('IoBinding', binding);
-    api.free('Session', session);
-  }
+  });
 }
 
 function openPart(api: OrtApi, source: Uint8Array, settings: SessionSettings): Pointer {
-  const options = createSessionOptions(api, settings);
-  try {
+  return withSessionOptions(api, settings, (options) => {
     api.call('SetSessionGraphOptimizationLevel', options, NO_OPTIMIZATION);
     if (settings.device.kind === 'cuda') appendCuda(api, options, settings.device);
     return api.create('CreateSessionFromArray', api.env, source, source.byteLength, options);
-  } finally {
-    api.free('SessionOptions', options);
-  }
+  });
 }

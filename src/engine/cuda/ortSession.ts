@@ -6,11 +6,13 @@ import {
   type InputData,
   type OutputType,
 } from '../bucketSession.js';
+import { messageOf } from '../../errors.js';
 import type { Processor } from '../device.js';
 import type { OutputRow } from '../engine.js';
+import { afterFreeing, freeAll, scoped } from './freeing.js';
 import type { OrtApi, Pointer } from './ortApi.js';
-import { appendCuda, createSessionOptions, type SessionSettings } from './sessionOptions.js';
-import { cpuMemoryInfo, ELEMENT_TYPES, memoryOf, type Memory, type TensorMemory } from './tensorMemory.js';
+import { appendCuda, withSessionOptions, type SessionSettings } from './sessionOptions.js';
+import { CPU, ELEMENT_TYPES, memoryOf, withMemoryInfo, type Memory, type TensorMemory } from './tensorMemory.js';
 
 /** Values that a session takes as initializers of its graph, by name. */
 export interface SharedValues {
@@ -31,6 +33,8 @@ const GRAPH_ID = 'gpu_graph_id';
 const NO_GRAPH = -1;
 /** Run option that names devices whose memory is freed after the run. */
 const SHRINK = 'memory.enable_memory_arena_shrinkage';
+/** What ONNX Runtime's `ValidateAndParseShrinkArenaString` reports of a device whose memory is not kept. */
+const NO_ARENA = /arena based allocator/;
 /** Options of the CUDA provider. */
 const CAPTURED = {
   enable_cuda_graph: '1',
@@ -67,28 +71,29 @@ export class OrtSession implements BucketSession {
    * @throws Error whatever ONNX Runtime reports: on CUDA, also if a node is not on the GPU
    */
   static open(api: OrtApi, model: Uint8Array, settings: SessionSettings, constants?: SharedValues): OrtSession {
-    const options = createSessionOptions(api, settings);
-    try {
+    const session = withSessionOptions(api, settings, (options) => {
       if (settings.device.kind === 'cuda') appendCuda(api, options, settings.device, CAPTURED);
       for (const [name, value] of constants?.values ?? []) api.call('AddInitializer', options, name, value);
-      const session = api.create('CreateSessionFromArray', api.env, model, model.byteLength, options);
-      try {
-        return new OrtSession(api, session, memoryOf(api, settings.device), settings.device, constants);
-      } catch (error) {
-        api.free('Session', session);
-        throw error;
-      }
-    } finally {
-      api.free('SessionOptions', options);
+      return api.create('CreateSessionFromArray', api.env, model, model.byteLength, options);
+    });
+    try {
+      return new OrtSession(api, session, memoryOf(api, settings.device), settings.device, constants);
+    } catch (error) {
+      throw afterFreeing(error, () => api.free('Session', session));
     }
   }
 
   allocate(name: string, type: string, shape: readonly number[]): InputData {
     const memory = this.memory.allocate(type, shape);
-    this.api.call('BindInput', this.binding, name, memory.value);
+    try {
+      this.api.call('BindInput', this.binding, name, memory.value);
+    } catch (error) {
+      throw afterFreeing(error, () => memory.free());
+    }
     this.forgetGraph();
-    this.inputs.get(name)?.free();
+    const former = this.inputs.get(name);
     this.inputs.set(name, memory);
+    former?.free();
     return inputData(name, type, memory.data);
   }
 
@@ -107,32 +112,35 @@ export class OrtSession implements BucketSession {
     return outputData(type, memory.data);
   }
 
+  /** @throws Error the first of CUDA's, after it has freed what it can */
   async close(): Promise<void> {
     const { api } = this;
-    this.forgetGraph();
-    for (const memory of this.inputs.values()) memory.free();
-    this.output?.memory.free();
-    api.free('IoBinding', this.binding);
-    api.free('Session', this.session);
-    this.constants?.release();
+    freeAll([
+      () => this.forgetGraph(),
+      ...[...this.inputs.values()].map((memory) => () => memory.free()),
+      () => this.output?.memory.free(),
+      () => api.free('IoBinding', this.binding),
+      () => api.free('Session', this.session),
+      () => this.constants?.release(),
+    ]);
   }
 
   /** Runs once to learn the shape of the output, and binds it to memory of that shape. */
   private bindOutput(name: string): Output {
     const { api } = this;
     this.forgetGraph();
-    this.output?.memory.free();
+    const former = this.output;
     this.output = undefined;
-    const cpu = cpuMemoryInfo(api);
-    try {
-      api.call('BindOutputToDevice', this.binding, name, cpu);
-      this.runAndShrink();
-    } finally {
-      api.free('MemoryInfo', cpu);
-    }
+    former?.memory.free();
+    withMemoryInfo(api, CPU, (info) => api.call('BindOutputToDevice', this.binding, name, info));
+    this.runAndShrink();
     const { type, dims } = this.boundOutput(name);
     const memory = this.memory.allocate(type, dims);
-    api.call('BindOutput', this.binding, name, memory.value);
+    try {
+      api.call('BindOutput', this.binding, name, memory.value);
+    } catch (error) {
+      throw afterFreeing(error, () => memory.free());
+    }
     return (this.output = { name, type, memory });
   }
 
@@ -144,47 +152,53 @@ export class OrtSession implements BucketSession {
     const { kind, index } = this.device;
     try {
       this.runOnce({ [SHRINK]: kind === 'cuda' ? `gpu:${index}` : 'cpu:0' });
-    } catch {
-      // Without an arena there is nothing to free, which ONNX Runtime reports as an error.
+    } catch (error) {
+      // Without an arena there is nothing to free.
+      if (!NO_ARENA.test(messageOf(error))) throw error;
       this.runOnce({});
     }
   }
 
   /** Runs without a graph. @param entries of the run's options */
   private runOnce(entries: Readonly<Record<string, string>>): void {
-    const options = this.runOptions(NO_GRAPH, entries);
-    try {
+    scoped((defer) => {
+      const options = this.runOptions(NO_GRAPH, entries);
+      defer(() => this.api.free('RunOptions', options));
       this.api.call('RunWithBinding', this.session, options, this.binding);
-    } finally {
-      this.api.free('RunOptions', options);
-    }
+    });
   }
 
   /** Type and shape of the bound output after a run. */
   private boundOutput(name: string): { readonly type: OutputType; readonly dims: readonly number[] } {
     const { api } = this;
-    const allocator = api.create('GetAllocatorWithDefaultOptions');
-    const values = api.create('GetBoundOutputValues', this.binding, allocator, BigUint64Array.of(0n));
-    const value = api.pointerAt(values);
-    const info = api.create('GetTensorTypeAndShape', value);
-    const element = new Int32Array(1);
-    api.call('GetTensorElementType', info, element);
-    const rank = BigUint64Array.of(0n);
-    api.call('GetDimensionsCount', info, rank);
-    const dims = new BigInt64Array(Number(rank[0]));
-    api.call('GetDimensions', info, dims, dims.length);
-    api.free('TensorTypeAndShapeInfo', info);
-    api.free('Value', value);
-    api.call('AllocatorFree', allocator, values);
-    const type = OUTPUT_TYPES.find((one) => ELEMENT_TYPES[one] === element[0]);
-    if (!type) throw new Error(`output ${name} is of element type ${element[0]}, not float32 or uint8`);
-    return { type, dims: Array.from(dims, Number) };
+    return scoped((defer) => {
+      const allocator = api.create('GetAllocatorWithDefaultOptions');
+      const values = api.create('GetBoundOutputValues', this.binding, allocator, BigUint64Array.of(0n));
+      defer(() => api.call('AllocatorFree', allocator, values));
+      const value = api.pointerAt(values);
+      defer(() => api.free('Value', value));
+      const info = api.create('GetTensorTypeAndShape', value);
+      defer(() => api.free('TensorTypeAndShapeInfo', info));
+      const element = new Int32Array(1);
+      api.call('GetTensorElementType', info, element);
+      const rank = BigUint64Array.of(0n);
+      api.call('GetDimensionsCount', info, rank);
+      const dims = new BigInt64Array(Number(rank[0]));
+      api.call('GetDimensions', info, dims, dims.length);
+      const type = OUTPUT_TYPES.find((one) => ELEMENT_TYPES[one] === element[0]);
+      if (!type) throw new Error(`output ${name} is of element type ${element[0]}, not float32 or uint8`);
+      return { type, dims: Array.from(dims, Number) };
+    });
   }
 
   private runOptions(graph: number, more: Readonly<Record<string, string>> = {}): Pointer {
     const options = this.api.create('CreateRunOptions');
     const entries = { ...more, ...(this.device.kind === 'cuda' && { [GRAPH_ID]: String(graph) }) };
-    for (const [key, value] of Object.entries(entries)) this.api.call('AddRunConfigEntry', options, key, value);
+    try {
+      for (const [key, value] of Object.entries(entries)) this.api.call('AddRunConfigEntry', options, key, value);
+    } catch (error) {
+      throw afterFreeing(error, () => this.api.free('RunOptions', options));
+    }
     return options;
   }
 

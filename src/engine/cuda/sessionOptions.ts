@@ -1,4 +1,5 @@
 import type { Processor } from '../device.js';
+import { scoped } from './freeing.js';
 import { LOG_FATAL, type OrtApi, type Pointer } from './ortApi.js';
 
 /** How to open a session. */
@@ -10,16 +11,23 @@ export interface SessionSettings {
   readonly weights: string | undefined;
 }
 
-/** Creates the options of a session on the CPU. */
-export function createSessionOptions(api: OrtApi, { threads, weights }: SessionSettings): Pointer {
-  const options = api.create('CreateSessionOptions');
-  api.call('SetSessionLogSeverityLevel', options, LOG_FATAL);
-  api.call('SetIntraOpNumThreads', options, threads);
-  api.call('SetInterOpNumThreads', options, 1);
-  const configure = (key: string, value: string) => api.call('AddSessionConfigEntry', options, key, value);
-  configure('session.intra_op.allow_spinning', '0');
-  if (weights !== undefined) configure('session.model_external_initializers_file_folder_path', weights);
-  return options;
+/** Calls a function with the options of a session on the CPU, and frees them. */
+export function withSessionOptions<T>(
+  api: OrtApi,
+  { threads, weights }: SessionSettings,
+  run: (options: Pointer) => T,
+): T {
+  return scoped((defer) => {
+    const options = api.create('CreateSessionOptions');
+    defer(() => api.free('SessionOptions', options));
+    api.call('SetSessionLogSeverityLevel', options, LOG_FATAL);
+    api.call('SetIntraOpNumThreads', options, threads);
+    api.call('SetInterOpNumThreads', options, 1);
+    const configure = (key: string, value: string) => api.call('AddSessionConfigEntry', options, key, value);
+    configure('session.intra_op.allow_spinning', '0');
+    if (weights !== undefined) configure('session.model_external_initializers_file_folder_path', weights);
+    return run(options);
+  });
 }
 
 /** Adds a GPU to the options of a session. @param more options of the CUDA provider */
@@ -30,12 +38,11 @@ export function appendCuda(
   more: Readonly<Record<string, string>> = {},
 ): void {
   const values = { device_id: String(index), arena_extend_strategy: 'kSameAsRequested', ...more };
-  const cuda = api.create('CreateCUDAProviderOptions');
-  try {
+  scoped((defer) => {
+    const cuda = api.create('CreateCUDAProviderOptions');
+    defer(() => api.free('CUDAProviderOptions', cuda));
     const names = Object.keys(values);
     api.call('UpdateCUDAProviderOptions', cuda, names, Object.values(values), names.length);
     api.call('SessionOptionsAppendExecutionProvider_CUDA_V2', options, cuda);
-  } finally {
-    api.free('CUDAProviderOptions', cuda);
-  }
+  });
 }

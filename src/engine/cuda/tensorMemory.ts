@@ -2,6 +2,7 @@ import type { Processor } from '../device.js';
 import { elementBytes } from '../bucketSession.js';
 import { sizeOf } from '../../tensor/tensor.js';
 import { CudaRuntime } from './cudaRuntime.js';
+import { afterFreeing, freeAll, scoped } from './freeing.js';
 import type { OrtApi, Pointer } from './ortApi.js';
 
 /** ONNXTensorElementDataType, by name. */
@@ -14,6 +15,8 @@ export const ELEMENT_TYPES: Readonly<Record<string, number>> = {
 };
 /** OrtDeviceAllocator and OrtMemTypeDefault. */
 const ALLOCATOR = [0, 0] as const;
+/** The memory of this process. */
+export const CPU: Processor = { kind: 'cpu', index: 0 };
 
 /** A tensor in the memory of a device. */
 export interface DeviceTensor {
@@ -40,26 +43,27 @@ export interface Memory {
 }
 
 /** The memory of a device. @throws Error if it cannot be reached */
-export function memoryOf(api: OrtApi, { kind, index }: Processor): Memory {
-  return kind === 'cuda' ? new CudaMemory(api, CudaRuntime.load(api.koffi, index), index) : new CpuMemory(api);
+export function memoryOf(api: OrtApi, device: Processor): Memory {
+  const { kind, index } = device;
+  return kind === 'cuda' ? new CudaMemory(api, CudaRuntime.load(api.koffi, index), device) : new CpuMemory(api);
 }
 
-/** The OrtMemoryInfo of the CPU. */
-export function cpuMemoryInfo(api: OrtApi): Pointer {
-  return api.create('CreateMemoryInfo', 'Cpu', ALLOCATOR[0], 0, ALLOCATOR[1]);
+/** Calls a function with the OrtMemoryInfo of a device, and frees it. */
+export function withMemoryInfo<T>(api: OrtApi, { kind, index }: Processor, run: (info: Pointer) => T): T {
+  return scoped((defer) => {
+    const info = api.create('CreateMemoryInfo', kind === 'cuda' ? 'Cuda' : 'Cpu', ALLOCATOR[0], index, ALLOCATOR[1]);
+    defer(() => api.free('MemoryInfo', info));
+    return run(info);
+  });
 }
 
 class CpuMemory implements Memory {
-  private readonly info: Pointer;
-
-  constructor(private readonly api: OrtApi) {
-    this.info = cpuMemoryInfo(api);
-  }
+  constructor(private readonly api: OrtApi) {}
 
   allocate(type: string, dims: readonly number[]): TensorMemory {
     const { api } = this;
     const data = new ArrayBuffer(bytesOf(type, dims));
-    const value = createTensor(api, this.info, api.koffi.address(data), type, dims);
+    const value = createTensor(api, CPU, api.koffi.address(data), type, dims);
     return { value, data, upload: () => undefined, download: () => undefined, free: () => api.free('Value', value) };
   }
 
@@ -69,15 +73,11 @@ class CpuMemory implements Memory {
 }
 
 class CudaMemory implements Memory {
-  private readonly info: Pointer;
-
   constructor(
     private readonly api: OrtApi,
     private readonly runtime: CudaRuntime,
-    device: number,
-  ) {
-    this.info = api.create('CreateMemoryInfo', 'Cuda', ALLOCATOR[0], device, ALLOCATOR[1]);
-  }
+    private readonly device: Processor,
+  ) {}
 
   allocate(type: string, dims: readonly number[]): TensorMemory {
     const { runtime } = this;
@@ -89,14 +89,10 @@ class CudaMemory implements Memory {
         data: pinned.data,
         upload: () => runtime.upload(address, pinned),
         download: () => runtime.download(pinned, address),
-        free: () => {
-          tensor.free();
-          runtime.freePinned(pinned);
-        },
+        free: () => freeAll([() => tensor.free(), () => runtime.freePinned(pinned)]),
       };
     } catch (error) {
-      tensor.free();
-      throw error;
+      throw afterFreeing(error, () => tensor.free());
     }
   }
 
@@ -109,15 +105,11 @@ class CudaMemory implements Memory {
     const { api, runtime } = this;
     const address = runtime.allocate(bytesOf(type, dims));
     try {
-      const value = createTensor(api, this.info, address, type, dims);
-      const free = () => {
-        api.free('Value', value);
-        runtime.free(address);
-      };
+      const value = createTensor(api, this.device, address, type, dims);
+      const free = () => freeAll([() => api.free('Value', value), () => runtime.free(address)]);
       return { address, tensor: { value, free } };
     } catch (error) {
-      runtime.free(address);
-      throw error;
+      throw afterFreeing(error, () => runtime.free(address));
     }
   }
 }
@@ -126,8 +118,17 @@ function bytesOf(type: string, dims: readonly number[]): number {
   return sizeOf(dims) * elementBytes(type);
 }
 
-function createTensor(api: OrtApi, info: Pointer, address: Pointer, type: string, dims: readonly number[]): Pointer {
+function createTensor(
+  api: OrtApi,
+  device: Processor,
+  address: Pointer,
+  type: string,
+  dims: readonly number[],
+): Pointer {
   const shape = BigInt64Array.from(dims, BigInt);
   const element = ELEMENT_TYPES[type];
-  return api.create('CreateTensorWithDataAsOrtValue', info, address, bytesOf(type, dims), shape, dims.length, element);
+  const bytes = bytesOf(type, dims);
+  return withMemoryInfo(api, device, (info) =>
+    api.create('CreateTensorWithDataAsOrtValue', info, address, bytes, shape, dims.length, element),
+  );
 }

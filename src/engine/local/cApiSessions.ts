@@ -3,13 +3,14 @@ import { messageOf } from '../../errors.js';
 import { readCache, writeCache } from '../../files/cacheFile.js';
 import { fileStamp } from '../../files/fileStamp.js';
 import type { BucketShape, PreparedModel } from '../../onnx/prepare.js';
+import { needsNumbers } from '../../onnx/sharedConstants.js';
 import type { BucketSession } from '../bucketSession.js';
 import { version } from '../../version.js';
 import { CudaRuntime } from '../cuda/cudaRuntime.js';
 import type { OutputRow } from '../engine.js';
 import type { OrtApi } from '../cuda/ortApi.js';
 import { OrtSession } from '../cuda/ortSession.js';
-import { SharingSessions } from '../cuda/sharingSessions.js';
+import { ConstantsFailure, FilesChanged, SharingSessions } from '../cuda/sharingSessions.js';
 import type { ProcessSettings } from './protocol.js';
 import { isOutOfMemory } from './session.js';
 
@@ -37,7 +38,7 @@ export class CApiSessions {
     /** What the outputs depend on; undefined without a CUDA runtime, which opening a session reports. */
     private readonly key: readonly unknown[] | undefined,
     private compared: boolean,
-    /** Opens sessions that share constants; undefined if the graph has none, or a session cannot take them. */
+    /** Opens sessions that share constants; undefined if the graph has none, or they cannot be shared. */
     private sharing: SharingSessions | undefined,
   ) {}
 
@@ -54,8 +55,8 @@ export class CApiSessions {
     return this.compared;
   }
 
-  /** @throws CApiFailure unless memory is short; then whatever ONNX Runtime reports */
-  open(shape: BucketShape): BucketSession {
+  /** @throws CApiFailure unless memory is short; then whatever ONNX Runtime reports. FilesChanged */
+  async open(shape: BucketShape): Promise<BucketSession> {
     const { dynamicOperators } = this.prepared;
     if (this.settings.device.kind === 'cuda' && dynamicOperators.length > 0) {
       throw new CApiFailure(
@@ -63,18 +64,20 @@ export class CApiSessions {
       );
     }
     try {
-      return new Guarded(this.openSharing(shape) ?? this.openOwn(shape));
+      return new Guarded((await this.openSharing(shape)) ?? this.openOwn(shape));
     } catch (error) {
       throw failureOf(error);
     }
   }
 
-  /** @returns undefined if a session cannot take the shared constants, and needs its own @throws Error if memory is short */
-  private openSharing(shape: BucketShape): BucketSession | undefined {
+  /** @returns undefined if the constants cannot be shared, so that sessions need their own @throws Error whatever else fails */
+  private async openSharing(shape: BucketShape): Promise<BucketSession | undefined> {
     try {
-      return this.sharing?.open(shape);
+      return await this.sharing?.open(shape);
     } catch (error) {
-      if (isOutOfMemory(error)) throw error;
+      // Computing constants takes more memory for a while than a session's own, whatever the bucket.
+      const isShort = error instanceof ConstantsFailure && isOutOfMemory(error);
+      if (!isShort && !needsNumbers(error)) throw error;
       this.sharing = undefined;
       return undefined;
     }
@@ -157,5 +160,5 @@ class Guarded implements BucketSession {
 }
 
 function failureOf(error: unknown): unknown {
-  return isOutOfMemory(error) ? error : new CApiFailure(messageOf(error));
+  return isOutOfMemory(error) || error instanceof FilesChanged ? error : new CApiFailure(messageOf(error));
 }

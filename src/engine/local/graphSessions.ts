@@ -244,7 +244,7 @@ export class GraphSessions {
 
   private async openBucket(shape: BucketShape): Promise<Bucket> {
     if (!this.cApi) return this.openPlainBucket(shape);
-    const session = this.cApi.open(shape);
+    const session = await this.cApi.open(shape);
     try {
       return new Bucket(session, this.info.inputs, shape);
     } catch (error) {

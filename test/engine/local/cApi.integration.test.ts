@@ -333,7 +333,7 @@ test('a graph with results whose shapes depend on values is not captured as a CU
   const settings = { ...SETTINGS, device: { kind: 'cuda', index: 0 }, channel: '' } as const;
   const sessions = await CApiSessions.for(await OrtApi.load(), prepared, settings);
   const open = () => sessions.open({ rows: 1, shapes: new Map(), indexed: [] });
-  assert.throws(open, (error) => error instanceof CApiFailure && /NonZero/.test(error.message));
+  await assert.rejects(open, (error) => error instanceof CApiFailure && /NonZero/.test(error.message));
 });
 
 test('a graph is compared with plain sessions once, until its file, its weights or its settings change', async () => {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -19,8 +19,9 @@ import { sizeOf } from 'srds/tensor';
 import type { BucketSession } from '../../../src/engine/bucketSession.js';
 import { OrtApi } from '../../../src/engine/cuda/ortApi.js';
 import { OrtSession } from '../../../src/engine/cuda/ortSession.js';
-import { SharingSessions } from '../../../src/engine/cuda/sharingSessions.js';
-import { CApiSessions } from '../../../src/engine/local/cApiSessions.js';
+import { FilesChanged, SharingSessions } from '../../../src/engine/cuda/sharingSessions.js';
+import { CApiFailure, CApiSessions } from '../../../src/engine/local/cApiSessions.js';
+import { messageOf } from '../../../src/errors.js';
 import { castNode, integer, node } from '../../../src/onnx/nodes.js';
 import { prepareModel, type BucketShape, type PreparedModel } from '../../../src/onnx/prepare.js';
 
@@ -115,7 +116,7 @@ async function assertEquals(api: OrtApi, prepared: PreparedModel, shapes: readon
   assert.ok(shared);
   const settings = settingsOf(prepared);
   const sharing = new SharingSessions(api, shared, settings);
-  const sessions = shapes.map((shape) => sharing.open(shape));
+  const sessions = await Promise.all(shapes.map((shape) => sharing.open(shape)));
   for (const [k, shape] of shapes.entries()) {
     const own = OrtSession.open(api, prepared.source(shape), settings);
     assert.deepEqual(await runOnce(sessions[k], prepared, shape), await runOnce(own, prepared, shape));
@@ -169,41 +170,130 @@ test('buckets of the bundled UNet that share constants give === what others give
   await assertEquals(await OrtApi.load(), await prepareModel(UNET), [unetShape(1), unetShape(2)]);
 });
 
-/** An API that counts its objects. */
-async function counted() {
-  const api = await OrtApi.load();
-  const made: Record<string, number> = {};
-  const add = (kind: string, by: number) => (made[kind] = (made[kind] ?? 0) + by);
-  const counting = Object.create(api, {
+/** An API that is told of each call before it is made. */
+function observed(api: OrtApi, tell: (name: string, kind: 'create' | 'call' | 'free') => void): OrtApi {
+  return Object.create(api, {
     create: {
       value: (...args: Parameters<OrtApi['create']>) => {
-        add(args[0], 1);
+        tell(args[0], 'create');
         return api.create(...args);
+      },
+    },
+    call: {
+      value: (...args: Parameters<OrtApi['call']>) => {
+        tell(args[0], 'call');
+        api.call(...args);
       },
     },
     free: {
       value: (...args: Parameters<OrtApi['free']>) => {
-        add(`freed ${args[0]}`, 1);
         api.free(...args);
+        tell(args[0], 'free');
       },
     },
   }) as OrtApi;
-  return { api: counting, made };
+}
+
+/** Counts objects. */
+class Counts {
+  readonly made: Record<string, number> = {};
+
+  readonly add = (name: string, kind: string) => {
+    const key = kind === 'free' ? `freed ${name}` : name;
+    this.made[key] = (this.made[key] ?? 0) + 1;
+  };
 }
 
 test('constants are computed by the first bucket and freed with the last one', async () => {
   const prepared = await productsOf('life', [product('plain'), product('joined')], ['x plain', 'x joined']);
-  const { api, made } = await counted();
-  const sharing = new SharingSessions(api, prepared.share()!, settingsOf(prepared));
-  const first = sharing.open(SINGLE);
-  const second = sharing.open(SINGLE);
+  const { made, add } = new Counts();
+  const sharing = new SharingSessions(observed(await OrtApi.load(), add), prepared.share()!, settingsOf(prepared));
+  const first = await sharing.open(SINGLE);
+  const second = await sharing.open(SINGLE);
   assert.deepEqual([made.CreateSessionFromArray, made.CreateTensorWithDataAsOrtValue], [3, 2]);
   await first.close();
   assert.equal(made['freed Value'], undefined);
   await second.close();
   assert.equal(made['freed Value'], 2);
-  await sharing.open(SINGLE).close();
+  await (await sharing.open(SINGLE)).close();
   assert.deepEqual([made['freed Session'], made['freed Value']], [5, 4]);
+});
+
+/** The functions that make each kind of object. */
+const MAKERS = {
+  MemoryInfo: ['CreateMemoryInfo'],
+  Session: ['CreateSessionFromArray'],
+  Value: ['CreateTensorWithDataAsOrtValue', 'GetBoundOutputValues'],
+  RunOptions: ['CreateRunOptions'],
+  TensorTypeAndShapeInfo: ['GetTensorTypeAndShape'],
+  SessionOptions: ['CreateSessionOptions'],
+  IoBinding: ['CreateIoBinding'],
+};
+
+test('whichever call fails, each object is freed once, and the error says what failed', async () => {
+  const api = await OrtApi.load();
+  const prepared = await productsOf('failing', [product('plain'), product('joined')], ['x plain', 'x joined']);
+  // Returns the number of calls.
+  const runWithFailure = async (failing: number): Promise<number> => {
+    const { made, add } = new Counts();
+    let calls = 0;
+    const watched = observed(api, (name, kind) => {
+      if (kind !== 'free' && calls++ === failing) throw new Error('first');
+      add(name, kind);
+    });
+    const sharing = new SharingSessions(watched, prepared.share()!, settingsOf(prepared));
+    const life = async () => {
+      const session = await sharing.open(SINGLE);
+      try {
+        await runOnce(session, prepared, SINGLE);
+      } finally {
+        await session.close();
+      }
+    };
+    await (failing < 0 ? life() : assert.rejects(life, { message: 'first' }));
+    for (const [kind, makers] of Object.entries(MAKERS)) {
+      const count = makers.reduce((sum, name) => sum + (made[name] ?? 0), 0);
+      assert.equal(made[`freed ${kind}`] ?? 0, count, `${kind}, call ${failing}`);
+    }
+    return calls;
+  };
+  const calls = await runWithFailure(-1);
+  for (let k = 0; k < calls; k++) await runWithFailure(k);
+});
+
+test('if freeing fails, the rest is freed, and a later session does not get what was freed', async () => {
+  const prepared = await productsOf('unfreed', [product('plain'), product('joined')], ['x plain', 'x joined']);
+  const { made, add } = new Counts();
+  const failing = new Set<string>();
+  const api = observed(await OrtApi.load(), (name, kind) => {
+    if (failing.has(`${kind} ${name}`)) throw new Error(`${kind} ${name}`);
+    add(name, kind);
+  });
+  const freed = { Session: 0, Value: 0 };
+  const watched = Object.create(api, {
+    free: {
+      value: (...args: Parameters<OrtApi['free']>) => {
+        if (args[0] === 'Session' || args[0] === 'Value') freed[args[0]]++;
+        api.free(...args);
+      },
+    },
+  }) as OrtApi;
+  const sharing = new SharingSessions(watched, prepared.share()!, settingsOf(prepared));
+  const session = await sharing.open(SINGLE);
+  failing.add('free Value');
+  await assert.rejects(session.close(), { message: 'free Value' });
+  // The sessions of the constants and of the bucket, and both constants.
+  assert.deepEqual(freed, { Session: 2, Value: 2 });
+  failing.add('call RunWithBinding');
+  await assert.rejects(sharing.open(SINGLE), { message: 'call RunWithBinding' });
+  assert.deepEqual([freed.Value, made.CreateTensorWithDataAsOrtValue], [4, 4]);
+  failing.delete('call RunWithBinding');
+  failing.add('call AddInitializer');
+  await assert.rejects(sharing.open(SINGLE), { message: 'call AddInitializer' });
+  assert.deepEqual([freed.Value, made.CreateTensorWithDataAsOrtValue], [6, 6]);
+  failing.clear();
+  await (await sharing.open(SINGLE)).close();
+  assert.equal(made.CreateTensorWithDataAsOrtValue, 8);
 });
 
 test('a session that cannot take shared constants has its own', async () => {
@@ -212,9 +302,12 @@ test('a session that cannot take shared constants has its own', async () => {
   const prepared = await prepareModel({ ...UNET, precision: 'float16' });
   const settings = settingsOf(prepared);
   const sharing = new SharingSessions(api, prepared.share()!, settings);
-  assert.throws(() => sharing.open(unetShape(1)), /out of bounds/);
+  await assert.rejects(sharing.open(unetShape(1)), /out of bounds/);
   const sessions = await CApiSessions.for(api, prepared, { ...settings, channel: '' });
-  const [session, own] = [sessions.open(unetShape(1)), OrtSession.open(api, prepared.source(unetShape(1)), settings)];
+  const [session, own] = [
+    await sessions.open(unetShape(1)),
+    OrtSession.open(api, prepared.source(unetShape(1)), settings),
+  ];
   try {
     const output = await runOnce(session, prepared, unetShape(1));
     assert.deepEqual(output, await runOnce(own, prepared, unetShape(1)));
@@ -224,22 +317,80 @@ test('a session that cannot take shared constants has its own', async () => {
   }
 });
 
-test('where memory is too small for shared constants, the bucket does not open with its own', async () => {
+/** Sessions of a graph over an API that is told of each call. */
+async function sessionsOver(prepared: PreparedModel, tell: Parameters<typeof observed>[1]): Promise<CApiSessions> {
+  return CApiSessions.for(observed(await OrtApi.load(), tell), prepared, { ...settingsOf(prepared), channel: '' });
+}
+
+test('where memory is too small to compute shared constants, buckets open with their own from then on', async () => {
   const prepared = await productsOf('short', [product('plain')], ['x plain']);
-  const api = await OrtApi.load();
   let opened = 0;
-  const short = Object.create(api, {
-    create: {
-      value: (...args: Parameters<OrtApi['create']>) => {
-        if (args[0] === 'CreateSessionFromArray' && opened++ === 0) throw new Error('CUDA failure 2: out of memory');
-        return api.create(...args);
-      },
-    },
-  }) as OrtApi;
-  const sessions = await CApiSessions.for(short, prepared, { ...settingsOf(prepared), channel: '' });
-  assert.throws(() => sessions.open(SINGLE), /out of memory/);
-  assert.equal(opened, 1);
-  await sessions.open(SINGLE).close();
-  // The constants and the bucket.
+  let most = 1;
+  const sessions = await sessionsOver(prepared, (name) => {
+    if (name === 'CreateSessionFromArray' && opened++ < most) throw new Error('CUDA failure 2: out of memory');
+    assert.notEqual(name, 'AddInitializer');
+  });
+  await (await sessions.open(SINGLE)).close();
+  assert.equal(opened, 2);
+  await (await sessions.open(SINGLE)).close();
   assert.equal(opened, 3);
+  most = Infinity;
+  await assert.rejects(sessions.open(SINGLE), /out of memory/);
+});
+
+test('where memory is too small for a bucket that shares constants, it does not open', async () => {
+  const prepared = await productsOf('shorter', [product('plain')], ['x plain']);
+  let opened = 0;
+  const sessions = await sessionsOver(prepared, (name) => {
+    if (name === 'CreateSessionFromArray' && ++opened === 2) throw new Error('CUDA failure 2: out of memory');
+  });
+  await assert.rejects(sessions.open(SINGLE), (error) => !(error instanceof CApiFailure));
+  assert.equal(opened, 2);
+});
+
+test('other failures of sessions that share constants are failures of the C API', async () => {
+  const prepared = await productsOf('other', [product('plain')], ['x plain']);
+  let opened = 0;
+  const sessions = await sessionsOver(prepared, (name) => {
+    if (name === 'CreateSessionFromArray') opened++;
+    if (name === 'AddInitializer') throw new Error('index out of bounds');
+  });
+  await assert.rejects(sessions.open(SINGLE), CApiFailure);
+  assert.equal(opened, 1);
+});
+
+test('a bucket does not open with constants of a file that has changed', async () => {
+  const prepared = await productsOf('changed', [product('plain')], ['x plain']);
+  let opened = 0;
+  const sessions = await sessionsOver(prepared, (name) => {
+    if (name === 'CreateSessionFromArray') opened++;
+  });
+  const session = await sessions.open(SINGLE);
+  assert.equal(opened, 2);
+  utimesSync(prepared.files[0], 1, 1);
+  await assert.rejects(
+    sessions.open(SINGLE),
+    (error) => error instanceof FilesChanged && /changed/.test(error.message),
+  );
+  assert.equal(opened, 2);
+  await session.close();
+});
+
+test('a device without an arena runs all the same; a run that fails is not tried again', async () => {
+  const prepared = await productsOf('arena', [product('plain')], ['x plain']);
+  const noArena =
+    'Did not find an arena based allocator registered for device-id  combination in the memory arena shrink list: cpu:0';
+  const runs = async (message: string): Promise<number> => {
+    let count = 0;
+    const api = observed(await OrtApi.load(), (name) => {
+      if (name === 'RunWithBinding' && count++ === 0) throw new Error(message);
+    });
+    const session = OrtSession.open(api, prepared.source(SINGLE), settingsOf(prepared));
+    await runOnce(session, prepared, SINGLE).catch((error: unknown) => assert.equal(messageOf(error), 'other'));
+    await session.close();
+    return count;
+  };
+  // To learn the shape, twice, and to compute.
+  assert.equal(await runs(noArena), 3);
+  assert.equal(await runs('other'), 1);
 });
