@@ -12,7 +12,6 @@ import {
   type TensorProto,
   type ValueInfoProto,
 } from 'onnx-buf';
-import { messageOf } from '../errors.js';
 import { sizeOf } from '../tensor/tensor.js';
 import { FLOAT, FLOAT16, hasInnerGraphs } from './constants.js';
 import { bytesOfType } from './elementTypes.js';
@@ -29,8 +28,6 @@ const MIN_BYTES = 1 << 16;
 const PART_BYTES = 2 ** 28;
 /** A place after the end of any file: what ONNX Runtime reads from there is an error, not other numbers. */
 const NOWHERE = 2 ** 40;
-/** That error. */
-const OUT_OF_BOUNDS = /out of bounds (or|and) can ?not (be )?read in full/;
 /** Operators whose kernels keep a copy of their weights in another layout, and the input that has the weights. */
 const PACKING = /^(Fused)?Conv(Transpose)?$/;
 const PACKED_INPUT = 1;
@@ -83,11 +80,6 @@ export function shareConstants(model: ModelProto): SharingGraph | undefined {
     model: withGraph(model, { node: nodes, initializer }),
     parts: partsOf(constants).map((part) => constantPart(model, graph, part)),
   };
-}
-
-/** Whether a session did not open because ONNX Runtime needs the numbers of a shared constant for that. */
-export function needsNumbers(error: unknown): boolean {
-  return OUT_OF_BOUNDS.test(messageOf(error));
 }
 
 /** The constants of a graph, by name; undefined where the shape is not known. */

@@ -28,7 +28,7 @@ export class SharingSessions {
 
   /**
    * @throws ConstantsFailure; FilesChanged; Error whatever ONNX Runtime reports, among other things where it needs the numbers of a
-   *   constant to open a session (`needsNumbers`)
+   *   constant to open a session
    */
   async open(shape: BucketShape): Promise<OrtSession> {
     const { api, graph, settings } = this;

@@ -3,7 +3,6 @@ import { messageOf } from '../../errors.js';
 import { readCache, writeCache } from '../../files/cacheFile.js';
 import { fileStamp } from '../../files/fileStamp.js';
 import type { BucketShape, PreparedModel } from '../../onnx/prepare.js';
-import { needsNumbers } from '../../onnx/sharedConstants.js';
 import type { BucketSession } from '../bucketSession.js';
 import { version } from '../../version.js';
 import { CudaRuntime } from '../cuda/cudaRuntime.js';
@@ -70,14 +69,18 @@ export class CApiSessions {
     }
   }
 
-  /** @returns undefined if the constants cannot be shared, so that sessions need their own @throws Error whatever else fails */
+  /**
+   * @returns undefined if the constants cannot be shared, so that sessions need their own
+   * @throws Error if memory is too small for the bucket; FilesChanged
+   */
   private async openSharing(shape: BucketShape): Promise<BucketSession | undefined> {
     try {
       return await this.sharing?.open(shape);
     } catch (error) {
       // Computing constants takes more memory for a while than a session's own, whatever the bucket.
-      const isShort = error instanceof ConstantsFailure && isOutOfMemory(error);
-      if (!isShort && !needsNumbers(error)) throw error;
+      const isForBucket = isOutOfMemory(error) && !(error instanceof ConstantsFailure);
+      if (isForBucket || error instanceof FilesChanged) throw error;
+      // Whatever keeps constants from being shared, such as a session that needs their numbers to open, need not fail a session with its own.
       this.sharing = undefined;
       return undefined;
     }
