@@ -43,18 +43,20 @@ export function serveCommand(ending: Shutdown): Command {
     const server = await startServer(config, { log, signal: ending.signal });
     if (process.stderr.isTTY) process.stderr.write(`srds: listening at ${server.url}; Ctrl-C ends it\n`);
     restart = () => void server.restart();
-    await new Promise<void>((resolve) => {
-      if (ending.signal.aborted) resolve();
-      else ending.signal.addEventListener('abort', () => resolve(), { once: true });
+    const ended = new Promise<undefined>((resolve) => {
+      if (ending.signal.aborted) resolve(undefined);
+      else ending.signal.addEventListener('abort', () => resolve(undefined), { once: true });
     });
+    const error = await Promise.race([ended, server.unusable]);
     await server.close();
     process.off('SIGHUP', onHangUp);
-    ending.asPlanned = true;
+    ending.asPlanned = error === undefined;
     await endTracing?.().catch((error: unknown) => {
       log.warn({ error: messageOf(error) }, 'the last traces are lost');
       // Requests to a collector out of reach would keep the process alive.
       process.exit(0);
     });
+    if (error) throw error;
   });
 }
 

@@ -9,7 +9,10 @@ export function brokenGraph(path: string, why: string, options?: ErrorOptions): 
 
 /** The error for an ONNX file with operators that a device has no kernels for. @param found which ones */
 export function foreignGraph(path: string, device: string, found: string): SrdsError {
-  const elsewhere = device.startsWith('cuda') ? '' : 'use --device cuda if it was optimized for CUDA, or ';
+  const isForCuda = found.includes('optimized for CUDA');
+  const elsewhere = device.startsWith('cuda')
+    ? ''
+    : `use --device cuda${isForCuda ? '' : ' if it was optimized for CUDA'}, or `;
   return new SrdsError(
     'MODEL_INVALID',
     runsOn(path, device),

@@ -31,6 +31,8 @@ const CONCURRENCY = { cpu: 2, gpu: 16 };
 /** A running server. */
 export interface RunningServer {
   readonly url: string;
+  /** Resolves with an error if the first model can never be loaded, and with undefined when the server ends. */
+  readonly unusable: Promise<SrdsError | undefined>;
   /**
    * Reads the models anew, and opens them again, with new device processes, for later requests. A model that does not open stays as it
    * was; the log says why.
@@ -103,9 +105,9 @@ export async function startServer(config: ServerConfig, { log, signal }: StartOp
   };
   const { server, url, openRequests } = await listen(createApp(services, await readPage()), config.host, config.port);
   log.info({ url, models: served.map(({ name }) => name), device: config.device }, 'listening');
-  void keepReady(models, stop.signal, log);
   return {
     url,
+    unusable: keepReady(models, stop.signal, log),
     restart: async () => {
       log.info('reading the models anew');
       await models.reload((model, error) => log.error({ model, error: messageOf(error) }, 'the model stays as it was'));
@@ -163,9 +165,13 @@ function servedModel(folder: ModelFolder, { withoutNetwork }: LoadedParts): Serv
   return { name: folder.name, folder, bytes };
 }
 
-/** Loads the first model, and again whenever it cannot serve, such as for want of a device. */
-async function keepReady(models: Models, signal: AbortSignal, log: Logger): Promise<void> {
+/**
+ * Loads the first model, and again whenever it cannot serve, such as for want of a device.
+ * @returns the error of a first model that cannot be loaded whatever changes around it; undefined when the signal is aborted
+ */
+async function keepReady(models: Models, signal: AbortSignal, log: Logger): Promise<SrdsError | undefined> {
   const isReady = () => models.readiness === 'ok';
+  let wasReady = false;
   while (!signal.aborted) {
     try {
       if (!isReady()) {
@@ -174,10 +180,14 @@ async function keepReady(models: Models, signal: AbortSignal, log: Logger): Prom
         await models.warm(signal);
         if (isReady()) log.info('ready');
       }
+      wasReady ||= isReady();
     } catch (error) {
-      if (error === signal.reason) return;
+      if (error === signal.reason) return undefined;
+      const cause = causeOf(error);
+      if (!wasReady && cause instanceof SrdsError && cause.code === 'MODEL_INVALID') return cause;
       log.error({ error: messageOf(causeOf(error)) }, 'loading the first model failed; retrying');
     }
     await delay(RETRY_MS, undefined, { signal, ref: false }).catch(() => undefined);
   }
+  return undefined;
 }

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { start } from '../support/cli.js';
 import { ROOT } from '../support/fixtures.js';
+import { changeModel, optimizedForCuda } from '../support/onnx.js';
 import { failureIn } from '../support/program.js';
 import { addressOf, assertError, childrenOf, metric, post, ready, SD15, startTiny, until } from '../support/server.js';
 
@@ -33,6 +34,20 @@ test('a device process that is killed during a generation is replaced, and the i
   assert.equal(imageOf(await post(base, GENERATE, options)), expected);
   child.kill('SIGTERM');
   await new Promise((resolve) => child.once('close', resolve));
+});
+
+test('a server whose first model can never be loaded ends with its error', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'srds-'));
+  try {
+    cpSync(SD15, folder, { recursive: true });
+    const file = join(folder, 'unet/model.onnx');
+    changeModel(file, file, optimizedForCuda);
+    const { code, stderr } = await start(['serve', '--port', '0', '--model', folder, '--threads', '1']).ended;
+    assert.equal(code, 4);
+    assert.match(stderr, /^srds: expected a graph that runs on cpu in .*NhwcConv\); use --device cuda, or export it/m);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test('device processes do not see keys, and SIGTERM ends a stopped one', async () => {

@@ -63,5 +63,9 @@ test('a graph without kernels on CUDA is not sent to CUDA', () => {
     foreignGraph('model.onnx', 'cpu', 'NhwcConv').remedy,
     /^use --device cuda if it was optimized for CUDA, or export/,
   );
+  assert.match(
+    foreignGraph('model.onnx', 'cpu', 'one that was optimized for CUDA (NhwcConv)').remedy,
+    /^use --device cuda, or/,
+  );
   assert.match(foreignGraph('model.onnx', 'cuda:0', 'Unknown').remedy, /^export it without/);
 });

@@ -16,7 +16,7 @@ export const DEVICE_OPTIONS = {
   buckets: option(z.array(z.int().positive()).readonly(), {
     description: 'sizes that batches are padded to, in rows, with commas',
     default: [],
-    defaultText: '1,2,8,16,24,32,48,64,96,128 on GPUs',
+    defaultText: '1,2,4,6,8,12,16,24,32,48,64,96,128 on GPUs',
     placeholder: '<rows>',
   }),
   fused: option(z.boolean(), {
