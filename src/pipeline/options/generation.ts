@@ -146,7 +146,7 @@ export const GENERATION_OPTIONS = {
     body: () =>
       z
         .string()
-        .regex(/^(auto|\d{1,5}x\d{1,5})$/, 'expected auto or WIDTHxHEIGHT')
+        .regex(/^(auto|\d{1,9}x\d{1,9})$/, 'expected auto or WIDTHxHEIGHT')
         .transform((text) => (text === 'auto' ? undefined : sizeFrom(text))),
     infotext: { label: 'Size', write: ({ width, height }) => `${width}x${height}` },
     control: {
