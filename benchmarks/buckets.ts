@@ -8,16 +8,17 @@ import { parseArgs } from 'node:util';
 import { markdown } from 'srds/benchmark';
 import { parseDevices, type Processor } from 'srds/engine';
 import { BUNDLED_MODEL, readModelFolder } from 'srds/model';
-import type { BucketSession } from '../src/engine/bucketSession.js';
+import { elementBytes, type BucketSession } from '../src/engine/bucketSession.js';
 import { CudaRuntime } from '../src/engine/cuda/cudaRuntime.js';
 import { OrtApi } from '../src/engine/cuda/ortApi.js';
 import { OrtSession } from '../src/engine/cuda/ortSession.js';
 import { SharingSessions } from '../src/engine/cuda/sharingSessions.js';
+import { copyConverted, shapeOf } from '../src/engine/local/inputData.js';
 import { addition } from '../src/engine/local/providers.js';
 import { fileFor } from '../src/engine/local/session.js';
 import { exampleInputs } from '../src/model/exampleInputs.js';
 import { graphFiles } from '../src/model/modelFolder.js';
-import { hasBatchAxis, isShared, type Precision } from '../src/onnx/graphInfo.js';
+import type { Precision } from '../src/onnx/graphInfo.js';
 import { prepareModel, type BucketShape } from '../src/onnx/prepare.js';
 import { sizeOf } from '../src/tensor/tensor.js';
 
@@ -46,18 +47,14 @@ const own = { ...settings, weights: prepared.weights };
 const shared = prepared.share();
 const sharing = shared && new SharingSessions(api, shared, own);
 const constants = shared?.parts.flatMap((part) => part.outputs) ?? [];
-const sharedBytes = constants.reduce((sum, { type, dims }) => sum + sizeOf(dims) * (type === 'float16' ? 2 : 4), 0);
+const sharedBytes = constants.reduce((sum, { type, dims }) => sum + sizeOf(dims) * elementBytes(type), 0);
 
 function fail(message: string): never {
   throw new Error(message);
 }
 
-function shapeOf(rows: number): BucketShape {
-  const shapes = inputs.map((info): [string, readonly number[]] => {
-    const { dims } = example[info.name];
-    if (isShared(info)) return [info.name, info.dims.map(() => 1)];
-    return [info.name, hasBatchAxis(info) ? [rows, ...dims] : dims];
-  });
+function bucketOf(rows: number): BucketShape {
+  const shapes = inputs.map((info) => [info.name, shapeOf(info, example[info.name].dims, rows)] as const);
   return { rows, shapes: new Map(shapes), indexed: [] };
 }
 
@@ -71,10 +68,8 @@ async function run(session: BucketSession): Promise<number> {
 function fill(session: BucketSession, { shapes }: BucketShape): void {
   for (const { name, type } of inputs) {
     const data = session.allocate(name, type, shapes.get(name) ?? []);
-    const row = Array.from(example[name].data, Number);
-    const value = (k: number) => row[k % row.length];
-    if (data instanceof BigInt64Array) data.forEach((_, k) => (data[k] = BigInt(Math.round(value(k)))));
-    else data.forEach((_, k) => (data[k] = value(k)));
+    const row = example[name].data;
+    for (let at = 0; at < data.length; at += row.length) copyConverted(data, at, row);
   }
 }
 
@@ -88,8 +83,9 @@ function usedBytes(): number {
 
 async function open(rows: number, openSession: (shape: BucketShape) => BucketSession | Promise<BucketSession>) {
   const [before, start] = [usedBytes(), performance.now()];
-  const session = await openSession(shapeOf(rows));
-  fill(session, shapeOf(rows));
+  const shape = bucketOf(rows);
+  const session = await openSession(shape);
+  fill(session, shape);
   await run(session);
   const seconds = (performance.now() - start) / 1000;
   const bytes = usedBytes() - before;

@@ -47,7 +47,7 @@ function commentOf(value: readonly number[]): string | undefined {
   return new TextDecoder(encoding).decode(text).replace(/\0+$/, '') || undefined;
 }
 
-/** Whether UTF-16 text is little endian: the high bytes come second, and are mostly 0, since parameters have Latin letters and digits. */
+/** Whether UTF-16 text is little endian. Most characters are ASCII, whose high byte is 0; in little endian it comes second. */
 function isLittleEndian(text: Uint8Array): boolean {
   const zeros = [0, 0];
   for (const [at, byte] of text.entries()) if (byte === 0) zeros[at % 2]++;

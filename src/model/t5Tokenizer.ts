@@ -87,10 +87,11 @@ export async function readT5Tokenizer(
       if (known.length < pieces.length) throw broken('no token for a character that is unknown');
       const beyond = known.find((piece) => piece >= encoder.vocabulary);
       if (beyond !== undefined) {
+        const [content] = [...added].find(([, { id }]) => id === beyond) ?? [];
         throw new SrdsError(
           'INVALID_OPTION',
           `a prompt of the ${encoder.vocabulary} tokens that the text encoder ${name} has`,
-          `token ${beyond}${[...added].flatMap(([content, { id }]) => (id === beyond ? [`, ${content}`] : [])).join('')}`,
+          content === undefined ? `token ${beyond}` : `token ${beyond}, ${content}`,
           'leave it out of the prompt',
         );
       }

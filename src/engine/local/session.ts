@@ -61,7 +61,7 @@ export function isDeviceFault(error: unknown): boolean {
 
 /** What CUDA, its libraries or WebGPU report. */
 const DEVICE_FAILURE = /CUDA|CUDNN|CUBLAS|CURAND|CUFFT|WebGPU|Vulkan|device lost/i;
-/** What a kernel says of sizes that it was not made for, with the name of its device. */
+/** A kernel's message that it does not support the sizes of an input. It names CUDA, but the device works. */
 const KERNEL_LIMIT = / in CUDA does not support /;
 /** Calls that CUDA's libraries refuse for the sizes that a node gives them: argument or launch configuration invalid, too many resources. */
 const REFUSED_CALL =

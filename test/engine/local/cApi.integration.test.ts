@@ -19,6 +19,7 @@ import { retype } from '../../../src/onnx/elementTypes.js';
 import { prepareModel } from '../../../src/onnx/prepare.js';
 import { nextTurn } from '../../support/async.js';
 import { fixture } from '../../support/fixtures.js';
+import { observed } from '../../support/observedApi.js';
 import { changeModel, writeSmall } from '../../support/onnx.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
@@ -108,20 +109,11 @@ async function runWith(
 
 const BATCH = [evaluation(0, ['a', 'b'])];
 
-/** An API whose calls go through `change`, which may throw. */
-function changed(api: OrtApi, change: (name: string) => void): OrtApi {
-  const create: OrtApi['create'] = (name, ...args) => {
-    change(name);
-    return api.create(name, ...args);
-  };
-  return Object.create(api, { create: { value: create } }) as OrtApi;
-}
-
 test('where the C API fails, or gives another output, plain sessions serve and say why', async () => {
   const api = await OrtApi.load();
   const right = await runWith(api);
   assert.equal(right.plain, undefined);
-  const failing = changed(api, (name) => {
+  const failing = observed(api, (name) => {
     if (name === 'CreateIoBinding') throw new Error('no kernel');
   });
   const fallback = await runWith(failing);
@@ -157,7 +149,7 @@ test('a batch that fails leaves the next ones as they should be', async () => {
 test('a bucket that memory is too small for over the C API is dropped, and a smaller one serves', async () => {
   const onceShort = async () => {
     let opened = 0;
-    return changed(await OrtApi.load(), (name) => {
+    return observed(await OrtApi.load(), (name) => {
       if (name === 'CreateSessionFromArray' && opened++ === 0) throw new Error('CUDA failure 2: out of memory');
     });
   };
@@ -173,7 +165,7 @@ test('where memory is full and no smaller size would do, idle buckets of all gra
   const api = await OrtApi.load();
   const memory = { sessions: 0, most: 3 };
   const short = Object.create(
-    changed(api, (name) => {
+    observed(api, (name) => {
       if (name !== 'CreateSessionFromArray') return;
       if (memory.sessions >= memory.most) throw new Error('CUDA failure 2: out of memory');
       memory.sessions++;

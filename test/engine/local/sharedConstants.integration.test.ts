@@ -24,6 +24,7 @@ import { CApiFailure, CApiSessions } from '../../../src/engine/local/cApiSession
 import { messageOf } from '../../../src/errors.js';
 import { castNode, integer, node } from '../../../src/onnx/nodes.js';
 import { prepareModel, type BucketShape, type PreparedModel } from '../../../src/onnx/prepare.js';
+import { observed } from '../../support/observedApi.js';
 
 const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
 after(() => rmSync(scratch, { recursive: true }));
@@ -170,30 +171,6 @@ test('buckets of the bundled UNet that share constants give === what others give
   await assertEquals(await OrtApi.load(), await prepareModel(UNET), [unetShape(1), unetShape(2)]);
 });
 
-/** An API that is told of each call before it is made. */
-function observed(api: OrtApi, tell: (name: string, kind: 'create' | 'call' | 'free') => void): OrtApi {
-  return Object.create(api, {
-    create: {
-      value: (...args: Parameters<OrtApi['create']>) => {
-        tell(args[0], 'create');
-        return api.create(...args);
-      },
-    },
-    call: {
-      value: (...args: Parameters<OrtApi['call']>) => {
-        tell(args[0], 'call');
-        api.call(...args);
-      },
-    },
-    free: {
-      value: (...args: Parameters<OrtApi['free']>) => {
-        api.free(...args);
-        tell(args[0], 'free');
-      },
-    },
-  }) as OrtApi;
-}
-
 /** Counts objects. */
 class Counts {
   readonly made: Record<string, number> = {};
@@ -317,7 +294,7 @@ test('a session that cannot take shared constants has its own', async () => {
   }
 });
 
-/** Sessions of a graph over an API that is told of each call. */
+/** Sessions of a graph over an API whose calls are observed. */
 async function sessionsOver(prepared: PreparedModel, tell: Parameters<typeof observed>[1]): Promise<CApiSessions> {
   return CApiSessions.for(observed(await OrtApi.load(), tell), prepared, { ...settingsOf(prepared), channel: '' });
 }
