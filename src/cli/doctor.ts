@@ -75,13 +75,16 @@ function everyKind(gpus: readonly string[]): readonly Device[] {
   return [CPU, ...cuda, { kind: 'webgpu', index: 0 }];
 }
 
-function probeJson({ device, problem, withoutGraphs }: Probe, name: string | undefined) {
+function probeJson({ device, problem, slower }: Probe, name: string | undefined) {
+  const works = device.kind === 'cuda' && !problem;
   return {
     device: deviceName(device),
     name: name ?? null,
     works: problem === undefined,
-    cudaGraphs: device.kind === 'cuda' && !problem ? withoutGraphs === undefined : null,
-    withoutCudaGraphs: withoutGraphs ?? null,
+    cudaGraphs: works ? slower?.without !== 'CUDA graphs' : null,
+    withoutCudaGraphs: slower?.without === 'CUDA graphs' ? slower.why : null,
+    fusedKernels: works ? slower === undefined : null,
+    withoutFusedKernels: slower?.without === 'fused kernels' ? slower.why : null,
     problem: problem?.why ?? null,
     remedy: problem?.remedy ?? null,
   };
@@ -104,11 +107,13 @@ function endpointJson({ endpoint, server, metadata, model, roundTrip, problem }:
 }
 
 /** Whether a device works, and the lines that explain it. */
-function stateOf({ device, problem, withoutGraphs }: Probe): string[] {
+function stateOf({ device, problem, slower }: Probe): string[] {
   if (problem) return ['does not work', problem.why, `-> ${problem.remedy}`];
   if (device.kind !== 'cuda') return ['works'];
-  if (withoutGraphs === undefined) return ['works, with CUDA graphs'];
-  return ['works, without CUDA graphs: a batch takes up to twice as long', oneLine(withoutGraphs)];
+  if (!slower) return ['works, with CUDA graphs and fused kernels'];
+  const { without, why } = slower;
+  const others = without === 'fused kernels' ? 'with CUDA graphs, ' : '';
+  return [`works, ${others}without ${without}: a batch takes up to twice as long`, oneLine(why)];
 }
 
 /** Whether an endpoint can be used, and what it serves. */

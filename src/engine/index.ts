@@ -22,6 +22,7 @@ export type {
 } from './engine.js';
 export { Batcher, type BatchReport, type Client, type RequestOptions } from './batcher.js';
 export { findDevices, probe, type Probe } from './local/probe.js';
+export type { Slower } from './local/protocol.js';
 export type { Problem } from './local/remedies.js';
 export { describeGraph, type GraphDescription } from '../onnx/describe.js';
 export { DeviceEngine, type DeviceEngineOptions } from './deviceEngine.js';

@@ -12,6 +12,7 @@ import { fixedRows, valuesOf } from './describeValue.js';
 import { dynamicOperators } from './dynamicOperators.js';
 import { optimizedOperators, type OptimizedOperator } from './foreignOperators.js';
 import { fuse } from './fuse/fuse.js';
+import { KERNEL_DOMAIN } from './fuse/kernels/domain.js';
 import type { DeviceKind, Fused, GraphFile, GraphInfo, Precision, Rewrite } from './graphInfo.js';
 import { computeInHalf, storedInHalf } from './half.js';
 import { appendImageOutput } from './imageOutput.js';
@@ -23,8 +24,8 @@ import { rewriteInput } from './rewrite.js';
 import { shareConstants, type ConstantPart } from './sharedConstants.js';
 import { relocateWeights, weightFiles } from './weights.js';
 
-/** An ONNX graph in memory that sessions can open. Its weights stay in their files. */
-export interface PreparedModel {
+/** A graph that sessions can open, and how they get it. */
+export interface GraphSource {
   /**
    * Returns the graph that a session opens.
    * @param bucket for a session that takes batches of one size only
@@ -32,6 +33,12 @@ export interface PreparedModel {
   readonly source: (bucket?: BucketShape) => Uint8Array;
   /** The same graph for sessions that share its large constants; undefined if it has none. */
   readonly share: () => SharedSource | undefined;
+}
+
+/** An ONNX graph in memory that sessions can open. Its weights stay in their files. */
+export interface PreparedModel extends GraphSource {
+  /** The graph for sessions that have this package's kernels too; undefined if it needs none of them. */
+  readonly withKernels: () => GraphSource | undefined;
   /** The folder that the names of weight files are relative to. */
   readonly weights: string;
   /** Paths of the graph's file and of those with its weights. */
@@ -93,6 +100,7 @@ export async function prepareModel(
   plainInterface(graph);
   const operators = optimizedOperators(graph);
   const optimized = operators.length > 0;
+  const unfused = device?.kind === 'cuda' && device.fused && !optimized ? clone(ModelProtoSchema, model) : undefined;
   const fused = device?.fused && !optimized ? fuse(model, device.kind) : undefined;
   const inHalf = storedInHalf(graph);
   const half = precision === 'float16' ? !(optimized && inHalf) : precision === 'auto' && inHalf && !optimized;
@@ -104,10 +112,11 @@ export async function prepareModel(
   const image = device && file.imageOn?.includes(device.kind) ? appendImageOutput(model) : undefined;
   const files = [...new Set([path, ...withWeights.map((one) => one.path)])];
   return {
-    source: (bucket) => (bucket ? fixedSource(model, bucket) : toBinary(ModelProtoSchema, model)),
-    share: () => {
-      const shared = shareConstants(model);
-      return shared && { source: (bucket) => fixedSource(shared.model, bucket), parts: shared.parts, files };
+    ...sourceOf(model, files),
+    withKernels: () => {
+      if (!unfused || !half || why !== undefined) return undefined;
+      const own = inOwnKernels(unfused, rows, file);
+      return own && sourceOf(own, files);
     },
     weights,
     files,
@@ -121,6 +130,32 @@ export async function prepareModel(
     canIndex: !hasInnerGraphs(graph),
     ...(half && why === undefined && { precision: 'float16' as const }),
   };
+}
+
+function sourceOf(model: ModelProto, files: readonly string[]): GraphSource {
+  return {
+    source: (bucket) => (bucket ? fixedSource(model, bucket) : toBinary(ModelProtoSchema, model)),
+    share: () => {
+      const shared = shareConstants(model);
+      return shared && { source: (bucket) => fixedSource(shared.model, bucket), parts: shared.parts, files };
+    },
+  };
+}
+
+/** Converts a graph for CUDA to half precision and to this package's kernels. @returns undefined if it needs none of them */
+function inOwnKernels(
+  unfused: ModelProto,
+  rows: number | undefined,
+  { constants, imageOn }: GraphFile,
+): ModelProto | undefined {
+  const model = clone(ModelProtoSchema, unfused);
+  const { graph } = model;
+  fuse(model, 'cuda', 'own');
+  if (!graph?.node.some(({ domain }) => domain === KERNEL_DOMAIN)) return undefined;
+  computeInHalf(graph);
+  if (rows !== undefined) freeRows(graph, constants);
+  if (imageOn?.includes('cuda')) appendImageOutput(model);
+  return model;
 }
 
 /**

@@ -19,3 +19,15 @@ export function float16Bytes(values: readonly number[]): Uint8Array {
   values.forEach((value, k) => setFloat16(view, 2 * k, value, true));
   return new Uint8Array(view.buffer);
 }
+
+/** The numbers that memory holds in half precision. */
+export function readHalves(memory: ArrayBuffer): Float64Array {
+  const view = new DataView(memory);
+  return Float64Array.from({ length: memory.byteLength / 2 }, (_, k) => getFloat16(view, 2 * k, true));
+}
+
+/** Writes numbers to memory in half precision. */
+export function writeHalves(memory: ArrayBuffer, values: ArrayLike<number>): void {
+  const view = new DataView(memory);
+  for (let k = 0; k < values.length; k++) setFloat16(view, 2 * k, values[k], true);
+}

@@ -56,14 +56,16 @@ export class CudaRuntime {
    */
   static describe(koffi: typeof Koffi, device: number): readonly number[] {
     const library = libraryFor(koffi, device);
-    const number = koffi.out(koffi.pointer('int'));
-    const numberOf = (name: string, ...given: readonly number[]): number => {
-      const result = [0];
-      library.func(name, 'int', [number, ...given.map(() => 'int')])(result, ...given);
-      return result[0];
-    };
-    const capability = COMPUTE_CAPABILITY.map((attribute) => numberOf('cudaDeviceGetAttribute', attribute, device));
-    return [...capability, numberOf('cudaDriverGetVersion'), numberOf('cudaRuntimeGetVersion'), cudnnVersion(koffi)];
+    const versions = ['cudaDriverGetVersion', 'cudaRuntimeGetVersion'].map((name) => numberFrom(koffi, library, name));
+    return [...CudaRuntime.capability(koffi, device), ...versions, cudnnVersion(koffi)];
+  }
+
+  /** A GPU's compute capability, major and minor. @throws Error if there is no CUDA runtime */
+  static capability(koffi: typeof Koffi, device: number): readonly number[] {
+    const library = libraryFor(koffi, device);
+    return COMPUTE_CAPABILITY.map((attribute) =>
+      numberFrom(koffi, library, 'cudaDeviceGetAttribute', attribute, device),
+    );
   }
 
   /** Allocates memory of the GPU. @throws Error if there is too little */
@@ -119,6 +121,19 @@ export class CudaRuntime {
 }
 
 type Function_ = (...args: unknown[]) => unknown;
+
+/** The number that a function of the runtime returns in its first parameter. */
+function numberFrom(
+  koffi: typeof Koffi,
+  library: Koffi.LibraryHandle,
+  name: string,
+  ...given: readonly number[]
+): number {
+  const result = [0];
+  const number = koffi.out(koffi.pointer('int'));
+  library.func(name, 'int', [number, ...given.map(() => 'int')])(result, ...given);
+  return result[0];
+}
 
 /** 0 where it cannot be found. */
 function cudnnVersion(koffi: typeof Koffi): number {

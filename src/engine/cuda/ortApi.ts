@@ -28,8 +28,15 @@ const FUNCTIONS = {
   SetSessionGraphOptimizationLevel: [23, [POINTER, 'int']],
   SetIntraOpNumThreads: [24, [POINTER, 'int']],
   SetInterOpNumThreads: [25, [POINTER, 'int']],
+  CreateCustomOpDomain: [26, ['str', OUT]],
+  CustomOpDomain_Add: [27, [POINTER, POINTER]],
+  AddCustomOpDomain: [28, [POINTER, POINTER]],
   CreateRunOptions: [39, [OUT]],
   CreateTensorWithDataAsOrtValue: [49, [POINTER, POINTER, 'size_t', 'int64_t *', 'size_t', 'int', OUT]],
+  GetTensorMutableData: [51, [POINTER, OUT]],
+  CreateTensorTypeAndShapeInfo: [57, [OUT]],
+  SetTensorElementType: [58, [POINTER, 'int']],
+  SetDimensions: [59, [POINTER, 'int64_t *', 'size_t']],
   GetTensorElementType: [60, [POINTER, 'int *']],
   GetDimensionsCount: [61, [POINTER, 'size_t *']],
   GetDimensions: [62, [POINTER, 'int64_t *', 'size_t']],
@@ -37,6 +44,12 @@ const FUNCTIONS = {
   CreateMemoryInfo: [68, ['str', 'int', 'int', 'int', OUT]],
   AllocatorFree: [76, [POINTER, POINTER]],
   GetAllocatorWithDefaultOptions: [78, [OUT]],
+  KernelInfoGetAttribute_float: [85, [POINTER, 'str', 'float *']],
+  KernelInfoGetAttribute_int64: [86, [POINTER, 'str', 'int64_t *']],
+  KernelContext_GetInputCount: [88, [POINTER, 'size_t *']],
+  KernelContext_GetOutputCount: [89, [POINTER, 'size_t *']],
+  KernelContext_GetInput: [90, [POINTER, 'size_t', OUT]],
+  KernelContext_GetOutput: [91, [POINTER, 'size_t', 'int64_t *', 'size_t', OUT]],
   AddSessionConfigEntry: [130, [POINTER, 'str', 'str']],
   RunWithBinding: [133, [POINTER, POINTER, POINTER]],
   CreateIoBinding: [134, [POINTER, OUT]],
@@ -46,9 +59,12 @@ const FUNCTIONS = {
   GetBoundOutputValues: [140, [POINTER, POINTER, OUT, 'size_t *']],
   AddInitializer: [150, [POINTER, 'str', POINTER]],
   AddRunConfigEntry: [165, [POINTER, 'str', 'str']],
+  KernelContext_GetGPUComputeStream: [193, [POINTER, OUT]],
   SessionOptionsAppendExecutionProvider_CUDA_V2: [204, [POINTER, POINTER]],
   CreateCUDAProviderOptions: [205, [OUT]],
   UpdateCUDAProviderOptions: [206, [POINTER, 'const char **', 'const char **', 'size_t']],
+  ShapeInferContext_GetInputTypeShape: [268, [POINTER, 'size_t', OUT]],
+  ShapeInferContext_SetOutputTypeShape: [270, [POINTER, 'size_t', POINTER]],
   SessionReleaseCapturedGraph: [421, [POINTER, 'int']],
 } as const satisfies Record<string, readonly [number, readonly string[]]>;
 
@@ -64,6 +80,7 @@ const RELEASES = {
   CUDAProviderOptions: 208,
 } as const;
 
+const CREATE_STATUS = 0;
 const GET_ERROR_MESSAGE = 2;
 const RELEASE_STATUS = 93;
 const TABLE_LENGTH = 1 + Math.max(...Object.values(FUNCTIONS).map(([at]) => at), ...Object.values(RELEASES));
@@ -134,12 +151,41 @@ export class OrtApi {
 
   /** Calls a function that returns a pointer in one of its parameters. @param args the others @returns that pointer */
   create(name: FunctionName, ...args: readonly Argument[]): Pointer {
+    const pointer = this.find(name, ...args);
+    if (pointer === undefined) throw new Error(`${name} returned no object`);
+    return pointer;
+  }
+
+  /** As `create`, for a function that may find nothing. */
+  find(name: FunctionName, ...args: readonly Argument[]): Pointer | undefined {
     const result: [Pointer | null] = [null];
     const parameters: readonly string[] = FUNCTIONS[name][1];
     this.call(name, ...args.toSpliced(parameters.indexOf(OUT), 0, result as [null]));
-    const [pointer] = result;
-    if (pointer === null) throw new Error(`${name} returned no object`);
-    return pointer;
+    return result[0] ?? undefined;
+  }
+
+  /** Calls a function that returns a number in its last parameter. */
+  count(name: FunctionName, ...args: readonly Argument[]): number {
+    const result = BigUint64Array.of(0n);
+    this.call(name, ...args, result);
+    return Number(result[0]);
+  }
+
+  /** The lengths of the axes that an OrtTensorTypeAndShapeInfo describes; -1 where one is free. */
+  dimensions(info: Pointer): readonly number[] {
+    const dims = new BigInt64Array(this.count('GetDimensionsCount', info));
+    this.call('GetDimensions', info, dims, dims.length);
+    return Array.from(dims, Number);
+  }
+
+  /** A status that says why a function that ONNX Runtime called has failed. */
+  failure(message: string): Pointer {
+    return this.koffi.call(
+      this.table[CREATE_STATUS],
+      this.koffi.proto(POINTER, ['int', 'str']),
+      FAIL,
+      message,
+    ) as Pointer;
   }
 
   /** Frees an object. */
@@ -163,6 +209,8 @@ export class OrtApi {
   }
 }
 
+/** ORT_FAIL. */
+const FAIL = 1;
 /** ORT_LOGGING_LEVEL_FATAL: errors are reported by status. */
 export const LOG_FATAL = 4;
 

@@ -181,13 +181,9 @@ export class OrtSession implements BucketSession {
       defer(() => api.free('TensorTypeAndShapeInfo', info));
       const element = new Int32Array(1);
       api.call('GetTensorElementType', info, element);
-      const rank = BigUint64Array.of(0n);
-      api.call('GetDimensionsCount', info, rank);
-      const dims = new BigInt64Array(Number(rank[0]));
-      api.call('GetDimensions', info, dims, dims.length);
       const type = OUTPUT_TYPES.find((one) => ELEMENT_TYPES[one] === element[0]);
       if (!type) throw new Error(`output ${name} is of element type ${element[0]}, not float32 or uint8`);
-      return { type, dims: Array.from(dims, Number) };
+      return { type, dims: api.dimensions(info) };
     });
   }
 

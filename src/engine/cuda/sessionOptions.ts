@@ -1,5 +1,6 @@
 import type { Processor } from '../device.js';
 import { scoped } from './freeing.js';
+import type { CustomOperators } from './kernels/customOperators.js';
 import { LOG_FATAL, type OrtApi, type Pointer } from './ortApi.js';
 
 /** How to open a session. */
@@ -9,12 +10,14 @@ export interface SessionSettings {
   readonly threads: number;
   /** Folder of the weights that the graph refers to. */
   readonly weights: string | undefined;
+  /** Operators of the graph that ONNX Runtime does not have. */
+  readonly operators?: CustomOperators | undefined;
 }
 
 /** Calls a function with the options of a session on the CPU, and frees them. */
 export function withSessionOptions<T>(
   api: OrtApi,
-  { threads, weights }: SessionSettings,
+  { threads, weights, operators }: SessionSettings,
   run: (options: Pointer) => T,
 ): T {
   return scoped((defer) => {
@@ -26,6 +29,7 @@ export function withSessionOptions<T>(
     const configure = (key: string, value: string) => api.call('AddSessionConfigEntry', options, key, value);
     configure('session.intra_op.allow_spinning', '0');
     if (weights !== undefined) configure('session.model_external_initializers_file_folder_path', weights);
+    operators?.addTo(options);
     return run(options);
   });
 }

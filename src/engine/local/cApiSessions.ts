@@ -2,15 +2,19 @@ import { createHash } from 'node:crypto';
 import { messageOf } from '../../errors.js';
 import { readCache, writeCache } from '../../files/cacheFile.js';
 import { fileStamp } from '../../files/fileStamp.js';
-import type { BucketShape, PreparedModel } from '../../onnx/prepare.js';
+import type { BucketShape, GraphSource, PreparedModel } from '../../onnx/prepare.js';
 import type { BucketSession } from '../bucketSession.js';
 import { version } from '../../version.js';
+import type { CustomOperators } from '../cuda/kernels/customOperators.js';
+import type { GpuKernels } from '../cuda/kernels/gpuKernels.js';
+import { KERNEL_SOURCE } from '../cuda/kernels/source.js';
+import type { SessionSettings } from '../cuda/sessionOptions.js';
 import { CudaRuntime } from '../cuda/cudaRuntime.js';
 import type { OutputRow } from '../engine.js';
 import type { OrtApi } from '../cuda/ortApi.js';
 import { OrtSession } from '../cuda/ortSession.js';
 import { ConstantsFailure, FilesChanged, SharingSessions } from '../cuda/sharingSessions.js';
-import type { ProcessSettings } from './protocol.js';
+import type { ProcessSettings, Slower } from './protocol.js';
 import { isOutOfMemory } from './session.js';
 
 /** Largest difference from the plain session's output, relative to its magnitude. Other kernels in float16 stay far below. */
@@ -21,6 +25,18 @@ const IMAGE_MAGNITUDE = 127.5;
 /** The reason why a graph's buckets have plain sessions from now on. */
 export class CApiFailure extends Error {}
 
+/** A graph, and what its sessions need and share. */
+interface Variant {
+  readonly graph: GraphSource;
+  readonly settings: SessionSettings;
+  /** What the outputs depend on; undefined without a CUDA runtime, which opening a session reports. */
+  readonly key: readonly unknown[] | undefined;
+  /** Whether outputs need not be compared: one was, or memory does not suffice for it. */
+  compared: boolean;
+  /** Opens sessions that share constants; undefined if the graph has none, or they cannot be shared. */
+  sharing: SharingSessions | undefined;
+}
+
 /**
  * Opens the sessions of a graph's buckets over ONNX Runtime's C API. One session for all batch sizes cannot be captured as CUDA graphs,
  * since ONNX Runtime then computes shapes in between and copies them to the GPU. So there is one for each; they share what they can
@@ -30,34 +46,65 @@ export class CApiFailure extends Error {}
  * compared, by what the outputs depend on.
  */
 export class CApiSessions {
+  /** What the graph does without. */
+  slower: Slower | undefined;
+
   private constructor(
     private readonly api: OrtApi,
-    private readonly prepared: PreparedModel,
-    private readonly settings: ProcessSettings,
-    /** What the outputs depend on; undefined without a CUDA runtime, which opening a session reports. */
-    private readonly key: readonly unknown[] | undefined,
-    private compared: boolean,
-    /** Opens sessions that share constants; undefined if the graph has none, or they cannot be shared. */
-    private sharing: SharingSessions | undefined,
+    private readonly dynamicOperators: readonly string[],
+    private readonly onCuda: boolean,
+    private readonly file: string,
+    private variant: Variant,
+    /** What takes its place if it fails. */
+    private readonly withoutKernels: (() => Promise<Variant>) | undefined,
   ) {}
 
-  static async for(api: OrtApi, prepared: PreparedModel, settings: ProcessSettings): Promise<CApiSessions> {
-    const key = await comparisonKey(api, prepared, settings);
-    const kept = key && (await readCache('comparisons', key));
-    const shared = prepared.share();
-    const sharing = shared && new SharingSessions(api, shared, { ...settings, weights: prepared.weights });
-    return new CApiSessions(api, prepared, settings, key, kept !== undefined, sharing);
+  /** @param kernels of this package, if the graph may have them */
+  static async for(
+    api: OrtApi,
+    prepared: PreparedModel,
+    settings: ProcessSettings,
+    kernels?: Pick<GpuKernels, 'operators'>,
+  ): Promise<CApiSessions> {
+    const { dynamicOperators, files, weights } = prepared;
+    const variantOf = async (graph: GraphSource, operators?: CustomOperators): Promise<Variant> => {
+      const all = { ...settings, weights, operators };
+      const key = await comparisonKey(api, files, graph, settings);
+      const kept = key && (await readCache('comparisons', key));
+      const shared = graph.share();
+      const sharing = shared && new SharingSessions(api, shared, all);
+      return { graph, settings: all, key, compared: kept !== undefined, sharing };
+    };
+    const onCuda = settings.device.kind === 'cuda';
+    const plain = () => variantOf(prepared);
+    const fused = kernels && prepared.withKernels();
+    try {
+      const variant = fused && (await variantOf(fused, kernels.operators()));
+      return new CApiSessions(api, dynamicOperators, onCuda, files[0], variant ?? (await plain()), variant && plain);
+    } catch (error) {
+      const sessions = new CApiSessions(api, dynamicOperators, onCuda, files[0], await plain(), undefined);
+      sessions.slower = withoutKernels(error);
+      return sessions;
+    }
   }
 
-  /** Whether outputs need not be compared: one was, or memory does not suffice for it. */
+  /** Whether outputs need not be compared. */
   get isCompared(): boolean {
-    return this.compared;
+    return this.variant.compared;
+  }
+
+  /** Opens no more sessions with this package's kernels. @returns whether any were to be opened */
+  async dropKernels(error: CApiFailure): Promise<boolean> {
+    if (!this.withoutKernels || this.slower) return false;
+    this.slower = withoutKernels(error);
+    this.variant = await this.withoutKernels();
+    return true;
   }
 
   /** @throws CApiFailure unless memory is short; then whatever ONNX Runtime reports. FilesChanged */
   async open(shape: BucketShape): Promise<BucketSession> {
-    const { dynamicOperators } = this.prepared;
-    if (this.settings.device.kind === 'cuda' && dynamicOperators.length > 0) {
+    const { dynamicOperators } = this;
+    if (this.onCuda && dynamicOperators.length > 0) {
       throw new CApiFailure(
         `the graph has ${dynamicOperators.join(', ')}, whose results have shapes that depend on values`,
       );
@@ -74,21 +121,22 @@ export class CApiSessions {
    * @throws Error if memory is too small for the bucket; FilesChanged
    */
   private async openSharing(shape: BucketShape): Promise<BucketSession | undefined> {
+    const { variant } = this;
     try {
-      return await this.sharing?.open(shape);
+      return await variant.sharing?.open(shape);
     } catch (error) {
       // Computing constants takes more memory for a while than a session's own, whatever the bucket.
       const isForBucket = isOutOfMemory(error) && !(error instanceof ConstantsFailure);
       if (isForBucket || error instanceof FilesChanged) throw error;
       // Whatever keeps constants from being shared, such as a session that needs their numbers to open, need not fail a session with its own.
-      this.sharing = undefined;
+      variant.sharing = undefined;
       return undefined;
     }
   }
 
   private openOwn(shape: BucketShape): BucketSession {
-    const { source, weights } = this.prepared;
-    return OrtSession.open(this.api, source(shape), { ...this.settings, weights });
+    const { graph, settings } = this.variant;
+    return OrtSession.open(this.api, graph.source(shape), settings);
   }
 
   /**
@@ -97,22 +145,28 @@ export class CApiSessions {
    * @throws CApiFailure if they differ by more than rounding
    */
   async compare(output: OutputRow, plain: OutputRow | undefined): Promise<void> {
+    const { variant } = this;
     if (plain) checkOutput(output, plain);
-    this.compared = true;
-    if (plain && this.key) await writeCache('comparisons', this.key, { graph: this.prepared.files[0] });
+    variant.compared = true;
+    if (plain && variant.key) await writeCache('comparisons', variant.key, { graph: this.file });
   }
+}
+
+function withoutKernels(error: unknown): Slower {
+  return { without: 'fused kernels', why: messageOf(error) };
 }
 
 /** What the outputs of a graph depend on: this package, the libraries, the GPU, and the graph's files. Undefined without a CUDA runtime. */
 async function comparisonKey(
   { koffi, version: ofLibrary }: OrtApi,
-  { files, source }: PreparedModel,
+  files: readonly string[],
+  { source }: GraphSource,
   { device, buckets }: ProcessSettings,
 ): Promise<readonly unknown[] | undefined> {
   const hardware = device.kind === 'cuda' ? gpuOf(koffi, device.index) : [];
   if (!hardware) return undefined;
   const stamps = await Promise.all(files.map(fileStamp));
-  const graph = createHash('sha256').update(source()).digest('hex');
+  const graph = createHash('sha256').update(source()).update(KERNEL_SOURCE).digest('hex');
   return [version(), ofLibrary, device.kind, hardware, graph, stamps, buckets];
 }
 

@@ -11,6 +11,7 @@ import {
 import { ForeignOperators, gpuOperators, refusedOperator } from '../../onnx/foreignOperators.js';
 import { prepareModel, type BucketShape, type PreparedModel } from '../../onnx/prepare.js';
 import { sizeOf } from '../../tensor/tensor.js';
+import type { GpuKernels } from '../cuda/kernels/gpuKernels.js';
 import type { OrtApi } from '../cuda/ortApi.js';
 import { rangesWithin } from '../batchParts.js';
 import { outputData, type OutputType } from '../bucketSession.js';
@@ -20,7 +21,7 @@ import type { BucketPool } from './bucketPool.js';
 import { CApiFailure, CApiSessions } from './cApiSessions.js';
 import { rowDims, shapeOf, type Registered } from './inputData.js';
 import { PlainSession } from './plainSession.js';
-import type { ProcessSettings, Reply, WireBatch } from './protocol.js';
+import type { ProcessSettings, Reply, Slower, WireBatch } from './protocol.js';
 import { fileFor, isOfGraph, isOutOfMemory, isRefusedCall, openSession } from './session.js';
 import { CONTENT_START, type SharedChannel } from './sharedChannel.js';
 
@@ -58,6 +59,7 @@ export class GraphSessions {
    * Opens an .onnx file. With buckets, sessions are opened for the first batch of each size.
    * @param pool the open buckets of the process
    * @param api for sessions over the C API
+   * @param kernels of this package
    * @throws Error whatever ONNX Runtime reports
    */
   static async open(
@@ -65,6 +67,7 @@ export class GraphSessions {
     settings: ProcessSettings,
     pool: BucketPool,
     api?: OrtApi,
+    kernels?: Pick<GpuKernels, 'operators'>,
   ): Promise<GraphSessions> {
     const file = fileFor(given, settings);
     const isHalfFile = file.path === given.half;
@@ -73,8 +76,14 @@ export class GraphSessions {
     const prepared = await prepareModel(file, { kind: device.kind, fused: hasBuckets && fused });
     if (device.kind === 'cpu') checkOperators(prepared);
     const common = hasBuckets ? undefined : await openSession(prepared, settings);
-    const cApi = hasBuckets && api && file.replayed ? await CApiSessions.for(api, prepared, settings) : undefined;
+    const cApi =
+      hasBuckets && api && file.replayed ? await CApiSessions.for(api, prepared, settings, kernels) : undefined;
     return new GraphSessions(prepared, settings, file, pool, common, isHalfFile, cApi);
+  }
+
+  /** What it does without, as far as it is known. */
+  get slower(): Slower | undefined {
+    return this.cApi?.slower;
   }
 
   /** Frees the memory of all sessions. */
@@ -86,7 +95,8 @@ export class GraphSessions {
   /**
    * Runs a batch in the smallest bucket that holds it, or in parts if none does, and writes the output to the start of the
    * channel's content. If memory is too small for a bucket, that one and larger ones of the graph are dropped for good; where no smaller one holds
-   * an evaluation, buckets that were not used for the longest time are closed instead. If the C API fails, plain sessions take its place.
+   * an evaluation, buckets that were not used for the longest time are closed instead. If this package's kernels fail, ONNX Runtime's take
+   * their place; if the C API fails, plain sessions do.
    * @throws RefusedOperator if an operator of an optimized graph does not take its sizes; Error whatever else ONNX Runtime reports
    */
   async run(
@@ -98,7 +108,7 @@ export class GraphSessions {
       const isRefusal = (isOfGraph(error) || isRefusedCall(error)) && !isOutOfMemory(error);
       throw (isRefusal && refusedOperator(this.prepared.optimizedOperators, messageOf(error))) || error;
     });
-    return { ...output, hasClosedBuckets: this.pool.takeClosed() };
+    return { slower: this.slower, ...output, hasClosedBuckets: this.pool.takeClosed() };
   }
 
   private async runOrFallBack(batch: WireBatch, registered: Registered, channel: SharedChannel): Promise<BatchOutput> {
@@ -106,7 +116,12 @@ export class GraphSessions {
       return await this.runParts(batch, registered, channel);
     } catch (error) {
       if (!(error instanceof CApiFailure)) throw error;
-      return { ...(await this.runPlain(batch, registered, channel)), plain: error.message };
+      if (await this.cApi?.dropKernels(error)) {
+        await this.close();
+        return await this.runOrFallBack(batch, registered, channel);
+      }
+      const slower = { without: 'CUDA graphs', why: error.message } as const;
+      return { ...(await this.runPlain(batch, registered, channel)), slower };
     }
   }
 

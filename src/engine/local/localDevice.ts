@@ -20,7 +20,7 @@ import {
 import { joinedResult, partsOf } from '../batchParts.js';
 import { BatchTimes, firstLimit } from './batchTimes.js';
 import { DeviceProcess, LESS_MEMORY, OUTLIVES, RUN_AGAIN } from './deviceProcess.js';
-import type { ProcessSettings, Reply } from './protocol.js';
+import type { ProcessSettings, Reply, Slower } from './protocol.js';
 import { SharedChannel } from './sharedChannel.js';
 import { readOutputs, writeBatch } from './wireBatch.js';
 
@@ -70,7 +70,7 @@ export class LocalDevice implements EngineDevice {
   /** Whether shared memory was too small for a batch. */
   private isSharedMemoryFull = false;
   private closed = false;
-  private warned = false;
+  private readonly warned = new Set<Slower['without']>();
 
   constructor(
     private settings: Omit<ProcessSettings, 'channel'>,
@@ -280,7 +280,7 @@ export class LocalDevice implements EngineDevice {
 
   /** Ends the process, whose device fails all further calls; the next one has plain sessions. @throws SrdsError ENGINE_FAILED */
   private leaveFaultyDevice(message: string): Promise<never> {
-    if (this.settings.cApi) this.warnOfPlain(message);
+    if (this.settings.cApi) this.warnOf({ without: 'CUDA graphs', why: message });
     this.settings = { ...this.settings, cApi: false };
     return this.giveUp(`lost its device: ${message}`);
   }
@@ -352,7 +352,7 @@ export class LocalDevice implements EngineDevice {
   private async open(names: readonly string[]): Promise<Readonly<Record<string, GraphInfo>>> {
     const graphs = Object.fromEntries(names.map((name) => [name, this.state.files[name]]));
     const reply = await this.process.request({ kind: 'load', graphs }, firstLimit(this.settings.device));
-    if (reply.kind === 'loaded') this.warnOfPlain(reply.plain);
+    if (reply.kind === 'loaded') this.warnOf(reply.slower);
     return this.loadedGraphs(reply, graphs);
   }
 
@@ -373,16 +373,17 @@ export class LocalDevice implements EngineDevice {
         `${this.name} has no memory for batches of more than ${largest} rows; it goes on with smaller ones`,
       );
     }
-    this.warnOfPlain(reply.plain);
+    this.warnOf(reply.slower);
     const outputs = readOutputs(batch, reply, channel);
     return { outputs, seconds: reply.seconds, rows: reply.rows, device: this.name };
   }
 
-  /** Warns, once, that batches are not captured as CUDA graphs. @param why undefined if they are */
-  private warnOfPlain(why: string | undefined): void {
-    if (why === undefined || this.warned) return;
-    this.warned = true;
-    this.reports.onWarning(`${this.name} runs without CUDA graphs, up to twice as long: ${oneLine(why)}`);
+  /** Warns, once, of what the device does without. */
+  private warnOf(slower: Slower | undefined): void {
+    if (!slower || this.warned.has(slower.without)) return;
+    this.warned.add(slower.without);
+    const { without, why } = slower;
+    this.reports.onWarning(`${this.name} runs without ${without}, up to twice as long: ${oneLine(why)}`);
   }
 
   private failed(reply: Reply, batch: Batch): SrdsError {

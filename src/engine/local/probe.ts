@@ -1,6 +1,7 @@
 import { messageOf, SrdsError } from '../../errors.js';
 import { CPU, deviceName, isProcessor, type Device, type Processor } from '../device.js';
 import { DeviceProcess } from './deviceProcess.js';
+import type { Slower } from './protocol.js';
 import { explain, type Problem } from './remedies.js';
 
 /** Seconds after which a device that does not answer counts as one that does not work. */
@@ -11,8 +12,8 @@ export interface Probe {
   readonly device: Processor;
   /** Why the device does not work, and the remedy; undefined if it works. */
   readonly problem?: Problem;
-  /** Of a CUDA device that works: why its batches are not replayed as CUDA graphs; undefined if they are. */
-  readonly withoutGraphs?: string | undefined;
+  /** What a CUDA device that works does without. */
+  readonly slower?: Slower | undefined;
 }
 
 /** Devices that `auto` probes before it uses the CPU, fastest first. */
@@ -30,7 +31,7 @@ export async function probe(device: Processor): Promise<Probe> {
   const process = new DeviceProcess({ device, threads: 1, buckets: [], fused: false, cApi: device.kind === 'cuda' });
   try {
     const reply = await process.request({ kind: 'probe' }, PROBE_S);
-    if (reply.kind === 'works') return { device, withoutGraphs: reply.plain };
+    if (reply.kind === 'works') return { device, slower: reply.slower };
     return { device, problem: await explain(device, reply.kind === 'failed' ? reply.message : reply.kind) };
   } catch (error) {
     return { device, problem: await explain(device, messageOf(error)) };

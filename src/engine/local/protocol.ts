@@ -57,15 +57,21 @@ export type Notification =
   | { readonly kind: 'register'; readonly id: ConditioningId; readonly inputs: Readonly<Record<string, Tensor>> }
   | { readonly kind: 'release'; readonly id: ConditioningId };
 
-/** Device process to engine. `plain` says why sessions are not opened over the C API. */
+/** A way to run batches faster that a device does without. */
+export interface Slower {
+  readonly without: 'CUDA graphs' | 'fused kernels';
+  readonly why: string;
+}
+
+/** Device process to engine. */
 export type Reply =
   | {
       readonly kind: 'loaded';
       readonly graphs: Readonly<Record<string, GraphInfo>>;
-      readonly plain?: string | undefined;
+      readonly slower?: Slower | undefined;
     }
   | { readonly kind: 'unloaded' }
-  | { readonly kind: 'works'; readonly plain?: string | undefined }
+  | { readonly kind: 'works'; readonly slower?: Slower | undefined }
   | {
       readonly kind: 'unloadable';
       readonly graph: string;
@@ -87,8 +93,8 @@ export type Reply =
       readonly buckets?: readonly number[] | undefined;
       /** Whether buckets were closed, for want of memory or because there were too many. */
       readonly hasClosedBuckets: boolean;
-      /** Why the C API was given up in this batch. */
-      readonly plain?: string | undefined;
+      /** What its graph does without, if it could have it. */
+      readonly slower?: Slower | undefined;
     }
   | {
       readonly kind: 'failed';

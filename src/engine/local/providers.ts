@@ -1,8 +1,15 @@
 import { create, toBinary } from '@bufbuild/protobuf';
-import { GraphProtoSchema, ModelProtoSchema, TensorProto_DataType, ValueInfoProtoSchema } from 'onnx-buf';
+import {
+  GraphProtoSchema,
+  ModelProtoSchema,
+  TensorProto_DataType,
+  ValueInfoProtoSchema,
+  type NodeProto,
+} from 'onnx-buf';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import type { Processor } from '../device.js';
-import { node } from '../../onnx/nodes.js';
+import { KERNEL_DOMAIN, kernelNode } from '../../onnx/fuse/kernels/domain.js';
+import { castNode, node } from '../../onnx/nodes.js';
 
 /** ONNX Runtime's execution providers for a device. Operators that a provider has no kernel for run on the CPU. */
 export function providersOf({ kind, index }: Processor): InferenceSession.ExecutionProviderConfig[] {
@@ -28,8 +35,21 @@ export async function tryProviders(device: Processor): Promise<void> {
   if (y.data[1] !== 4) throw new Error(`2 + 2 gave ${String(y.data[1])}`);
 }
 
-/** A graph of one addition: y = x + x, [2]. */
-export function addition(): Uint8Array {
+/** A graph of one addition in this package's kernels, in half precision. */
+export function kernelAddition(): Uint8Array {
+  const nodes = [
+    castNode('x', 'half', TensorProto_DataType.FLOAT16),
+    kernelNode('Sum', ['half', undefined, 'half'], ['sum']),
+    castNode('sum', 'y', TensorProto_DataType.FLOAT),
+  ];
+  return addition(nodes, [KERNEL_DOMAIN]);
+}
+
+/** A graph of one addition: y = x + x, [2]. @param added the nodes that add; ONNX's own by default */
+export function addition(
+  added: readonly NodeProto[] = [node('Add', ['x', 'x'], 'y')],
+  domains: readonly string[] = [],
+): Uint8Array {
   const value = (name: string) =>
     create(ValueInfoProtoSchema, {
       name,
@@ -40,8 +60,13 @@ export function addition(): Uint8Array {
         },
       },
     });
-  const add = node('Add', ['x', 'x'], 'y');
-  const graph = create(GraphProtoSchema, { name: 'probe', node: [add], input: [value('x')], output: [value('y')] });
-  const model = create(ModelProtoSchema, { irVersion: 8n, opsetImport: [{ domain: '', version: 17n }], graph });
+  const graph = create(GraphProtoSchema, {
+    name: 'probe',
+    node: [...added],
+    input: [value('x')],
+    output: [value('y')],
+  });
+  const opsetImport = [{ domain: '', version: 17n }, ...domains.map((domain) => ({ domain, version: 1n }))];
+  const model = create(ModelProtoSchema, { irVersion: 8n, opsetImport, graph });
   return toBinary(ModelProtoSchema, model);
 }

@@ -9,6 +9,8 @@ import type { Tensor } from '../../tensor/tensor.js';
 import { ForeignOperators, lacksKernel, RefusedOperator } from '../../onnx/foreignOperators.js';
 import type { GraphInfo } from '../../onnx/graphInfo.js';
 import type { ConditioningId } from '../engine.js';
+import type { CustomOperators } from '../cuda/kernels/customOperators.js';
+import { GpuKernels } from '../cuda/kernels/gpuKernels.js';
 import { OrtApi } from '../cuda/ortApi.js';
 import { OrtSession } from '../cuda/ortSession.js';
 import { BucketPool } from './bucketPool.js';
@@ -17,9 +19,9 @@ import { loadMemoryMap } from './memoryMap.js';
 import { isDeviceFault, isOfGraph, isOutOfMemory } from './session.js';
 import { CONTENT_START, SharedChannel } from './sharedChannel.js';
 import { SpinPoller } from './spinPoller.js';
-import { addition, tryProviders } from './providers.js';
+import { addition, kernelAddition, tryProviders } from './providers.js';
 import { NO_HEARTBEAT } from './watchdog.js';
-import type { Wake, Notification, Numbered, RunBatch, ProcessSettings, Request, Reply } from './protocol.js';
+import type { Wake, Notification, Numbered, RunBatch, ProcessSettings, Request, Reply, Slower } from './protocol.js';
 
 // Collects garbage less often: the parent waits meanwhile, and large data is outside V8's heap.
 setFlagsFromString('--heap-growing-percent=400');
@@ -52,20 +54,23 @@ let notifications = 0;
 /** A batch that arrived before the notifications that precede it. */
 let deferred: Numbered<RunBatch> | undefined;
 
-/** ONNX Runtime's C API, or why plain sessions serve in its place; neither if it was not asked for. */
-const cApi: Promise<{ readonly api?: OrtApi; readonly plain?: string }> = settings.cApi
+/** ONNX Runtime's C API, or what plain sessions do without; neither if it was not asked for. */
+const cApi: Promise<{ readonly api?: OrtApi; readonly kernels?: GpuKernels; readonly slower?: Slower }> = settings.cApi
   ? OrtApi.load().then(
-      (api) => ({ api }),
-      (error: unknown) => ({ plain: messageOf(error) }),
+      (api) => ({
+        api,
+        ...(settings.device.kind === 'cuda' && { kernels: new GpuKernels(api, settings.device.index) }),
+      }),
+      (error: unknown) => ({ slower: withoutGraphs(error) }),
     )
   : Promise.resolve({});
 
 async function load(request: Extract<Request, { kind: 'load' }>): Promise<Reply> {
   const loaded: Record<string, GraphInfo> = {};
-  const { api, plain } = await cApi;
+  const { api, kernels, slower } = await cApi;
   for (const [name, file] of Object.entries(request.graphs)) {
     try {
-      const graph = await GraphSessions.open(file, settings, buckets, api);
+      const graph = await GraphSessions.open(file, settings, buckets, api, kernels);
       graphs.set(name, graph);
       loaded[name] = graph.info;
     } catch (error) {
@@ -77,7 +82,8 @@ async function load(request: Extract<Request, { kind: 'load' }>): Promise<Reply>
     }
   }
   const isReplayed = Object.values(request.graphs).some(({ replayed = false }) => replayed);
-  return { kind: 'loaded', graphs: loaded, plain: isReplayed ? plain : undefined };
+  const ofGraphs = Object.keys(loaded).map((name) => graphs.get(name)?.slower);
+  return { kind: 'loaded', graphs: loaded, slower: isReplayed ? (slower ?? ofGraphs.find(Boolean)) : undefined };
 }
 
 async function unload(names: readonly string[]): Promise<Reply> {
@@ -126,29 +132,46 @@ function countNotification(): void {
 async function probe(): Promise<Reply> {
   try {
     await tryProviders(settings.device);
-    return { kind: 'works', plain: await tryCApi() };
+    return { kind: 'works', slower: await tryCApi() };
   } catch (error) {
     return { kind: 'failed', message: messageOf(error) };
   }
 }
 
-/** Runs a graph over the C API, twice, so that on CUDA the second run replays the first. @returns why that does not work */
-async function tryCApi(): Promise<string | undefined> {
-  const { api, plain } = await cApi;
-  if (!api) return plain;
+/** Runs a graph over the C API, and one in this package's kernels. @returns what does not work */
+async function tryCApi(): Promise<Slower | undefined> {
+  const { api, kernels, slower } = await cApi;
+  if (!api) return slower;
   try {
-    const session = OrtSession.open(api, addition(), { ...settings, weights: undefined });
+    await tryAddition(api, addition());
+  } catch (error) {
+    return withoutGraphs(error);
+  }
+  try {
+    if (kernels) await tryAddition(api, kernelAddition(), kernels.operators());
+    return undefined;
+  } catch (error) {
+    return { without: 'fused kernels', why: messageOf(error) };
+  }
+}
+
+/** Runs a graph of y = x + x twice, so that on CUDA the second run replays the first. */
+async function tryAddition(api: OrtApi, graph: Uint8Array, operators?: CustomOperators): Promise<void> {
+  const session = OrtSession.open(api, graph, { ...settings, weights: undefined, operators });
+  try {
     const x = session.allocate('x', 'float32', [2]) as Float32Array;
     for (const value of [2, 3]) {
       x.fill(value);
       const [sum] = await session.run('y', new Set(['x']));
-      if (sum !== 2 * value) return `${value} + ${value} gave ${sum}`;
+      if (sum !== 2 * value) throw new Error(`${value} + ${value} gave ${sum}`);
     }
+  } finally {
     await session.close();
-    return undefined;
-  } catch (error) {
-    return messageOf(error);
   }
+}
+
+function withoutGraphs(error: unknown): Slower {
+  return { without: 'CUDA graphs', why: messageOf(error) };
 }
 
 function respond({ number }: Numbered<Request>, reply: Promise<Reply>): void {

@@ -47,6 +47,11 @@ export class Dataflow {
     return users.length === 1 && !this.outputs.has(name) ? users[0] : undefined;
   }
 
+  /** Whether a value is an output of the graph. */
+  isOutput(name: string): boolean {
+    return this.outputs.has(name);
+  }
+
   /** The axes of an input of the graph; a free axis is a name. */
   inputDims(name: string): readonly (number | string)[] | undefined {
     return this.inputs.get(name);
@@ -57,11 +62,15 @@ export class Dataflow {
     return numbersOf(this.constants.get(name));
   }
 
-  /** Shape and type of a constant, possibly behind a Cast: weights are often stored in half precision. */
+  /**
+   * Shape and type of a constant, possibly behind a Cast, since weights are often stored in half precision, or behind an Identity, which
+   * torch exports for equal weights.
+   */
   weight(name: string): Weight | undefined {
     const constant = this.constants.get(name);
     if (constant) return { dims: constant.dims.map(Number), dataType: constant.dataType };
     const made = this.maker(name);
+    if (made?.opType === 'Identity') return this.weight(made.input[0]);
     const stored = made?.opType === 'Cast' ? this.weight(made.input[0]) : undefined;
     return made && stored && { dims: stored.dims, dataType: integerOf(made, 'to') ?? stored.dataType };
   }

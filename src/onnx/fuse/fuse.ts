@@ -3,10 +3,14 @@ import { OperatorSetIdProtoSchema, type ModelProto } from 'onnx-buf';
 import type { DeviceKind, Fused } from '../graphInfo.js';
 import { hasInnerGraphs } from '../constants.js';
 import { attendAtOnce } from './attention.js';
+import { useKernels } from './kernels/kernels.js';
 import { normalizeByLayers } from './groupNorm.js';
 import { CONTRIB } from './operators.js';
 import { projectAtOnce } from './projections.js';
 import { keepSums, normalizeResiduals } from './residuals.js';
+
+/** Which kernels the graph may rely on: those of ONNX Runtime, or this package's too (`kernels/`). */
+export type Kernels = 'onnxruntime' | 'own';
 
 /** Domains of the operators that are known here; other domains may have operators of the same names. */
 const DOMAINS = new Set(['', 'ai.onnx', CONTRIB]);
@@ -21,14 +25,15 @@ const SPLIT_OPSET = 13;
  * proves that the result is the same for all input sizes.
  * @returns counts of the fusions; undefined if there are none
  */
-export function fuse(model: ModelProto, device: DeviceKind): Fused | undefined {
+export function fuse(model: ModelProto, device: DeviceKind, kernels: Kernels = 'onnxruntime'): Fused | undefined {
   const { graph, opsetImport } = model;
   if (!graph || hasInnerGraphs(graph) || graph.node.some(({ domain }) => !DOMAINS.has(domain))) return undefined;
   const opset = Number(opsetImport.find(({ domain }) => domain === '' || domain === 'ai.onnx')?.version ?? 0);
-  const normalizations = opset >= LAYER_NORM_OPSET ? normalizeByLayers(graph, device) : 0;
   const attentions = attendAtOnce(graph);
   const residuals = normalizeResiduals(graph);
   const projections = opset >= SPLIT_OPSET ? projectAtOnce(graph) : 0;
+  const inKernels = kernels === 'own' ? useKernels(model) : 0;
+  const normalizations = inKernels + (opset >= LAYER_NORM_OPSET ? normalizeByLayers(graph, device) : 0);
   if (device !== 'webgpu') keepSums(graph);
   if (graph.node.some(({ domain }) => domain === CONTRIB) && !opsetImport.some(({ domain }) => domain === CONTRIB)) {
     opsetImport.push(create(OperatorSetIdProtoSchema, { domain: CONTRIB, version: 1n }));

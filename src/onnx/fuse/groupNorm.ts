@@ -17,19 +17,41 @@ const HALF_ONE = 0x3c00;
 export function normalizeByLayers(graph: GraphProto, device: DeviceKind): number {
   const view = new GraphView(graph);
   const replaced = new Map<NodeProto, readonly NodeProto[]>();
-  for (const instance of graph.node.filter(({ opType }) => opType === 'InstanceNormalization')) {
-    const [grouped, ones, zeros] = instance.input;
-    const reshape = view.maker(grouped);
-    const shape = reshape?.opType === 'Reshape' ? view.numbers(reshape.input[1]) : undefined;
-    if (!reshape || shape?.length !== 3 || !isAll(1, ones, view) || !isAll(0, zeros, view)) continue;
-    const [rows, groups, rest] = shape;
-    const isGrouped = rows === 0 && groups > 0 && rest === -1;
-    const affine = isGrouped && device !== 'webgpu' ? affineAfter(instance, reshape, view) : undefined;
-    if (affine) replaced.set(affine.shifted, withAffine(instance, affine, shape));
+  for (const grouped of groupedNormalizations(graph, view)) {
+    const { instance, ones } = grouped;
+    const affine = device === 'webgpu' ? undefined : affineAfter(grouped, view);
+    if (affine) replaced.set(affine.shifted, withAffine(affine));
     else replaced.set(instance, withOnes(instance, view.constants.get(ones)?.dataType ?? FLOAT));
   }
   replaceNodes(graph, replaced);
   return replaced.size;
+}
+
+/** Finds group normalizations with a scale and a shift of each channel. */
+export function groupNormalizations(graph: GraphProto, view: GraphView): readonly GroupNormalization[] {
+  return groupedNormalizations(graph, view).flatMap((grouped) => affineAfter(grouped, view) ?? []);
+}
+
+/** A value split into groups, and the normalization of each. */
+interface Grouped {
+  readonly instance: NodeProto;
+  readonly reshape: NodeProto;
+  /** Shape of the split value. */
+  readonly shape: readonly [rows: number, groups: number, rest: number];
+  /** Name of the normalization's scale. */
+  readonly ones: string;
+}
+
+function groupedNormalizations(graph: GraphProto, view: GraphView): Grouped[] {
+  return graph.node.flatMap((instance) => {
+    if (instance.opType !== 'InstanceNormalization') return [];
+    const [grouped, ones, zeros] = instance.input;
+    const reshape = view.maker(grouped);
+    const shape = reshape?.opType === 'Reshape' ? view.numbers(reshape.input[1]) : undefined;
+    if (!reshape || shape?.length !== 3 || !isAll(1, ones, view) || !isAll(0, zeros, view)) return [];
+    const [rows, groups, rest] = shape;
+    return [{ instance, reshape, shape: [rows, groups, rest] as const, ones }];
+  });
 }
 
 function isAll(value: number, name: string, view: GraphView): boolean {
@@ -37,8 +59,8 @@ function isAll(value: number, name: string, view: GraphView): boolean {
   return numbers !== undefined && numbers.length > 0 && numbers.every((number) => number === value);
 }
 
-/** The nodes after a normalization: its result in the shape of x again, scaled and shifted. */
-interface Affine {
+/** A group normalization: its result in the shape of x again, scaled and shifted. */
+export interface GroupNormalization extends Grouped {
   /** The value before it is split into groups, [rows, channels, ...]. */
   readonly x: string;
   readonly back: NodeProto;
@@ -49,7 +71,10 @@ interface Affine {
   readonly shifted: NodeProto;
 }
 
-function affineAfter(instance: NodeProto, reshape: NodeProto, view: GraphView): Affine | undefined {
+function affineAfter(grouped: Grouped, view: GraphView): GroupNormalization | undefined {
+  const { instance, reshape, shape } = grouped;
+  const [rows, groups, rest] = shape;
+  if (rows !== 0 || groups <= 0 || rest !== -1) return undefined;
   const [x] = reshape.input;
   const back = view.onlyUser(instance.output[0]);
   if (back?.opType !== 'Reshape' || view.shapeOf(back.input[1]) !== x) return undefined;
@@ -66,12 +91,13 @@ function affineAfter(instance: NodeProto, reshape: NodeProto, view: GraphView): 
     const [count, ...others] = dims;
     return count === view.channels(x) && others.every((length) => length === 1);
   };
-  return isPerChannel(scale) && isPerChannel(shift) ? { x, back, scale, shift, shifted } : undefined;
+  return isPerChannel(scale) && isPerChannel(shift) ? { ...grouped, x, back, scale, shift, shifted } : undefined;
 }
 
 /** LayerNormalization with a scale and a shift of [1, groups, rest], which ONNX Runtime computes once, when a bucket opens. */
-function withAffine(instance: NodeProto, affine: Affine, [, groups]: readonly number[]): NodeProto[] {
-  const { x, back, scale, shift, shifted } = affine;
+function withAffine(norm: GroupNormalization): NodeProto[] {
+  const { x, back, scale, shift, shifted, instance, shape } = norm;
+  const [, groups] = shape;
   const name = (part: string) => derived(instance.output[0], part);
   const spread = (values: string, part: string) => [
     node('Expand', [values, name('channels')], name(`${part} by channel`)),

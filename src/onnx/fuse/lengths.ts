@@ -48,6 +48,8 @@ export function findWidth(name: string, view: ShapeFacts): number | undefined {
 /** Length of a value's second axis. */
 export function findChannels(name: string, view: ShapeFacts): number | undefined {
   const made = view.maker(name);
+  const declared = made ? undefined : view.inputDims(name)?.[1];
+  if (typeof declared === 'number') return declared;
   const [first, second] = made?.input ?? [];
   switch (made?.opType) {
     case 'Cast':

@@ -19,6 +19,6 @@ export const ROWS = 'rows';
 
 /** Operators whose result has as many axes as their first input and, except for Slice and Split, the same lengths. */
 export const KEEPS_AXES: ReadonlySet<string> = new Set([
-  ...['Cast', 'Dropout', 'Erf', 'Gelu', 'Identity', 'InstanceNormalization', 'LayerNormalization'],
+  ...['Cast', 'Dropout', 'Erf', 'Geglu', 'Gelu', 'Identity', 'InstanceNormalization', 'LayerNormalization'],
   ...['Sigmoid', 'SkipLayerNormalization', 'Slice', 'Softmax', 'Split'],
 ]);

@@ -98,8 +98,8 @@ async function runWith(
   try {
     const registered = new Map(Object.entries(TEXTS));
     const { wire } = writeBatch(batch, channel);
-    const { plain, buckets, ...output } = await graph.run(wire, registered, channel);
-    return { rows: readOutputs(batch, output, channel).flat()[1], plain, buckets };
+    const { slower, buckets, ...output } = await graph.run(wire, registered, channel);
+    return { rows: readOutputs(batch, output, channel).flat()[1], plain: slower?.why, buckets };
   } finally {
     await graph.close();
     channel.remove();
@@ -273,6 +273,8 @@ test('a process that is killed in the middle of a batch is replaced, and the bat
   try {
     const batch = [evaluation(1, ['a', 'b'])];
     const { outputs } = await device.run(batch, {});
+    // So that it does not end before it is killed.
+    process.kill(device.pid!, 'SIGSTOP');
     const again = device.run(batch, {});
     await nextTurn();
     process.kill(device.pid!, 'SIGKILL');

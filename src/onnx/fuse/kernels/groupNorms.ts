@@ -1,0 +1,70 @@
+import type { GraphProto, NodeProto } from 'onnx-buf';
+import { GraphView } from '../graphView.js';
+import { groupNormalizations, type GroupNormalization } from '../groupNorm.js';
+import { replaceNodes } from '../operators.js';
+import { derived, integer, real } from '../../nodes.js';
+import { kernelNode } from './domain.js';
+import { singleTerm, termsOf, type Terms } from './terms.js';
+import { channelsLast, channelsSecond } from './transposes.js';
+
+/** InstanceNormalization's default. */
+const DEFAULT_EPSILON = 1e-5;
+
+/**
+ * Replaces group normalization (Wu and He 2018), the SiLU after it, and the sum and the biases before it, by one operator.
+ * @returns the number of replaced normalizations
+ */
+export function normalizeInKernels(graph: GraphProto): number {
+  const view = new GraphView(graph);
+  const replaced = new Map<NodeProto, readonly NodeProto[]>();
+  const norms = groupNormalizations(graph, view).filter(({ x }) => view.rank(x) === 4);
+  for (const norm of norms) {
+    const all = termsOf(norm.x, view);
+    // A value that several normalizations read is summed by the first one.
+    const terms = [...all.replaced.keys()].some((one) => replaced.has(one)) ? singleTerm(norm.x) : all;
+    for (const [one, by] of terms.replaced) replaced.set(one, by);
+    const silu = siluAfter(norm.shifted, view);
+    replaced.set(silu ?? norm.shifted, inKernel(norm, terms, silu, view));
+  }
+  replaceNodes(graph, replaced);
+  return norms.length;
+}
+
+function inKernel(norm: GroupNormalization, terms: Terms, silu: NodeProto | undefined, view: GraphView): NodeProto[] {
+  const { x, scale, shift, shape, shifted, instance } = norm;
+  const [, groups] = shape;
+  const part = (of: string) => derived(instance.output[0], of);
+  const images = [terms.x, terms.residual, terms.rest].map((name) =>
+    name === undefined ? undefined : channelsLast(name, view),
+  );
+  const [whole, residual, rest] = images.map((image) => image?.name);
+  // What made the sum is gone, so the operator returns it where other nodes use it.
+  const returnsSum = terms.replaced.size > 0 && !isUsedBy(norm, view);
+  const epsilon = instance.attribute.find(({ name }) => name === 'epsilon')?.f ?? DEFAULT_EPSILON;
+  return [
+    ...images.flatMap((image) => image?.nodes ?? []),
+    kernelNode(
+      'GroupNormalization',
+      [whole, scale, shift, terms.bias, terms.addend, residual, rest],
+      [part('normalized'), part('moments'), ...(returnsSum ? [part('sum')] : [])],
+      [integer('groups', groups), integer('silu', silu ? 1 : 0), real('epsilon', epsilon)],
+    ),
+    channelsSecond(part('normalized'), (silu ?? shifted).output[0]),
+    ...(returnsSum ? [channelsSecond(part('sum'), x)] : []),
+  ];
+}
+
+/** Whether only a normalization uses the value that it normalizes. */
+function isUsedBy({ x, reshape, back }: GroupNormalization, view: GraphView): boolean {
+  const own = [reshape, view.maker(back.input[1])];
+  return !view.isOutput(x) && view.usersOf(x).every((user) => own.includes(user));
+}
+
+/** The SiLU of a value, n sigmoid(n), if nothing else uses the value. */
+function siluAfter({ output: [name] }: NodeProto, view: GraphView): NodeProto | undefined {
+  const users = view.usersOf(name);
+  const sigmoid = users.find(({ opType }) => opType === 'Sigmoid');
+  const product = sigmoid && view.onlyUser(sigmoid.output[0]);
+  const isSilu = product?.opType === 'Mul' && users.includes(product) && users.length === 2 && !view.isOutput(name);
+  return isSilu ? product : undefined;
+}
