@@ -6,7 +6,7 @@ import { probe, type Probe } from '../engine/local/probe.js';
 import { endpointName } from '../engine/remote/endpoint.js';
 import { inspectEndpoint, type EndpointReport } from '../engine/remote/inspectEndpoint.js';
 import type { TensorMetadata } from '../engine/remote/oip.js';
-import { oneLine } from '../errors.js';
+import { oneLine, SrdsError } from '../errors.js';
 import { graphFiles } from '../model/modelFolder.js';
 import { networkOf } from '../model/networkInputs.js';
 import { DEVICE_OPTIONS, type DeviceValues } from '../pipeline/options/devices.js';
@@ -36,7 +36,8 @@ export function doctorCommand(signal: AbortSignal): Command {
   return addFlags(command, OPTIONS).action(async ({ json = false, ...flags }: Flags) => {
     const { open, others } = await splitDeviceFlags(flags);
     const gpus = await gpuNames();
-    const wanted = open.devices === undefined || open.devices === 'auto' ? everyKind(gpus) : open.devices;
+    const named = open.devices === 'auto' ? undefined : open.devices;
+    const wanted = named ?? everyKind(gpus);
     const probes: Probe[] = [];
     for (const processor of wanted.filter(isProcessor)) probes.push(await probe(processor));
     const endpoints = wanted.filter(isEndpoint);
@@ -55,18 +56,32 @@ export function doctorCommand(signal: AbortSignal): Command {
     if (json) {
       const devices = probes.map((one) => probeJson(one, nameOf(one.device)));
       const all = { version: version(), node: process.version, devices, endpoints: reports.map(endpointJson) };
-      return void process.stdout.write(`${JSON.stringify(all)}\n`);
+      process.stdout.write(`${JSON.stringify(all)}\n`);
+    } else {
+      process.stdout.write(`srds ${version()}, Node ${process.version}\n`);
+      for (const probed of probes) {
+        const known = nameOf(probed.device);
+        const name = known === undefined ? deviceName(probed.device) : `${deviceName(probed.device)} (${known})`;
+        process.stdout.write(`${name}: ${stateOf(probed).join('\n  ')}\n`);
+      }
+      for (const report of reports) {
+        process.stdout.write(`${endpointName(report.endpoint)}: ${endpointState(report).join('\n  ')}\n`);
+      }
     }
-    process.stdout.write(`srds ${version()}, Node ${process.version}\n`);
-    for (const probed of probes) {
-      const known = nameOf(probed.device);
-      const name = known === undefined ? deviceName(probed.device) : `${deviceName(probed.device)} (${known})`;
-      process.stdout.write(`${name}: ${stateOf(probed).join('\n  ')}\n`);
-    }
-    for (const report of reports) {
-      process.stdout.write(`${endpointName(report.endpoint)}: ${endpointState(report).join('\n  ')}\n`);
-    }
+    // Of devices that are not named, some are missing on most machines.
+    if (named) checkAll(probes, reports);
   });
+}
+
+/** @throws SrdsError DEVICE_UNAVAILABLE if any of them does not work */
+function checkAll(probes: readonly Probe[], reports: readonly EndpointReport[]): void {
+  const broken = [
+    ...probes.filter(({ problem }) => problem).map(({ device }) => deviceName(device)),
+    ...reports.filter(({ problem }) => problem).map(({ endpoint }) => endpointName(endpoint)),
+  ];
+  if (broken.length === 0) return;
+  const found = `${broken.join(' and ')} that ${broken.length > 1 ? 'do' : 'does'} not`;
+  throw new SrdsError('DEVICE_UNAVAILABLE', 'devices that work', found, 'the report says what to do');
 }
 
 /** A device of each kind, and all GPUs of NVIDIA. */

@@ -50,6 +50,16 @@ test('doctor reports whether each kind of device works, and if not, why and what
   assert.match((await printed('doctor')).stdout, /^srds [^\n]+\ncpu [^\n]+: works\n/);
 });
 
+test('doctor fails if a device that was named does not work', async () => {
+  const { code, stdout, stderr } = await srds('doctor', '--device', 'cpu,webgpu:3');
+  assert.deepEqual(
+    [code, stderr],
+    [8, 'srds: expected devices that work, found webgpu:3 that does not; the report says what to do\n'],
+  );
+  assert.match(stdout, /\ncpu [^\n]+: works\nwebgpu:3: does not work\n {2}[^\n]+\n {2}-> [^\n]+\n$/);
+  assert.equal((await srds('doctor', '--device', 'cpu')).code, 0);
+});
+
 test('a device that does not work is one line with what to do; auto does without and says so', async () => {
   const devices = await devicesOfDoctor();
   const broken = devices.filter(({ works }) => !works);
