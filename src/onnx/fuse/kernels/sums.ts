@@ -38,23 +38,42 @@ function addImages(graph: GraphProto): number {
   return count;
 }
 
-/** Sums of [rows, tokens, channels]: a product and its bias, and a residual if nothing else uses their sum. */
+/**
+ * Sums of [rows, tokens, channels]: a product, its bias and a residual. Without a residual, only before a normalization: ONNX Runtime
+ * fuses a bias with the activation after it.
+ */
 function addTokens(graph: GraphProto): number {
   const view = new GraphView(graph);
   const replaced = new Map<NodeProto, readonly NodeProto[]>();
+  let count = 0;
   for (const sum of graph.node) {
-    const biased = view.rank(sum.output[0]) === 3 ? biasedProduct(sum, view) : undefined;
+    const [name] = sum.output;
+    const biased = view.rank(name) === 3 ? biasedProduct(sum, view) : undefined;
     if (!biased) continue;
-    const user = view.onlyUser(sum.output[0]);
-    const residual = user?.opType === 'Add' ? user.input.find((input) => input !== sum.output[0]) : undefined;
-    const isWhole =
-      residual !== undefined && view.rank(residual) === 3 && view.width(residual) === view.width(biased.product);
-    const last = isWhole && user && !replaced.has(user) ? user : sum;
+    const residual = residualOf(name, biased.product, view);
+    const last = residual && !replaced.has(residual.sum) ? residual.sum : sum;
+    const isNormalized = view.usersOf(name).some(({ opType }) => opType === 'LayerNormalization');
+    if (last === sum && !isNormalized) continue;
     replaced.set(sum, []);
-    replaced.set(last, [
-      kernelNode('Sum', [biased.product, biased.bias, last === user ? residual : undefined], last.output),
-    ]);
+    const terms = [biased.product, biased.bias, last === sum ? undefined : residual?.name];
+    replaced.set(last, [kernelNode('Sum', terms, last.output)]);
+    count++;
   }
   replaceNodes(graph, replaced);
-  return replaced.size;
+  return count;
+}
+
+/** What is added to a value, if nothing else uses the value, and the sum. */
+function residualOf(
+  name: string,
+  like: string,
+  view: GraphView,
+): { readonly name: string; readonly sum: NodeProto } | undefined {
+  const sum = view.onlyUser(name);
+  if (sum?.opType !== 'Add') return undefined;
+  const residual = sum.input.find((input) => input !== name);
+  // A constant would have to be spread over the rows.
+  const isAlike = (other: string) =>
+    view.rank(other) === 3 && view.width(other) === view.width(like) && !view.weight(other);
+  return residual !== undefined && isAlike(residual) ? { name: residual, sum } : undefined;
 }
