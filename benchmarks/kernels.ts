@@ -1,5 +1,6 @@
 /**
- * The kernels for CUDA, one by one: their largest error, beside a computation in float64, and their time. `npm run bench:kernels`
+ * The kernels for CUDA, one by one: their largest error, beside a computation in float64, and their time. It fails if an error is larger than
+ * rounding. `npm run bench:kernels`
  *
  * Shapes are those of the bundled model, of Stable Diffusion 2.1 and of its VAE.
  */
@@ -17,6 +18,8 @@ import { REFERENCE, type Values } from '../test/support/kernelReference.js';
 /** Runs in a CUDA graph, and graphs of which the fastest counts. */
 const RUNS = 50;
 const GRAPHS = 10;
+/** Largest error that rounding to float16 explains, relative to 1 + the value. */
+const MOST_ERROR = 2e-3;
 /** Larger tensors are only timed, since the reference is slow. */
 const MOST_CHECKED = 2e5;
 const THREAD_LOCAL = 1;
@@ -32,7 +35,7 @@ interface Case {
 const api = await OrtApi.load();
 const { koffi } = api;
 const runtime = CudaRuntime.load(koffi, 0);
-const operators = kernelOperators(new CudaKernels(koffi, CudaRuntime.capability(koffi, 0)).launch);
+const operators = kernelOperators(new CudaKernels(koffi, runtime).launch);
 const out = koffi.out(koffi.pointer('void *'));
 const [create, begin, end, instantiate, start, wait] = [
   functionOf('cudaStreamCreate', [out]),
@@ -59,6 +62,7 @@ const rows = cases().map((one) => {
     error?.toExponential(1) ?? '',
   ];
 });
+if (rows.some((row) => Number(row.at(-1)) > MOST_ERROR)) process.exitCode = 1;
 console.log(markdown([['operator', 'x', 'with', 'microseconds', 'largest error'], ...rows]));
 
 function cases(): readonly Case[] {

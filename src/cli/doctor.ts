@@ -39,7 +39,7 @@ export function doctorCommand(signal: AbortSignal): Command {
     const named = open.devices === 'auto' ? undefined : open.devices;
     const wanted = named ?? everyKind(gpus);
     const probes: Probe[] = [];
-    for (const processor of wanted.filter(isProcessor)) probes.push(await probe(processor));
+    for (const processor of wanted.filter(isProcessor)) probes.push(await probe(processor, true));
     const endpoints = wanted.filter(isEndpoint);
     const reports: EndpointReport[] = [];
     if (endpoints.length > 0) {

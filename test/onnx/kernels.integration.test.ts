@@ -183,6 +183,31 @@ const cases: Record<string, Case> = {
     ],
     counts: ofNorm(1),
   },
+  'a value that is concatenated with itself': {
+    ...images,
+    weights: { ...images.weights, scale: weight(16, 1, 1), shift: weight(16, 1, 1) },
+    nodes: [conv('x', 'a'), ['Concat', 'a a', 'j', { axis: 1 }], ...norm('j', 'y')],
+    counts: ofNorm(1),
+  },
+  'a sum whose shape is used elsewhere': {
+    ...images,
+    nodes: [conv('x', 'a'), ['Add', 'a x', 's'], ...norm('s', 'n'), ['Reshape', 'x s/s', 'r'], ['Add', 'n r', 'y']],
+    counts: ofNorm(1),
+  },
+  'a normalization with more channels than a block has threads': {
+    ...images,
+    inputs: { x: ['rows', 1026, 2, 2] },
+    weights: {
+      ...images.weights,
+      ones: filled(1, 2),
+      zeros: filled(0, 2),
+      scale: weight(1026, 1, 1),
+      shift: weight(1026, 1, 1),
+    },
+    numbers: { split: [0, 2, -1] },
+    nodes: norm('x', 'y'),
+    counts: {},
+  },
   'values concatenated in rows of pixels': {
     ...images,
     nodes: [conv('x', 'a'), ['Concat', 'a x', 'j', { axis: 2 }], ...norm('j', 'y')],

@@ -9,6 +9,8 @@ const TO_HOST = 2;
 const CUDNN = 'libcudnn.so.9';
 /** cudaDevAttrComputeCapabilityMajor and -Minor. */
 const COMPUTE_CAPABILITY = [75, 76];
+/** Version 13.1 is 13010. */
+const VERSIONS_A_MAJOR = 1000;
 
 /** Memory that is reachable from this process and, without a copy in between, from a GPU. */
 export interface PinnedMemory {
@@ -27,6 +29,7 @@ export class CudaRuntime {
     >,
     private readonly errorString: Function_,
     private readonly clearError: Function_,
+    private readonly device: number,
   ) {}
 
   /** @param device index of the GPU whose memory is allocated @throws Error if there is no CUDA runtime */
@@ -47,6 +50,7 @@ export class CudaRuntime {
       },
       library.func('cudaGetErrorString', 'str', ['int']),
       library.func('cudaGetLastError', 'int', []),
+      device,
     );
   }
 
@@ -57,15 +61,17 @@ export class CudaRuntime {
   static describe(koffi: typeof Koffi, device: number): readonly number[] {
     const library = libraryFor(koffi, device);
     const versions = ['cudaDriverGetVersion', 'cudaRuntimeGetVersion'].map((name) => numberFrom(koffi, library, name));
-    return [...CudaRuntime.capability(koffi, device), ...versions, cudnnVersion(koffi)];
+    return [...capabilityOf(koffi, library, device), ...versions, cudnnVersion(koffi)];
   }
 
-  /** A GPU's compute capability, major and minor. @throws Error if there is no CUDA runtime */
-  static capability(koffi: typeof Koffi, device: number): readonly number[] {
-    const library = libraryFor(koffi, device);
-    return COMPUTE_CAPABILITY.map((attribute) =>
-      numberFrom(koffi, library, 'cudaDeviceGetAttribute', attribute, device),
-    );
+  /** The GPU's compute capability, major and minor. */
+  get capability(): readonly number[] {
+    return capabilityOf(this.koffi, this.library, this.device);
+  }
+
+  /** Major version of the runtime. */
+  get major(): number {
+    return Math.floor(numberFrom(this.koffi, this.library, 'cudaRuntimeGetVersion') / VERSIONS_A_MAJOR);
   }
 
   /** Allocates memory of the GPU. @throws Error if there is too little */
@@ -121,6 +127,11 @@ export class CudaRuntime {
 }
 
 type Function_ = (...args: unknown[]) => unknown;
+
+/** A GPU's compute capability, major and minor. */
+function capabilityOf(koffi: typeof Koffi, library: Koffi.LibraryHandle, device: number): readonly number[] {
+  return COMPUTE_CAPABILITY.map((attribute) => numberFrom(koffi, library, 'cudaDeviceGetAttribute', attribute, device));
+}
 
 /** The number that a function of the runtime returns in its first parameter. */
 function numberFrom(

@@ -47,7 +47,6 @@ const FUNCTIONS = {
   KernelInfoGetAttribute_float: [85, [POINTER, 'str', 'float *']],
   KernelInfoGetAttribute_int64: [86, [POINTER, 'str', 'int64_t *']],
   KernelContext_GetInputCount: [88, [POINTER, 'size_t *']],
-  KernelContext_GetOutputCount: [89, [POINTER, 'size_t *']],
   KernelContext_GetInput: [90, [POINTER, 'size_t', OUT]],
   KernelContext_GetOutput: [91, [POINTER, 'size_t', 'int64_t *', 'size_t', OUT]],
   AddSessionConfigEntry: [130, [POINTER, 'str', 'str']],

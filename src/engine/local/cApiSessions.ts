@@ -69,7 +69,7 @@ export class CApiSessions {
     const { dynamicOperators, files, weights } = prepared;
     const variantOf = async (graph: GraphSource, operators?: CustomOperators): Promise<Variant> => {
       const all = { ...settings, weights, operators };
-      const key = await comparisonKey(api, files, graph, settings);
+      const key = await comparisonKey(api, files, graph, settings, operators);
       const kept = key && (await readCache('comparisons', key));
       const shared = graph.share();
       const sharing = shared && new SharingSessions(api, shared, all);
@@ -77,9 +77,11 @@ export class CApiSessions {
     };
     const onCuda = settings.device.kind === 'cuda';
     const plain = () => variantOf(prepared);
-    const fused = kernels && prepared.withKernels();
     try {
-      const variant = fused && (await variantOf(fused, kernels.operators()));
+      // A graph that cannot be captured has no sessions here.
+      const mayFuse = kernels && !(onCuda && dynamicOperators.length > 0);
+      const fused = mayFuse ? prepared.withKernels() : undefined;
+      const variant = fused && (await variantOf(fused, kernels?.operators()));
       return new CApiSessions(api, dynamicOperators, onCuda, files[0], variant ?? (await plain()), variant && plain);
     } catch (error) {
       const sessions = new CApiSessions(api, dynamicOperators, onCuda, files[0], await plain(), undefined);
@@ -93,12 +95,19 @@ export class CApiSessions {
     return this.variant.compared;
   }
 
-  /** Opens no more sessions with this package's kernels. @returns whether any were to be opened */
-  async dropKernels(error: CApiFailure): Promise<boolean> {
-    if (!this.withoutKernels || this.slower) return false;
+  /**
+   * Opens no more sessions with this package's kernels.
+   * @returns takes that back; undefined if none were to be opened
+   */
+  async dropKernels(error: CApiFailure): Promise<(() => void) | undefined> {
+    if (!this.withoutKernels || this.slower) return undefined;
+    const { variant } = this;
     this.slower = withoutKernels(error);
     this.variant = await this.withoutKernels();
-    return true;
+    return () => {
+      this.slower = undefined;
+      this.variant = variant;
+    };
   }
 
   /** @throws CApiFailure unless memory is short; then whatever ONNX Runtime reports. FilesChanged */
@@ -162,12 +171,13 @@ async function comparisonKey(
   files: readonly string[],
   { source }: GraphSource,
   { device, buckets }: ProcessSettings,
+  operators: CustomOperators | undefined,
 ): Promise<readonly unknown[] | undefined> {
   const hardware = device.kind === 'cuda' ? gpuOf(koffi, device.index) : [];
   if (!hardware) return undefined;
   const stamps = await Promise.all(files.map(fileStamp));
   const graph = createHash('sha256').update(source()).update(KERNEL_SOURCE).digest('hex');
-  return [version(), ofLibrary, device.kind, hardware, graph, stamps, buckets];
+  return [version(), ofLibrary, device.kind, hardware, graph, stamps, buckets, operators?.version ?? null];
 }
 
 function gpuOf(koffi: OrtApi['koffi'], index: number): readonly number[] | undefined {

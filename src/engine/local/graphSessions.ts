@@ -116,12 +116,27 @@ export class GraphSessions {
       return await this.runParts(batch, registered, channel);
     } catch (error) {
       if (!(error instanceof CApiFailure)) throw error;
-      if (await this.cApi?.dropKernels(error)) {
-        await this.close();
-        return await this.runOrFallBack(batch, registered, channel);
-      }
+      const restore = await this.cApi?.dropKernels(error);
+      if (restore) return this.runWithoutKernels(restore, batch, registered, channel);
       const slower = { without: 'CUDA graphs', why: error.message } as const;
       return { ...(await this.runPlain(batch, registered, channel)), slower };
+    }
+  }
+
+  /** Runs a batch in sessions without this package's kernels, which replace those with them unless they fail too. */
+  private async runWithoutKernels(
+    restore: () => void,
+    batch: WireBatch,
+    registered: Registered,
+    channel: SharedChannel,
+  ): Promise<BatchOutput> {
+    await this.close();
+    try {
+      return await this.runOrFallBack(batch, registered, channel);
+    } catch (error) {
+      await this.close();
+      restore();
+      throw error;
     }
   }
 

@@ -278,10 +278,15 @@ export class LocalDevice implements EngineDevice {
     return this.giveUp('had no space for a batch in shared memory');
   }
 
-  /** Ends the process, whose device fails all further calls; the next one has plain sessions. @throws SrdsError ENGINE_FAILED */
+  /**
+   * Ends the process, whose device fails all further calls; the next one has no kernels of this package, and one after that plain sessions.
+   * @throws SrdsError ENGINE_FAILED
+   */
   private leaveFaultyDevice(message: string): Promise<never> {
-    if (this.settings.cApi) this.warnOf({ without: 'CUDA graphs', why: message });
-    this.settings = { ...this.settings, cApi: false };
+    const { cApi, fused, kernels = true } = this.settings;
+    const hasKernels = cApi && fused && kernels;
+    if (cApi) this.warnOf({ without: hasKernels ? 'fused kernels' : 'CUDA graphs', why: message });
+    this.settings = { ...this.settings, ...(hasKernels ? { kernels: false } : { cApi: false }) };
     return this.giveUp(`lost its device: ${message}`);
   }
 

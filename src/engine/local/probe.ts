@@ -22,13 +22,17 @@ const PREFERRED: readonly Processor[] = [
   { kind: 'webgpu', index: 0 },
 ];
 
-/** Probes a device: opens and runs a session on it, in a process of its own. */
-export async function probe(device: Processor): Promise<Probe> {
+/**
+ * Probes a device: opens and runs a session on it, in a process of its own.
+ * @param kernels whether to compile and run one of this package's kernels for CUDA too
+ */
+export async function probe(device: Processor, kernels = false): Promise<Probe> {
   if (device.kind === 'webgpu' && device.index > 0) {
     const why = 'ONNX Runtime for Node offers one WebGPU adapter';
     return { device, problem: { why, remedy: 'use webgpu, and choose its adapter in the Vulkan loader' } };
   }
-  const process = new DeviceProcess({ device, threads: 1, buckets: [], fused: false, cApi: device.kind === 'cuda' });
+  const cApi = device.kind === 'cuda';
+  const process = new DeviceProcess({ device, threads: 1, buckets: [], fused: false, cApi, kernels });
   try {
     const reply = await process.request({ kind: 'probe' }, PROBE_S);
     if (reply.kind === 'works') return { device, slower: reply.slower };

@@ -15,6 +15,8 @@ export interface ProcessSettings {
   readonly fused: boolean;
   /** Whether graphs that run often are opened over ONNX Runtime's C API: on CUDA, their batches are CUDA graphs. */
   readonly cApi: boolean;
+  /** Whether those that are fused may have this package's kernels on CUDA; default: yes. */
+  readonly kernels?: boolean;
   /** Path of the shared channel. */
   readonly channel: string;
 }

@@ -54,12 +54,13 @@ let notifications = 0;
 /** A batch that arrived before the notifications that precede it. */
 let deferred: Numbered<RunBatch> | undefined;
 
+const hasKernels = settings.device.kind === 'cuda' && (settings.kernels ?? true);
 /** ONNX Runtime's C API, or what plain sessions do without; neither if it was not asked for. */
 const cApi: Promise<{ readonly api?: OrtApi; readonly kernels?: GpuKernels; readonly slower?: Slower }> = settings.cApi
   ? OrtApi.load().then(
       (api) => ({
         api,
-        ...(settings.device.kind === 'cuda' && { kernels: new GpuKernels(api, settings.device.index) }),
+        ...(hasKernels && { kernels: new GpuKernels(api, settings.device.index) }),
       }),
       (error: unknown) => ({ slower: withoutGraphs(error) }),
     )

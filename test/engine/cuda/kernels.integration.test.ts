@@ -110,10 +110,14 @@ test('where kernels are missing, fail or are wrong, those of ONNX Runtime take t
   const broken = failing();
   const fails = await open(() => broken);
   await assert.rejects(outputOf(fails), (error) => error instanceof CApiFailure && /on fire/.test(error.message));
-  assert.equal(await fails.dropKernels(new CApiFailure('on fire')), true);
+  const restore = await fails.dropKernels(new CApiFailure('on fire'));
+  assert.ok(restore);
   assert.deepEqual(fails.slower, { without: 'fused kernels', why: 'on fire' });
   assert.deepEqual(await outputOf(fails), expected);
-  assert.equal(await fails.dropKernels(new CApiFailure('again')), false, 'there are none to drop');
+  assert.equal(await fails.dropKernels(new CApiFailure('again')), undefined, 'there are none to drop');
+  restore();
+  assert.equal(fails.slower, undefined);
+  await assert.rejects(outputOf(fails), /on fire/);
 });
 
 test('what agreed without kernels is compared again with them', async () => {

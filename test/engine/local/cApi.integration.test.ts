@@ -49,8 +49,13 @@ const SETTINGS = {
 } as const;
 
 /** A CPU with buckets, as GPUs have them, with sessions over the C API or plain ones. */
-async function openDevice(cApi: boolean, file: GraphFile, warnings: string[] = []): Promise<LocalDevice> {
-  const settings = { ...SETTINGS, cApi };
+async function openDevice(
+  cApi: boolean,
+  file: GraphFile,
+  warnings: string[] = [],
+  fused = false,
+): Promise<LocalDevice> {
+  const settings = { ...SETTINGS, cApi, fused };
   const registered = new Map<string, Readonly<Record<string, Tensor>>>(Object.entries(TEXTS));
   const state = { files: { unet: file }, loaded: new Map<string, GraphInfo>(), registered };
   const device = new LocalDevice(settings, state, undefined, {
@@ -317,6 +322,23 @@ test('a process whose GPU faults is replaced by one without CUDA graphs', async 
     assert.match(warnings[0], /runs without CUDA graphs, .*an illegal memory access/);
     assert.match(warnings[1], /another takes its place$/);
     assert.equal(warnings.filter((text) => text.includes('without CUDA graphs')).length, 1);
+  } finally {
+    await device.close();
+  }
+});
+
+test('a process whose GPU faults goes on without fused kernels first, and after another fault without CUDA graphs', async () => {
+  const path = join(scratch, 'fused.onnx');
+  changeModel(UNET.path, path, ({ graph }) => {
+    for (const node of graph.node) node.name = `an illegal memory access was encountered ${node.output.join()}`;
+  });
+  const warnings: string[] = [];
+  const device = await openDevice(true, { ...UNET, path }, warnings, true);
+  try {
+    const odd = evaluation(1, ['a', 'b'], 7);
+    for (let fault = 0; fault < 2; fault++) await assert.rejects(device.run([odd], {}), /lost its device/);
+    const lost = warnings.flatMap((text) => /runs without ([a-zA-Z ]+), up to twice as long/.exec(text)?.[1] ?? []);
+    assert.deepEqual(lost, ['fused kernels', 'CUDA graphs']);
   } finally {
     await device.close();
   }

@@ -1,4 +1,5 @@
 import type * as Koffi from 'koffi';
+import type { CudaRuntime } from '../cudaRuntime.js';
 import type { Pointer } from '../ortApi.js';
 import { KERNEL_SOURCE } from './source.js';
 
@@ -19,8 +20,6 @@ export type Parameter = readonly ['pointer', bigint] | readonly ['long' | 'int' 
 /** Starts a kernel, given its name. @throws Error that the compiler or the driver reports */
 export type Launch = (kernel: string, settings: LaunchSettings) => void;
 
-/** Names of the library that compiles CUDA C++. cuDNN needs it too, so that it is where ONNX Runtime runs. */
-const COMPILERS = ['libnvrtc.so.13', 'libnvrtc.so.12'];
 const DRIVER = 'libcuda.so.1';
 /** Bytes of the largest struct of parameters. */
 const PARAMETER_BYTES = 256;
@@ -39,26 +38,28 @@ export class CudaKernels {
   private readonly struct: DataView;
   /** An array with the address of the struct. */
   private readonly parameters: Pointer;
-  private readonly driver: Readonly<Record<'load' | 'find' | 'launch', Function_>>;
+  private readonly driver: Readonly<Record<'load' | 'find' | 'launch' | 'text', Function_>>;
   /** Kept, since a library is unloaded when its handle is collected. */
   private readonly libraries: readonly Koffi.LibraryHandle[];
 
   /**
-   * @param capability of the GPU: its major and minor compute capability
+   * @param runtime of the GPU; its library stays loaded too
    * @throws Error that says which library is missing
    */
   constructor(
     private readonly koffi: typeof Koffi,
-    private readonly capability: readonly number[],
+    private readonly runtime: CudaRuntime,
   ) {
     const driver = koffi.load(DRIVER);
-    this.libraries = [compiler(koffi), driver];
+    // cuDNN needs the compiler too, so that it is where ONNX Runtime runs.
+    this.libraries = [compiler(koffi, runtime.major), driver];
     const out = koffi.out(koffi.pointer('void *'));
     const [pointer, sizes] = ['void *', Array<string>(7).fill('uint')];
     this.driver = {
       load: driver.func('cuModuleLoadData', 'int', [out, pointer]),
       find: driver.func('cuModuleGetFunction', 'int', [out, pointer, 'str']),
       launch: driver.func('cuLaunchKernel', 'int', [pointer, ...sizes, pointer, pointer, pointer]),
+      text: driver.func('cuGetErrorString', 'int', ['int', koffi.out(koffi.pointer('str'))]),
     };
     const struct = koffi.alloc('uint8_t', PARAMETER_BYTES) as Pointer;
     this.struct = new DataView(koffi.view(struct, PARAMETER_BYTES));
@@ -66,11 +67,18 @@ export class CudaKernels {
     koffi.encode(this.parameters, 'void *', struct);
   }
 
+  /** Version of the compiler. */
+  get version(): string {
+    const [major, minor] = [Int32Array.of(0), Int32Array.of(0)];
+    (this.libraries[0].func('nvrtcVersion', 'int', ['int *', 'int *']) as Function_)(major, minor);
+    return `${major[0]}.${minor[0]}`;
+  }
+
   readonly launch: Launch = (name, { halves, blocks: [x, y], threads, stream, parameters }) => {
     const kernel = this.functionOf(name, halves);
     let at = 0;
     for (const parameter of parameters) at = write(this.struct, at, parameter);
-    check(name, this.driver.launch(kernel, x, y, 1, threads, 1, 1, 0, stream, this.parameters, null));
+    this.check(name, this.driver.launch(kernel, x, y, 1, threads, 1, 1, 0, stream, this.parameters, null));
   };
 
   private functionOf(name: string, halves: number): Pointer {
@@ -78,16 +86,23 @@ export class CudaKernels {
     const known = this.functions.get(key);
     if (known !== undefined) return known;
     const module = this.modules.get(halves) ?? this.compile(halves);
-    const found = pointerFrom((result) => check(name, this.driver.find(result, module, name)));
+    const found = pointerFrom((result) => this.check(name, this.driver.find(result, module, name)));
     this.functions.set(key, found);
     return found;
   }
 
   private compile(halves: number): Pointer {
-    const code = compileKernels(this.koffi, this.libraries[0], this.capability, halves);
-    const module = pointerFrom((result) => check('the code for the GPU', this.driver.load(result, code)));
+    const code = compileKernels(this.koffi, this.libraries[0], this.runtime.capability, halves);
+    const module = pointerFrom((result) => this.check('loading kernels', this.driver.load(result, code)));
     this.modules.set(halves, module);
     return module;
+  }
+
+  private check(what: string, error: unknown): void {
+    if (error === 0) return;
+    const text: [string | null] = [null];
+    this.driver.text(error, text);
+    throw new Error(`CUDA: ${what} failed: ${text[0] ?? String(error)}`);
   }
 }
 
@@ -99,10 +114,6 @@ function write(struct: DataView, from: number, [type, value]: Parameter): number
   else if (type === 'int') struct.setInt32(at, value, true);
   else struct.setBigInt64(at, BigInt(value), true);
   return at + size;
-}
-
-function check(what: string, error: unknown): void {
-  if (error !== 0) throw new Error(`${what} failed with error ${String(error)} of the CUDA driver`);
 }
 
 function pointerFrom(call: (result: [Pointer | null]) => void): Pointer {
@@ -129,7 +140,11 @@ export function compileKernels(
   const [pointer, out] = ['void *', koffi.out(koffi.pointer('void *'))];
   const call = (name: string, parameters: Parameters<typeof library.func>[3], ...args: readonly unknown[]): void => {
     const error = (library.func(`nvrtc${name}`, 'int', parameters) as Function_)(...args);
-    if (error !== 0) throw new Error(`NVRTC reports error ${String(error)} of ${name} (${options.join(' ')})`);
+    if (error === 0) return;
+    const text = String((library.func('nvrtcGetErrorString', 'str', ['int']) as Function_)(error));
+    // Want of memory is told by these words.
+    const why = /OUT_OF_MEMORY/.test(text) ? `out of memory (${text})` : text;
+    throw new Error(`NVRTC: ${name} failed: ${why} (${options.join(' ')})`);
   };
   const program = pointerFrom((result) =>
     call(
@@ -155,13 +170,12 @@ export function compileKernels(
   }
 }
 
-function compiler(koffi: typeof Koffi): Koffi.LibraryHandle {
-  for (const name of COMPILERS) {
-    try {
-      return koffi.load(name);
-    } catch {
-      // Another version may be installed.
-    }
+/** @param major version of the CUDA runtime: the driver may be too old for the code of a later compiler */
+function compiler(koffi: typeof Koffi, major: number): Koffi.LibraryHandle {
+  const name = `libnvrtc.so.${major}`;
+  try {
+    return koffi.load(name);
+  } catch {
+    throw new Error(`NVIDIA's runtime compiler ${name} is missing`);
   }
-  throw new Error(`NVIDIA's runtime compiler is missing (${COMPILERS.join(' or ')})`);
 }

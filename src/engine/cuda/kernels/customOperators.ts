@@ -93,12 +93,16 @@ export class CustomOperators {
   private readonly computations = new Map<Pointer, Computation>();
   private kernels = 0n;
 
-  /** @param provider name of the execution provider that has them; undefined for the CPU's */
+  /**
+   * @param provider name of the execution provider that has them; undefined for the CPU's
+   * @param version of what their results depend on besides this package
+   */
   constructor(
     private readonly api: OrtApi,
     domain: string,
     private readonly provider: string | undefined,
     operators: readonly CustomOperator[],
+    readonly version = '',
   ) {
     this.domain = api.create('CreateCustomOpDomain', domain);
     for (const operator of operators) api.call('CustomOpDomain_Add', this.domain, this.structOf(operator));
@@ -184,8 +188,8 @@ export class CustomOperators {
     const inputs = Array.from({ length: operator.inputs[0] }, (_, k) =>
       api.dimensions(api.create('ShapeInferContext_GetInputTypeShape', context, k)),
     );
-    // Of free axes nothing is known.
-    if (inputs.flat().some((dim) => dim < 0)) return;
+    // Of free axes nothing is known; of a shape that is not known there are none.
+    if (inputs.some((dims) => dims.length === 0 || dims.some((dim) => dim < 0))) return;
     for (const [k, { type, isOptional, shapeOf }] of operator.outputs.entries()) {
       if (!shapeOf) continue;
       const shape = BigInt64Array.from(shapeOf(inputs), BigInt);

@@ -25,7 +25,7 @@ export class GpuKernels {
 
   private load(): CustomOperators {
     const { koffi } = this.api;
-    const { launch } = new CudaKernels(koffi, CudaRuntime.capability(koffi, this.device));
-    return new CustomOperators(this.api, KERNEL_DOMAIN, PROVIDER, kernelOperators(launch));
+    const { launch, version } = new CudaKernels(koffi, CudaRuntime.load(koffi, this.device));
+    return new CustomOperators(this.api, KERNEL_DOMAIN, PROVIDER, kernelOperators(launch), version);
   }
 }

@@ -1,3 +1,4 @@
+import { halvesOf, MOST_GROUPS, MOST_VECTORS } from '../../../onnx/fuse/kernels/domain.js';
 import { sizeOf } from '../../../tensor/tensor.js';
 import type { CustomOperator, Tensor } from './customOperators.js';
 import type { Launch, Parameter } from './cudaKernels.js';
@@ -6,7 +7,6 @@ import type { Launch, Parameter } from './cudaKernels.js';
 const THREADS = 256;
 /** As in `source.ts`. */
 const MOST_THREADS = 512;
-const MOST_GROUPS = 128;
 const WARP = 32;
 /** Pixels that a thread of a group normalization takes, where they are not too many. */
 const PIXELS_A_THREAD = 4;
@@ -16,8 +16,6 @@ const MOST_KEPT = 8;
 const FEW_GROUPS = 256;
 /** Most blocks that share the moments of a row. */
 const MOST_CHUNKS = 64;
-/** Halves that a thread moves at once, at most. */
-const MOST_HALVES = 8;
 
 /**
  * The operators that `onnx/fuse/kernels` puts into graphs, computed by the kernels of `source.ts`. Tensors have their channels last.
@@ -51,10 +49,8 @@ export function kernelOperators(launch: Launch): readonly CustomOperator[] {
           const dims = x.dims.with(-1, sizeOf(scale.dims));
           const [y, sum] = [output(0, dims), output(2, dims)];
           const { rows, pixels, channels } = axesOf(y);
-          const halves = vectorOf(channels / groups, x.dims.at(-1));
+          const halves = halvesOf(channels / groups, x.dims.at(-1) ?? 1);
           const vectors = channels / halves;
-          if (groups > MOST_GROUPS || vectors > MOST_THREADS)
-            throw new Error(`${groups} groups of ${channels} channels are too many`);
           const ofGroup = channels / groups / halves;
           const atOnce = Math.min(Math.ceil(pixels / PIXELS_A_THREAD), Math.floor(MOST_THREADS / ofGroup));
           const isAtOnce = rows * groups <= FEW_GROUPS && pixels <= atOnce * MOST_KEPT;
@@ -87,6 +83,9 @@ export function kernelOperators(launch: Launch): readonly CustomOperator[] {
             });
             return;
           }
+          if (groups > MOST_GROUPS || vectors > MOST_VECTORS) {
+            throw new Error(`${groups} groups of ${channels} channels are too many`);
+          }
           const threads = lanes * vectors;
           launch('groupMoments', { halves, blocks: [chunks, rows], threads, stream, parameters: parameters(inChunk) });
           const inBlock = lanes * PIXELS_A_THREAD;
@@ -104,7 +103,7 @@ export function kernelOperators(launch: Launch): readonly CustomOperator[] {
         ([x, bias, residual], output, stream) => {
           const y = output(0, x.dims);
           const terms = termsOf(y, { x, bias, residual });
-          elementwise('sum', vectorOf(y.dims.at(-1)), sizeOf(y.dims), stream, (vectors) => [
+          elementwise('sum', halvesOf(y.dims.at(-1) ?? 1), sizeOf(y.dims), stream, (vectors) => [
             ...terms,
             ['pointer', y.address],
             ['long', vectors],
@@ -120,7 +119,7 @@ export function kernelOperators(launch: Launch): readonly CustomOperator[] {
         ([x, bias], output, stream) => {
           const y = output(0, halved(x.dims));
           const { channels } = axesOf(y);
-          elementwise('geglu', vectorOf(channels), sizeOf(y.dims), stream, (vectors) => [
+          elementwise('geglu', halvesOf(channels), sizeOf(y.dims), stream, (vectors) => [
             ['pointer', x.address],
             ['pointer', addressOf(bias, 2 * channels)],
             ['pointer', y.address],
@@ -158,6 +157,7 @@ function termsOf(
 ): readonly Parameter[] {
   const { rows, pixels, channels } = axesOf(sum);
   const first = x.dims.at(-1) ?? 0;
+  if (first !== channels && !rest?.address) throw new Error(`a sum has ${channels} channels, and its terms ${first}`);
   const image = (tensor: Tensor | undefined, width: number) => addressOf(tensor, rows * pixels * width);
   return [
     ['pointer', image(x, first)],
@@ -175,11 +175,4 @@ function addressOf(tensor: Tensor | undefined, size: number): bigint {
   if (!tensor || tensor.address === 0n) return 0n;
   if (sizeOf(tensor.dims) !== size) throw new Error(`a term has shape [${tensor.dims.join()}], not ${size} values`);
   return tensor.address;
-}
-
-/** The most values that can be moved at once, if so many lie together. */
-function vectorOf(...together: readonly (number | undefined)[]): number {
-  let halves = MOST_HALVES;
-  while (together.some((length = 0) => length % halves !== 0)) halves /= 2;
-  return halves;
 }

@@ -1,6 +1,7 @@
 /**
  * The kernels in CUDA C++, as NVRTC compiles them: without headers, so that no toolkit has to be installed. All tensors are float16
- * in memory and float32 in registers. Every row of a batch is computed by itself and in the same order, whatever the batch.
+ * in memory and float32 in registers. Every row of a batch is computed by itself, in an order that depends on the number of rows
+ * and on sizes only.
  */
 export const KERNEL_SOURCE = /* cuda */ `
 typedef unsigned short half;

@@ -5,6 +5,19 @@ import { node } from '../../nodes.js';
 /** Domain of the operators that this package has kernels for (`engine/cuda/kernels`). Their tensors have the channels last. */
 export const KERNEL_DOMAIN = 'srds';
 
+/** Most values of a tensor that a thread moves at once. */
+const MOST_HALVES = 8;
+/** Most groups that a group normalization can have, and most vectors of its channels. As in the kernels. */
+export const MOST_GROUPS = 128;
+export const MOST_VECTORS = 512;
+
+/** How many values a thread moves at once, if so many lie together. */
+export function halvesOf(...together: readonly number[]): number {
+  let halves = MOST_HALVES;
+  while (together.some((length) => length % halves !== 0)) halves /= 2;
+  return halves;
+}
+
 /** Creates a node of one of them. */
 export function kernelNode(
   opType: string,

@@ -3,7 +3,7 @@ import { GraphView } from '../graphView.js';
 import { groupNormalizations, type GroupNormalization } from '../groupNorm.js';
 import { replaceNodes } from '../operators.js';
 import { derived, integer, real } from '../../nodes.js';
-import { kernelNode } from './domain.js';
+import { halvesOf, kernelNode, MOST_GROUPS, MOST_VECTORS } from './domain.js';
 import { singleTerm, termsOf, type Terms } from './terms.js';
 import { channelsLast, channelsSecond } from './transposes.js';
 
@@ -17,9 +17,11 @@ const DEFAULT_EPSILON = 1e-5;
 export function normalizeInKernels(graph: GraphProto): number {
   const view = new GraphView(graph);
   const replaced = new Map<NodeProto, readonly NodeProto[]>();
-  const norms = groupNormalizations(graph, view).filter(({ x }) => view.rank(x) === 4);
-  for (const norm of norms) {
+  let count = 0;
+  for (const norm of groupNormalizations(graph, view)) {
     const all = termsOf(norm.x, view);
+    if (view.rank(norm.x) !== 4 || !fits(norm, all, view)) continue;
+    count++;
     // A value that several normalizations read is summed by the first one.
     const terms = [...all.replaced.keys()].some((one) => replaced.has(one)) ? singleTerm(norm.x) : all;
     for (const [one, by] of terms.replaced) replaced.set(one, by);
@@ -27,7 +29,16 @@ export function normalizeInKernels(graph: GraphProto): number {
     replaced.set(silu ?? norm.shifted, inKernel(norm, terms, silu, view));
   }
   replaceNodes(graph, replaced);
-  return norms.length;
+  return count;
+}
+
+/** Whether the kernels can have so many groups and channels. */
+function fits({ scale, shape }: GroupNormalization, { x, rest }: Terms, view: GraphView): boolean {
+  const [, groups] = shape;
+  const channels = view.weight(scale)?.dims[0] ?? 0;
+  // Where the first of two concatenated values has an unknown number of channels, they are moved one by one.
+  const first = rest === undefined ? channels : (view.channels(x) ?? 1);
+  return groups <= MOST_GROUPS && channels / halvesOf(channels / groups, first) <= MOST_VECTORS;
 }
 
 function inKernel(norm: GroupNormalization, terms: Terms, silu: NodeProto | undefined, view: GraphView): NodeProto[] {
@@ -39,7 +50,7 @@ function inKernel(norm: GroupNormalization, terms: Terms, silu: NodeProto | unde
   );
   const [whole, residual, rest] = images.map((image) => image?.name);
   // What made the sum is gone, so the operator returns it where other nodes use it.
-  const returnsSum = terms.replaced.size > 0 && !isUsedBy(norm, view);
+  const returnsSum = terms.replaced.size > 0 && !isOnlyNormalized(norm, view);
   const epsilon = instance.attribute.find(({ name }) => name === 'epsilon')?.f ?? DEFAULT_EPSILON;
   return [
     ...images.flatMap((image) => image?.nodes ?? []),
@@ -55,9 +66,14 @@ function inKernel(norm: GroupNormalization, terms: Terms, silu: NodeProto | unde
 }
 
 /** Whether only a normalization uses the value that it normalizes. */
-function isUsedBy({ x, reshape, back }: GroupNormalization, view: GraphView): boolean {
+function isOnlyNormalized({ x, reshape, back }: GroupNormalization, view: GraphView): boolean {
   const own = [reshape, view.maker(back.input[1])];
-  return !view.isOutput(x) && view.usersOf(x).every((user) => own.includes(user));
+  const inner = [reshape.output[0], back.input[1]];
+  return (
+    !view.isOutput(x) &&
+    view.usersOf(x).every((user) => own.includes(user)) &&
+    inner.every((name) => view.onlyUser(name))
+  );
 }
 
 /** The SiLU of a value, n sigmoid(n), if nothing else uses the value. */

@@ -38,7 +38,8 @@ interface Unbiased {
  */
 export function termsOf(name: string, view: GraphView): Terms {
   const made = view.maker(name);
-  const joins = made?.opType === 'Concat' && made.input.length === 2 && axisOf(made, view) === 1;
+  const joins =
+    made?.opType === 'Concat' && new Set(made.input).size === 2 && made.input.length === 2 && axisOf(made, view) === 1;
   if (!joins) return termsOfSum(name, view);
   const [first, rest] = made.input;
   const terms = view.onlyUser(first) ? termsOfSum(first, view) : singleTerm(first);
