@@ -35,6 +35,8 @@ export interface Measurement {
   readonly seed: number;
   /** Seconds from the prompt to the image. */
   readonly seconds: number;
+  /** Seconds of sampling. */
+  readonly sampling: number;
   /** Share of sampling and decoding that the devices spent in the networks. */
   readonly inside: number;
   /** Evaluations on the critical path. */
@@ -102,6 +104,7 @@ export async function benchmark(
           prompt,
           seed,
           seconds: spent,
+          sampling: seconds.sample,
           inside: counter.seconds / pipeline.engine.slots / (seconds.sample + seconds.decode),
           ...countsOf(image),
           error: differenceOf(image.rgb, reference),

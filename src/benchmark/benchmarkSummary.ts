@@ -10,7 +10,9 @@ export interface Summary {
   readonly what: string;
   /** Median seconds from prompt to image. */
   readonly seconds: number;
-  /** Ratio of the serial sampler's median seconds to these. */
+  /** Median seconds of sampling. */
+  readonly sampling: number;
+  /** Ratio of the serial sampler's median seconds to those from prompt to image. */
   readonly speedUp: number;
   /** Ratio of serial evaluations to those on the critical path, mean over prompts. */
   readonly criticalSpeedUp: number;
@@ -22,7 +24,7 @@ export interface Summary {
   readonly inside: number;
   /** Mean difference to the serial image in grey levels: mean, worst prompt, and number of prompts above 1. */
   readonly error: { readonly mean: number; readonly max: number; readonly aboveOne: number; readonly of: number };
-  /** Seconds that the planner predicts; null for samplers that it cannot predict. */
+  /** Median of the seconds of sampling that the planner predicts; null for samplers that it cannot predict. */
   readonly predicted: number | null;
   /** Relative error of that prediction. */
   readonly predictionError: number | null;
@@ -39,6 +41,7 @@ export function summarize(measurements: readonly Measurement[]): Summary[] {
     const [{ steps, caseName }] = group;
     const serial = groups.get(`${steps} serial`) ?? group;
     const seconds = median(group.map((one) => one.seconds));
+    const sampling = median(group.map((one) => one.sampling));
     const errors = group.map(({ error }) => error.mean);
     const predicted = group.map((one) => one.predicted).filter((value) => value !== null);
     const serialEvaluations = serial[0].critical;
@@ -49,6 +52,7 @@ export function summarize(measurements: readonly Measurement[]): Summary[] {
         ', ',
       ),
       seconds,
+      sampling,
       speedUp: median(serial.map((one) => one.seconds)) / seconds,
       criticalSpeedUp: mean(group.map(({ critical }) => serialEvaluations / critical)),
       critical: {
@@ -63,8 +67,8 @@ export function summarize(measurements: readonly Measurement[]): Summary[] {
         aboveOne: errors.filter((error) => error > 1).length,
         of: errors.length,
       },
-      predicted: predicted.length > 0 ? mean(predicted) : null,
-      predictionError: predicted.length > 0 ? mean(predicted) / seconds - 1 : null,
+      predicted: predicted.length > 0 ? median(predicted) : null,
+      predictionError: predicted.length > 0 ? median(predicted) / sampling - 1 : null,
     };
   });
 }
@@ -81,6 +85,7 @@ const HEADER = [
   'in the network',
   'error, mean / worst prompt',
   'above 1 grey level',
+  'sampling, ms',
   'planned, ms',
   'planned, off by',
 ];
@@ -99,6 +104,7 @@ export function summaryTable(summaries: readonly Summary[], floors: readonly Noi
     `${(100 * row.inside).toFixed(0)} %`,
     `${row.error.mean.toFixed(3)} / ${row.error.max.toFixed(2)}`,
     `${row.error.aboveOne} of ${row.error.of}`,
+    (1000 * row.sampling).toFixed(0),
     row.predicted === null ? '' : (1000 * row.predicted).toFixed(0),
     row.predictionError === null ? '' : `${(100 * row.predictionError).toFixed(0)} %`,
   ]);
@@ -109,8 +115,7 @@ export function summaryTable(summaries: readonly Summary[], floors: readonly Noi
     ...['', '', '', '', '', ''],
     `${row.mean.toFixed(3)} / ${row.max.toFixed(2)}`,
     `of ${row.prompts}`,
-    '',
-    '',
+    ...['', '', ''],
   ]);
   return [HEADER, ...[...rows, ...floor].sort((a, b) => Number(a[0]) - Number(b[0]))];
 }
