@@ -194,6 +194,19 @@ const cases: Record<string, Case> = {
     nodes: [conv('x', 'a'), ['Add', 'a x', 's'], ...norm('s', 'n'), ['Reshape', 'x s/s', 'r'], ['Add', 'n r', 'y']],
     counts: ofNorm(1),
   },
+  'concatenated values of more channels than a block has threads, which are moved together': {
+    ...images,
+    inputs: { x: ['rows', 512, 2, 2] },
+    weights: {
+      ...images.weights,
+      W: { ...weight(512, 512, 1, 1), values: random.randn(512 * 512).map((value) => value / 20) },
+      d: weight(512),
+      scale: weight(1024, 1, 1),
+      shift: weight(1024, 1, 1),
+    },
+    nodes: [pointwise('x', 'a'), ['Add', 'a x', 's'], ['Concat', 's x', 'j', { axis: 1 }], ...norm('j', 'y')],
+    counts: ofNorm(1),
+  },
   'a normalization with more channels than a block has threads': {
     ...images,
     inputs: { x: ['rows', 1026, 2, 2] },

@@ -33,11 +33,12 @@ export function normalizeInKernels(graph: GraphProto): number {
 }
 
 /** Whether the kernels can have so many groups and channels. */
-function fits({ scale, shape }: GroupNormalization, { x, rest }: Terms, view: GraphView): boolean {
+function fits({ x, scale, shape }: GroupNormalization, { rest }: Terms, view: GraphView): boolean {
   const [, groups] = shape;
   const channels = view.weight(scale)?.dims[0] ?? 0;
+  const joined = rest === undefined ? undefined : view.maker(x)?.input[0];
   // Where the first of two concatenated values has an unknown number of channels, they are moved one by one.
-  const first = rest === undefined ? channels : (view.channels(x) ?? 1);
+  const first = joined === undefined ? channels : (view.channels(joined) ?? 1);
   return groups <= MOST_GROUPS && channels / halvesOf(channels / groups, first) <= MOST_VECTORS;
 }
 
