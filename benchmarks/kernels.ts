@@ -6,6 +6,7 @@
  */
 import { f16round } from '@petamoriken/float16';
 import { markdown } from 'srds/benchmark';
+import { pointerFrom } from '../src/engine/koffi.js';
 import { CudaRuntime } from '../src/engine/cuda/cudaRuntime.js';
 import { CudaKernels } from '../src/engine/cuda/kernels/cudaKernels.js';
 import type { Tensor } from '../src/engine/cuda/kernels/customOperators.js';
@@ -201,10 +202,4 @@ function functionOf(
     const error = called(...args);
     if (error !== 0) throw new Error(`${name} failed with error ${error}`);
   };
-}
-
-function pointerFrom(call: (result: [Pointer | null]) => void): Pointer {
-  const result: [Pointer | null] = [null];
-  call(result);
-  return result[0] ?? 0n;
 }

@@ -1,13 +1,7 @@
 import { create } from '@bufbuild/protobuf';
-import {
-  AttributeProto_AttributeType,
-  AttributeProtoSchema,
-  TensorProto_DataType as Type,
-  ValueInfoProtoSchema,
-  type ModelProto,
-} from 'onnx-buf';
+import { TensorProto_DataType as Type, ValueInfoProtoSchema, type ModelProto } from 'onnx-buf';
 import { describeValue } from './describeValue.js';
-import { castNode, derived, node, realNumber } from './nodes.js';
+import { castNode, derived, node, realNumber, transposeNode } from './nodes.js';
 
 /** The first opset with Round, and with the bounds of Clip as inputs. */
 const LEAST_OPSET = 11;
@@ -38,11 +32,7 @@ export function appendImageOutput({ graph, opsetImport }: ModelProto): string | 
     node('Mul', [part('clamped'), part('white')], part('scaled')),
     node('Round', [part('scaled')], part('rounded')),
     castNode(part('rounded'), part('planes'), Type.UINT8),
-    node('Transpose', [part('planes')], image, {
-      attribute: [
-        create(AttributeProtoSchema, { name: 'perm', type: AttributeProto_AttributeType.INTS, ints: [0n, 2n, 3n, 1n] }),
-      ],
-    }),
+    transposeNode(part('planes'), image, [0, 2, 3, 1]),
   );
   const elements = { value: { case: 'tensorType' as const, value: { elemType: Type.UINT8 } } };
   graph.output.push(create(ValueInfoProtoSchema, { name: image, type: elements }));

@@ -34,6 +34,13 @@ export function castNode(input: string, output: string, to: number): NodeProto {
   return node('Cast', [input], output, { attribute: [integer('to', to)] });
 }
 
+/** Creates a Transpose. @param order of the axes */
+export function transposeNode(input: string, output: string, order: readonly number[]): NodeProto {
+  const ints = order.map(BigInt);
+  const perm = create(AttributeProtoSchema, { name: 'perm', type: AttributeProto_AttributeType.INTS, ints });
+  return node('Transpose', [input], output, { attribute: [perm] });
+}
+
 /** Creates a float attribute. */
 export function real(name: string, value: number): AttributeProto {
   return create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.FLOAT, f: value });

@@ -100,21 +100,21 @@ export async function prepareModel(
   plainInterface(graph);
   const operators = optimizedOperators(graph);
   const optimized = operators.length > 0;
-  const unfused = device?.kind === 'cuda' && device.fused && !optimized ? clone(ModelProtoSchema, model) : undefined;
-  const fused = device?.fused && !optimized ? fuse(model, device.kind) : undefined;
   const inHalf = storedInHalf(graph);
   const half = precision === 'float16' ? !(optimized && inHalf) : precision === 'auto' && inHalf && !optimized;
+  const mayFuse = device?.fused === true && !optimized;
+  const unfused = mayFuse && half && device.kind === 'cuda' ? clone(ModelProtoSchema, model) : undefined;
+  const fused = mayFuse ? fuse(model, device.kind) : undefined;
   const why = half ? (optimized ? 'it was optimized in another precision' : computeInHalf(graph)) : undefined;
   if (why !== undefined && precision === 'float16') throw new Error(`the graph cannot run in float16: ${why}`);
   const values = valuesOf(graph, constants);
   const rows = fixedRows(values.inputs);
-  if (rows !== undefined) freeRows(graph, constants);
-  const image = device && file.imageOn?.includes(device.kind) ? appendImageOutput(model) : undefined;
+  const image = complete(model, rows, file, device?.kind);
   const files = [...new Set([path, ...withWeights.map((one) => one.path)])];
   return {
     ...sourceOf(model, files),
     withKernels: () => {
-      if (!unfused || !half || why !== undefined) return undefined;
+      if (!unfused || why !== undefined) return undefined;
       const own = inOwnKernels(unfused, rows, file);
       return own && sourceOf(own, files);
     },
@@ -143,19 +143,28 @@ function sourceOf(model: ModelProto, files: readonly string[]): GraphSource {
 }
 
 /** Converts a graph for CUDA to half precision and to this package's kernels. @returns undefined if it needs none of them */
-function inOwnKernels(
-  unfused: ModelProto,
-  rows: number | undefined,
-  { constants, imageOn }: GraphFile,
-): ModelProto | undefined {
+function inOwnKernels(unfused: ModelProto, rows: number | undefined, file: GraphFile): ModelProto | undefined {
   const model = clone(ModelProtoSchema, unfused);
   const { graph } = model;
   fuse(model, 'cuda', 'own');
   if (!graph?.node.some(({ domain }) => domain === KERNEL_DOMAIN)) return undefined;
   computeInHalf(graph);
-  if (rows !== undefined) freeRows(graph, constants);
-  if (imageOn?.includes('cuda')) appendImageOutput(model);
+  complete(model, rows, file, 'cuda');
   return model;
+}
+
+/**
+ * Frees the rows of a graph that fixes them, and appends images in 8 bits for the devices that give them.
+ * @returns the name of that output, if there is one
+ */
+function complete(
+  model: ModelProto,
+  rows: number | undefined,
+  { constants, imageOn }: GraphFile,
+  kind: DeviceKind | undefined,
+): string | undefined {
+  if (rows !== undefined && model.graph) freeRows(model.graph, constants);
+  return kind && imageOn?.includes(kind) ? appendImageOutput(model) : undefined;
 }
 
 /**

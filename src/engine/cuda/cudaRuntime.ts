@@ -1,4 +1,5 @@
 import type * as Koffi from 'koffi';
+import { pointerFrom, type NativeFunction } from '../koffi.js';
 import type { Pointer } from './ortApi.js';
 
 /** Names of the CUDA runtime library. One that the driver is too old for cannot select a device. */
@@ -25,10 +26,10 @@ export class CudaRuntime {
     /** Kept, since a library is unloaded when its handle is collected. */
     readonly library: Koffi.LibraryHandle,
     private readonly functions: Readonly<
-      Record<'malloc' | 'hostAlloc' | 'free' | 'freeHost' | 'memcpy' | 'memGetInfo', Function_>
+      Record<'malloc' | 'hostAlloc' | 'free' | 'freeHost' | 'memcpy' | 'memGetInfo', NativeFunction>
     >,
-    private readonly errorString: Function_,
-    private readonly clearError: Function_,
+    private readonly errorString: NativeFunction,
+    private readonly clearError: NativeFunction,
     private readonly device: number,
   ) {}
 
@@ -54,24 +55,20 @@ export class CudaRuntime {
     );
   }
 
-  /**
-   * A GPU's compute capability, and the versions of the driver's CUDA, of the runtime and of cuDNN.
-   * @throws Error if there is no CUDA runtime
-   */
-  static describe(koffi: typeof Koffi, device: number): readonly number[] {
-    const library = libraryFor(koffi, device);
-    const versions = ['cudaDriverGetVersion', 'cudaRuntimeGetVersion'].map((name) => numberFrom(koffi, library, name));
-    return [...capabilityOf(koffi, library, device), ...versions, cudnnVersion(koffi)];
+  /** The GPU's compute capability, and the versions of the driver's CUDA, of the runtime and of cuDNN. */
+  describe(): readonly number[] {
+    const versions = ['cudaDriverGetVersion', 'cudaRuntimeGetVersion'].map((name) => this.number(name));
+    return [...this.capability, ...versions, cudnnVersion(this.koffi)];
   }
 
   /** The GPU's compute capability, major and minor. */
   get capability(): readonly number[] {
-    return capabilityOf(this.koffi, this.library, this.device);
+    return COMPUTE_CAPABILITY.map((attribute) => this.number('cudaDeviceGetAttribute', attribute, this.device));
   }
 
   /** Major version of the runtime. */
   get major(): number {
-    return Math.floor(numberFrom(this.koffi, this.library, 'cudaRuntimeGetVersion') / VERSIONS_A_MAJOR);
+    return Math.floor(this.number('cudaRuntimeGetVersion') / VERSIONS_A_MAJOR);
   }
 
   /** Allocates memory of the GPU. @throws Error if there is too little */
@@ -112,10 +109,16 @@ export class CudaRuntime {
     this.check(this.functions.memcpy(pointer, device, data.byteLength, TO_HOST));
   }
 
-  private allocated(allocate: Function_, bytes: number, ...flags: readonly number[]): Pointer {
-    const result: [Pointer | null] = [null];
-    this.check(allocate(result, bytes, ...flags));
-    return result[0] ?? 0n;
+  private allocated(allocate: NativeFunction, bytes: number, ...flags: readonly number[]): Pointer {
+    return pointerFrom((result) => this.check(allocate(result, bytes, ...flags)));
+  }
+
+  /** The number that a function of the runtime returns in its first parameter. */
+  private number(name: string, ...given: readonly number[]): number {
+    const result = [0];
+    const out = this.koffi.out(this.koffi.pointer('int'));
+    this.library.func(name, 'int', [out, ...given.map(() => 'int')])(result, ...given);
+    return result[0];
   }
 
   private check(error: unknown): void {
@@ -124,26 +127,6 @@ export class CudaRuntime {
     this.clearError();
     throw new Error(`CUDA: ${String(this.errorString(error))}`);
   }
-}
-
-type Function_ = (...args: unknown[]) => unknown;
-
-/** A GPU's compute capability, major and minor. */
-function capabilityOf(koffi: typeof Koffi, library: Koffi.LibraryHandle, device: number): readonly number[] {
-  return COMPUTE_CAPABILITY.map((attribute) => numberFrom(koffi, library, 'cudaDeviceGetAttribute', attribute, device));
-}
-
-/** The number that a function of the runtime returns in its first parameter. */
-function numberFrom(
-  koffi: typeof Koffi,
-  library: Koffi.LibraryHandle,
-  name: string,
-  ...given: readonly number[]
-): number {
-  const result = [0];
-  const number = koffi.out(koffi.pointer('int'));
-  library.func(name, 'int', [number, ...given.map(() => 'int')])(result, ...given);
-  return result[0];
 }
 
 /** 0 where it cannot be found. */

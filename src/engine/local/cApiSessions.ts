@@ -182,7 +182,7 @@ async function comparisonKey(
 
 function gpuOf(koffi: OrtApi['koffi'], index: number): readonly number[] | undefined {
   try {
-    return CudaRuntime.describe(koffi, index);
+    return CudaRuntime.load(koffi, index).describe();
   } catch {
     return undefined;
   }

@@ -6,6 +6,14 @@ export function permutation(node: NodeProto | undefined): string | undefined {
   return ints?.join();
 }
 
+/** The default of normalizations. */
+const DEFAULT_EPSILON = 1e-5;
+
+/** What a normalization adds to the variance. */
+export function epsilonOf({ attribute }: NodeProto): number {
+  return attribute.find(({ name }) => name === 'epsilon')?.f ?? DEFAULT_EPSILON;
+}
+
 /** An integer attribute of a node. */
 export function integerOf({ attribute }: NodeProto, wanted: string): number | undefined {
   const found = attribute.find(({ name }) => name === wanted);

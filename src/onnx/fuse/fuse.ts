@@ -3,6 +3,7 @@ import { OperatorSetIdProtoSchema, type ModelProto } from 'onnx-buf';
 import type { DeviceKind, Fused } from '../graphInfo.js';
 import { hasInnerGraphs } from '../constants.js';
 import { attendAtOnce } from './attention.js';
+import { KERNEL_DOMAIN } from './kernels/domain.js';
 import { useKernels } from './kernels/kernels.js';
 import { normalizeByLayers } from './groupNorm.js';
 import { CONTRIB } from './operators.js';
@@ -32,11 +33,13 @@ export function fuse(model: ModelProto, device: DeviceKind, kernels: Kernels = '
   const attentions = attendAtOnce(graph);
   const residuals = normalizeResiduals(graph);
   const projections = opset >= SPLIT_OPSET ? projectAtOnce(graph) : 0;
-  const inKernels = kernels === 'own' ? useKernels(model) : 0;
+  const inKernels = kernels === 'own' ? useKernels(graph) : 0;
   const normalizations = inKernels + (opset >= LAYER_NORM_OPSET ? normalizeByLayers(graph, device) : 0);
   if (device !== 'webgpu') keepSums(graph);
-  if (graph.node.some(({ domain }) => domain === CONTRIB) && !opsetImport.some(({ domain }) => domain === CONTRIB)) {
-    opsetImport.push(create(OperatorSetIdProtoSchema, { domain: CONTRIB, version: 1n }));
+  for (const domain of [CONTRIB, KERNEL_DOMAIN]) {
+    const isUsed = graph.node.some((one) => one.domain === domain);
+    if (!isUsed || opsetImport.some((known) => known.domain === domain)) continue;
+    opsetImport.push(create(OperatorSetIdProtoSchema, { domain, version: 1n }));
   }
   const fused = { attentions, normalizations, residuals, projections };
   return Object.values(fused).some((count) => count > 0) ? fused : undefined;

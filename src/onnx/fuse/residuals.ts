@@ -1,11 +1,8 @@
 import type { GraphProto, NodeProto } from 'onnx-buf';
 import { derived, node, real, wholeNumbers } from '../nodes.js';
-import { integerOf } from './attributes.js';
+import { epsilonOf, integerOf } from './attributes.js';
 import { GraphView } from './graphView.js';
 import { CONTRIB, replaceNodes } from './operators.js';
-
-/** LayerNormalization's default. */
-const DEFAULT_EPSILON = 1e-5;
 
 /**
  * Fuses x + bias + residual and the LayerNormalization after it, as between the blocks of a transformer, into one operator that
@@ -23,7 +20,7 @@ export function normalizeResiduals(graph: GraphProto): number {
     const fused = node('SkipLayerNormalization', [terms.x, terms.residual, ...norm.input.slice(1)], norm.output[0], {
       domain: CONTRIB,
       // The default of this operator differs from LayerNormalization's.
-      attribute: [real('epsilon', norm.attribute.find(({ name }) => name === 'epsilon')?.f ?? DEFAULT_EPSILON)],
+      attribute: [real('epsilon', epsilonOf(norm))],
     });
     if (terms.bias !== undefined) fused.input.push(terms.bias);
     fused.output.push('', '', sum.output[0]);
@@ -59,12 +56,15 @@ function termsOf(
 function biased(name: string, view: GraphView): { readonly x: string; readonly bias: string } | undefined {
   const made = view.maker(name);
   if (!made || !view.onlyUser(name)) return undefined;
-  // diffusers divides by a factor that is 1 in almost all models.
-  if (made.opType === 'Div')
-    return view.numbers(made.input[1])?.join() === '1' ? biased(made.input[0], view) : undefined;
+  if (made.opType === 'Div') return dividesByOne(made, view) ? biased(made.input[0], view) : undefined;
   const bias = biasOf(made, view);
   const x = made.input.find((input) => input !== bias);
   return bias === undefined || x === undefined ? undefined : { x, bias };
+}
+
+/** Whether a node divides by 1. diffusers divides by a factor that is 1 in almost all models. */
+export function dividesByOne({ opType, input }: NodeProto, view: GraphView): boolean {
+  return opType === 'Div' && view.numbers(input[1])?.join() === '1';
 }
 
 /**
@@ -85,7 +85,7 @@ export function keepSums(graph: GraphProto): void {
 }
 
 /** The bias of a product: a constant of one axis, as long as the product has columns, that is added to it. */
-function biasOf({ opType, input }: NodeProto, view: GraphView): string | undefined {
+export function biasOf({ opType, input }: NodeProto, view: GraphView): string | undefined {
   if (opType !== 'Add') return undefined;
   return input.find((bias, k) => {
     const product = view.maker(input[1 - k]);

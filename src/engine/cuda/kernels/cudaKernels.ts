@@ -1,4 +1,5 @@
 import type * as Koffi from 'koffi';
+import { pointerFrom, type NativeFunction } from '../../koffi.js';
 import type { CudaRuntime } from '../cudaRuntime.js';
 import type { Pointer } from '../ortApi.js';
 import { KERNEL_SOURCE } from './source.js';
@@ -25,8 +26,6 @@ const DRIVER = 'libcuda.so.1';
 const PARAMETER_BYTES = 256;
 const WORD = 8;
 
-type Function_ = (...args: unknown[]) => unknown;
-
 /**
  * The kernels of `source.ts`. They are compiled for a GPU when they are first started, and stay in the context of this thread for the
  * life of the process.
@@ -38,7 +37,7 @@ export class CudaKernels {
   private readonly struct: DataView;
   /** An array with the address of the struct. */
   private readonly parameters: Pointer;
-  private readonly driver: Readonly<Record<'load' | 'find' | 'launch' | 'text', Function_>>;
+  private readonly driver: Readonly<Record<'load' | 'find' | 'launch' | 'text', NativeFunction>>;
   /** Kept, since a library is unloaded when its handle is collected. */
   private readonly libraries: readonly Koffi.LibraryHandle[];
 
@@ -70,7 +69,7 @@ export class CudaKernels {
   /** Version of the compiler. */
   get version(): string {
     const [major, minor] = [Int32Array.of(0), Int32Array.of(0)];
-    (this.libraries[0].func('nvrtcVersion', 'int', ['int *', 'int *']) as Function_)(major, minor);
+    (this.libraries[0].func('nvrtcVersion', 'int', ['int *', 'int *']) as NativeFunction)(major, minor);
     return `${major[0]}.${minor[0]}`;
   }
 
@@ -116,12 +115,6 @@ function write(struct: DataView, from: number, [type, value]: Parameter): number
   return at + size;
 }
 
-function pointerFrom(call: (result: [Pointer | null]) => void): Pointer {
-  const result: [Pointer | null] = [null];
-  call(result);
-  return result[0] ?? 0n;
-}
-
 /**
  * Compiles the kernels.
  * @param library NVRTC
@@ -139,10 +132,10 @@ export function compileKernels(
   const options = [`--gpu-architecture=sm_${capability.join('')}`, `--define-macro=HALVES=${halves}`, '--std=c++17'];
   const [pointer, out] = ['void *', koffi.out(koffi.pointer('void *'))];
   const call = (name: string, parameters: Parameters<typeof library.func>[3], ...args: readonly unknown[]): void => {
-    const error = (library.func(`nvrtc${name}`, 'int', parameters) as Function_)(...args);
+    const error = (library.func(`nvrtc${name}`, 'int', parameters) as NativeFunction)(...args);
     if (error === 0) return;
-    const text = String((library.func('nvrtcGetErrorString', 'str', ['int']) as Function_)(error));
-    // Want of memory is told by these words.
+    const text = String((library.func('nvrtcGetErrorString', 'str', ['int']) as NativeFunction)(error));
+    // `isOutOfMemory` looks for these words.
     const why = /OUT_OF_MEMORY/.test(text) ? `out of memory (${text})` : text;
     throw new Error(`NVRTC: ${name} failed: ${why} (${options.join(' ')})`);
   };

@@ -2,16 +2,11 @@ import { halvesOf, MOST_GROUPS, MOST_VECTORS } from '../../../onnx/fuse/kernels/
 import { sizeOf } from '../../../tensor/tensor.js';
 import type { CustomOperator, Tensor } from './customOperators.js';
 import type { Launch, Parameter } from './cudaKernels.js';
+import { PIXELS_AT_ONCE, PIXELS_KEPT } from './source.js';
 
 /** Threads of a block of elementwise kernels. */
 const THREADS = 256;
-/** As in `source.ts`. */
-const MOST_THREADS = 512;
 const WARP = 32;
-/** Pixels that a thread of a group normalization takes, where they are not too many. */
-const PIXELS_A_THREAD = 4;
-/** Most pixels whose values a thread keeps. */
-const MOST_KEPT = 8;
 /** Groups of a batch that do not fill a GPU with a block each. */
 const FEW_GROUPS = 256;
 /** Most blocks that share the moments of a row. */
@@ -52,10 +47,10 @@ export function kernelOperators(launch: Launch): readonly CustomOperator[] {
           const halves = halvesOf(channels / groups, x.dims.at(-1) ?? 1);
           const vectors = channels / halves;
           const ofGroup = channels / groups / halves;
-          const atOnce = Math.min(Math.ceil(pixels / PIXELS_A_THREAD), Math.floor(MOST_THREADS / ofGroup));
-          const isAtOnce = rows * groups <= FEW_GROUPS && pixels <= atOnce * MOST_KEPT;
+          const atOnce = Math.min(Math.ceil(pixels / PIXELS_AT_ONCE), Math.floor(MOST_VECTORS / ofGroup));
+          const isAtOnce = rows * groups <= FEW_GROUPS && pixels <= atOnce * PIXELS_KEPT;
           const lanes = Math.max(1, Math.ceil(THREADS / vectors));
-          const inChunk = Math.max(lanes * PIXELS_A_THREAD, Math.ceil(pixels / MOST_CHUNKS));
+          const inChunk = Math.max(lanes * PIXELS_AT_ONCE, Math.ceil(pixels / MOST_CHUNKS));
           const chunks = isAtOnce ? 1 : Math.ceil(pixels / inChunk);
           const moments = output(1, [rows, chunks, groups, 2]);
           const parameters = (inBlock: number): readonly Parameter[] => [
@@ -88,7 +83,7 @@ export function kernelOperators(launch: Launch): readonly CustomOperator[] {
           }
           const threads = lanes * vectors;
           launch('groupMoments', { halves, blocks: [chunks, rows], threads, stream, parameters: parameters(inChunk) });
-          const inBlock = lanes * PIXELS_A_THREAD;
+          const inBlock = lanes * PIXELS_AT_ONCE;
           const blocks = [Math.ceil(pixels / inBlock), rows] as const;
           launch('groupNorm', { halves, blocks, threads, stream, parameters: parameters(inBlock) });
         };
@@ -138,7 +133,7 @@ function halved(dims: readonly number[]): readonly number[] {
 /** The axes of a tensor of [rows, ..., channels]. */
 function axesOf({ dims }: Tensor): { readonly rows: number; readonly pixels: number; readonly channels: number } {
   const channels = dims.at(-1) ?? 1;
-  return { rows: dims.length > 1 ? dims[0] : 1, pixels: dims.slice(1, -1).reduce((a, b) => a * b, 1), channels };
+  return { rows: dims.length > 1 ? dims[0] : 1, pixels: sizeOf(dims.slice(1, -1)), channels };
 }
 
 /**

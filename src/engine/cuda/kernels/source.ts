@@ -1,3 +1,10 @@
+import { MOST_GROUPS, MOST_VECTORS } from '../../../onnx/fuse/kernels/domain.js';
+
+/** Pixels whose values a thread of a group normalization loads before it computes with any. */
+export const PIXELS_AT_ONCE = 4;
+/** Most pixels whose values it keeps, where it has all channels of a group; a multiple of the others. */
+export const PIXELS_KEPT = 2 * PIXELS_AT_ONCE;
+
 /**
  * The kernels in CUDA C++, as NVRTC compiles them: without headers, so that no toolkit has to be installed. All tensors are float16
  * in memory and float32 in registers. Every row of a batch is computed by itself, in an order that depends on the number of rows
@@ -116,9 +123,9 @@ struct GroupNorm {
 };
 
 /* Most groups, and most threads of a block. */
-constexpr int GROUPS = 128, THREADS = 512;
+constexpr int GROUPS = ${MOST_GROUPS}, THREADS = ${MOST_VECTORS};
 /* Pixels whose values a thread loads before it computes with any. */
-constexpr int AT_ONCE = 4;
+constexpr int AT_ONCE = ${PIXELS_AT_ONCE};
 
 /* V channels of one group, and pixels of a row. A thread takes them in turn, so that neighbours in memory are read together. */
 template <int V> struct Place {
@@ -206,7 +213,7 @@ template <int V> struct Affine {
 
 /* Group normalization in one kernel, for batches of few groups: a block has a group, and its threads keep the values. */
 template <int V> __device__ void groupNormAtOnce(const GroupNorm &p) {
-  constexpr int KEPT = 2 * AT_ONCE;
+  constexpr int KEPT = ${PIXELS_KEPT};
   const int channels = p.terms.channels, width = channels / p.groups;
   const Place<V> place(p, blockIdx.x * width, width, 0);
   const Column<V> column(p.terms, blockIdx.y, place.channel);

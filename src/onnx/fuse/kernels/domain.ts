@@ -7,7 +7,7 @@ export const KERNEL_DOMAIN = 'srds';
 
 /** Most values of a tensor that a thread moves at once. */
 const MOST_HALVES = 8;
-/** Most groups that a group normalization can have, and most vectors of its channels. As in the kernels. */
+/** Most groups that a group normalization can have, and most vectors of its channels: as many as its blocks have threads. */
 export const MOST_GROUPS = 128;
 export const MOST_VECTORS = 512;
 

@@ -9,15 +9,12 @@ import { biasedProduct } from './terms.js';
 /** Largest relative error of a constant in float32 or float16. */
 const TOLERANCE = 1e-3;
 
-/**
- * Replaces a gelu(b) of the halves a, b of one projection (Shazeer 2020: GEGLU), and its bias, by one operator.
- * @returns the number of replaced ones
- */
-export function gateAtOnce(graph: GraphProto): number {
+/** Replaces a gelu(b) of the halves a, b of one projection (Shazeer 2020: GEGLU), and its bias, by one operator. */
+export function gateAtOnce(graph: GraphProto): void {
   const view = new GraphView(graph);
   const replaced = new Map<NodeProto, readonly NodeProto[]>();
   for (const made of graph.node.filter(({ opType }) => opType === 'Mul')) {
-    const projected = halvesOf(made, view);
+    const projected = gatedProjection(made, view);
     if (projected === undefined) continue;
     const sum = view.maker(projected);
     const biased = sum && biasedProduct(sum, view);
@@ -25,11 +22,10 @@ export function gateAtOnce(graph: GraphProto): number {
     replaced.set(made, [kernelNode('Geglu', inputs, made.output)]);
   }
   replaceNodes(graph, replaced);
-  return replaced.size;
 }
 
 /** The value whose first half is multiplied by the gelu of its second. */
-function halvesOf(made: NodeProto, view: GraphView): string | undefined {
+function gatedProjection(made: NodeProto, view: GraphView): string | undefined {
   for (const [linear, gated] of [made.input, made.input.toReversed()]) {
     const gate = geluOf(gated, view);
     const parts = gate === undefined ? undefined : [view.maker(linear), view.maker(gate)];

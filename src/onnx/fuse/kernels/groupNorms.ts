@@ -1,4 +1,5 @@
 import type { GraphProto, NodeProto } from 'onnx-buf';
+import { epsilonOf } from '../attributes.js';
 import { GraphView } from '../graphView.js';
 import { groupNormalizations, type GroupNormalization } from '../groupNorm.js';
 import { replaceNodes } from '../operators.js';
@@ -6,9 +7,6 @@ import { derived, integer, real } from '../../nodes.js';
 import { halvesOf, kernelNode, MOST_GROUPS, MOST_VECTORS } from './domain.js';
 import { singleTerm, termsOf, type Terms } from './terms.js';
 import { channelsLast, channelsSecond } from './transposes.js';
-
-/** InstanceNormalization's default. */
-const DEFAULT_EPSILON = 1e-5;
 
 /**
  * Replaces group normalization (Wu and He 2018), the SiLU after it, and the sum and the biases before it, by one operator.
@@ -52,14 +50,13 @@ function inKernel(norm: GroupNormalization, terms: Terms, silu: NodeProto | unde
   const [whole, residual, rest] = images.map((image) => image?.name);
   // What made the sum is gone, so the operator returns it where other nodes use it.
   const returnsSum = terms.replaced.size > 0 && !isOnlyNormalized(norm, view);
-  const epsilon = instance.attribute.find(({ name }) => name === 'epsilon')?.f ?? DEFAULT_EPSILON;
   return [
     ...images.flatMap((image) => image?.nodes ?? []),
     kernelNode(
       'GroupNormalization',
       [whole, scale, shift, terms.bias, terms.addend, residual, rest],
       [part('normalized'), part('moments'), ...(returnsSum ? [part('sum')] : [])],
-      [integer('groups', groups), integer('silu', silu ? 1 : 0), real('epsilon', epsilon)],
+      [integer('groups', groups), integer('silu', silu ? 1 : 0), real('epsilon', epsilonOf(instance))],
     ),
     channelsSecond(part('normalized'), (silu ?? shifted).output[0]),
     ...(returnsSum ? [channelsSecond(part('sum'), x)] : []),

@@ -1,6 +1,4 @@
-import { create } from '@bufbuild/protobuf';
-import { OperatorSetIdProtoSchema, type ModelProto } from 'onnx-buf';
-import { KERNEL_DOMAIN } from './domain.js';
+import type { GraphProto } from 'onnx-buf';
 import { gateAtOnce } from './geglu.js';
 import { normalizeInKernels } from './groupNorms.js';
 import { addAtOnce } from './sums.js';
@@ -10,12 +8,9 @@ import { addAtOnce } from './sums.js';
  * Shapes are checked when a kernel runs, so a pattern need not prove them.
  * @returns the number of normalizations that were replaced
  */
-export function useKernels({ graph, opsetImport }: ModelProto): number {
-  if (!graph) return 0;
+export function useKernels(graph: GraphProto): number {
   const normalizations = normalizeInKernels(graph);
-  const others = gateAtOnce(graph) + addAtOnce(graph);
-  if (normalizations + others > 0) {
-    opsetImport.push(create(OperatorSetIdProtoSchema, { domain: KERNEL_DOMAIN, version: 1n }));
-  }
+  gateAtOnce(graph);
+  addAtOnce(graph);
   return normalizations;
 }

@@ -6,19 +6,16 @@ import { kernelNode } from './domain.js';
 import { biasedProduct, termsOfSum } from './terms.js';
 import { channelsLast, channelsSecond } from './transposes.js';
 
-/**
- * Replaces sums of a convolution or a product, its bias and another value by one operator.
- * @returns the number of replaced sums
- */
-export function addAtOnce(graph: GraphProto): number {
-  return addImages(graph) + addTokens(graph);
+/** Replaces sums of a convolution or a product, its bias and another value by one operator. */
+export function addAtOnce(graph: GraphProto): void {
+  addImages(graph);
+  addTokens(graph);
 }
 
 /** Sums of [rows, channels, height, width]. */
-function addImages(graph: GraphProto): number {
+function addImages(graph: GraphProto): void {
   const view = new GraphView(graph);
   const replaced = new Map<NodeProto, readonly NodeProto[]>();
-  let count = 0;
   for (const { opType, output } of graph.node) {
     const [name] = output;
     if ((opType !== 'Add' && opType !== 'Div') || view.rank(name) !== 4) continue;
@@ -32,20 +29,17 @@ function addImages(graph: GraphProto): number {
     for (const [one, by] of parts) replaced.set(one, by);
     const node = kernelNode('Sum', [whole.name, bias, rest.name], [sum]);
     replaced.set(last, [...(parts.get(last) ?? []), ...whole.nodes, ...rest.nodes, node, channelsSecond(sum, name)]);
-    count++;
   }
   replaceNodes(graph, replaced);
-  return count;
 }
 
 /**
  * Sums of [rows, tokens, channels]: a product, its bias and a residual. Without a residual, only before a normalization: ONNX Runtime
  * fuses a bias with the activation after it.
  */
-function addTokens(graph: GraphProto): number {
+function addTokens(graph: GraphProto): void {
   const view = new GraphView(graph);
   const replaced = new Map<NodeProto, readonly NodeProto[]>();
-  let count = 0;
   for (const sum of graph.node) {
     const [name] = sum.output;
     const biased = view.rank(name) === 3 ? biasedProduct(sum, view) : undefined;
@@ -57,10 +51,8 @@ function addTokens(graph: GraphProto): number {
     replaced.set(sum, []);
     const terms = [biased.product, biased.bias, last === sum ? undefined : residual?.name];
     replaced.set(last, [kernelNode('Sum', terms, last.output)]);
-    count++;
   }
   replaceNodes(graph, replaced);
-  return count;
 }
 
 /** What is added to a value, if nothing else uses the value, and the sum. */

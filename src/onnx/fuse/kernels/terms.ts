@@ -2,6 +2,7 @@ import type { NodeProto } from 'onnx-buf';
 import { permutation } from '../attributes.js';
 import type { GraphView } from '../graphView.js';
 import { axisOf } from '../rank.js';
+import { biasOf, dividesByOne } from '../residuals.js';
 import { derived, node } from '../../nodes.js';
 
 /** The terms of a sum of four axes, or of one value alone. */
@@ -75,8 +76,7 @@ function sumOf(
   | { readonly whole: readonly string[]; readonly addend: string | undefined; readonly nodes: readonly NodeProto[] }
   | undefined {
   const made = view.maker(name);
-  // diffusers divides by a factor that is 1 in almost all models.
-  if (made?.opType === 'Div' && view.numbers(made.input[1])?.join() === '1' && view.onlyUser(made.input[0])) {
+  if (made && dividesByOne(made, view) && view.onlyUser(made.input[0])) {
     const divided = sumOf(made.input[0], view);
     return divided && { ...divided, nodes: [...divided.nodes, made] };
   }
@@ -135,15 +135,13 @@ function withoutBias(name: string, view: GraphView): Unbiased | undefined {
   };
 }
 
-/** The product and the bias of a sum of both. */
+/** The product and the bias of a sum of both, if nothing else uses the product. */
 export function biasedProduct(
   sum: NodeProto,
   view: GraphView,
 ): { readonly product: string; readonly bias: string } | undefined {
-  if (sum.opType !== 'Add') return undefined;
-  const product = sum.input.find((input) => view.maker(input)?.opType === 'MatMul' && view.onlyUser(input));
-  const bias = sum.input.find((input) => input !== product);
-  if (product === undefined || bias === undefined) return undefined;
-  const dims = view.weight(bias)?.dims;
-  return dims?.length === 1 && dims[0] === view.width(product) ? { product, bias } : undefined;
+  const bias = biasOf(sum, view);
+  const product = sum.input.find((input) => input !== bias);
+  const isFound = bias !== undefined && product !== undefined && view.onlyUser(product);
+  return isFound ? { product, bias } : undefined;
 }

@@ -1,8 +1,7 @@
-import { create } from '@bufbuild/protobuf';
-import { AttributeProto_AttributeType, AttributeProtoSchema, type NodeProto } from 'onnx-buf';
+import type { NodeProto } from 'onnx-buf';
 import { permutation } from '../attributes.js';
 import type { GraphView } from '../graphView.js';
-import { derived, node } from '../../nodes.js';
+import { derived, transposeNode } from '../../nodes.js';
 
 const TO_LAST = [0, 2, 3, 1];
 const FROM_LAST = [0, 3, 1, 2];
@@ -15,16 +14,10 @@ export function channelsLast(
   const made = view.maker(name);
   if (made && permutation(made) === FROM_LAST.join()) return { name: made.input[0], nodes: [] };
   const moved = derived(name, 'channels last');
-  return { name: moved, nodes: [transpose(name, moved, TO_LAST)] };
+  return { name: moved, nodes: [transposeNode(name, moved, TO_LAST)] };
 }
 
 /** A node that moves the channels of a value back to the second axis. */
 export function channelsSecond(name: string, output: string): NodeProto {
-  return transpose(name, output, FROM_LAST);
-}
-
-function transpose(input: string, output: string, order: readonly number[]): NodeProto {
-  const ints = order.map(BigInt);
-  const perm = create(AttributeProtoSchema, { name: 'perm', type: AttributeProto_AttributeType.INTS, ints });
-  return node('Transpose', [input], output, { attribute: [perm] });
+  return transposeNode(name, output, FROM_LAST);
 }
