@@ -20,7 +20,7 @@ const CASES = 'serial,srds:2,srds:3,srds,srds-paper:2,srds-paper:3,srds-vanilla:
 const LONG = 500;
 
 /** Of the records that tell forecasts the iterations of a run. */
-const TOLERANCE = 0.1;
+const TOLERANCE = 0.08;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

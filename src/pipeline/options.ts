@@ -17,6 +17,7 @@ import type { CurrentImages } from './currentImages.js';
 import { ignoredOptions, requestsRefinement } from './options/effects.js';
 import {
   DEFAULT_STRENGTH,
+  CHANGE_TOLERANCE,
   DEFAULT_TOLERANCE,
   GENERATION_OPTIONS,
   PARADIGMS_TOLERANCE,
@@ -186,7 +187,7 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
       ...withoutEffectOn(model, options, { ...scales, solver }, nameOf),
     ]),
     nameOf,
-    tolerance: options.tolerance ?? defaultTolerance(sampler),
+    tolerance: options.tolerance ?? defaultTolerance(sampler, stopping),
     stopping,
     window: options.window,
     history: options.history,
@@ -232,8 +233,9 @@ function joined(warnings: readonly string[]): string | undefined {
   return warnings.length > 0 ? warnings.join('; ') : undefined;
 }
 
-function defaultTolerance(sampler: Settings['sampler']): number {
-  return sampler === 'paradigms' ? PARADIGMS_TOLERANCE : DEFAULT_TOLERANCE;
+function defaultTolerance(sampler: Settings['sampler'], stopping: Stopping): number {
+  if (sampler === 'paradigms') return PARADIGMS_TOLERANCE;
+  return stopping === 'change' ? CHANGE_TOLERANCE : DEFAULT_TOLERANCE;
 }
 
 /** The planner keeps to SRDS where one of these is given: picard has none of them, or counts its iterations differently. */

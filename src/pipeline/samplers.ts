@@ -8,7 +8,7 @@ import type { Settings } from './options.js';
 
 /** Tolerance of the window of picard and parataa if it does not hold all steps. */
 const WINDOW_TOLERANCE = 0.005;
-/** A pass of picard or parataa moves the sample by less than its distance to the fixed point, so they stop at a smaller change. */
+/** By the last change of the image, picard and parataa stop at a smaller one: a pass moves it by less than its distance to the fixed point. */
 const SHARE_OF_TOLERANCE = 0.3;
 
 /**
@@ -27,12 +27,16 @@ const PASS_ROUNDING = 0.0041;
  * The residual, in grey levels, below which a sampler stops; 0 for paradigms, which stops by its window.
  * @param roundsCoarsely whether the network rounds as in half precision
  */
-export function residualTolerance({ sampler, tolerance, cfgScale }: Settings, roundsCoarsely: boolean): number {
+export function residualTolerance(
+  { sampler, tolerance, stopping, cfgScale }: Settings,
+  roundsCoarsely: boolean,
+): number {
   if (sampler === 'paradigms' || tolerance === 0) return 0;
   if (sampler !== 'picard' && sampler !== 'parataa') return tolerance;
   // Independent errors of the unconditional and the conditional output, with the weights 1 - g and g.
   const amplification = Math.hypot(cfgScale, cfgScale - 1);
-  return Math.hypot(SHARE_OF_TOLERANCE * tolerance, roundsCoarsely ? PASS_ROUNDING * amplification : 0);
+  const share = stopping === 'change' ? SHARE_OF_TOLERANCE : 1;
+  return Math.hypot(share * tolerance, roundsCoarsely ? PASS_ROUNDING * amplification : 0);
 }
 
 /**

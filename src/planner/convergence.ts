@@ -201,11 +201,11 @@ export function withRuns(
 }
 
 /** The default of the pipeline. */
-const USUAL_TOLERANCE = 0.1;
+const USUAL_TOLERANCE = 0.08;
 const EXCESS = 8.4;
 /** Each pass leaves about this share of a change. */
 const PER_PASS = 0.5;
 /** Passes that a sample takes to settle, at the tolerance after it. */
-const SETTLE = 11;
+const SETTLE = 10;
 const SETTLED_TOLERANCE = 1 / 6;
 const PER_WINDOW = 1.2;

@@ -34,7 +34,7 @@ export interface TrajectorySize {
 
 /** When iterations stop. */
 export interface StoppingRule {
-  /** Grey levels at which iterations stop; default 0.1. */
+  /** Grey levels at which iterations stop; default 0.08. */
   readonly tolerance?: number | undefined;
   /** Last iteration in any case. */
   readonly maxIterations?: number | undefined;

@@ -160,7 +160,9 @@ class FixedPoint implements Sampler {
     this.front = next;
     const after = [...states.slice(0, front), ...moved, ...states.slice(to + 1)];
     this.states = after;
-    this.report(to === last ? after[last] : this.propagate(after, to, predictions[predictions.length - 1].x0));
+    const change = Math.max(...moved.map((state, k) => rmsDifference(state, window.states[k])));
+    const x = to === last ? after[last] : this.propagate(after, to, predictions[predictions.length - 1].x0);
+    this.report(x, Math.max(change, rmsDifference(x, this.sample)));
   }
 
   /** Puts back what a mask keeps of a state at the end of a step, which sums of increments do not. */
@@ -177,15 +179,19 @@ class FixedPoint implements Sampler {
     return rest.length > 0 ? stepWithX0(solver, after[entering], x0, span(rest)) : after[entering];
   }
 
-  private report(x: Float32Array): void {
+  /**
+   * Reports the sample after a pass.
+   * @param change root mean square of the largest change of a state: where one in the middle still moves, the sample will
+   */
+  private report(x: Float32Array, change?: number): void {
     const last = this.steps.length;
     this.iteration++;
-    const predictedChange = this.iteration > 0 ? rmsDifference(x, this.sample) : undefined;
     this.sample = x;
     const { iteration, states, depth, front } = this;
     const reached = this.approximate ? 'converged' : 'exact';
     const final = front === last ? reached : iteration === this.maxIterations ? 'maxIterations' : undefined;
     const reachesEnd = front + this.size >= last;
+    const predictedChange = iteration > 0 ? change : undefined;
     this.tasks.report({ iteration, states, x, depth, predictedChange, reachesEnd, final });
     if (!final) this.pass();
   }

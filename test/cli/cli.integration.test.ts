@@ -135,7 +135,7 @@ test('--json prints one object of the documented form, and nothing else', async 
   );
   assert.deepEqual(
     [rest.model, rest.steps, rest.blocks, rest.tolerance, rest.negativePrompt],
-    ['sd21v', 25, 11, 0.1, 'blue'],
+    ['sd21v', 25, 11, 0.08, 'blue'],
   );
   for (const { error, residuals, iterations, evaluations } of images) {
     assert.ok(error && error.mean < 5);

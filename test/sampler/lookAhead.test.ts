@@ -3,39 +3,43 @@ import { test } from 'node:test';
 import { mixtureDenoiser, smoothGrid } from 'srds/conformance';
 import { Generator } from 'srds/random';
 import { drive, lastChange, type DriveOptions } from 'srds/run';
-import { defaultPartition, evenPartition, serial, srds } from 'srds/sampler';
+import { defaultPartition, evenPartition, picard, serial, srds, type Sampler, type SerialOptions } from 'srds/sampler';
 import { ddim } from 'srds/solver';
 import { lookAheadBoundaries, predictedChange } from '../../src/sampler/lookAhead.js';
 import { blocksOf } from '../../src/sampler/block.js';
 import { MIXTURE } from '../support/mixture.js';
 
 /** Two far modes with a steep boundary between them: near it, a sample bifurcates. */
-const denoiser = mixtureDenoiser({
-  means: [
-    [2, 2, 2],
-    [-2, -2, -2],
-  ],
-  weights: [0.5, 0.5],
-  deviation: 0.1,
-});
+const twoModes = (deviation: number) =>
+  mixtureDenoiser({
+    means: [
+      [2, 2, 2],
+      [-2, -2, -2],
+    ],
+    weights: [0.5, 0.5],
+    deviation,
+  });
 const STEPS = 100;
 const STARTS = 60;
 
-/** Noise at a distance from the boundary, from 1e-8 to 1e-2, on either side. */
-function start(index: number) {
+/** Noise at a distance from the boundary, on either side. */
+function start(index: number, distance: number) {
   const noise = new Generator(index).randn(3);
   const mean = (noise[0] + noise[1] + noise[2]) / 3;
-  const distance = (index % 2 === 0 ? 1 : -1) * 10 ** (-8 + (6 * index) / STARTS);
-  return { x: Float32Array.from(noise, (value) => value - mean + distance), steps: smoothGrid(STEPS), solver: ddim };
+  const signed = index % 2 === 0 ? distance : -distance;
+  return { x: Float32Array.from(noise, (value) => value - mean + signed), steps: smoothGrid(STEPS), solver: ddim };
 }
 
 /** Number of starts whose sample is far from the serial one. */
-async function wrongSamples(options: Omit<DriveOptions, 'denoiser'>): Promise<number> {
+async function wrongSamples(
+  sampler: (start: SerialOptions) => Sampler,
+  starts: readonly SerialOptions[],
+  options: DriveOptions,
+): Promise<number> {
   let wrong = 0;
-  for (let index = 0; index < STARTS; index++) {
-    const given = start(index);
-    const expected = (await drive(serial(given), { denoiser }).result).x;
-    const { x } = await drive(srds(given), { denoiser, ...options }).result;
+  for (const given of starts) {
+    const expected = (await drive(serial(given), options).result).x;
+    const { x } = await drive(sampler(given), options).result;
     if (x.some((value, k) => Math.abs(value - expected[k]) > 0.5)) wrong++;
   }
   return wrong;
@@ -43,8 +47,18 @@ async function wrongSamples(options: Omit<DriveOptions, 'denoiser'>): Promise<nu
 
 // Tolerances of half a grey level and of a tenth, with the scale of a VAE.
 test('where a sample bifurcates, the last change stops at the other mode, and looking ahead does not', async () => {
-  assert.ok((await wrongSamples({ tolerance: 0.5 / 18, residual: lastChange })) > 0);
-  assert.equal(await wrongSamples({ tolerance: 0.1 / 18 }), 0);
+  const denoiser = twoModes(0.1);
+  const starts = Array.from({ length: STARTS }, (_, k) => start(k, 10 ** (-8 + (6 * k) / STARTS)));
+  assert.ok((await wrongSamples(srds, starts, { denoiser, tolerance: 0.5 / 18, residual: lastChange })) > 0);
+  assert.equal(await wrongSamples(srds, starts, { denoiser, tolerance: 0.1 / 18 }), 0);
+});
+
+test('where a sample bifurcates, the last change of the sample stops picard at the other mode, and that of all states does not', async () => {
+  const denoiser = twoModes(0.3);
+  const starts = Array.from({ length: STARTS }, (_, k) => start(k, 10 ** (-4 + k / STARTS)));
+  const tolerance = 0.1 / 18;
+  assert.ok((await wrongSamples(picard, starts, { denoiser, tolerance, residual: lastChange })) > 0);
+  assert.equal(await wrongSamples(picard, starts, { denoiser, tolerance }), 0);
 });
 
 test('two changes are predicted: the largest known one, grown as the last changes grew, and one that shrinks alike', () => {

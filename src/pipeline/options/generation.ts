@@ -17,8 +17,10 @@ const WINDOWED = ['picard', 'paradigms', 'parataa'] as const;
 const MAX_IMAGES = 100;
 /** Strength of image to image. */
 export const DEFAULT_STRENGTH = 0.8;
-/** Grey levels out of 255. Of 3000 images of the bundled model three are more than one away from that of the serial sampler. */
-export const DEFAULT_TOLERANCE = 0.1;
+/** Grey levels out of 255. On the bundled model at most one image of 1000 ends more than one away from that of the serial sampler. */
+export const DEFAULT_TOLERANCE = 0.08;
+/** With the last change of the image in place of the predicted one. */
+export const CHANGE_TOLERANCE = 0.1;
 
 /** What a sampler compares with its tolerance after an iteration. */
 const STOPPING_RULES = ['look-ahead', 'change'] as const;
@@ -309,8 +311,8 @@ export const GENERATION_OPTIONS = {
   }),
   tolerance: option(z.number().min(0), {
     description:
-      'change of the image in grey levels below which to stop, 0.3 of it for picard and parataa; 0: run until exact; of paradigms: the change of a state, in deviations of the noise, below which the window moves on',
-    defaultText: `${DEFAULT_TOLERANCE}; ${PARADIGMS_TOLERANCE} for paradigms`,
+      'change in grey levels below which to stop; 0: run until exact; of paradigms: the change of a state, in deviations of the noise, below which the window moves on',
+    defaultText: `${DEFAULT_TOLERANCE}; ${CHANGE_TOLERANCE} with --stopping change; ${PARADIGMS_TOLERANCE} for paradigms`,
     placeholder: '<t>',
     samplers: ITERATIVE,
     infotext: { label: 'Tolerance', labelFor: { srds: 'SRDS tolerance' } },
@@ -323,7 +325,7 @@ export const GENERATION_OPTIONS = {
   }),
   stopping: option(z.enum(STOPPING_RULES), {
     description:
-      "change that the tolerance bounds: look-ahead, that of the next iterations, predicted; change, that of the decoded image in the last iteration, the paper's rule",
+      "change that the tolerance bounds: look-ahead, that of the image in the next iterations, predicted, and of all states in the last pass of picard and parataa; change, that of the decoded image in the last iteration, the paper's rule, for picard and parataa 0.3 of the tolerance",
     default: 'look-ahead',
     samplers: ['srds', 'picard', 'parataa'],
     infotext: { label: 'Stopping', omitDefault: true },
