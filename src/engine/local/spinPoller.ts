@@ -2,6 +2,8 @@ import type { SharedChannel } from './sharedChannel.js';
 
 /** Minimum length of one turn of the event loop, in milliseconds: shorter turns only create more garbage. */
 const TURN_MS = 0.02;
+/** Polls for each look at the clock, which creates garbage. */
+const POLLS = 32;
 /** How long polling continues once no message is due, in milliseconds. */
 const LINGER_MS = 1;
 
@@ -54,10 +56,14 @@ export class SpinPoller {
         return;
       }
       this.poll();
-      while (this.isDue() && performance.now() < start + TURN_MS) this.poll();
+      while (this.isDue() && performance.now() < start + TURN_MS) this.pollWhileDue();
       setImmediate(turn);
     };
     setImmediate(turn);
+  }
+
+  private pollWhileDue(): void {
+    for (let k = 0; k < POLLS && this.isDue(); k++) this.poll();
   }
 
   /** Lets the event loop sleep soon, but not at once: the next request often follows immediately. */
