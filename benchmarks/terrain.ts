@@ -50,10 +50,8 @@ const [SIGMA_MIN, SIGMA_MAX, RHO] = [0.002, 80, 7];
 
 /** A grey level is 1/255 of the range [-1, 1] of the network's output, which is the height on an asinh scale. */
 const GREY_LEVEL = 2 / 255;
-/** Root mean square of x, at which srds stops. */
+/** Root mean square of x at which srds, picard and parataa stop. */
 const TOLERANCE = 0.1 * GREY_LEVEL;
-/** That of picard and parataa: a pass moves the sample by less than its distance to the fixed point. The share is that of images. */
-const PASS_TOLERANCE = 0.3 * TOLERANCE;
 /** Steps at once of paradigms, and the tolerance of its window. picard and parataa have all steps in theirs. */
 const WINDOW = 32;
 const PARADIGMS_TOLERANCE = 0.05;
@@ -76,12 +74,12 @@ const SAMPLERS: Readonly<Record<string, { make: (options: SerialOptions) => Samp
     },
     tolerance: TOLERANCE,
   },
-  picard: { make: picard, tolerance: PASS_TOLERANCE },
+  picard: { make: picard, tolerance: TOLERANCE },
   paradigms: {
     make: (options) => paradigms({ ...options, window: WINDOW, windowTolerance: PARADIGMS_TOLERANCE }),
     tolerance: 0,
   },
-  parataa: { make: parataa, tolerance: PASS_TOLERANCE },
+  parataa: { make: parataa, tolerance: TOLERANCE },
 };
 
 const HEAD = [

@@ -116,8 +116,8 @@ export function expectedIterations(
 }
 
 /**
- * Mean number of passes after which picard stops: some for the sample to settle, and those that the window needs to reach the
- * end. Source: as above.
+ * Mean number of passes after which picard stops: some for the sample to settle, one more for twice the steps, and those that the
+ * window needs to reach the end. Source: as above.
  */
 export function expectedPasses(
   steps: number,
@@ -126,7 +126,8 @@ export function expectedPasses(
   convergence: Convergence = BUNDLED_CONVERGENCE,
 ): number {
   const { prior, priorRuns, records } = convergence;
-  const usual = SETTLE + (Math.max(0, steps - window) / window) * PER_WINDOW;
+  const settle = SETTLE + Math.log2(steps / SETTLED_STEPS);
+  const usual = settle + (Math.max(0, steps - window) / window) * PER_WINDOW;
   const further = Math.log(tolerance / SETTLED_TOLERANCE) / Math.log(PER_PASS);
   const own = records.filter(({ sampler }) => sampler === 'picard');
   const factor = ratio(
@@ -204,8 +205,9 @@ export function withRuns(
 const USUAL_TOLERANCE = 0.08;
 const EXCESS = 8.4;
 /** Each pass leaves about this share of a change. */
-const PER_PASS = 0.5;
-/** Passes that a sample takes to settle, at the tolerance after it. */
+const PER_PASS = 0.4;
+/** Passes that a sample takes to settle, at the steps and the tolerance after it. */
 const SETTLE = 10;
+const SETTLED_STEPS = 50;
 const SETTLED_TOLERANCE = 1 / 6;
 const PER_WINDOW = 1.2;

@@ -82,13 +82,30 @@ test('runs with another guidance scale what is expected, and those with the same
   assert.ok(Math.abs(expectedIterations(PARTITION, 0.1, { ...known, records: own }) / 6 - 1) < 0.1);
 });
 
-const { runs: TAILS } = JSON.parse(
+interface TailRun {
+  readonly steps: number;
+  readonly guidance: number;
+  readonly sampler: string;
+  readonly stopping: string;
+  readonly tolerance: number;
+}
+
+const TAILS = JSON.parse(
   readFileSync(new URL('../../../benchmarks/results/h200-tails.json', import.meta.url), 'utf8'),
 ) as {
-  runs: { steps: number; guidance: number; sampler: string; stopping: string; tolerance: number; critical: string }[];
+  readonly withoutFusedKernels: { readonly runs: readonly (TailRun & { readonly critical: string })[] };
+  readonly withFusedKernels: { readonly runs: readonly (TailRun & { readonly iterations: number })[] };
 };
 
-for (const { steps, guidance, tolerance, critical } of TAILS.filter(
+const isPicard = ({ sampler, stopping }: TailRun) => sampler === 'picard' && stopping === 'look-ahead';
+for (const { steps, tolerance, iterations } of TAILS.withFusedKernels.runs.filter(isPicard)) {
+  test(`N = ${steps}: the passes that are expected of picard are within 2 % of ${iterations}`, () => {
+    const expected = expectedPasses(steps, steps, tolerance);
+    assert.ok(Math.abs(expected / iterations - 1) < 0.02, `${expected}`);
+  });
+}
+
+for (const { steps, guidance, tolerance, critical } of TAILS.withoutFusedKernels.runs.filter(
   ({ sampler, stopping }) => sampler === 'srds' && stopping === 'look-ahead',
 )) {
   const partition = defaultPartition(steps);
