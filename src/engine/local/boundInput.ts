@@ -34,6 +34,7 @@ export class BoundInput {
    */
   load(sent: WireInput, from: number, batchRows: readonly Row[], channel: SharedChannel): void {
     const { info, data, size } = this;
+    this.bound.length = 0;
     const rows = hasBatchAxis(info) ? batchRows : batchRows.slice(0, 1);
     const sameType = sent.type === info.type;
     const staged = sameType

@@ -18,11 +18,15 @@ export class BucketPool {
 
   /** The bucket of a graph with a key, opened unless it is open. */
   async get(graph: object, key: string, openNew: () => Promise<Bucket>): Promise<Bucket> {
-    const known = this.open.find((one) => one.graph === graph && one.key === key);
-    const used = known ?? { graph, key, bucket: await openNew() };
-    this.open = [...this.open.filter((one) => one !== known), used];
+    const bucket = this.find(graph, key) ?? (await openNew());
+    this.open = [...this.open.filter((one) => one.bucket !== bucket), { graph, key, bucket }];
     if (this.open.length > MAX_BUCKETS) await this.closeAll(this.open.slice(0, 1));
-    return used.bucket;
+    return bucket;
+  }
+
+  /** The bucket of a graph with a key, if it is open. */
+  find(graph: object, key: string): Bucket | undefined {
+    return this.open.find((one) => one.graph === graph && one.key === key)?.bucket;
   }
 
   /** Closes the buckets of a graph that satisfy a condition. */
@@ -51,6 +55,7 @@ export class BucketPool {
   private async closeAll(unwanted: readonly OpenBucket[]): Promise<void> {
     this.open = this.open.filter((one) => !unwanted.includes(one));
     this.closedSome ||= unwanted.length > 0;
-    for (const { bucket } of unwanted) await bucket.close();
+    const closing = await Promise.allSettled(unwanted.map(({ bucket }) => bucket.close()));
+    for (const result of closing) if (result.status === 'rejected') throw result.reason;
   }
 }

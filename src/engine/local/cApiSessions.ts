@@ -31,8 +31,8 @@ interface Variant {
   readonly settings: SessionSettings;
   /** What the outputs depend on; undefined without a CUDA runtime, which opening a session reports. */
   readonly key: readonly unknown[] | undefined;
-  /** Whether outputs need not be compared: one was, or memory does not suffice for it. */
-  compared: boolean;
+  /** The buckets whose outputs need not be compared: one was, or memory does not suffice for it. */
+  readonly compared: Set<string>;
   /** Opens sessions that share constants; undefined if the graph has none, or they cannot be shared. */
   sharing: SharingSessions | undefined;
 }
@@ -42,8 +42,8 @@ interface Variant {
  * since ONNX Runtime then computes shapes in between and copies them to the GPU. So there is one for each; they share what they can
  * (`shareConstants`).
  *
- * A graph's first output is compared with that of a plain session, which takes about as long to open. The user's cache keeps what was
- * compared, by what the outputs depend on.
+ * The first output of each bucket is compared with that of another one that was, or of a plain session, which takes about as long to open: other
+ * sizes have other kernels. The user's cache keeps what was compared, by what the outputs depend on.
  */
 export class CApiSessions {
   /** What the graph does without. */
@@ -70,10 +70,9 @@ export class CApiSessions {
     const variantOf = async (graph: GraphSource, operators?: CustomOperators): Promise<Variant> => {
       const all = { ...settings, weights, operators };
       const key = await comparisonKey(api, files, graph, settings, operators);
-      const kept = key && (await readCache('comparisons', key));
       const shared = graph.share();
       const sharing = shared && new SharingSessions(api, shared, all);
-      return { graph, settings: all, key, compared: kept !== undefined, sharing };
+      return { graph, settings: all, key, compared: new Set(), sharing };
     };
     const onCuda = settings.device.kind === 'cuda';
     const plain = () => variantOf(prepared);
@@ -90,9 +89,13 @@ export class CApiSessions {
     }
   }
 
-  /** Whether outputs need not be compared. */
-  get isCompared(): boolean {
-    return this.variant.compared;
+  /** Whether the outputs of a bucket need not be compared. */
+  async isCompared(shape: BucketShape): Promise<boolean> {
+    const { compared, key } = this.variant;
+    const bucket = nameOfBucket(shape);
+    const isKept = key && !compared.has(bucket) && (await readCache('comparisons', [...key, bucket])) !== undefined;
+    if (isKept) compared.add(bucket);
+    return compared.has(bucket);
   }
 
   /**
@@ -149,16 +152,25 @@ export class CApiSessions {
   }
 
   /**
-   * Compares an output with that of a plain session, and keeps that they agree.
-   * @param plain undefined where memory is too small for a second session
-   * @throws CApiFailure if they differ by more than rounding
+   * Compares outputs of a bucket with those of other sessions, and keeps that they agree.
+   * @param pairs of which the second is undefined where memory is too small for another session
+   * @throws CApiFailure if two differ by more than rounding
    */
-  async compare(output: OutputRow, plain: OutputRow | undefined): Promise<void> {
-    const { variant } = this;
-    if (plain) checkOutput(output, plain);
-    variant.compared = true;
-    if (plain && variant.key) await writeCache('comparisons', variant.key, { graph: this.file });
+  async compare(
+    shape: BucketShape,
+    pairs: readonly (readonly [output: OutputRow, expected: OutputRow | undefined])[],
+  ): Promise<void> {
+    const { compared, key } = this.variant;
+    const known = pairs.flatMap(([output, expected]) => (expected ? [{ output, expected }] : []));
+    for (const { output, expected } of known) checkOutput(output, expected);
+    const bucket = nameOfBucket(shape);
+    compared.add(bucket);
+    if (known.length > 0 && key) await writeCache('comparisons', [...key, bucket], { graph: this.file, bucket });
   }
+}
+
+function nameOfBucket({ shapes, indexed }: BucketShape): string {
+  return JSON.stringify([...shapes, indexed]);
 }
 
 function withoutKernels(error: unknown): Slower {
@@ -170,14 +182,14 @@ async function comparisonKey(
   { koffi, version: ofLibrary }: OrtApi,
   files: readonly string[],
   { source }: GraphSource,
-  { device, buckets }: ProcessSettings,
+  { device }: ProcessSettings,
   operators: CustomOperators | undefined,
 ): Promise<readonly unknown[] | undefined> {
   const hardware = device.kind === 'cuda' ? gpuOf(koffi, device.index) : [];
   if (!hardware) return undefined;
   const stamps = await Promise.all(files.map(fileStamp));
   const graph = createHash('sha256').update(source()).update(KERNEL_SOURCE).digest('hex');
-  return [version(), ofLibrary, device.kind, hardware, graph, stamps, buckets, operators?.version ?? null];
+  return [version(), ofLibrary, device.kind, hardware, graph, stamps, operators?.version ?? null];
 }
 
 function gpuOf(koffi: OrtApi['koffi'], index: number): readonly number[] | undefined {

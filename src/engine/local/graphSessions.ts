@@ -22,7 +22,7 @@ import { CApiFailure, CApiSessions } from './cApiSessions.js';
 import { rowDims, shapeOf, type Registered } from './inputData.js';
 import { PlainSession } from './plainSession.js';
 import type { ProcessSettings, Reply, Slower, WireBatch } from './protocol.js';
-import { fileFor, isOfGraph, isOutOfMemory, isRefusedCall, openSession } from './session.js';
+import { fileFor, isDeviceFault, isOfGraph, isOutOfMemory, isRefusedCall, openSession } from './session.js';
 import { CONTENT_START, type SharedChannel } from './sharedChannel.js';
 
 /** The result of a batch. */
@@ -35,8 +35,10 @@ interface BatchOutput extends Omit<Extract<Reply, { kind: 'done' }>, 'kind' | 'h
 export class GraphSessions {
   readonly info: GraphInfo;
   private buckets: readonly number[];
+  /** Those whose outputs need not be compared. */
+  private readonly compared = new WeakSet<Bucket>();
 
-  private constructor(
+  constructor(
     private readonly prepared: PreparedModel,
     private readonly settings: ProcessSettings,
     private readonly file: GraphFile,
@@ -115,7 +117,10 @@ export class GraphSessions {
     try {
       return await this.runParts(batch, registered, channel);
     } catch (error) {
-      if (!(error instanceof CApiFailure)) throw error;
+      // After a fault of the device nothing else can run in this process.
+      if (!(error instanceof CApiFailure) || isDeviceFault(error)) throw error;
+      // A batch that plain sessions cannot run either says nothing of the others, which keep their buckets.
+      if (isOfGraph(error) || isRefusedCall(error)) await this.tryPlain(batch, registered, channel);
       const restore = await this.cApi?.dropKernels(error);
       if (restore) return this.runWithoutKernels(restore, batch, registered, channel);
       const slower = { without: 'CUDA graphs', why: error.message } as const;
@@ -141,7 +146,7 @@ export class GraphSessions {
   }
 
   private async runParts(batch: WireBatch, registered: Registered, channel: SharedChannel): Promise<BatchOutput> {
-    const rowsOf = batch.conditioning.map((ids) => ids?.length ?? 1);
+    const rowsOf = rowCounts(batch);
     const parts = rangesWithin(this.buckets.at(-1) ?? Infinity, rowsOf);
     // The output replaces the inputs in the channel, unless later parts still need them.
     const start = parts.length === 1 ? CONTENT_START : endOf(batch);
@@ -180,7 +185,7 @@ export class GraphSessions {
     for (;;) {
       try {
         const bucket = await this.pool.get(this, key, () => this.openBucket(shape));
-        return await this.runIn(bucket, batch, part, registered, channel, position);
+        return await this.runIn({ bucket, most }, batch, part, registered, channel, position);
       } catch (error) {
         if (this.common || !isOutOfMemory(error)) throw error;
         if (await this.dropBuckets(rows, most)) return undefined;
@@ -189,9 +194,12 @@ export class GraphSessions {
     }
   }
 
-  /** Runs a batch in a bucket. The first result of the C API is compared with that of a plain session. */
+  /**
+   * Runs a batch in a bucket. Its first result over the C API is compared: with that of an open bucket of other rows that was compared, which
+   * takes a moment, or of a plain session.
+   */
   private async runIn(
-    bucket: Bucket,
+    { bucket, most }: { readonly bucket: Bucket; readonly most: number },
     batch: WireBatch,
     part: readonly [from: number, to: number],
     registered: Registered,
@@ -199,16 +207,39 @@ export class GraphSessions {
     position: number,
   ): ReturnType<Bucket['run']> {
     const { cApi } = this;
-    if (!cApi || cApi.isCompared) return bucket.run(batch, part, registered, channel, position);
+    if (!cApi || this.compared.has(bucket) || (await cApi.isCompared(bucket.shape))) {
+      this.compared.add(bucket);
+      return bucket.run(batch, part, registered, channel, position);
+    }
     // Behind the inputs: plain sessions need them if the check fails.
     const behind = Math.max(position, endOf(batch));
-    const runBehind = async (one: Bucket) => {
-      const result = await one.run(batch, part, registered, channel, behind);
+    const runBehind = async (one: Bucket, range = part) => {
+      const result = await one.run(batch, range, registered, channel, behind);
       return { result, output: readOutput(channel, behind, result) };
     };
     const { result, output } = await runBehind(bucket);
-    await cApi.compare(output, await this.plainOutput(bucket.shape, runBehind));
+    const known = this.comparedBucket(most, batch, registered);
+    if (known) {
+      const rowsOf = rowCounts(batch).slice(...part);
+      const pairs: [OutputRow, OutputRow][] = [];
+      for (const { from, to, rows } of endsWithin(known.rows, rowsOf)) {
+        const { output: expected } = await runBehind(known, [part[0] + from, part[0] + to]);
+        pairs.push([output.subarray(rows[0] * result.size, rows[1] * result.size), expected]);
+      }
+      await cApi.compare(bucket.shape, pairs);
+    } else {
+      await cApi.compare(bucket.shape, [[output, await this.plainOutput(bucket.shape, runBehind)]]);
+    }
+    this.compared.add(bucket);
     return { ...result, end: channel.write([output], position) };
+  }
+
+  /** An open bucket for the batch's shapes that was compared. @param most rows that it must hold */
+  private comparedBucket(most: number, batch: WireBatch, registered: Registered): Bucket | undefined {
+    return this.buckets
+      .filter((rows) => rows >= most)
+      .map((rows) => this.pool.find(this, this.bucketOf(rows, batch, registered).key))
+      .find((bucket) => bucket && this.compared.has(bucket));
   }
 
   /** The output of a plain session; undefined if memory is too small for a second session. */
@@ -226,6 +257,16 @@ export class GraphSessions {
     } finally {
       await plain?.close();
     }
+  }
+
+  /** Runs the first part of a batch in a plain session. @throws Error if it cannot run there either; not if memory is short */
+  private async tryPlain(batch: WireBatch, registered: Registered, channel: SharedChannel): Promise<void> {
+    const [part] = rangesWithin(this.buckets.at(-1) ?? Infinity, rowCounts(batch));
+    const { shape } = this.bucketOf(this.bucketRows(sum(rowCounts(batch).slice(...part))), batch, registered);
+    await this.plainOutput(shape, async (one) => {
+      const position = endOf(batch);
+      return { output: readOutput(channel, position, await one.run(batch, part, registered, channel, position)) };
+    });
   }
 
   /** Runs a batch in plain sessions, which replace those of the C API unless they fail too. */
@@ -306,6 +347,25 @@ export class GraphSessions {
 function checkOperators({ optimizedOperators }: PreparedModel): void {
   const foreign = gpuOperators(optimizedOperators);
   if (foreign.length > 0) throw new ForeignOperators(`one that was optimized for CUDA (${foreign.join(', ')})`);
+}
+
+/** Rows of each evaluation of a batch. */
+function rowCounts({ conditioning }: WireBatch): number[] {
+  return conditioning.map((ids) => ids?.length ?? 1);
+}
+
+/** The first and the last evaluations, as many as fit in so many rows, with the range of their rows. @param rowsOf each evaluation */
+function endsWithin(
+  most: number,
+  rowsOf: readonly number[],
+): { readonly from: number; readonly to: number; readonly rows: readonly [from: number, to: number] }[] {
+  const total = sum(rowsOf);
+  const [[, first]] = rangesWithin(most, rowsOf);
+  const begin = { from: 0, to: first, rows: [0, sum(rowsOf.slice(0, first))] as const };
+  if (first === rowsOf.length) return [begin];
+  const [[, last]] = rangesWithin(most, rowsOf.toReversed());
+  const from = rowsOf.length - last;
+  return [begin, { from, to: rowsOf.length, rows: [total - sum(rowsOf.slice(from)), total] }];
 }
 
 /** Position after the inputs of a batch in the channel, in bytes. */

@@ -69,6 +69,8 @@ export class LocalDevice implements EngineDevice {
   private readonly stamps = new Map<string, string>();
   /** Whether shared memory was too small for a batch. */
   private isSharedMemoryFull = false;
+  /** Whether a process that took another's place does not have all its graphs yet. */
+  private isIncomplete = false;
   private closed = false;
   private readonly warned = new Set<Slower['without']>();
 
@@ -320,7 +322,7 @@ export class LocalDevice implements EngineDevice {
   /** Replaces a dead process. @param shape of the batch that runs next */
   private async restartIfDead(shape?: string): Promise<void> {
     const { failure } = this.process;
-    if (!failure) return;
+    if (!failure) return this.isIncomplete ? this.openAgain() : undefined;
     if (this.isLost) throw failure;
     this.checkFiles();
     const limit = shape === undefined ? undefined : this.rowLimits.get(shape);
@@ -335,8 +337,15 @@ export class LocalDevice implements EngineDevice {
       this.countOomKills,
     );
     this.openBuckets.clear();
+    await this.openAgain();
+  }
+
+  /** Loads in a new process what the last one had. Where it cannot, memory may suffice for the next batch. @throws SrdsError as `open` does */
+  private async openAgain(): Promise<void> {
+    this.isIncomplete = true;
     await this.open([...this.state.loaded.keys()]);
     for (const [id, inputs] of this.state.registered) this.register(id, inputs);
+    this.isIncomplete = false;
   }
 
   private pathsOf(name: string): string[] {

@@ -3,6 +3,7 @@ import { SrdsError, wholeNumber } from '../../errors.js';
 import { deviceName, type Processor } from '../device.js';
 import type { DeviceReports, EngineState } from '../engineDevice.js';
 import { LocalDevice } from './localDevice.js';
+import type { ProcessSettings } from './protocol.js';
 
 const MAX_WORKERS = 64;
 const MAX_THREADS = 1024;
@@ -45,23 +46,28 @@ export function openProcessors(
   options: ProcessorOptions,
   { state, elsewhere, reports }: ProcessorContext,
 ): LocalDevice[] {
-  const { fused = true, cudaGraphs = true } = options;
   const workers = wholeNumber('a number of workers', options.workers ?? 1, 1, MAX_WORKERS);
   const shared = Math.max(1, Math.floor(availableParallelism() / workers));
   const threads = wholeNumber('a number of threads', options.threads ?? shared, 1, MAX_THREADS);
   const buckets = options.buckets && checkBuckets(options.buckets);
   return processors.flatMap((device) => {
-    if (device.kind === 'cpu') {
-      const settings = { device, threads, buckets: buckets ?? [], fused, cApi: false };
-      return Array.from({ length: workers }, (_, k) => {
-        const name = workers === 1 ? undefined : `${deviceName(device)} ${k + 1}`;
-        return new LocalDevice(settings, state, elsewhere, reports, name);
-      });
-    }
-    const cApi = cudaGraphs && device.kind === 'cuda' && process.platform === 'linux';
-    const settings = { device, threads: 1, buckets: buckets ?? DEFAULT_BUCKETS, fused, cApi };
-    return [new LocalDevice(settings, state, elsewhere, reports)];
+    const settings = processSettings(device, { ...options, threads, buckets });
+    if (device.kind !== 'cpu') return [new LocalDevice(settings, state, elsewhere, reports)];
+    return Array.from({ length: workers }, (_, k) => {
+      const name = workers === 1 ? undefined : `${deviceName(device)} ${k + 1}`;
+      return new LocalDevice(settings, state, elsewhere, reports, name);
+    });
   });
+}
+
+/** The settings of a processor's process. @param options of which `threads` is for a CPU */
+export function processSettings(
+  device: Processor,
+  { threads = 1, buckets, fused = true, cudaGraphs = true }: ProcessorOptions,
+): Omit<ProcessSettings, 'channel'> {
+  if (device.kind === 'cpu') return { device, threads, buckets: buckets ?? [], fused, cApi: false };
+  const cApi = cudaGraphs && device.kind === 'cuda' && process.platform === 'linux';
+  return { device, threads: 1, buckets: buckets ?? DEFAULT_BUCKETS, fused, cApi };
 }
 
 function checkBuckets(buckets: readonly number[]): readonly number[] {

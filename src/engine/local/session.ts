@@ -54,10 +54,12 @@ export function isOutOfMemory(error: unknown): boolean {
 
 /** Whether CUDA reports a fault after which the process cannot use the GPU any more. */
 export function isDeviceFault(error: unknown): boolean {
-  return /illegal memory access|misaligned address|illegal instruction|unspecified launch failure|hardware stack error|device-side assert|uncorrectable (ECC|NVLink)/i.test(
-    messageOf(error),
-  );
+  return DEVICE_FAULT.test(messageOf(error));
 }
+
+/** The errors of which CUDA says that "the process must be terminated and relaunched" (`cudaError_t`), by their texts. */
+const DEVICE_FAULT =
+  /illegal memory access|misaligned address|illegal instruction|unspecified launch failure|hardware stack error|device-side assert|launch timed out|not supported on global\/shared address space|invalid program counter|uncorrectable (ECC|NVLink)/i;
 
 /** What CUDA, its libraries or WebGPU report. */
 const DEVICE_FAILURE = /CUDA|CUDNN|CUBLAS|CURAND|CUFFT|WebGPU|Vulkan|device lost/i;

@@ -352,24 +352,31 @@ test('a graph with results whose shapes depend on values is not captured as a CU
   await assert.rejects(open, (error) => error instanceof CApiFailure && /NonZero/.test(error.message));
 });
 
-test('a graph is compared with plain sessions once, until its file, its weights or its settings change', async () => {
+test('a bucket is compared once, until the file or its weights change', async () => {
   const folder = join(scratch, 'compared');
   cpSync(fixture('models/sd15/unet'), folder, { recursive: true });
   const path = join(folder, 'model.onnx');
   const api = await OrtApi.load();
-  const open = async (buckets: readonly number[] = [2]) =>
-    CApiSessions.for(api, await prepareModel({ path }), { ...SETTINGS, buckets, channel: '' });
+  const open = async () => CApiSessions.for(api, await prepareModel({ path }), { ...SETTINGS, channel: '' });
+  const shapeOf = (rows: number) => ({ rows, shapes: new Map([['sample', [rows, 4, 8, 8]]]), indexed: [] });
+  const shape = shapeOf(2);
+  const [output, other] = [Float32Array.of(1, 2), Float32Array.of(1, 3)];
   const first = await open();
-  assert.equal(first.isCompared, false);
-  await assert.rejects(first.compare(Float32Array.of(1, 2), Float32Array.of(1, 3)), CApiFailure);
-  assert.equal((await open()).isCompared, false);
+  assert.equal(await first.isCompared(shape), false);
+  await assert.rejects(first.compare(shape, [[output, other]]), CApiFailure);
+  const differsAtLast = [
+    [output, output],
+    [output, other],
+  ] as const;
+  await assert.rejects(first.compare(shape, differsAtLast), CApiFailure);
+  assert.equal(await first.isCompared(shape), false);
   // Without memory for the comparison this process makes none, and the next one tries again.
-  await first.compare(Float32Array.of(1, 2), undefined);
-  assert.equal(first.isCompared, true);
-  assert.equal((await open()).isCompared, false);
-  await (await open()).compare(Float32Array.of(1, 2), Float32Array.of(1, 2));
-  assert.equal((await open()).isCompared, true);
-  assert.equal((await open([4])).isCompared, false);
+  await first.compare(shape, [[output, undefined]]);
+  assert.equal(await first.isCompared(shape), true);
+  assert.equal(await (await open()).isCompared(shape), false);
+  await (await open()).compare(shape, [[output, output]]);
+  assert.equal(await (await open()).isCompared(shape), true);
+  assert.equal(await (await open()).isCompared(shapeOf(4)), false);
   utimesSync(path, 1, 1);
-  assert.equal((await open()).isCompared, false);
+  assert.equal(await (await open()).isCompared(shape), false);
 });

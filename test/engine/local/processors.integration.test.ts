@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import type { SrdsError } from 'srds';
 import { DeviceEngine, type Evaluation, type OutputRow } from 'srds/engine';
@@ -136,6 +138,56 @@ test('a process that is killed is replaced, with its registered inputs, and its 
       for (const pid of engine.pids) process.kill(pid, 'SIGKILL');
       await assert.rejects(unwanted, { code: 'ENGINE_FAILED', message: /SIGKILL/ });
       assert.deepEqual((await engine.run(batch)).outputs, expected.outputs);
+    } finally {
+      await engine.close();
+    }
+  }
+});
+
+test('where a process that takes the place of another cannot load the graphs, the next batch loads them', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'srds-'));
+  const path = join(folder, 'model.onnx');
+  cpSync(fixture('models/sd15/unet'), folder, { recursive: true });
+  const good = readFileSync(path);
+  // A file that is broken for a moment, with the stamp that it had, as memory may be short for a moment.
+  const put = (content: Uint8Array) => {
+    writeFileSync(path, content);
+    utimesSync(path, 1000, 1000);
+  };
+  put(good);
+  const engine = await DeviceEngine.open({ unet: { path, perRow: 'timestep' } }, { threads: 1 });
+  try {
+    const batch = [zeros(zeroText(engine))];
+    const { outputs } = await engine.run(batch);
+    put(new Uint8Array(good.length));
+    process.kill(engine.pids[0], 'SIGSTOP');
+    const running = engine.run(batch);
+    await nextTurn();
+    process.kill(engine.pids[0], 'SIGKILL');
+    await assert.rejects(running, { code: 'MODEL_INVALID' });
+    const [pid] = engine.pids;
+    await assert.rejects(engine.run(batch), { code: 'MODEL_INVALID' });
+    put(good);
+    assert.deepEqual((await engine.run(batch)).outputs, outputs);
+    assert.deepEqual(engine.pids, [pid]);
+  } finally {
+    await engine.close();
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('registered inputs are those of the batch, also after one that gave its own', async () => {
+  const random = new Generator(3);
+  const [known, given] = [1, 2].map(() => float32(random.randn(77 * 32), [77, 32]));
+  for (const buckets of [undefined, [1]]) {
+    const engine = await DeviceEngine.open(UNET, { threads: 1, buckets });
+    try {
+      const registered = zeros([engine.register({ encoder_hidden_states: known })]);
+      const own = { ...registered, inputs: { ...registered.inputs, encoder_hidden_states: given } };
+      const outputOf = async (evaluation: Evaluation) => (await engine.run([evaluation])).outputs;
+      const first = await outputOf(registered);
+      assert.notDeepEqual(await outputOf(own), first);
+      assert.deepEqual(await outputOf(registered), first);
     } finally {
       await engine.close();
     }
