@@ -134,6 +134,8 @@ export interface ModelFamily {
   readonly greyLevels: number;
   /** Whether the pipeline normalizes latents by latents_mean and latents_std of the VAE's configuration; default: no. */
   readonly latentStatistics?: boolean;
+  /** Whether the pipeline decodes in float32 unless the VAE's configuration has `force_upcast: false`; default: no. */
+  readonly upcastsVae?: boolean;
   /** Why a model is not supported, from its model_index.json; undefined if it is. */
   readonly unsupported?: (index: ModelIndex) => string | undefined;
   /**

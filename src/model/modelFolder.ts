@@ -57,6 +57,7 @@ const vaeConfig = z.object({
   latent_channels: z.int().positive().default(4),
   scaling_factor: z.number().positive().default(0.18215),
   shift_factor: z.number().nullish(),
+  force_upcast: z.boolean().nullish(),
 });
 /** A start, an end and a token between them. */
 const MIN_TOKENS = 3;
@@ -105,6 +106,8 @@ export interface ModelFolder {
   readonly vaeChannels: readonly number[];
   /** Whether the VAE has an attention over all latents. */
   readonly vaeAttention: boolean;
+  /** Whether the decoder computes in float32 whatever its weights are stored in. */
+  readonly upcastsVae: boolean;
   /** Default size of an image, in pixels. */
   readonly size: ImageSize;
   /** The sides that the graphs fix; images have no others. An encoder may fix further ones for runs with an initial image. */
@@ -196,6 +199,7 @@ export async function readModelFolder(folder: string, name?: string): Promise<Mo
     network,
     vaeChannels: vae.block_out_channels,
     vaeAttention: vae.mid_block_add_attention,
+    upcastsVae: family.upcastsVae === true && vae.force_upcast !== false,
     size: usualSize({ width: width * vaeFactor, height: height * vaeFactor }, fixed, fixedTokenCount, sizeStep),
     fixed,
     fixedImageTokens: fixedTokenCount,
@@ -361,15 +365,17 @@ async function readLatentStatistics(
 }
 
 /**
- * The graphs of a folder as an engine opens them, with one timestep for each row of the denoising network.
+ * The graphs of a folder as an engine opens them, with one timestep for each row of the denoising network. The decoder has the precision of
+ * its weights on CUDA, as in diffusers, unless float32 is asked for.
  * @param precision precision of the denoising network
  */
 export function graphFiles(
-  model: Pick<ModelFolder, 'family' | 'graphs' | 'half' | 'network'> & Partial<Pick<ModelFolder, 'described'>>,
+  model: Pick<ModelFolder, 'family' | 'graphs' | 'half' | 'network'> &
+    Partial<Pick<ModelFolder, 'described' | 'upcastsVae'>>,
   precision: Precision | 'auto' = 'float32',
 ): Record<string, GraphFile> {
   const entries = Object.entries(model.graphs) as [GraphName, string][];
-  const { family, network, half, described = [] } = model;
+  const { family, network, half, described = [], upcastsVae = false } = model;
   const denoising = described.find(({ name }) => name === family.network);
   const constants = family.constants?.filter((name) => !denoising || lacksBatchAxis(denoising, name, 2));
   const denoiser = {
@@ -380,7 +386,11 @@ export function graphFiles(
     half,
     ...(precision !== 'float32' && { precision }),
   };
-  const decoder = { replayed: true, imageOn: ['cuda'] as const };
+  const decoder: Omit<GraphFile, 'path'> = {
+    replayed: true,
+    imageOn: ['cuda'],
+    ...(precision !== 'float32' && !upcastsVae && { precision: 'auto', halfOn: ['cuda'] }),
+  };
   const settings: Partial<Record<GraphName, Omit<GraphFile, 'path'>>> = {
     [family.network]: denoiser,
     vae_decoder: decoder,

@@ -24,6 +24,8 @@ export const stableDiffusionXL: ModelFamily = {
   readScheduler: (folder, { scheduler }) => readScheduler(folder, {}, scheduler?.[1]),
   greyLevels: VAE_GREY_LEVELS,
   latentStatistics: true,
+  // Its first VAEs overflow in float16.
+  upcastsVae: true,
   unsupported: (index) => (index.requires_aesthetics_score ? 'an SDXL refiner' : undefined),
   // The hidden state before the last one, as in encode_prompt.
   textOutputs: (graph, outputs) => ({

@@ -52,6 +52,8 @@ export interface GraphFile {
    * Precision of the arithmetic; default: that of the file. `auto`: half precision on GPUs if most weights are stored in it.
    */
   readonly precision?: Precision | 'auto' | undefined;
+  /** Kinds of devices on which `auto` may mean half precision; default: GPUs. */
+  readonly halfOn?: readonly DeviceKind[];
   /** Whether it runs so often that on CUDA its batches are captured as CUDA graphs; default: no. */
   readonly replayed?: boolean;
   /** Kinds of devices that give the images of its first output in 8 bits too (`GraphInfo.image`); default: none. */

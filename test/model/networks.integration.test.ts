@@ -1,16 +1,18 @@
 import assert from 'node:assert/strict';
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Pipeline } from 'srds';
 import { Batcher, DeviceEngine } from 'srds/engine';
 import type { RgbImage } from 'srds/image';
-import { encodePrompt, Networks, readModelFolder } from 'srds/model';
+import { encodePrompt, Networks, readModelFolder, type ModelFolder } from 'srds/model';
 import { Generator } from 'srds/random';
 import { float32, sizeOf } from 'srds/tensor';
+import { fileFor } from '../../src/engine/local/session.js';
 import { graphFiles, latentDims } from '../../src/model/modelFolder.js';
-import { fixture, reference, relativeError } from '../support/fixtures.js';
+import { prepareModel } from '../../src/onnx/prepare.js';
+import { fixture, reference, relativeError, ROOT } from '../support/fixtures.js';
 import { changeModel, makeHalf } from '../support/onnx.js';
 
 /** No warning is expected. */
@@ -119,6 +121,37 @@ test('graphs with float16 inputs and outputs give nearly the same image, and SRD
     const error = relativeError(serial, wide);
     assert.ok(error > 0 && error < 1e-2, `${error}`);
     assert.deepEqual(exact, serial);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
+
+test('the decoder computes in the precision of its weights on CUDA only, and in float32 where SDXL upcasts it or it is asked for', async () => {
+  const fileOn = (model: ModelFolder, kind: 'cpu' | 'cuda' | 'webgpu', precision?: 'auto' | 'float16') =>
+    fileFor(graphFiles(model, precision).vae_decoder, { device: { kind, index: 0 } });
+  const bundled = await readModelFolder(`${ROOT}models/scenes-128`);
+  for (const precision of ['auto', 'float16'] as const) {
+    assert.equal(fileOn(bundled, 'cuda', precision).precision, 'auto');
+    for (const kind of ['cpu', 'webgpu'] as const) assert.equal(fileOn(bundled, kind, precision).precision, undefined);
+  }
+  assert.equal(fileOn(bundled, 'cuda').precision, undefined);
+  const prepared = await prepareModel(fileOn(bundled, 'cuda', 'auto'), { kind: 'cuda', fused: true });
+  assert.equal(prepared.precision, 'float16');
+  assert.ok(prepared.withKernels());
+
+  const folder = mkdtempSync(join(tmpdir(), 'srds-'));
+  try {
+    cpSync(fixture('models/sdxl'), folder, { recursive: true });
+    const configuration = join(folder, 'vae_decoder', 'config.json');
+    const config = JSON.parse(readFileSync(configuration, 'utf8')) as object;
+    for (const [upcast, expected] of [
+      [undefined, undefined],
+      [true, undefined],
+      [false, 'auto'],
+    ] as const) {
+      writeFileSync(configuration, JSON.stringify({ ...config, force_upcast: upcast }));
+      assert.equal(fileOn(await readModelFolder(folder), 'cuda', 'auto').precision, expected);
+    }
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -2,7 +2,7 @@ import { InferenceSession } from 'onnxruntime-node';
 import { messageOf } from '../../errors.js';
 import { lacksKernel } from '../../onnx/foreignOperators.js';
 import { failedNode } from '../../onnx/ortMessage.js';
-import type { GraphFile } from '../../onnx/graphInfo.js';
+import type { DeviceKind, GraphFile } from '../../onnx/graphInfo.js';
 import type { BucketShape, PreparedModel } from '../../onnx/prepare.js';
 import type { ProcessSettings } from './protocol.js';
 import { providersOf } from './providers.js';
@@ -35,10 +35,13 @@ export async function openSession(
   return InferenceSession.create(source(bucket), options);
 }
 
-/** The file to open on a device. Precision `auto` means half precision on GPUs only. */
-export function fileFor(given: GraphFile, { device }: ProcessSettings): GraphFile {
-  const { half, precision } = given;
-  const wanted = precision === 'auto' && device.kind === 'cpu' ? undefined : precision;
+/** Where precision `auto` may mean half precision. */
+const HALF_ON: readonly DeviceKind[] = ['cuda', 'webgpu'];
+
+/** The file to open on a device, with the precision that it has there. */
+export function fileFor(given: GraphFile, { device }: Pick<ProcessSettings, 'device'>): GraphFile {
+  const { half, precision, halfOn = HALF_ON } = given;
+  const wanted = precision === 'auto' && !halfOn.includes(device.kind) ? undefined : precision;
   const wantsHalf = wanted === 'auto' || wanted === 'float16';
   return wantsHalf && half !== undefined
     ? { ...given, path: half, precision: undefined }

@@ -10,7 +10,8 @@ export const DEVICE_OPTIONS = {
     placeholder: '<names>',
   }),
   precision: option(z.enum(['auto', 'float32', 'float16']), {
-    description: 'precision of the denoising network; auto takes that of the weights on GPUs, and float32 on the CPU',
+    description:
+      'precision of the denoising network; auto takes that of the weights on GPUs, and float32 on the CPU. With float32 the VAE decodes in it too',
     default: 'auto',
   }),
   buckets: option(z.array(z.int().positive()).readonly(), {
