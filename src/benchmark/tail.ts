@@ -1,7 +1,8 @@
 import pLimit from 'p-limit';
 import type { RgbImage } from '../image/image.js';
-import { settingsOf, type GenerateOptions } from '../pipeline/options.js';
+import { settingsOf, type GenerateOptions, type Settings } from '../pipeline/options.js';
 import type { Stopping } from '../pipeline/options/generation.js';
+import { residualTolerance } from '../pipeline/samplers.js';
 import type { Pipeline } from '../pipeline/pipeline.js';
 import { meanAbsoluteDifference } from '../tensor/operations.js';
 import type { BenchmarkOptions } from './benchmark.js';
@@ -9,7 +10,7 @@ import { BENCHMARK_CASES, type BenchmarkCase } from './cases.js';
 import { worstPatch } from './difference.js';
 import { promptOf } from './prompts.js';
 
-/** What to measure. The cases are samplers that iterate. */
+/** What to measure. The cases are samplers that stop by a tolerance of the image: not serial, and not paradigms. */
 export interface TailOptions extends Omit<BenchmarkOptions, 'steps' | 'onProgress'> {
   readonly steps: number;
   /** Tolerances in grey levels. */
@@ -67,7 +68,8 @@ const FAR = 0.5;
 
 /**
  * Measures where each stopping rule stops and how far the image is from the serial one there, for many prompts. Each sample is
- * generated once per sampler: the run goes on until every rule has stopped. Where the signal aborts, the results so far are returned.
+ * generated once per sampler: the run goes on until every rule has stopped, as a run with that rule does. Where the signal aborts, the
+ * results so far are returned.
  * @example
  * const options = { steps: 50, cases: ['srds'], prompts: 100, tolerances: [0.1], floor: 10, concurrency: 8 } as const;
  * const { runs } = await tail(pipeline, options);
@@ -80,6 +82,10 @@ export async function tail(pipeline: Pipeline, options: TailOptions): Promise<Ta
   const common = { steps, guidance, signal, previews: false };
   const fixed: FixedCase[] = [];
   for (const caseName of cases) fixed.push(await fixedCase(pipeline, caseName, common));
+  const { roundsCoarsely } = pipeline;
+  const limited = fixed.map(({ sampler, cfgScale }) =>
+    rules.map((rule) => ({ ...rule, limit: residualTolerance({ ...rule, sampler, cfgScale }, roundsCoarsely) })),
+  );
   // Cases with the same settings are run once.
   const keys = fixed.map(({ options: chosen }) => JSON.stringify(chosen));
   const samples = fixed.map(() => rules.map((): TailSample[] => []));
@@ -91,7 +97,7 @@ export async function tail(pipeline: Pipeline, options: TailOptions): Promise<Ta
     const found = new Map<number, Awaited<ReturnType<typeof stopsOf>>>();
     for (const [k, { options: chosen }] of fixed.entries()) {
       if (keys.indexOf(keys[k]) < k) continue;
-      found.set(k, await stopsOf(pipeline, { ...given, ...chosen }, rules, reference));
+      found.set(k, await stopsOf(pipeline, { ...given, ...chosen }, limited[k], reference));
     }
     // All cases or none, so that an interrupted run compares the same prompts.
     for (const [k, stops] of found) stops.forEach((stop, r) => samples[k][r].push({ seed, ...stop }));
@@ -136,7 +142,8 @@ export async function tail(pipeline: Pipeline, options: TailOptions): Promise<Ta
 interface FixedCase {
   readonly caseName: BenchmarkCase;
   readonly options: Partial<GenerateOptions>;
-  readonly sampler: string;
+  readonly sampler: Settings['sampler'];
+  readonly cfgScale: number;
   readonly serial: number;
 }
 
@@ -149,9 +156,9 @@ async function fixedCase(
   const given = { ...common, prompt: promptOf(0), ...BENCHMARK_CASES[caseName](common.steps, common.steps) };
   const settings =
     given.sampler === 'auto' ? (await pipeline.generate(given).result).settings : settingsOf(given, pipeline.model);
-  const { sampler, partition, correction, pipelined, window } = settings;
+  const { sampler, cfgScale, partition, correction, pipelined, window } = settings;
   const options = sampler === 'srds' ? { sampler, blocks: partition, correction, pipelined } : { sampler, window };
-  return { caseName, options, sampler, serial: settings.serialEvaluations };
+  return { caseName, options, sampler, cfgScale, serial: settings.serialEvaluations };
 }
 
 async function serialImage(pipeline: Pipeline, options: GenerateOptions): Promise<RgbImage> {
@@ -163,7 +170,7 @@ async function serialImage(pipeline: Pipeline, options: GenerateOptions): Promis
 async function stopsOf(
   pipeline: Pipeline,
   options: GenerateOptions,
-  rules: readonly TailRule[],
+  rules: readonly (TailRule & { readonly limit: number })[],
   reference: RgbImage,
 ): Promise<Omit<TailSample, 'seed'>[]> {
   const stops: (Omit<TailSample, 'seed'> | undefined)[] = rules.map(() => undefined);
@@ -175,9 +182,9 @@ async function stopsOf(
     const change = before && meanAbsoluteDifference(preview.data, before.data);
     before = preview;
     const values = { 'look-ahead': residual, change };
-    for (const [r, { stopping, tolerance }] of rules.entries()) {
+    for (const [r, { stopping, limit }] of rules.entries()) {
       const value = values[stopping];
-      if (stops[r] || !reachesEnd || value === undefined || value >= tolerance) continue;
+      if (stops[r] || !reachesEnd || value === undefined || value >= limit) continue;
       stops[r] = { iteration, critical: evaluations.critical, ...errorOf(preview, reference) };
     }
     // Leaving the loop ends the run.

@@ -28,7 +28,7 @@ export function tailStatistics(errors: readonly number[]): TailStatistics {
 const HEADER = [
   'N',
   'sampler',
-  'stops when',
+  'stopping, tolerance',
   'iterations',
   'critical speed-up',
   'error: mean',
@@ -43,18 +43,17 @@ const HEADER = [
 /** Results for some numbers of steps as a table. The first row is its header. */
 export function tailTable(results: readonly TailResult[]): string[][] {
   // An interrupted run may have none.
-  const measured = results.filter(({ runs }) => runs.every(({ samples }) => samples.length > 0));
+  const measured = results.filter(({ runs }) => runs.length > 0 && runs.every(({ samples }) => samples.length > 0));
   return [HEADER, ...measured.flatMap(({ runs, floor }) => [...runs.map(rowOf), ...floorRow(runs[0].steps, floor)])];
 }
 
 function rowOf({ steps, caseName, sampler, stopping, tolerance, serial, samples }: TailRun): string[] {
   const mean = (of: (sample: TailRun['samples'][number]) => number) =>
     samples.reduce((sum, sample) => sum + of(sample), 0) / samples.length;
-  const what = stopping === 'look-ahead' ? 'predicted change' : 'last change';
   return [
     String(steps),
     caseName === sampler ? caseName : `${caseName} (${sampler})`,
-    `${what} < ${tolerance}`,
+    `${stopping}, ${tolerance}`,
     mean(({ iteration }) => iteration).toFixed(2),
     mean(({ critical }) => serial / critical).toFixed(2),
     ...errorCells(samples, samples.filter(({ error, floor = 0 }) => error > 1 + floor).length),

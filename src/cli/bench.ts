@@ -12,7 +12,7 @@ import { basisOf } from '../planner/convergence.js';
 import { version } from '../version.js';
 import { wholeNumber } from '../errors.js';
 import { resultsText, writeResults } from './benchResults.js';
-import { benchTails } from './benchTails.js';
+import { benchTails, tailCases } from './benchTails.js';
 import { describeMachine } from './describeMachine.js';
 import { DEVICE_OPTIONS, type DeviceValues } from '../pipeline/options/devices.js';
 import { GENERATION_OPTIONS } from '../pipeline/options/generation.js';
@@ -48,13 +48,18 @@ export function benchCommand(signal: AbortSignal): Command {
     .option('--steps <list>', 'numbers of steps', list('--steps'), [25, 50])
     .option('--samplers <list>', `of ${ALL.join(', ')}`, names('--samplers', ALL), ['serial', 'srds', 'picard', 'auto'])
     .option('--prompts <n>', 'number of prompts, each with its own seed', whole('--prompts'), 4)
-    .option('--floor <n>', 'number of prompts for the noise floor, on GPUs', whole('--floor'), 2);
+    .option(
+      '--floor <n>',
+      'number of prompts for the noise floor: serial images in batches of another size',
+      whole('--floor'),
+      2,
+    );
   addFlags(command, { guidance: GENERATION_OPTIONS.guidance });
   command
     .optionsGroup('Errors by tolerance:')
     .option(
       '--tolerances <list>',
-      'instead of times: errors of all prompts where each tolerance stops, by the predicted and the last change',
+      'instead of times: errors of all prompts where each tolerance stops, by both rules of --stopping',
       numbers('--tolerances'),
     )
     .option(
@@ -72,6 +77,7 @@ export function benchCommand(signal: AbortSignal): Command {
     wholeNumber('a number of prompts for the noise floor', others.floor, 0);
     wholeNumber('a number of prompts at a time', others.concurrency ?? 1, 1);
     const { out, samplers, floor, tolerances, concurrency, model: name, ...options } = others;
+    if (tolerances) tailCases(samplers);
     if (out !== undefined) await checkWritable(join(out, 'results.json'));
     const progress = process.stderr.isTTY ? new Progress(process.stderr, 1) : undefined;
     const onWarning = (message: string) => warn(message, progress);

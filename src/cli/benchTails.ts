@@ -1,6 +1,7 @@
 import type { BenchmarkCase } from '../benchmark/cases.js';
 import { tail, type TailOptions, type TailResult } from '../benchmark/tail.js';
 import { tailStatistics, tailTable } from '../benchmark/tailSummary.js';
+import { SrdsError } from '../errors.js';
 import type { Pipeline } from '../pipeline/pipeline.js';
 import { version } from '../version.js';
 import { resultsText, writeResults } from './benchResults.js';
@@ -25,7 +26,7 @@ export async function benchTails(
   progress: Progress | undefined,
 ): Promise<void> {
   const where = await describeMachine(pipeline);
-  const cases = samplers.filter((name) => name !== 'serial');
+  const cases = tailCases(samplers);
   const results: TailResult[] = [];
   for (const count of new Set(steps)) {
     const onProgress = (finished: number) => {
@@ -48,6 +49,15 @@ export async function benchTails(
   }
   process.stdout.write(resultsText(where, tailTable(results), printedTable));
   request.signal?.throwIfAborted();
+}
+
+/** The samplers of which the tolerance is one of the image; the serial one is what they are compared with. @throws SrdsError INVALID_OPTION */
+export function tailCases(samplers: readonly BenchmarkCase[]): BenchmarkCase[] {
+  const cases = samplers.filter((name) => name !== 'serial');
+  if (cases.length > 0 && !cases.includes('paradigms')) return cases;
+  const remedy = 'give --samplers, such as srds,picard,auto';
+  const expected = 'samplers that stop by the change of the image, for --tolerances';
+  throw new SrdsError('INVALID_OPTION', expected, samplers.join(','), remedy);
 }
 
 function withStatistics(run: TailResult['runs'][number]) {

@@ -158,6 +158,11 @@ export class Pipeline {
     });
   }
 
+  /** Whether the denoising network rounds as in half precision, so that no run waits for smaller changes. */
+  get roundsCoarsely(): boolean {
+    return this.networks.roundsCoarsely;
+  }
+
   /**
    * Generates an image of two steps where batches have buckets, so that later images do not wait for the sessions of the networks to open.
    * Elsewhere, and where graphs are freed after each run, nothing is left to prepare.

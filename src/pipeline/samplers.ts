@@ -28,7 +28,7 @@ const PASS_ROUNDING = 0.0041;
  * @param roundsCoarsely whether the network rounds as in half precision
  */
 export function residualTolerance(
-  { sampler, tolerance, stopping, cfgScale }: Settings,
+  { sampler, tolerance, stopping, cfgScale }: Pick<Settings, 'sampler' | 'tolerance' | 'stopping' | 'cfgScale'>,
   roundsCoarsely: boolean,
 ): number {
   if (sampler === 'paradigms' || tolerance === 0) return 0;

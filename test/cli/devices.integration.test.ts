@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { promptOf, type TailRun, type TailStatistics } from 'srds/benchmark';
 import { z } from 'zod';
 import { srdsCli } from '../support/cli.js';
 import { fixture } from '../support/fixtures.js';
@@ -268,4 +269,39 @@ test('bench writes its results as JSON, Markdown and a page, and says what diffe
   assert.ok(stdout.includes(`\nForecasts rest on ${basis}.\n`));
   await refused(2, /names of serial/, 'bench', '--samplers', 'other');
   await refused(2, /number of prompts/, 'bench', '--prompts', '0');
+});
+
+test('bench with tolerances stops each sampler as a run with that rule and tolerance does', async () => {
+  const args = ['--steps', '6', '--samplers', 'srds,picard', '--prompts', '2', '--floor', '1', '--tolerances', '2,0.5'];
+  const { stdout } = await printed('bench', ...TINY, ...args, '--out', 'tails');
+  assert.equal(readFileSync(join(cwd, 'tails/table.md'), 'utf8'), stdout);
+  const { results } = JSON.parse(readFileSync(join(cwd, 'tails/results.json'), 'utf8')) as {
+    results: { runs: (TailRun & { readonly statistics: TailStatistics })[] }[];
+  };
+  const [{ runs }] = results;
+  assert.equal(runs.length, 2 * 2 * 2);
+  for (const { sampler, stopping, tolerance, samples, statistics } of runs) {
+    assert.equal(statistics.of, 2);
+    assert.ok(stdout.includes(`| ${sampler} | ${stopping}, ${tolerance} |`));
+    for (const { seed, iteration, critical } of samples) {
+      const options = ['--sampler', sampler, '--stopping', stopping, '--tolerance', String(tolerance)];
+      const run = await printed(
+        'generate',
+        promptOf(seed),
+        ...TINY,
+        '--steps',
+        '6',
+        '--seed',
+        String(seed),
+        ...options,
+        '--json',
+      );
+      const { images } = JSON.parse(run.stdout) as {
+        images: { iterations: number; evaluations: { critical: number } }[];
+      };
+      assert.deepEqual([images[0].iterations, images[0].evaluations.critical], [iteration, critical]);
+    }
+  }
+  for (const samplers of ['serial', 'srds,paradigms'])
+    await refused(2, /stop by the change of the image/, 'bench', '--tolerances', '0.1', '--samplers', samplers);
 });
