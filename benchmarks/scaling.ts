@@ -62,7 +62,7 @@ function machineOf(one: Machine, count: number): Machine {
   return { ...one, devices: Array.from({ length: count }, () => curve), splitsRows };
 }
 
-/** Forecast of sampling as a run did it: with its blocks and iterations. Barriers are not simulated. */
+/** Forecast of sampling as a run did it: with its blocks and iterations. Records of runs with barriers do not count, so these have none. */
 function forecastOf({ settings, images: [{ iterations }] }: GenerateResult, machine: Machine): number | undefined {
   const { sampler, pipelined, partition, window, grid, maxIterations } = settings;
   const steps = grid.length;

@@ -68,10 +68,10 @@ export class LearnedConvergence {
   }
 }
 
-/** The settings that iterations depend on; undefined where forecasts are not made. */
+/** The settings that iterations depend on; undefined where forecasts are not made, and where an image takes fewer since it starts from another. */
 function keyOf(settings: Settings, scales: GuidanceScales): Omit<ConvergenceRecord, 'runs' | 'iterations'> | undefined {
   const { sampler, grid, partition, window, tolerance, stopping, correction, pipelined, maxIterations } = settings;
-  if (tolerance === 0 || stopping !== 'look-ahead' || maxIterations !== undefined) return undefined;
+  if (tolerance === 0 || stopping !== 'look-ahead' || maxIterations !== undefined || settings.init) return undefined;
   const common = { steps: grid.length, tolerance, ...scales };
   if (sampler === 'srds' && correction === 'secant' && pipelined) {
     const expected = expectedIterations(partition, tolerance, { ...BUNDLED_CONVERGENCE, ...scales });

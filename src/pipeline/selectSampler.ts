@@ -80,12 +80,12 @@ export class SamplerSelector {
 
   /** Batch sizes, and the forecast if that is made for them, for settings with a given sampler. */
   async given(settings: Settings, machine: Machine): Promise<SelectedSampler> {
-    const { sampler, grid, pipelined, partition, method, tolerance, maxIterations } = settings;
+    const { sampler, grid, pipelined, partition, method, tolerance, maxIterations, stopping: rule } = settings;
     if (sampler === 'serial') return { settings, limits: serialLimits(machine) };
     const limits = limitsOn(machine);
     if (sampler !== 'srds' || !pipelined || isMultistep(method)) return { settings, limits };
     const { evaluationsPerStep } = method;
-    const stopping = { tolerance, maxIterations };
+    const stopping = { tolerance, maxIterations, looksAhead: rule === 'look-ahead' };
     const trajectory = { steps: grid.length, partition, ...stopping };
     const key = JSON.stringify([evaluationsPerStep, trajectory, planKey(machine, trajectory)]);
     const forecast = await cached(this.forecasts, key, () =>
@@ -96,8 +96,8 @@ export class SamplerSelector {
 }
 
 function planRequest(settings: Settings): PlanRequest {
-  const { method, grid, partition, partitionGiven, srdsGiven, window, solver, eta, tolerance, maxIterations } =
-    settings;
+  const { method, grid, partition, partitionGiven, srdsGiven, window, solver, eta } = settings;
+  const { tolerance, maxIterations, stopping, pipelined } = settings;
   return {
     steps: grid.length,
     evaluationsPerStep: isMultistep(method) ? 1 : method.evaluationsPerStep,
@@ -106,6 +106,8 @@ function planRequest(settings: Settings): PlanRequest {
     windows: srdsGiven || addsNoise(solver, eta) ? [] : window === undefined ? undefined : [window],
     tolerance,
     maxIterations,
+    looksAhead: stopping === 'look-ahead',
+    pipelined,
   };
 }
 

@@ -91,11 +91,13 @@ function counted(images: number): string {
  * model showed scales them, and the mean of runs with the same settings counts most. Source: `srds bench --tolerances`, 25 to 100 steps
  * with the default blocks, and a dozen prompts with others, up to 961 steps.
  * @param tolerance in grey levels
+ * @param looksAhead whether the next changes are predicted; otherwise runs stop by the last change
  */
 export function expectedIterations(
   partition: Partition,
   tolerance = USUAL_TOLERANCE,
   convergence: Convergence = BUNDLED_CONVERGENCE,
+  looksAhead = true,
 ): number {
   const { prior, priorRuns, priorGuidance, records } = convergence;
   const blocks = partition.length;
@@ -103,7 +105,7 @@ export function expectedIterations(
   const scale = Math.max(1, convergence.cfgScale ?? convergence.guidance);
   // Blocks of one step need no correction.
   const usual = (EXCESS * (1 - blocks / steps) * rampOf(partition) ** 1.2) / Math.sqrt(blocks);
-  const further = usual * growth(tolerance) * (scale / USUAL_GUIDANCE);
+  const further = usual * growth(tolerance) * (scale / USUAL_GUIDANCE) * (looksAhead ? 1 : BY_LAST_CHANGE);
   const own = records.filter(({ sampler }) => sampler === 'srds');
   const factor = ratio(
     own,
@@ -111,22 +113,24 @@ export function expectedIterations(
     ({ iterations }) => iterations - 1,
     ({ expected }) => expected - 1,
   );
-  const known = own.find(isLike({ ...convergence, steps, parts: blocks, tolerance }));
+  const known = looksAhead ? own.find(isLike({ ...convergence, steps, parts: blocks, tolerance })) : undefined;
   return Math.max(1, Math.min(blocks, blended(1 + further * factor, priorRuns, known)));
 }
 
 /**
  * Mean number of passes after which picard stops: some for the sample to settle, one more for twice the steps, and those that the
  * window needs to reach the end. Source: as above.
+ * @param looksAhead whether the change of all states counts; otherwise runs stop by the last change of the image
  */
 export function expectedPasses(
   steps: number,
   window: number,
   tolerance = USUAL_TOLERANCE,
   convergence: Convergence = BUNDLED_CONVERGENCE,
+  looksAhead = true,
 ): number {
   const { prior, priorRuns, records } = convergence;
-  const settle = SETTLE + Math.log2(steps / SETTLED_STEPS);
+  const settle = SETTLE + Math.log2(steps / SETTLED_STEPS) + (looksAhead ? 0 : PASSES_BY_LAST_CHANGE);
   const usual = settle + (Math.max(0, steps - window) / window) * PER_WINDOW;
   const further = Math.log(tolerance / SETTLED_TOLERANCE) / Math.log(PER_PASS);
   const own = records.filter(({ sampler }) => sampler === 'picard');
@@ -136,7 +140,7 @@ export function expectedPasses(
     ({ iterations }) => iterations,
     ({ expected }) => expected,
   );
-  const known = own.find(isLike({ ...convergence, steps, parts: window, tolerance }));
+  const known = looksAhead ? own.find(isLike({ ...convergence, steps, parts: window, tolerance })) : undefined;
   return Math.max(1, Math.min(steps - 1, blended((usual + further) * factor, priorRuns, known)));
 }
 
@@ -204,6 +208,10 @@ export function withRuns(
 /** The default of the pipeline. */
 const USUAL_TOLERANCE = 0.08;
 const EXCESS = 8.4;
+/** Iterations beyond the first by the last change, relative to those by the predicted one, at the same tolerance. */
+const BY_LAST_CHANGE = 1.8;
+/** Passes that picard takes further by the last change of the image. */
+const PASSES_BY_LAST_CHANGE = 1;
 /** Each pass leaves about this share of a change. */
 const PER_PASS = 0.4;
 /** Passes that a sample takes to settle, at the steps and the tolerance after it. */

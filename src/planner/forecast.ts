@@ -32,12 +32,16 @@ export interface TrajectorySize {
   readonly evaluationsPerStep?: number | undefined;
 }
 
-/** When iterations stop. */
+/** When iterations stop, and whether they overlap. */
 export interface StoppingRule {
   /** Grey levels at which iterations stop; default 0.08. */
   readonly tolerance?: number | undefined;
   /** Last iteration in any case. */
   readonly maxIterations?: number | undefined;
+  /** Whether they stop by the changes that are predicted, or that all states make; default. Otherwise by the last change of the image. */
+  readonly looksAhead?: boolean | undefined;
+  /** Whether those of SRDS overlap (default), or each waits for the one before. */
+  readonly pipelined?: boolean | undefined;
 }
 
 /** The serial sampler. A single image has one device to itself, or one for each row. */
@@ -77,15 +81,20 @@ export function* srdsForecast(
   partition: Partition,
   evaluationsPerStep: number,
   machine: Machine,
-  { tolerance, maxIterations = Infinity }: StoppingRule = {},
+  stopping: StoppingRule = {},
   sizes = batchSizes(machine),
 ): Steps<SrdsForecast> {
-  const iterations = Math.min(maxIterations, expectedIterations(partition, tolerance, machine.convergence));
+  const { tolerance, maxIterations = Infinity, pipelined = true } = stopping;
+  // Without overlap nothing is known of the next iteration.
+  const looksAhead = pipelined && stopping.looksAhead !== false;
+  const expected = expectedIterations(partition, tolerance, machine.convergence, looksAhead);
+  const iterations = Math.min(maxIterations, expected);
   const forecasts: SrdsForecast[] = [];
   for (const maxRows of sizes) {
     const limit = Math.min(...forecasts.map(({ seconds }) => seconds));
     const limited = { ...machine, maxRows };
-    const forecast = yield* srdsSimulation(partition, iterations, limited, evaluationsPerStep, maxIterations, limit);
+    const run = { evaluationsPerStep, maxIterations, pipelined };
+    const forecast = yield* srdsSimulation(partition, iterations, limited, run, limit);
     forecasts.push({ ...forecast, maxRows });
   }
   return forecasts.reduce((best, next) => (next.seconds < best.seconds ? next : best));
@@ -98,22 +107,25 @@ export function simulateSrds(
   machine: Machine,
   evaluationsPerStep = 1,
 ): Forecast {
-  return finish(srdsSimulation(partition, iterations, machine, evaluationsPerStep));
+  return finish(srdsSimulation(partition, iterations, machine, { evaluationsPerStep }));
 }
 
-/** @param maxIterations the last in any case: nothing of a later one is evaluated */
+/** How SRDS runs. Nothing of an iteration after the last one is evaluated. */
+interface SrdsRun extends Pick<StoppingRule, 'maxIterations' | 'pipelined'> {
+  readonly evaluationsPerStep: number;
+}
+
 function srdsSimulation(
   partition: Partition,
   iterations: number,
   machine: Machine,
-  evaluationsPerStep: number,
-  maxIterations = Infinity,
+  { evaluationsPerStep, maxIterations = Infinity, pipelined }: SrdsRun,
   limit = Infinity,
 ): Steps<Forecast> {
   const size = { steps: partition.reduce((sum, length) => sum + length, 0), evaluationsPerStep };
   const hardware = hardwareOf(machine);
   const last = Number.isFinite(maxIterations) ? maxIterations : undefined;
-  const start = (options: SerialOptions) => srds({ ...options, partition, maxIterations: last });
+  const start = (options: SerialOptions) => srds({ ...options, partition, pipelined, maxIterations: last });
   return interpolated(iterations, (count, most) => runOf(start, size, machine.images, count, hardware, most), limit);
 }
 
@@ -127,9 +139,9 @@ export function picardForecast(
   steps: number,
   window: number,
   machine: Machine,
-  { tolerance, maxIterations = Infinity }: StoppingRule,
+  { tolerance, maxIterations = Infinity, looksAhead }: StoppingRule,
 ): Steps<Forecast> {
-  const passes = Math.min(maxIterations, expectedPasses(steps, window, tolerance, machine.convergence));
+  const passes = Math.min(maxIterations, expectedPasses(steps, window, tolerance, machine.convergence, looksAhead));
   const hardware = hardwareOf(machine);
   const start = (options: SerialOptions) => picard({ ...options, window });
   return interpolated(passes, (count) => runOf(start, { steps }, machine.images, count, hardware));
@@ -148,11 +160,10 @@ export function batchSizes({ devices: [{ points }], maxRows, rowsPerEvaluation }
 export function leastPicardSeconds(
   steps: number,
   machine: Machine,
-  { tolerance, maxIterations }: StoppingRule,
+  { tolerance, maxIterations = Infinity, looksAhead }: StoppingRule,
 ): number {
-  const passes = Math.floor(
-    Math.min(maxIterations ?? Infinity, expectedPasses(steps, steps, tolerance, machine.convergence)),
-  );
+  const expected = expectedPasses(steps, steps, tolerance, machine.convergence, looksAhead);
+  const passes = Math.floor(Math.min(maxIterations, expected));
   return leastSeconds(passes * steps - (passes * (passes + 1)) / 2, machine);
 }
 

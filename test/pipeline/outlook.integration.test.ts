@@ -43,3 +43,15 @@ test('sampling begins with the evaluations that are expected, also where nothing
   assert.equal(expected[0].critical, evaluations.critical);
   assert.ok(expected[0].total >= evaluations.critical && expected[0].total <= evaluations.total + 9);
 });
+
+test('runs that start from an image do not count for those that start from noise', async () => {
+  const pipeline = await sharedPipeline(fixture('models/sd15'));
+  const recorded = async () => (await pipeline.machine({ prompt: '' })).convergence?.records ?? [];
+  const init = { width: 64, height: 64, data: new Uint8Array(64 * 64 * 3).fill(99) };
+  const before = await recorded();
+  const options = { sampler: 'picard', tolerance: 3, steps: 12 } as const;
+  await generated({ ...options, init, strength: 0.5 });
+  assert.deepEqual(await recorded(), before);
+  await generated(options);
+  assert.notDeepEqual(await recorded(), before);
+});

@@ -97,6 +97,27 @@ const TAILS = JSON.parse(
   readonly withFusedKernels: { readonly runs: readonly (TailRun & { readonly iterations: number })[] };
 };
 
+for (const looksAhead of [true, false]) {
+  test(`by the ${looksAhead ? 'predicted' : 'last'} change, expected iterations are within 8 % of those of 1000 images`, () => {
+    const stopping = looksAhead ? 'look-ahead' : 'change';
+    const runs = TAILS.withFusedKernels.runs.filter(
+      (one) =>
+        one.sampler === 'srds' &&
+        one.guidance === 5 &&
+        one.stopping === stopping &&
+        [0.08, 0.1].includes(one.tolerance),
+    );
+    assert.ok(runs.length >= 6);
+    for (const { steps, tolerance, iterations } of runs) {
+      const expected = expectedIterations(defaultPartition(steps), tolerance, BUNDLED_CONVERGENCE, looksAhead);
+      assert.ok(
+        Math.abs(expected / iterations - 1) < 0.08,
+        `N = ${steps}, ${tolerance}: ${expected} for ${iterations}`,
+      );
+    }
+  });
+}
+
 const isPicard = ({ sampler, stopping }: TailRun) => sampler === 'picard' && stopping === 'look-ahead';
 for (const { steps, tolerance, iterations } of TAILS.withFusedKernels.runs.filter(isPicard)) {
   test(`N = ${steps}: the passes that are expected of picard are within 2 % of ${iterations}`, () => {

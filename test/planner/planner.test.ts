@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { smoothGrid } from 'srds/conformance';
+import { mixtureDenoiser, smoothGrid } from 'srds/conformance';
 import { Batcher } from 'srds/engine';
 import {
   expectedIterations,
@@ -16,6 +16,7 @@ import {
   simulateSrds,
   type Machine,
 } from 'srds/planner';
+import { Generator } from 'srds/random';
 import { criticalPath, drive } from 'srds/run';
 import { defaultPartition, evenPartition, type Iterate, type Partition } from 'srds/sampler';
 import { picard, serial, srds } from 'srds/sampler';
@@ -251,6 +252,30 @@ test('with a last iteration, forecasts count no evaluation of a later one', () =
   const machine = { devices: [{ points: [{ rows: 1, seconds: 1 }], padded: false }], rowsPerEvaluation: 1, maxRows: 4 };
   // The coarse sweep, four more steps of each block, and the coarse steps of the first iteration.
   assert.equal(forecastSrds([5, 5, 5, 5, 5], 1, machine, { maxIterations: 1 }).total, 5 + 20 + 4);
+});
+
+test('with barriers, SRDS is forecast as it runs, and by the last change more iterations are expected', async () => {
+  const machine = machineOf({ padded: false, points: points([2, 1], [100_000, 1]) }, 1, 100_000);
+  const denoiser = mixtureDenoiser({ means: [[0, 0]], weights: [1], deviation: 1 });
+  for (const [blocks, maxIterations] of [
+    [5, 1],
+    [5, 3],
+    [9, 2],
+  ]) {
+    const partition = evenPartition(25, blocks);
+    const run = { partition, pipelined: false, maxIterations };
+    const start = { x: new Generator(1).randn(2), steps: smoothGrid(25), solver: ddim };
+    const { evaluations } = await drive(srds({ ...start, ...run }), { denoiser }).result;
+    const forecast = forecastSrds(partition, 1, machine, { ...run, tolerance: 1e-9 });
+    assert.equal(forecast.critical, evaluations.critical);
+    assert.equal(forecast.total, evaluations.total);
+  }
+  const secondsOf = (rule: object) => forecastSrds(defaultPartition(25), 1, machine, rule).seconds;
+  assert.ok(secondsOf({}) < secondsOf({ looksAhead: false }));
+  assert.ok(secondsOf({ looksAhead: false }) < secondsOf({ pipelined: false }));
+  assert.equal(plan({ steps: 25 }, machine).chosen.sampler, 'srds');
+  // Longer than 25 steps.
+  assert.equal(plan({ steps: 25, pipelined: false }, machine).chosen.sampler, 'serial');
 });
 
 test('more devices are never slower, by forecast', () => {
