@@ -13,7 +13,7 @@ import { addFlags } from './optionFlags.js';
 const PROMPT = 'a green cube beside a small black ball on the beach at sunset';
 const { steps, seed } = GENERATION_OPTIONS;
 const OPTIONS = { steps: { ...steps, default: 50, defaultText: '50' }, seed: { ...seed, default: 11 } };
-const COLUMNS = ['iteration', 'sequential evaluations', 'change in grey levels'] as const;
+const COLUMNS = ['iteration', 'sequential evaluations', 'predicted change in grey levels'] as const;
 
 /** `srds demo`, which `npm start` runs: generates one image and shows its iterations. */
 export function demoCommand(signal: AbortSignal): Command {

@@ -9,7 +9,7 @@ export interface LatentScale {
 
 /**
  * Mean absolute change of an image, in grey levels, for a small change of its latents of root mean square 1. Latents have unit
- * variance in every model, so this belongs to the kind of VAE. Between images it differs by a factor of two; this is the median.
+ * variance in every model, so this belongs to the kind of VAE. Between images it differs by a factor of two; this is near the median.
  * Source: `npm run bench:stopping` on the bundled model. For VAEs of 16 channels (SD3, Flux) it is an estimate: the variance of the
  * image is that of all channels together, so a change of all of them by a share of their deviation changes the image by that share
  * of its own, whatever their number.

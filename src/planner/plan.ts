@@ -50,7 +50,7 @@ const MARGIN = 0.05;
 /** The same for other blocks against the default ones, whose number of iterations is known better. */
 const BLOCKS_MARGIN = 0.25;
 const MAX_COUNTS = 12;
-/** With fewer steps, images of picard are further from the serial image than those of SRDS (docs/benchmarks.md). */
+/** With fewer steps its forecasts were too short, by a fifth at 25 steps on two GPUs. */
 export const LEAST_FOR_PICARD = 50;
 
 /**

@@ -7,7 +7,10 @@ import { rmsDifference } from '../tensor/operations.js';
  */
 export type Residual = (now: Iterate, before: Iterate) => number | Promise<number>;
 
-/** Root mean square of the change that the next iterations are predicted to make to the sample. */
+/**
+ * What a sampler predicts of further changes, as a root mean square: of srds the change that the next iterations make to the sample, of
+ * fixed-point samplers the largest change of a state in the last pass. `lastChange` where it predicts none.
+ */
 export function nextChange(now: Iterate, before: Iterate): number {
   return now.predictedChange ?? lastChange(now, before);
 }

@@ -34,8 +34,8 @@ export interface Iterate {
   /** Length of the longest chain of evaluations behind it. */
   readonly depth: number;
   /**
-   * Root mean square of the change that the next iterations are predicted to make to the sample; undefined in iteration 0 and for
-   * samplers that do not iterate.
+   * Root mean square of the change that the next iterations are predicted to make to the sample, or of the largest change of a state in
+   * the last pass of a fixed-point sampler; undefined in iteration 0 and for samplers that do not iterate.
    */
   readonly predictedChange?: number | undefined;
   /** Whether the iteration updated the trajectory up to its end, so that a small change of the sample means convergence. */

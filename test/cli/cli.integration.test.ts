@@ -194,7 +194,10 @@ test('a prompt that is too long is cut with a warning that names what was cut', 
 test("npm start's demo shows the iterations, where the images are and what to do next", async () => {
   const { code, stdout } = await srdsCli(['demo', 'a red ball', '--steps', '4', '--compare'], { cwd });
   assert.equal(code, 0);
-  assert.match(stdout, /\| iteration \| sequential evaluations \| change in grey levels \|\n\|[- |]+\n\| coarse \| \d/);
+  assert.match(
+    stdout,
+    /\| iteration \| sequential evaluations \| predicted change in grey levels \|\n\|[- |]+\n\| coarse \| \d/,
+  );
   assert.match(stdout, /sequential evaluations instead of 4/);
   assert.match(stdout, /grey levels from the serial image on average/);
   assert.match(

@@ -312,7 +312,7 @@ export const GENERATION_OPTIONS = {
   tolerance: option(z.number().min(0), {
     description:
       'change in grey levels below which to stop; 0: run until exact; of paradigms: the change of a state, in deviations of the noise, below which the window moves on',
-    defaultText: `${DEFAULT_TOLERANCE}; ${CHANGE_TOLERANCE} with --stopping change; ${PARADIGMS_TOLERANCE} for paradigms`,
+    defaultText: `${DEFAULT_TOLERANCE}; ${CHANGE_TOLERANCE} with the stopping rule change; ${PARADIGMS_TOLERANCE} for paradigms`,
     placeholder: '<t>',
     samplers: ITERATIVE,
     infotext: { label: 'Tolerance', labelFor: { srds: 'SRDS tolerance' } },
