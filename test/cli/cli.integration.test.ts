@@ -98,7 +98,7 @@ test('a run writes a PNG named after the prompt, with its parameters, and says h
     text,
     /^A red ball, on the beach!\nSteps: 4, Sampler: DDIM, CFG scale: 5, Seed: 0, Size: 128x128, Model: scenes-128,/,
   );
-  assert.match(text, /SRDS correction: secant, SRDS pipelined: true, SRDS blocks: 1 3, SRDS tolerance: 0\.1,/);
+  assert.match(text, /SRDS correction: secant, SRDS pipelined: true, SRDS blocks: 1 3, SRDS tolerance: 0\.08,/);
 });
 
 test('the seed -1 is a random one, which the line of the image says', async () => {

@@ -102,10 +102,9 @@ export class SharedChannel {
     return this.getNumber(this.otherHeader + HEADER.heartbeats);
   }
 
-  /** Maps the file into memory from now on. */
+  /** Maps the file into memory from the next transfer on: before it, the other side may be writing what the mapping would clear. */
   mapWith(map: MemoryMap): void {
     this.map = map;
-    this.extendMapping();
   }
 
   /** Writes buffers one after the other. @returns the position after them, in bytes */
