@@ -69,7 +69,9 @@ export function explain(error: unknown): string {
 }
 
 function lacksResources(error: unknown): boolean {
-  return ['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN'].includes(systemCode(error) ?? '');
+  const isRefused = ['EMFILE', 'ENFILE', 'ENOMEM', 'EAGAIN'].includes(systemCode(error) ?? '');
+  // V8's own errors have no code.
+  return isRefused || /Array buffer allocation failed|WebAssembly.*Out of memory/.test(messageOf(error));
 }
 
 /** The exit code for an error. */

@@ -9,7 +9,7 @@ import { promisify } from 'node:util';
 import sharp from 'sharp';
 import { z } from 'zod';
 import { srdsCli, start, type Started } from '../support/cli.js';
-import { failureIn, outputOf } from '../support/program.js';
+import { exitCodeOf, explain, failureIn, outputOf } from '../support/program.js';
 import { fixture, reference, relativeError, ROOT } from '../support/fixtures.js';
 
 const TINY = fixture('models/sd21v');
@@ -294,6 +294,11 @@ test('limits on descriptors and on the address space are errors of one line', as
     const { code, stderr } = await limited(`-n ${descriptors}`);
     assert.match(stderr, /^srds: expected [^\n]*EMFILE[^\n]*ulimit[^\n]*\n$/);
     assert.equal(code, 71);
+  }
+  // As a server's HTTP parser has it where no more memory can be reserved.
+  for (const why of ['WebAssembly.instantiate(): Out of memory: no', 'Array buffer allocation failed']) {
+    assert.match(explain(new RangeError(why)), /^expected [^\n]*memory[^\n]*ulimit/);
+    assert.equal(exitCodeOf(new RangeError(why)), 71);
   }
   const small = await limited('-v 1000000');
   assert.deepEqual(small, {

@@ -11,7 +11,8 @@ interface ProgramModule {
   readonly explain: (error: unknown) => string;
   readonly exitCodeOf: (error: unknown) => number;
 }
-const { program, explain, exitCodeOf } = (await import(`${ROOT}dist/cli/program.js`)) as ProgramModule;
+const { program, ...ofErrors } = (await import(`${ROOT}dist/cli/program.js`)) as ProgramModule;
+export const { explain, exitCodeOf } = ofErrors;
 
 /** What a command printed in this process. */
 export interface Printed {

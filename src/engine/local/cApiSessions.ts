@@ -204,6 +204,8 @@ function gpuOf(koffi: OrtApi['koffi'], index: number): readonly number[] | undef
 export function checkOutput(output: OutputRow, expected: OutputRow): void {
   let [squares, differences] = [0, 0];
   expected.forEach((value, k) => {
+    // A network that overflows does so in all sessions.
+    if (!Number.isFinite(value) && Object.is(value, output[k])) return;
     squares += value ** 2;
     differences += (value - output[k]) ** 2;
   });

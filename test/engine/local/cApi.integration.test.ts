@@ -223,6 +223,10 @@ test('an output that differs from that of a plain session is a failure, rounding
   assert.throws(check(plain.map((value, k) => (k % 8 === 0 ? 0 : value))), /differs/);
   assert.throws(check(plain.map((value, k) => (k === 5 ? NaN : value))), /differs/);
   assert.doesNotThrow(check(plain.map((value) => value * 1.01)));
+  const overflown = plain.map((value, k) => (k === 5 ? NaN : k === 6 ? Infinity : value));
+  assert.doesNotThrow(() => checkOutput(overflown, overflown));
+  assert.throws(check(overflown), /differs/);
+  assert.throws(() => checkOutput(plain, overflown), /differs/);
 });
 
 test('of images in 8 bits, another one is a failure, and other rounding is not, however dark or even they are', () => {
