@@ -123,13 +123,13 @@ function countsOf({ evaluations: { critical, total }, iterations, residuals }: G
 
 /** Seconds of sampling that the planner predicts; null for samplers that it cannot predict. */
 function predictionFor(settings: Settings, machine: Machine): number | null {
-  const { sampler, grid, method, partition, window, pipelined } = settings;
+  const { sampler, grid, method, partition, window } = settings;
   const each = isMultistep(method) ? 1 : method.evaluationsPerStep;
   switch (sampler) {
     case 'serial':
       return forecastSerial({ steps: grid.length, evaluationsPerStep: each }, machine).seconds;
     case 'srds':
-      return pipelined ? forecastSrds(partition, each, machine, settings).seconds : null;
+      return forecastSrds(partition, each, machine, settings).seconds;
     case 'picard':
       return forecastPicard(grid.length, window ?? grid.length, machine, settings).seconds;
     default:

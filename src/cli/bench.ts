@@ -109,7 +109,13 @@ export function benchCommand(signal: AbortSignal): Command {
       let rows: string[][] = [];
       for (const steps of new Set(options.steps)) {
         const part = { ...request, steps: [steps] };
-        measurements.push(...(await benchmark(pipeline, counter, machine, part)));
+        try {
+          measurements.push(...(await benchmark(pipeline, counter, machine, part)));
+        } catch (error) {
+          // What an interrupted run has finished.
+          if (signal.aborted && rows.length > 0) process.stdout.write(resultsText(about, rows, printedTable));
+          throw error;
+        }
         if (other) floors.push(...(await noiseFloor(pipeline, other, part, floor)));
         const summaries = summarize(measurements);
         rows = summaryTable(summaries, floors);

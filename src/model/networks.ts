@@ -105,7 +105,7 @@ export class Networks {
    * @param latents the sampler's result, [channels, height / factor, width / factor]
    * @param width width of the image, in pixels
    * @param height height of the image, in pixels
-   * @throws SrdsError MODEL_INVALID if the latents are not finite
+   * @throws SrdsError MODEL_INVALID if the latents or what the decoder makes of them are not finite
    */
   async decode(latents: Float32Array, width: number, height: number, signal: AbortSignal): Promise<RgbImage> {
     const { latentScale } = this.model;
@@ -125,12 +125,24 @@ export class Networks {
     if (image !== undefined) {
       const [data] = await this.batcher.evaluateImages({ ...evaluation, output: image }, options);
       this.checkSize('vae_decoder', data, [size]);
+      // Bytes cannot say that a decoder in half precision overflows: its image has one value everywhere.
+      if (data.every((value) => value === data[0])) await this.decodedValues(evaluation, options, size);
       // Images of one batch share their memory.
       return { width, height, data: data.byteLength < data.buffer.byteLength ? data.slice() : data };
     }
+    return toRgb(await this.decodedValues(evaluation, options, size), width, height);
+  }
+
+  private async decodedValues(evaluation: Evaluation, options: RequestOptions, size: number): Promise<Float32Array> {
     const [decoded] = await this.batcher.evaluate(evaluation, options);
     this.checkSize('vae_decoder', decoded, [size]);
-    return toRgb(decoded, width, height);
+    if (allFinite(decoded)) return decoded;
+    throw new SrdsError(
+      'MODEL_INVALID',
+      `finite numbers from ${this.model.graphs.vae_decoder ?? 'the decoder'}`,
+      'NaN or infinite values',
+      'run with --precision float32; if that does not help, the model is damaged',
+    );
   }
 
   /**

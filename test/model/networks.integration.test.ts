@@ -3,6 +3,8 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { create } from '@bufbuild/protobuf';
+import { NodeProtoSchema } from 'onnx-buf';
 import { Pipeline } from 'srds';
 import { Batcher, DeviceEngine } from 'srds/engine';
 import type { RgbImage } from 'srds/image';
@@ -95,6 +97,52 @@ test('a decoder that gives 8 bits decodes to the image, ===, that it gives witho
   }
   assert.deepEqual(images[0], images[1]);
   assert.deepEqual([images[0].width, images[0].height, images[0].data.length], [width, height, 3 * width * height]);
+});
+
+test('a decoder that overflows is an error, with its output in 8 bits too; an image of one value is none', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'srds-'));
+  const model = await readModelFolder(fixture('models/sd15'));
+  const { vae_decoder: decoder } = graphFiles(model);
+  const [width, height] = [64, 32];
+  const latents = new Generator(5).randn(sizeOf(latentDims(model, { width, height })));
+  const decodedBy = async (
+    operators: readonly (readonly [type: string, ...inputs: string[]])[],
+    kind: 'cpu' | 'cuda',
+  ) => {
+    const path = join(folder, 'model.onnx');
+    changeModel(decoder.path, path, ({ graph }) => {
+      const [{ name }] = graph.output;
+      for (const node of graph.node) node.output = node.output.map((output) => (output === name ? 'o0' : output));
+      operators.forEach(([opType, ...input], k) => {
+        const output = [k + 1 === operators.length ? name : `o${k + 1}`];
+        graph.node.push(create(NodeProtoSchema, { opType, input, output }));
+      });
+    });
+    const engine = await DeviceEngine.open({ vae_decoder: { ...decoder, path, imageOn: [kind] } });
+    try {
+      const networks = new Networks(model, engine, new Batcher(engine));
+      return await networks.decode(latents, width, height, new AbortController().signal);
+    } finally {
+      await engine.close();
+    }
+  };
+  try {
+    for (const kind of ['cpu', 'cuda'] as const) {
+      const roots = decodedBy(
+        [
+          ['Abs', 'o0'],
+          ['Neg', 'o1'],
+          ['Sqrt', 'o2'],
+        ],
+        kind,
+      );
+      await assert.rejects(roots, { code: 'MODEL_INVALID', message: /finite numbers from .*--precision float32/ });
+      const { data } = await decodedBy([['Sub', 'o0', 'o0']], kind);
+      assert.deepEqual(new Set(data), new Set([128]));
+    }
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test('graphs with float16 inputs and outputs give nearly the same image, and SRDS with them the serial sample, ===', async () => {
