@@ -223,7 +223,8 @@ test('a full queue answers with Retry-After; a deadline ends a longer request', 
   assert.equal(late.status, 504);
   assertError(late.body, 'a deadline');
   const [, waited] = await Promise.all([
-    post(server.url, GENERATE, long),
+    // So long that it outlasts the deadline of the one that waits for it, on any machine.
+    post(server.url, GENERATE, { ...long, steps: 250, n: 4 }),
     until(async () => (await metric(server.url, 'srds_running')) === 1).then(() =>
       post(server.url, GENERATE, { prompt: 'a', deadline: 0.1 }),
     ),
