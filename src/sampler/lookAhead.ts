@@ -35,7 +35,8 @@ export class LookAhead {
     const { trajectories } = this;
     const end = trajectories.rows[p].length - 1;
     const from = p + 2;
-    const last = trajectories.changes(p, from, end);
+    // In the iteration before the exact one nothing lies between: the last change remains.
+    const last = trajectories.changes(p, Math.min(from, end), end);
     const next = Array.from({ length: known }, (_, k) => this.nextChange(p, from + k));
     return predictedChange(last, next);
   }
@@ -85,11 +86,11 @@ export function lookAheadBoundaries(blocks: readonly Pick<Block, 'fine' | 'isOne
  *
  * A sample that bifurcates can move little in one iteration and much in the next. The middle of its trajectory moves first, and
  * changes that do not shrink are a sign of it.
- * @param last rms changes of some boundaries and all later ones in the last iteration, m[p][i]..m[p][B]
+ * @param last rms changes of some boundaries and all later ones in the last iteration, m[p][i]..m[p][B]; at least the last
  * @param next rms changes of the first of these in the next iteration, m[p+1][i]...
  */
 export function predictedChange(last: readonly number[], next: readonly number[]): number {
-  const end = last.at(-1) ?? 0;
+  const end = last[last.length - 1];
   if (next.length === 0) return end;
   const grown = next.map((change, k) => change * Math.max(1, end / Math.max(last[k], LEAST_CHANGE)));
   const change = Math.max(LEAST_SHARE * end, ...grown);

@@ -61,6 +61,25 @@ test('where a sample bifurcates, the last change of the sample stops picard at t
   assert.equal(await wrongSamples(picard, starts, { denoiser, tolerance }), 0);
 });
 
+test('with any number of blocks, a run that predicts no small change goes on until it is ===', async () => {
+  const denoiser = mixtureDenoiser(MIXTURE);
+  const steps = smoothGrid(12);
+  for (const seed of [1, 2, 3]) {
+    const given = { x: new Generator(seed).randn(3), steps, solver: ddim };
+    const expected = (await drive(serial(given), { denoiser }).result).x;
+    for (let blocks = 2; blocks <= 12; blocks++) {
+      for (const pipelined of [true, false]) {
+        for (const correction of ['secant', 'parareal'] as const) {
+          const options = { ...given, partition: evenPartition(12, blocks), pipelined, correction };
+          const { x, status, residuals } = await drive(srds(options), { denoiser, tolerance: 1e-12 }).result;
+          const what = `${blocks} blocks, ${correction}, ${pipelined ? 'pipelined' : 'with barriers'}: ${residuals.join()}`;
+          assert.deepEqual([status, x], ['exact', expected], what);
+        }
+      }
+    }
+  }
+});
+
 test('two changes are predicted: the largest known one, grown as the last changes grew, and one that shrinks alike', () => {
   for (const [last, next, expected] of [
     // At least a fifth of the last change.
