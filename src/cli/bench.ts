@@ -68,7 +68,10 @@ export function benchCommand(signal: AbortSignal): Command {
       whole('--concurrency'),
     )
     .optionsGroup('Output:')
-    .option('--out <folder>', 'folder for results.json, table.md and report.html (default: none)')
+    .option(
+      '--out <folder>',
+      'folder for results.json, table.md and, without --tolerances, report.html (default: none)',
+    )
     .optionsGroup('Devices:');
   addFlags(command, DEVICE_OPTIONS);
   return command.action(async (flags: Flags) => {
@@ -113,7 +116,8 @@ export function benchCommand(signal: AbortSignal): Command {
           measurements.push(...(await benchmark(pipeline, counter, machine, part)));
         } catch (error) {
           // What an interrupted run has finished.
-          if (signal.aborted && rows.length > 0) process.stdout.write(resultsText(about, rows, printedTable));
+          const interrupted = `${about}\nInterrupted with ${steps} steps.`;
+          if (signal.aborted && rows.length > 0) process.stdout.write(resultsText(interrupted, rows, printedTable));
           throw error;
         }
         if (other) floors.push(...(await noiseFloor(pipeline, other, part, floor)));

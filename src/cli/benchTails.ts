@@ -28,26 +28,34 @@ export async function benchTails(
   const where = await describeMachine(pipeline);
   const cases = tailCases(samplers);
   const results: TailResult[] = [];
+  let about = where;
   for (const count of new Set(steps)) {
+    let measured = 0;
     const onProgress = (finished: number) => {
+      measured = finished;
       const what = `${count} steps, ${finished} of ${request.prompts} prompts`;
       if (progress) progress.setState(what);
       else if (finished % Math.ceil(request.prompts / PROGRESS_LINES) === 0) process.stderr.write(`srds: ${what}\n`);
     };
-    results.push(await tail(pipeline, { ...request, steps: count, cases, guidance, onProgress }));
+    const result = await tail(pipeline, { ...request, steps: count, cases, guidance, onProgress });
+    if (request.signal?.aborted && measured < request.prompts) {
+      about = `${where}\nInterrupted after ${measured} of ${request.prompts} prompts with ${count} steps.`;
+      if (measured === 0) break;
+    }
+    results.push(result);
     // Earlier results are kept if a later number of steps fails, and those so far if the run is interrupted.
     const content = {
       version: version(),
       model: pipeline.model.name,
-      machine: where,
+      machine: about,
       guidance,
       results: results.map(({ runs, floor }) => ({ runs: runs.map(withStatistics), floor })),
     };
-    const text = resultsText(where, tailTable(results));
+    const text = resultsText(about, tailTable(results));
     if (out !== undefined) await writeResults(out, JSON.stringify(content, rounded), text);
     if (request.signal?.aborted) break;
   }
-  process.stdout.write(resultsText(where, tailTable(results), printedTable));
+  if (results.length > 0) process.stdout.write(resultsText(about, tailTable(results), printedTable));
   request.signal?.throwIfAborted();
 }
 

@@ -70,14 +70,16 @@ export const UNKNOWN_CONVERGENCE: Convergence = {
 };
 
 /** What forecasts rest on, in words: recorded runs, or the prior. */
-export function basisOf({ prior, records }: Convergence = BUNDLED_CONVERGENCE): string {
+export function basisOf(convergence: Convergence | undefined): string {
+  const figures = "the bundled model's figures";
+  if (!convergence) return `${figures}, since latencies say nothing of the iterations of a model`;
+  const { prior, records } = convergence;
   const images = (sampler: ConvergenceRecord['sampler']) =>
     sum(records.filter((one) => one.sampler === sampler).map(({ runs }) => runs));
   const [srds, picard] = [images('srds'), images('picard')];
   if (srds + picard > 0) {
     return `records of this model: ${counted(srds)} with srds, ${counted(picard)} with picard`;
   }
-  const figures = "the bundled model's figures";
   return `the prior only: ${prior === 1 ? figures : `${prior} times ${figures}`}, as no run of this model is recorded`;
 }
 

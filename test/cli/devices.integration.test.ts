@@ -82,7 +82,7 @@ test('plan forecasts a machine that a curve describes, as text and as JSON', asy
   const { stdout } = await printed('plan', '--curve', 'curve.json', '--devices', '4', '--steps', '25,100');
   assert.match(
     stdout,
-    /^25 steps: srds with \d+ blocks, \d+ ms; [^\n]+ times faster than the serial sampler[^\n]+\nForecasts rest on the prior only: the bundled model's figures[^\n]+\n\n\| {2}\| sampler \|/,
+    /^25 steps: srds with \d+ blocks, \d+ ms; [^\n]+ times faster than the serial sampler[^\n]+\nForecasts rest on the bundled model's figures, since[^\n]+\n\n\| {2}\| sampler \|/,
   );
   assert.match(stdout, /\n100 steps: /);
   const { stdout: json } = await printed('plan', '--curve', 'curve.json', '--steps', '100', '--json');
@@ -90,7 +90,7 @@ test('plan forecasts a machine that a curve describes, as text and as JSON', asy
     plans: { basis: string; candidates: { sampler: string; seconds: number }[] }[];
   };
   assert.ok(Math.abs(plans[0].candidates[0].seconds - 0.6) < 1e-9);
-  assert.match(plans[0].basis, /^the prior only/);
+  assert.match(plans[0].basis, /^the bundled model's figures, since/);
   await refused(2, /latency curve at nothing\.json/, 'plan', '--curve', 'nothing.json');
   writeFileSync(join(cwd, 'bad.json'), '{"points": 3}');
   await refused(2, /bad\.json/, 'plan', '--curve', 'bad.json');

@@ -169,7 +169,8 @@ test('a record keeps the mean of its runs, and forgets the oldest', () => {
 });
 
 test('forecasts say what they rest on: the images that are recorded, or the prior', () => {
-  assert.match(basisOf(), /^the prior only: the bundled model's figures/);
+  assert.match(basisOf(BUNDLED_CONVERGENCE), /^the prior only: the bundled model's figures/);
+  assert.match(basisOf(undefined), /^the bundled model's figures, since latencies/);
   assert.match(basisOf(UNKNOWN_CONVERGENCE), /^the prior only: 3 times/);
   const records = withRuns(withRuns([], keyOf(PARTITION), [2, 2]), keyOf(defaultPartition(25)), [2]);
   const basis = basisOf({ ...UNKNOWN_CONVERGENCE, records });

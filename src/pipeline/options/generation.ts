@@ -273,7 +273,7 @@ export const GENERATION_OPTIONS = {
   }),
   blocks: option(z.union([z.int().min(1), z.array(z.int().min(1)).min(1).readonly()]), {
     description: 'number of even blocks of SRDS, or the fine steps of each as a,b,c',
-    defaultText: '1.3 sqrt(steps) + 4, at most steps / 2.2, shorter ones first',
+    defaultText: '1.3 sqrt(steps) + 4, at most steps / 2.2 rounded up, shorter ones first',
     placeholder: '<n>',
     expected: 'a number of blocks, or the steps of each as a,b,c,',
     read: (text) => (text.includes(',') ? text.split(',').map(integerFrom) : integerFrom(text)),
