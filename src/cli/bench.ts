@@ -80,7 +80,7 @@ export function benchCommand(signal: AbortSignal): Command {
     wholeNumber('a number of prompts for the noise floor', others.floor, 0);
     wholeNumber('a number of prompts at a time', others.concurrency ?? 1, 1);
     const { out, samplers, floor, tolerances, concurrency, model: name, ...options } = others;
-    if (tolerances) tailCases(samplers);
+    const tails = tolerances && { tolerances, cases: tailCases(samplers) };
     if (out !== undefined) await checkWritable(join(out, 'results.json'));
     const progress = process.stderr.isTTY ? new Progress(process.stderr, 1) : undefined;
     const onWarning = (message: string) => warn(message, progress);
@@ -96,9 +96,8 @@ export function benchCommand(signal: AbortSignal): Command {
     const pipeline = await Pipeline.open(model, { ...open, signal, onWarning, onBatch });
     let other: Pipeline | undefined;
     try {
-      if (tolerances) {
-        const request = { ...options, samplers, floor, tolerances, concurrency, signal };
-        await benchTails(pipeline, request, out, progress);
+      if (tails) {
+        await benchTails(pipeline, { ...options, ...tails, floor, concurrency, signal }, out, progress);
         return;
       }
       other = await otherBucket(pipeline, open, others.floor, signal);

@@ -10,9 +10,8 @@ import type { Progress } from './progress.js';
 import { printedTable } from './table.js';
 
 /** Flags of `srds bench` with tolerances. */
-export interface TailFlags extends Omit<TailOptions, 'steps' | 'cases' | 'onProgress'> {
+export interface TailFlags extends Omit<TailOptions, 'steps' | 'onProgress'> {
   readonly steps: readonly number[];
-  readonly samplers: readonly BenchmarkCase[];
 }
 
 /** Lines of progress where there is no terminal. */
@@ -21,12 +20,11 @@ const PROGRESS_LINES = 20;
 /** Measures the errors of all prompts where each tolerance stops. @param out folder for the results */
 export async function benchTails(
   pipeline: Pipeline,
-  { steps, samplers, guidance, ...request }: TailFlags,
+  { steps, guidance, ...request }: TailFlags,
   out: string | undefined,
   progress: Progress | undefined,
 ): Promise<void> {
   const where = await describeMachine(pipeline);
-  const cases = tailCases(samplers);
   const results: TailResult[] = [];
   let about = where;
   for (const count of new Set(steps)) {
@@ -37,7 +35,7 @@ export async function benchTails(
       if (progress) progress.setState(what);
       else if (finished % Math.ceil(request.prompts / PROGRESS_LINES) === 0) process.stderr.write(`srds: ${what}\n`);
     };
-    const result = await tail(pipeline, { ...request, steps: count, cases, guidance, onProgress });
+    const result = await tail(pipeline, { ...request, steps: count, guidance, onProgress });
     if (request.signal?.aborted && measured < request.prompts) {
       about = `${where}\nInterrupted after ${measured} of ${request.prompts} prompts with ${count} steps.`;
       if (measured === 0) break;

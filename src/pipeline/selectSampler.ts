@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import { basisOf } from '../planner/convergence.js';
 import { rowsNotWorthSplitting } from '../planner/curve.js';
-import { srdsForecast, type Machine } from '../planner/forecast.js';
+import { srdsForecast, type Machine, type StoppingRule } from '../planner/forecast.js';
 import { cannotGain, planning, type Candidate, type Plan, type PlanRequest } from '../planner/plan.js';
 import { planKey } from '../planner/planKey.js';
 import type { EvaluationCount } from '../run/events.js';
@@ -80,12 +80,12 @@ export class SamplerSelector {
 
   /** Batch sizes, and the forecast if that is made for them, for settings with a given sampler. */
   async given(settings: Settings, machine: Machine): Promise<SelectedSampler> {
-    const { sampler, grid, pipelined, partition, method, tolerance, maxIterations, stopping: rule } = settings;
+    const { sampler, grid, pipelined, partition, method } = settings;
     if (sampler === 'serial') return { settings, limits: serialLimits(machine) };
     const limits = limitsOn(machine);
     if (sampler !== 'srds' || !pipelined || isMultistep(method)) return { settings, limits };
     const { evaluationsPerStep } = method;
-    const stopping = { tolerance, maxIterations, looksAhead: rule === 'look-ahead' };
+    const stopping = stoppingRuleOf(settings);
     const trajectory = { steps: grid.length, partition, ...stopping };
     const key = JSON.stringify([evaluationsPerStep, trajectory, planKey(machine, trajectory)]);
     const forecast = await cached(this.forecasts, key, () =>
@@ -97,18 +97,18 @@ export class SamplerSelector {
 
 function planRequest(settings: Settings): PlanRequest {
   const { method, grid, partition, partitionGiven, srdsGiven, window, solver, eta } = settings;
-  const { tolerance, maxIterations, stopping, pipelined } = settings;
   return {
     steps: grid.length,
     evaluationsPerStep: isMultistep(method) ? 1 : method.evaluationsPerStep,
     partition: partitionGiven ? partition : undefined,
     // The comparison of picard with SRDS was on trajectories without noise.
     windows: srdsGiven || addsNoise(solver, eta) ? [] : window === undefined ? undefined : [window],
-    tolerance,
-    maxIterations,
-    looksAhead: stopping === 'look-ahead',
-    pipelined,
+    ...stoppingRuleOf(settings),
   };
+}
+
+function stoppingRuleOf({ tolerance, maxIterations, stopping, pipelined }: Settings): StoppingRule {
+  return { tolerance, maxIterations, looksAhead: stopping === 'look-ahead', pipelined };
 }
 
 /** Why `auto` is serial on a busy engine. */

@@ -89,11 +89,11 @@ export function* srdsForecast(
   const looksAhead = pipelined && stopping.looksAhead !== false;
   const expected = expectedIterations(partition, tolerance, machine.convergence, looksAhead);
   const iterations = Math.min(maxIterations, expected);
+  const run = { evaluationsPerStep, maxIterations, pipelined };
   const forecasts: SrdsForecast[] = [];
   for (const maxRows of sizes) {
     const limit = Math.min(...forecasts.map(({ seconds }) => seconds));
     const limited = { ...machine, maxRows };
-    const run = { evaluationsPerStep, maxIterations, pipelined };
     const forecast = yield* srdsSimulation(partition, iterations, limited, run, limit);
     forecasts.push({ ...forecast, maxRows });
   }

@@ -185,7 +185,7 @@ export class GraphSessions {
     for (;;) {
       try {
         const bucket = await this.pool.get(this, key, () => this.openBucket(shape));
-        return await this.runIn({ bucket, most }, batch, part, registered, channel, position);
+        return await this.runIn(bucket, batch, part, registered, channel, position);
       } catch (error) {
         if (this.common || !isOutOfMemory(error)) throw error;
         if (await this.dropBuckets(rows, most)) return undefined;
@@ -199,7 +199,7 @@ export class GraphSessions {
    * takes a moment, or of a plain session.
    */
   private async runIn(
-    { bucket, most }: { readonly bucket: Bucket; readonly most: number },
+    bucket: Bucket,
     batch: WireBatch,
     part: readonly [from: number, to: number],
     registered: Registered,
@@ -213,29 +213,26 @@ export class GraphSessions {
     }
     // Behind the inputs: plain sessions need them if the check fails.
     const behind = Math.max(position, endOf(batch));
-    const runBehind = async (one: Bucket, range = part) => {
-      const result = await one.run(batch, range, registered, channel, behind);
-      return { result, output: readOutput(channel, behind, result) };
-    };
+    const runBehind = (one: Bucket, range = part) => runAndRead(one, batch, range, registered, channel, behind);
     const { result, output } = await runBehind(bucket);
-    const known = this.comparedBucket(most, batch, registered);
+    const known = this.comparedBucket(batch, registered);
+    const pairs: [OutputRow, OutputRow | undefined][] = [];
     if (known) {
-      const rowsOf = rowCounts(batch).slice(...part);
-      const pairs: [OutputRow, OutputRow][] = [];
-      for (const { from, to, rows } of endsWithin(known.rows, rowsOf)) {
-        const { output: expected } = await runBehind(known, [part[0] + from, part[0] + to]);
-        pairs.push([output.subarray(rows[0] * result.size, rows[1] * result.size), expected]);
+      const counts = rowCounts(batch);
+      const rowsBefore = (evaluation: number) => result.size * sum(counts.slice(part[0], evaluation));
+      for (const [from, to] of endsWithin(known.rows, counts, part)) {
+        const { output: expected } = await runBehind(known, [from, to]);
+        pairs.push([output.subarray(rowsBefore(from), rowsBefore(to)), expected]);
       }
-      await cApi.compare(bucket.shape, pairs);
-    } else {
-      await cApi.compare(bucket.shape, [[output, await this.plainOutput(bucket.shape, runBehind)]]);
-    }
+    } else pairs.push([output, await this.plainOutput(bucket.shape, runBehind)]);
+    await cApi.compare(bucket.shape, pairs);
     this.compared.add(bucket);
     return { ...result, end: channel.write([output], position) };
   }
 
-  /** An open bucket for the batch's shapes that was compared. @param most rows that it must hold */
-  private comparedBucket(most: number, batch: WireBatch, registered: Registered): Bucket | undefined {
+  /** An open bucket for the batch's shapes that holds each of its evaluations and was compared. */
+  private comparedBucket(batch: WireBatch, registered: Registered): Bucket | undefined {
+    const most = Math.max(...rowCounts(batch));
     return this.buckets
       .filter((rows) => rows >= most)
       .map((rows) => this.pool.find(this, this.bucketOf(rows, batch, registered).key))
@@ -261,12 +258,10 @@ export class GraphSessions {
 
   /** Runs the first part of a batch in a plain session. @throws Error if it cannot run there either; not if memory is short */
   private async tryPlain(batch: WireBatch, registered: Registered, channel: SharedChannel): Promise<void> {
-    const [part] = rangesWithin(this.buckets.at(-1) ?? Infinity, rowCounts(batch));
-    const { shape } = this.bucketOf(this.bucketRows(sum(rowCounts(batch).slice(...part))), batch, registered);
-    await this.plainOutput(shape, async (one) => {
-      const position = endOf(batch);
-      return { output: readOutput(channel, position, await one.run(batch, part, registered, channel, position)) };
-    });
+    const counts = rowCounts(batch);
+    const [part] = rangesWithin(this.buckets.at(-1) ?? Infinity, counts);
+    const { shape } = this.bucketOf(this.bucketRows(sum(counts.slice(...part))), batch, registered);
+    await this.plainOutput(shape, (one) => runAndRead(one, batch, part, registered, channel, endOf(batch)));
   }
 
   /** Runs a batch in plain sessions, which replace those of the C API unless they fail too. */
@@ -354,18 +349,34 @@ function rowCounts({ conditioning }: WireBatch): number[] {
   return conditioning.map((ids) => ids?.length ?? 1);
 }
 
-/** The first and the last evaluations, as many as fit in so many rows, with the range of their rows. @param rowsOf each evaluation */
+/** The first and the last evaluations of a part of a batch, as many as fit in so many rows. @param counts rows of each evaluation */
 function endsWithin(
   most: number,
-  rowsOf: readonly number[],
-): { readonly from: number; readonly to: number; readonly rows: readonly [from: number, to: number] }[] {
-  const total = sum(rowsOf);
-  const [[, first]] = rangesWithin(most, rowsOf);
-  const begin = { from: 0, to: first, rows: [0, sum(rowsOf.slice(0, first))] as const };
-  if (first === rowsOf.length) return [begin];
-  const [[, last]] = rangesWithin(most, rowsOf.toReversed());
-  const from = rowsOf.length - last;
-  return [begin, { from, to: rowsOf.length, rows: [total - sum(rowsOf.slice(from)), total] }];
+  counts: readonly number[],
+  [from, to]: readonly [from: number, to: number],
+): (readonly [from: number, to: number])[] {
+  const own = counts.slice(from, to);
+  const [[, first]] = rangesWithin(most, own);
+  const [[, last]] = rangesWithin(most, own.toReversed());
+  return first === own.length
+    ? [[from, to]]
+    : [
+        [from, from + first],
+        [to - last, to],
+      ];
+}
+
+/** Runs a part of a batch in a bucket, and reads the output that it wrote to the channel at a position. */
+async function runAndRead(
+  bucket: Bucket,
+  batch: WireBatch,
+  part: readonly [from: number, to: number],
+  registered: Registered,
+  channel: SharedChannel,
+  position: number,
+): Promise<{ readonly result: Awaited<ReturnType<Bucket['run']>>; readonly output: OutputRow }> {
+  const result = await bucket.run(batch, part, registered, channel, position);
+  return { result, output: readOutput(channel, position, result) };
 }
 
 /** Position after the inputs of a batch in the channel, in bytes. */
