@@ -219,5 +219,5 @@ const PER_PASS = 0.4;
 /** Passes that a sample takes to settle, at the steps and the tolerance after it. */
 const SETTLE = 10;
 const SETTLED_STEPS = 50;
-const SETTLED_TOLERANCE = 1 / 6;
+const SETTLED_TOLERANCE = 2 / 9;
 const PER_WINDOW = 1.2;

@@ -27,3 +27,28 @@ test('without previews it stops where it does with them, and decodes no more tha
     await pipeline.close();
   }
 });
+
+test('picard and parataa stop below the documented share of the tolerance, nearer to the serial image than it', async () => {
+  const pipeline = await Pipeline.open(fixture('models/sd21v'));
+  try {
+    for (const [sampler, stopping, share] of [
+      ['picard', 'look-ahead', 0.75],
+      ['parataa', 'look-ahead', 0.75],
+      ['picard', 'change', 0.3],
+    ] as const) {
+      for (const tolerance of [0.5, 2]) {
+        const options = { prompt: 'a small cyan torus', steps: 25, sampler, stopping, tolerance };
+        const [image] = (await pipeline.generate({ ...options, compare: true }).result).images;
+        const { status, residuals, error } = image;
+        assert.equal(status, 'converged', `${sampler} ${tolerance}`);
+        assert.deepEqual(
+          residuals.map((residual) => residual < share * tolerance),
+          residuals.map((_, k) => k === residuals.length - 1),
+        );
+        assert.ok(error && error.mean < tolerance, `${error?.mean}`);
+      }
+    }
+  } finally {
+    await pipeline.close();
+  }
+});
