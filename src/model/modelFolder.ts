@@ -388,6 +388,7 @@ export function graphFiles(
   };
   const decoder: Omit<GraphFile, 'path'> = {
     replayed: true,
+    searches: false,
     imageOn: ['cuda'],
     ...(precision !== 'float32' && !upcastsVae && { precision: 'auto', halfOn: ['cuda'] }),
   };

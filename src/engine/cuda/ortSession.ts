@@ -72,7 +72,9 @@ export class OrtSession implements BucketSession {
    */
   static open(api: OrtApi, model: Uint8Array, settings: SessionSettings, constants?: SharedValues): OrtSession {
     const session = withSessionOptions(api, settings, (options) => {
-      if (settings.device.kind === 'cuda') appendCuda(api, options, settings.device, CAPTURED);
+      const search = settings.searches === false ? 'HEURISTIC' : 'EXHAUSTIVE';
+      if (settings.device.kind === 'cuda')
+        appendCuda(api, options, settings.device, { ...CAPTURED, cudnn_conv_algo_search: search });
       for (const [name, value] of constants?.values ?? []) api.call('AddInitializer', options, name, value);
       return api.create('CreateSessionFromArray', api.env, model, model.byteLength, options);
     });

@@ -10,6 +10,8 @@ export interface SessionSettings {
   readonly threads: number;
   /** Folder of the weights that the graph refers to. */
   readonly weights: string | undefined;
+  /** Whether CUDA times all algorithms of a convolution to choose one, or estimates which is the fastest, as PyTorch does; default: yes. */
+  readonly searches?: boolean | undefined;
   /** Operators of the graph that ONNX Runtime does not have. */
   readonly operators?: CustomOperators | undefined;
 }

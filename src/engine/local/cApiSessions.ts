@@ -63,7 +63,7 @@ export class CApiSessions {
   static async for(
     api: OrtApi,
     prepared: PreparedModel,
-    settings: ProcessSettings,
+    settings: ProcessSettings & Pick<SessionSettings, 'searches'>,
     kernels?: Pick<GpuKernels, 'operators'>,
   ): Promise<CApiSessions> {
     const { dynamicOperators, files, weights } = prepared;

@@ -78,8 +78,11 @@ export class GraphSessions {
     const prepared = await prepareModel(file, { kind: device.kind, fused: hasBuckets && fused });
     if (device.kind === 'cpu') checkOperators(prepared);
     const common = hasBuckets ? undefined : await openSession(prepared, settings);
+    const { replayed, searches } = file;
     const cApi =
-      hasBuckets && api && file.replayed ? await CApiSessions.for(api, prepared, settings, kernels) : undefined;
+      hasBuckets && api && replayed
+        ? await CApiSessions.for(api, prepared, { ...settings, searches }, kernels)
+        : undefined;
     return new GraphSessions(prepared, settings, file, pool, common, isHalfFile, cApi);
   }
 
