@@ -84,6 +84,7 @@ export function benchCommand(signal: AbortSignal): Command {
     if (out !== undefined) await checkWritable(join(out, 'results.json'));
     const progress = process.stderr.isTTY ? new Progress(process.stderr, 1) : undefined;
     const onWarning = (message: string) => warn(message, progress);
+    if (concurrency !== undefined && !tails) onWarning('--concurrency does nothing without --tolerances');
     const onProgress = (what: string) => progress?.setState(what);
     const request: BenchmarkOptions = { ...options, cases: samplers, signal, onProgress };
     const counter = new BatchCounter();

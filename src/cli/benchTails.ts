@@ -26,7 +26,8 @@ export async function benchTails(
 ): Promise<void> {
   const where = await describeMachine(pipeline);
   const results: TailResult[] = [];
-  let about = where;
+  let interrupted: string | undefined;
+  const about = () => (interrupted === undefined ? where : `${where}\n${interrupted}`);
   for (const count of new Set(steps)) {
     let measured = 0;
     const onProgress = (finished: number) => {
@@ -37,7 +38,7 @@ export async function benchTails(
     };
     const result = await tail(pipeline, { ...request, steps: count, guidance, onProgress });
     if (request.signal?.aborted && measured < request.prompts) {
-      about = `${where}\nInterrupted after ${measured} of ${request.prompts} prompts with ${count} steps.`;
+      interrupted = `Interrupted after ${measured} of ${request.prompts} prompts with ${count} steps.`;
       if (measured === 0) break;
     }
     results.push(result);
@@ -45,15 +46,16 @@ export async function benchTails(
     const content = {
       version: version(),
       model: pipeline.model.name,
-      machine: about,
+      machine: where,
       guidance,
+      interrupted,
       results: results.map(({ runs, floor }) => ({ runs: runs.map(withStatistics), floor })),
     };
-    const text = resultsText(about, tailTable(results));
+    const text = resultsText(about(), tailTable(results));
     if (out !== undefined) await writeResults(out, JSON.stringify(content, rounded), text);
     if (request.signal?.aborted) break;
   }
-  if (results.length > 0) process.stdout.write(resultsText(about, tailTable(results), printedTable));
+  if (results.length > 0) process.stdout.write(resultsText(about(), tailTable(results), printedTable));
   request.signal?.throwIfAborted();
 }
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { promptOf, type TailRun, type TailStatistics } from 'srds/benchmark';
 import { z } from 'zod';
-import { srdsCli } from '../support/cli.js';
+import { srdsCli, start } from '../support/cli.js';
 import { fixture } from '../support/fixtures.js';
 import { failureIn, outputOf } from '../support/program.js';
 
@@ -269,6 +269,9 @@ test('bench writes its results as JSON, Markdown and a page, and says what diffe
   assert.ok(stdout.includes(`\nForecasts rest on ${basis}.\n`));
   await refused(2, /names of serial/, 'bench', '--samplers', 'other');
   await refused(2, /number of prompts/, 'bench', '--prompts', '0');
+  const alone = ['--steps', '2', '--prompts', '1', '--samplers', 'serial', '--floor', '0', '--concurrency', '2'];
+  const { stderr } = await printed('bench', ...TINY, ...alone);
+  assert.equal(stderr, 'srds: warning: --concurrency does nothing without --tolerances\n');
 });
 
 test('bench with tolerances stops each sampler as a run with that rule and tolerance does', async () => {
@@ -304,4 +307,25 @@ test('bench with tolerances stops each sampler as a run with that rule and toler
   }
   for (const samplers of ['serial', 'srds,paradigms'])
     await refused(2, /stop by the change of the image/, 'bench', '--tolerances', '0.1', '--samplers', samplers);
+});
+
+test('bench with tolerances that is interrupted keeps what it has measured, and says so', async () => {
+  const args = ['--steps', '12', '--samplers', 'srds', '--prompts', '2000', '--floor', '0', '--tolerances', '0.5'];
+  const { child, ended } = start(['bench', ...TINY, ...args, '--out', 'part'], { cwd, env });
+  // A line for each hundred prompts.
+  child.stderr!.once('data', () => child.kill('SIGINT'));
+  const { code, stdout } = await ended;
+  assert.equal(code, 130);
+  const { machine, interrupted, results } = JSON.parse(readFileSync(join(cwd, 'part/results.json'), 'utf8')) as {
+    machine: string;
+    interrupted: string;
+    results: { runs: TailRun[] }[];
+  };
+  const finished = Number(/^Interrupted after (\d+) of 2000 prompts with 12 steps\.$/.exec(interrupted)?.[1]);
+  assert.deepEqual(
+    results.map(({ runs }) => runs.map(({ samples }) => samples.length)),
+    [[finished, finished]],
+  );
+  assert.ok(stdout.startsWith(`${machine}\n${interrupted}\n`));
+  assert.equal(readFileSync(join(cwd, 'part/table.md'), 'utf8'), stdout);
 });
