@@ -7,7 +7,7 @@ export interface LatencyCurve {
   readonly points: readonly { readonly rows: number; readonly seconds: number }[];
   /** Whether batches are padded to the next point; otherwise latencies are interpolated linearly. */
   readonly padded: boolean;
-  /** Seconds on the host for each evaluation of a batch; default 0. */
+  /** Seconds on the host for a batch of one evaluation; each further one adds 0.35 of it. Default 0. */
   readonly hostSeconds?: number | undefined;
   /** Seconds of one evaluation while the other devices are idle; default: as while they are busy. */
   readonly aloneSeconds?: number | undefined;

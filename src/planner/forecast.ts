@@ -3,7 +3,14 @@ import { picard } from '../sampler/picard.js';
 import type { Sampler } from '../sampler/sampler.js';
 import { serial, type SerialOptions } from '../sampler/serial.js';
 import { srds } from '../sampler/srds.js';
-import { simulatedSolver, simulatedSteps, simulation, type Forecast, type Hardware } from '../run/simulate.js';
+import {
+  simulatedSolver,
+  simulatedSteps,
+  hostTime,
+  simulation,
+  type Forecast,
+  type Hardware,
+} from '../run/simulate.js';
 import { finish, type Steps } from '../run/steps.js';
 import { expectedIterations, expectedPasses, type Convergence } from './convergence.js';
 import { latency, rowsNotWorthSplitting, type LatencyCurve } from './curve.js';
@@ -173,8 +180,9 @@ export function leastSeconds(evaluations: number, machine: Machine): number {
   const sizes = Array.from({ length: Math.max(1, Math.floor(maxRows / rowsPerEvaluation)) }, (_, k) => k + 1);
   const perSecond = new Map<LatencyCurve, number>();
   for (const curve of new Set(devices)) {
-    const each = Math.min(...sizes.map((count) => latency(curve, count * rowsPerEvaluation) / count));
-    perSecond.set(curve, 1 / (each + (curve.hostSeconds ?? 0)));
+    const { hostSeconds = 0 } = curve;
+    const secondsOf = (count: number) => latency(curve, count * rowsPerEvaluation) + hostTime(hostSeconds, count);
+    perSecond.set(curve, 1 / Math.min(...sizes.map((count) => secondsOf(count) / count)));
   }
   return (evaluations * images) / devices.reduce((sum, curve) => sum + (perSecond.get(curve) ?? 0), 0);
 }

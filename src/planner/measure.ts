@@ -23,7 +23,7 @@ const STEADY = 1.3;
 const PROPORTIONAL = 0.6;
 /** Evaluations of the largest batch to measure, at least, where any size will do: on a CPU it hides the cost of a call, no more. */
 const CPU_EVALUATIONS = 4;
-/** Host cost of an evaluation, in passes over a sample: its step, the correction, copies. */
+/** Host cost of a batch of one evaluation, in passes over a sample: its step, the correction, copies, waking up. */
 const HOST_PASSES = 4;
 const HOST_RUNS = 100;
 /** Numbers to pass over before the event loop has a turn. */
@@ -51,7 +51,7 @@ export interface Measurements {
    * Ascending in rows. A point is steady if two measurements agree: one alone may be of a machine that was busy with other work.
    */
   readonly points: readonly { readonly rows: number; readonly seconds: number; readonly steady: boolean }[];
-  /** Seconds on the host for each evaluation of a batch. */
+  /** Seconds on the host for a batch of one evaluation. */
   readonly hostSeconds: number;
   /** Seconds of one evaluation while the other devices are idle. */
   readonly aloneSeconds?: number | undefined;

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { mixtureDenoiser, smoothGrid } from 'srds/conformance';
 import { Batcher } from 'srds/engine';
 import {
+  BUNDLED_CONVERGENCE,
   expectedIterations,
   expectedPasses,
   latency,
@@ -338,3 +340,27 @@ test('where nothing was measured, batches of a large network are small: one GPU 
   // The bundled network, Stable Diffusion 2.1 and SDXL at their sizes. Batches of the first two were measured: docs/benchmarks.md.
   assert.deepEqual([rows(16e6, 32), rows(866e6, 64), rows(2.6e9, 128)], [128, 16, 2]);
 });
+
+const MEASURED = JSON.parse(
+  readFileSync(new URL('../../../benchmarks/results/h200-one-gpu.json', import.meta.url), 'utf8'),
+) as {
+  forecasts: {
+    curve: unknown;
+    runs: { steps: number; sampler: 'serial' | 'srds'; iterations: number; samplingMs: { mean: number } }[];
+  };
+};
+for (const { steps, sampler, iterations, samplingMs } of MEASURED.forecasts.runs) {
+  test(`on the latency curve of an H200, ${sampler} with ${steps} steps is forecast within 10 % of what it took there`, () => {
+    const machine = { devices: [parseCurve(MEASURED.forecasts.curve, 'results')], rowsPerEvaluation: 2, maxRows: 96 };
+    const partition = defaultPartition(steps);
+    // A record that outweighs all else.
+    const record = { sampler: 'srds' as const, steps, parts: partition.length, tolerance: 0.08, guidance: 5, runs: 1 };
+    const records = [{ ...record, iterations, expected: 2 }];
+    const convergence = { ...BUNDLED_CONVERGENCE, guidance: 5, priorRuns: 1e-9, records };
+    const { seconds } =
+      sampler === 'serial'
+        ? forecastSerial({ steps }, machine)
+        : forecastSrds(partition, 1, { ...machine, convergence }, { tolerance: 0.08 });
+    assert.ok(Math.abs((1000 * seconds) / samplingMs.mean - 1) < 0.1, `${1000 * seconds} ms for ${samplingMs.mean}`);
+  });
+}
