@@ -14,6 +14,7 @@ import { version } from '../version.js';
 import { splitDeviceFlags } from './devices.js';
 import { findModel } from './model.js';
 import { addFlags } from './optionFlags.js';
+import { warn } from './progress.js';
 
 const { device, endpointHeaders, endpointCa } = DEVICE_OPTIONS;
 const OPTIONS = {
@@ -41,6 +42,9 @@ export function doctorCommand(signal: AbortSignal): Command {
     const probes: Probe[] = [];
     for (const processor of wanted.filter(isProcessor)) probes.push(await probe(processor, true));
     const endpoints = wanted.filter(isEndpoint);
+    if (endpoints.length === 0 && others.model !== undefined) {
+      warn('--model does nothing without an endpoint in --device', undefined);
+    }
     const reports: EndpointReport[] = [];
     if (endpoints.length > 0) {
       const model = await findModel(others.model, { progress: undefined, verbose: !json, signal });

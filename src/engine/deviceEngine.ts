@@ -47,6 +47,7 @@ export interface DeviceEngineOptions extends ProcessorOptions {
  */
 export class DeviceEngine implements Engine {
   readonly device: string;
+  private restartCount = 0;
   private registrations = 0;
   private readonly loaded = new Map<string, GraphInfo>();
   private readonly registered = new Map<ConditioningId, Readonly<Record<string, Tensor>>>();
@@ -95,7 +96,14 @@ export class DeviceEngine implements Engine {
     this.processorNames = own.map(deviceName).join(',');
     // Before processes start, which nothing would end if the options of endpoints are wrong.
     this.endpoints = remote ? endpoints.map((one) => new RemoteDevice(one, remote, state, onWarning)) : [];
-    this.processors = openProcessors(own, options, { state, elsewhere, reports: { onWarning, onRestart } });
+    const reports = {
+      onWarning,
+      onRestart: (device: string) => {
+        this.restartCount++;
+        onRestart(device);
+      },
+    };
+    this.processors = openProcessors(own, options, { state, elsewhere, reports });
     this.devices = [...this.processors, ...this.endpoints];
   }
 
@@ -164,6 +172,10 @@ export class DeviceEngine implements Engine {
       const names = devices.map((one) => one.name);
       return [{ name, devices: names, isRemote, graphs: this.loaded, ...capacityOf(devices), run }];
     });
+  }
+
+  get restarts(): number {
+    return this.restartCount;
   }
 
   freeMemory(graph: string): number | undefined {

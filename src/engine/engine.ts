@@ -91,6 +91,8 @@ export interface Engine extends Capacity {
    * gives up buckets that it has no memory for, and the memory of an endpoint is elsewhere.
    */
   freeMemory?(graph: string): number | undefined;
+  /** Processes of devices here that were replaced so far, whose memory was freed; default: none ever is. */
+  readonly restarts?: number;
   /**
    * Loads graphs by name; loaded ones stay as they are.
    * @throws SrdsError MODEL_INVALID if a graph cannot be used

@@ -19,6 +19,7 @@ import type { Machine } from '../planner/forecast.js';
 import {
   canMeasure,
   curveOf,
+  isComplete,
   measureCurve,
   withSerialTimes,
   type MeasureOptions,
@@ -89,7 +90,7 @@ export class Calibration {
   /** Whether larger batches have nothing to add to what is known of any device. */
   async isComplete(target: CalibrationTarget): Promise<boolean> {
     const stored = await Promise.all(this.groups.map((group) => this.stored(group, target)));
-    return stored.every((measured) => measured?.complete === true);
+    return stored.every((measured) => isComplete(measured, target.maxRows));
   }
 
   /**

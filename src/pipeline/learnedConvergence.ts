@@ -11,6 +11,7 @@ import {
   type ConvergenceRecord,
   type GuidanceScales,
 } from '../planner/convergence.js';
+import { partitionOf } from '../planner/plan.js';
 import { networkIdentity } from './networkIdentity.js';
 import type { Settings } from './options.js';
 import type { GeneratedImage } from './result.js';
@@ -39,8 +40,8 @@ export class LearnedConvergence {
     const ended = images.filter(({ status }) => status === 'converged' || status === 'exact');
     if (!key || ended.length === 0) return;
     const iterations = ended.map((image) => image.iterations);
-    const records = withRuns(await this.load(), key, iterations);
-    this.records = Promise.resolve(records);
+    this.records = this.load().then((records) => withRuns(records, key, iterations));
+    await this.records;
     this.saving ??= setTimeout(() => void this.save(), SAVE_MS).unref();
   }
 
@@ -68,12 +69,17 @@ export class LearnedConvergence {
   }
 }
 
-/** The settings that iterations depend on; undefined where forecasts are not made, and where an image takes fewer since it starts from another. */
+/**
+ * The settings that iterations depend on; undefined where forecasts are not made, as for blocks that the planner does not consider, and where an
+ * image takes fewer since it starts from another.
+ */
 function keyOf(settings: Settings, scales: GuidanceScales): Omit<ConvergenceRecord, 'runs' | 'iterations'> | undefined {
   const { sampler, grid, partition, window, tolerance, stopping, correction, pipelined, maxIterations } = settings;
   if (tolerance === 0 || stopping !== 'look-ahead' || maxIterations !== undefined || settings.init) return undefined;
   const common = { steps: grid.length, tolerance, ...scales };
   if (sampler === 'srds' && correction === 'secant' && pipelined) {
+    const considered = partitionOf(grid.length, partition.length);
+    if (partition.some((length, i) => length !== considered[i])) return undefined;
     const expected = expectedIterations(partition, tolerance, { ...BUNDLED_CONVERGENCE, ...scales });
     return { ...common, sampler, parts: partition.length, expected };
   }

@@ -56,8 +56,10 @@ export function rowsInMemory({ free, base, denoiserRow, others, rowsPerEvaluatio
 
 /** Keeps the batches and the decoding of a CPU within its memory, as far as they run here and not on endpoints. A GPU finds out by itself, and gives up the buckets that do not fit. */
 export class MemoryGuard {
-  /** Bytes of activations that earlier runs took. ONNX Runtime keeps them for later ones. */
+  /** Bytes of activations that earlier runs took. ONNX Runtime keeps them for later ones, as long as the process lives. */
   private kept = 0;
+  /** The engine's restarts when they were noted. */
+  private restarts: number | undefined;
 
   constructor(
     private readonly model: ModelFolder,
@@ -91,7 +93,8 @@ export class MemoryGuard {
     const here = ModelMemory.atOnce(model).filter((name) => name !== network || this.runsNetwork);
     const loading = here.filter((name) => (name === network || name === 'vae_decoder') && !engine.graphs.has(name));
     const missing = weightBytes(model, loading);
-    const left = (free - missing + this.kept - ERROR_BYTES) / (1 + ERROR_SHARE);
+    const kept = this.keptFor(loading);
+    const left = (free - missing + kept - ERROR_BYTES) / (1 + ERROR_SHARE);
     const need = { base: PROCESS_BYTES + weightBytes(model, here), processes: this.processes };
     const rowsAt = (size: ImageSize, bytesLeft: number) => {
       const { denoiserRow, others } = this.activations(settings, size);
@@ -114,7 +117,7 @@ export class MemoryGuard {
     throw new SrdsError(
       'INVALID_OPTION',
       `about ${bytes(least)} of free memory for ${settings.width}x${settings.height} pixels on the CPU`,
-      bytes(free + this.kept),
+      bytes(free + kept),
       fitting ? `choose a size of at most ${fitting.width}x${fitting.height}, or free memory` : 'free memory',
     );
   }
@@ -124,8 +127,14 @@ export class MemoryGuard {
     const { denoiserRow, others } = this.activations(settings, settings);
     const batchRows = fixedRows(this.model, this.model.family.network);
     const used = this.runsNetwork ? (batchRows ?? Math.min(rows, rowsOf(settings))) : 0;
-    const isWatched = this.engine.freeMemory?.('vae_decoder') !== undefined;
-    if (isWatched) this.kept = Math.max(this.kept, denoiserRow * used + others);
+    if (this.engine.freeMemory?.('vae_decoder') === undefined) return;
+    this.kept = Math.max(this.keptFor([]), denoiserRow * used + others);
+    this.restarts = this.engine.restarts;
+  }
+
+  /** What earlier runs left for the next one: nothing in a new process, and nothing of graphs that are to be loaded. */
+  private keptFor(loading: readonly GraphName[]): number {
+    return loading.length > 0 || this.restarts !== this.engine.restarts ? 0 : this.kept;
   }
 
   /** What a run takes, with the rows that graphs are padded to. */

@@ -42,6 +42,7 @@ export const measurementsFile = z
     hostSeconds: z.number().nonnegative().default(0),
     aloneSeconds: z.number().positive().optional(),
     complete: z.boolean().default(true),
+    limit: z.int().positive().optional(),
   })
   .refine(({ points, aloneSeconds }) => points.length > 0 || aloneSeconds !== undefined);
 
@@ -57,6 +58,8 @@ export interface Measurements {
   readonly aloneSeconds?: number | undefined;
   /** Whether larger batches have nothing to add, or memory does not suffice for them. */
   readonly complete: boolean;
+  /** Rows that memory sufficed for, where larger batches may have something to add. */
+  readonly limit?: number | undefined;
 }
 
 /** What to measure. */
@@ -111,11 +114,16 @@ export async function measureCurve(engine: MeasuredDevices, options: MeasureOpti
 /** Whether `measureCurve` adds anything to what is known. */
 export function canMeasure(engine: MeasuredDevices, options: MeasureOptions): boolean {
   const { known, serialBatches = Infinity } = options;
-  if (known?.complete) return false;
+  if (isComplete(known, options.maxRows)) return false;
   const smallest = smallestOf(known);
   if (smallest === undefined) return measuresUnknown(engine, options);
   const budget = SHARE * serialBatches * smallest;
   return new Measuring(engine, options, 0).canExtend((seconds) => seconds <= budget);
+}
+
+/** Whether nothing is left to measure. @param maxRows of the largest batch that memory suffices for */
+export function isComplete(known: Measurements | undefined, maxRows = Infinity): boolean {
+  return known?.complete === true && maxRows <= (known.limit ?? Infinity);
 }
 
 /** Seconds of the smallest batch. */
@@ -166,12 +174,12 @@ export async function withSerialTimes(
   { times, rows, devices, sampleSize }: SerialTimes,
 ): Promise<Measurements | undefined> {
   if (times.length < MIN_TIMES || !areSteady(times)) return undefined;
-  const { points, complete = false } = known ?? { points: [] };
+  const { points, complete = false, limit } = known ?? { points: [] };
   const hostSeconds = known?.hostSeconds ?? (await measureHost(sampleSize));
   const seconds = typical(times);
-  if (devices > 1) return { points, complete, hostSeconds, aloneSeconds: seconds };
+  if (devices > 1) return { points, complete, limit, hostSeconds, aloneSeconds: seconds };
   const others = points.filter((one) => one.rows !== rows);
-  return { points: inOrder([...others, { rows, seconds, steady: true }]), complete, hostSeconds };
+  return { points: inOrder([...others, { rows, seconds, steady: true }]), complete, limit, hostSeconds };
 }
 
 const MIN_TIMES = 3;
@@ -179,6 +187,8 @@ const MIN_TIMES = 3;
 class Measuring {
   private points: Measurements['points'];
   private sizes: readonly number[];
+  /** Whether memory does not suffice now for all sizes that the engine has. */
+  private isLimited: boolean;
   private readonly rowsEach: number;
   private readonly padded: boolean;
   /** Batches whose time was measured here, with all their times. */
@@ -209,6 +219,7 @@ class Measuring {
     const fitting = all.filter((rows) => rows <= maxRows);
     // An evaluation that fits no bucket runs all the same.
     this.sizes = fitting.length > 0 ? fitting : [each];
+    this.isLimited = fitting.length < all.length;
     this.points = known?.points ?? [];
     this.alone = known?.aloneSeconds;
   }
@@ -233,7 +244,9 @@ class Measuring {
   /** Whether `extend` measures anything, or finds that nothing is left to measure. */
   canExtend(hasTime: (seconds: number) => boolean): boolean {
     const rows = this.next();
-    return rows === undefined ? this.lacksAlone || this.result().complete : this.isAffordable(rows, this.free, hasTime);
+    return rows === undefined
+      ? this.lacksAlone || isComplete(this.result(), this.options.maxRows)
+      : this.isAffordable(rows, this.free, hasTime);
   }
 
   /** Measures again what one measurement alone says. A machine that was idle needs some time to reach its speed. */
@@ -246,9 +259,11 @@ class Measuring {
 
   result(): Measurements {
     const { points, hostSeconds, alone } = this;
-    const isLast = this.isProportional() || points.at(-1)?.rows === this.sizes.at(-1);
+    const isProportional = this.isProportional();
+    const isLast = isProportional || points.at(-1)?.rows === this.sizes.at(-1);
     const complete = points.length > 0 && isLast && points.every(({ steady }) => steady);
-    return { points, hostSeconds, aloneSeconds: alone, complete };
+    const limit = this.isLimited && !isProportional ? this.options.maxRows : undefined;
+    return { points, hostSeconds, aloneSeconds: alone, complete, limit };
   }
 
   /** Sizes that are measured however long they take. */
@@ -306,6 +321,7 @@ class Measuring {
     if (isFirst && this.padded) await this.run(rows);
     if (this.padded && this.points.length > 0 && rows > maxRowsOf(this.engine, this.options.evaluation.graph)) {
       this.sizes = this.sizes.filter((size) => size < rows);
+      this.isLimited = false;
       return false;
     }
     const times = await this.round(rows, hasTime);

@@ -153,7 +153,7 @@ function counts(steps: number): number[] {
  * Blocks for a given count. Fewer than the default are even: a ramp with long coarse steps converges falsely for one prompt in
  * ten, grey levels away (docs/benchmarks.md).
  */
-function partitionOf(steps: number, blocks: number): Partition {
+export function partitionOf(steps: number, blocks: number): Partition {
   return blocks < defaultPartition(steps).length ? evenPartition(steps, blocks) : rampedPartition(steps, blocks);
 }
 

@@ -96,7 +96,7 @@ class FixedPoint implements Sampler {
       this.evaluate([0], () => {
         this.states = guess(this.predictions[0].prediction, x, steps, this.solver);
         this.front = 1;
-        this.report(this.states[last]);
+        this.report(this.states[last], this.size === last);
       });
     } else this.pass();
   }
@@ -162,7 +162,7 @@ class FixedPoint implements Sampler {
     this.states = after;
     const change = Math.max(...moved.map((state, k) => rmsDifference(state, window.states[k])));
     const x = to === last ? after[last] : this.propagate(after, to, predictions[predictions.length - 1].x0);
-    this.report(x, Math.max(change, rmsDifference(x, this.sample)));
+    this.report(x, to === last, Math.max(change, rmsDifference(x, this.sample)));
   }
 
   /** Puts back what a mask keeps of a state at the end of a step, which sums of increments do not. */
@@ -181,16 +181,16 @@ class FixedPoint implements Sampler {
 
   /**
    * Reports the sample after a pass.
+   * @param reachesEnd whether the pass updated all states up to the sample
    * @param change root mean square of the largest change of a state: where one in the middle still moves, the sample will
    */
-  private report(x: Float32Array, change?: number): void {
+  private report(x: Float32Array, reachesEnd: boolean, change?: number): void {
     const last = this.steps.length;
     this.iteration++;
     this.sample = x;
     const { iteration, states, depth, front } = this;
     const reached = this.approximate ? 'converged' : 'exact';
     const final = front === last ? reached : iteration === this.maxIterations ? 'maxIterations' : undefined;
-    const reachesEnd = front + this.size >= last;
     const predictedChange = iteration > 0 ? change : undefined;
     this.tasks.report({ iteration, states, x, depth, predictedChange, reachesEnd, final });
     if (!final) this.pass();

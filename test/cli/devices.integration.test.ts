@@ -59,6 +59,8 @@ test('doctor fails if a device that was named does not work', async () => {
   );
   assert.match(stdout, /\ncpu [^\n]+: works\nwebgpu:3: does not work\n {2}[^\n]+\n {2}-> [^\n]+\n$/);
   assert.equal((await srds('doctor', '--device', 'cpu')).code, 0);
+  const without = await printed('doctor', '--device', 'cpu', '--model', 'none');
+  assert.equal(without.stderr, 'srds: warning: --model does nothing without an endpoint in --device\n');
 });
 
 test('a device that does not work is one line with what to do; auto does without and says so', async () => {

@@ -155,3 +155,27 @@ test('where memory has no room for larger batches, auto is serial and measures n
     ['preparing', 'sampling', 'decoding'],
   );
 });
+
+test('what a run leaves in memory counts for the next one, until its process is replaced', async () => {
+  const model = await readModelFolder(BUNDLED_MODEL);
+  const { denoiserRow, vaeRow } = activationMemory(model, SIZE);
+  const files = Object.entries(model.graphs).map(([name, path]) => [name, { path, perRow: 'timestep' }] as const);
+  const engine = await DeviceEngine.open(Object.fromEntries(files));
+  let [free, restarts] = [sufficient(vaeRow + 2.5 * denoiserRow), 0];
+  const bounded = Object.create(engine, {
+    freeMemory: { value: () => free },
+    restarts: { get: () => restarts },
+  }) as Engine;
+  const pipeline = new Pipeline(model, bounded);
+  const generate = () => pipeline.generate({ prompt: 'a', ...SIZE, sampler: 'serial', steps: 2 }).result;
+  try {
+    await generate();
+    // Enough for what a run may take beyond the estimate.
+    free = sufficient(0);
+    await generate();
+    restarts = 1;
+    await assert.rejects(generate(), { code: 'INVALID_OPTION', message: /of free memory for 64x64 pixels/ });
+  } finally {
+    await pipeline.close();
+  }
+});

@@ -167,6 +167,9 @@ test('sizes that memory does not suffice for are not tried', async () => {
   const measured = await measure(engine, steady([2, 0.01]), 1000, 5);
   assert.deepEqual([rowsOf(measured), measured.complete], [[2, 4], true]);
   assert.ok(engine.ran.every((rows) => rows <= 4));
+  // Once memory suffices for more, they are.
+  assert.ok(!canMeasure(engine, { evaluation: EVALUATION, sampleSize: 1, known: measured, maxRows: 5 }));
+  assert.ok(canMeasure(engine, { evaluation: EVALUATION, sampleSize: 1, known: measured, maxRows: 8 }));
 });
 
 test('several devices may share the rows of an evaluation: a single row is measured, and an evaluation on one of them', async () => {

@@ -264,3 +264,24 @@ test('a partition that does not cover the steps is refused at once', () => {
   const options = { x: new Float32Array(1), steps: smoothGrid(5), solver: ddim };
   assert.throws(() => srds({ ...options, partition: evenPartition(6, 2) }), { code: 'INVALID_OPTION' });
 });
+
+test('picard and parataa with a window do not converge before every state was evaluated', async () => {
+  const denoiser = mixtureDenoiser(MIXTURE);
+  const [dimension] = MIXTURE.means.map((mean) => mean.length);
+  for (const sampler of [picard, parataa]) {
+    for (const [count, window] of [
+      [20, 8],
+      [50, 24],
+      [50, 32],
+    ]) {
+      for (let seed = 0; seed < 20; seed++) {
+        const x = new Generator(seed).randn(dimension);
+        const options = { x, steps: smoothGrid(count), solver: ddim, window, windowTolerance: 0.005 };
+        const run = drive(sampler(options), { denoiser, tolerance: 0.01 });
+        const evaluated = new Set<number>();
+        for await (const event of run) if (event.type === 'evaluation') evaluated.add(event.block);
+        assert.equal(evaluated.size, count, `${sampler.name}, ${count} steps, window ${window}, seed ${seed}`);
+      }
+    }
+  }
+});

@@ -69,7 +69,7 @@ export class CApiSessions {
     const { dynamicOperators, files, weights } = prepared;
     const variantOf = async (graph: GraphSource, operators?: CustomOperators): Promise<Variant> => {
       const all = { ...settings, weights, operators };
-      const key = await comparisonKey(api, files, graph, settings, operators);
+      const key = await comparisonKey(api, files, graph, all);
       const shared = graph.share();
       const sharing = shared && new SharingSessions(api, shared, all);
       return { graph, settings: all, key, compared: new Set(), sharing };
@@ -182,14 +182,13 @@ async function comparisonKey(
   { koffi, version: ofLibrary }: OrtApi,
   files: readonly string[],
   { source }: GraphSource,
-  { device }: ProcessSettings,
-  operators: CustomOperators | undefined,
+  { device, searches = true, operators }: SessionSettings,
 ): Promise<readonly unknown[] | undefined> {
   const hardware = device.kind === 'cuda' ? gpuOf(koffi, device.index) : [];
   if (!hardware) return undefined;
   const stamps = await Promise.all(files.map(fileStamp));
   const graph = createHash('sha256').update(source()).update(KERNEL_SOURCE).digest('hex');
-  return [version(), ofLibrary, device.kind, hardware, graph, stamps, operators?.version ?? null];
+  return [version(), ofLibrary, device.kind, hardware, graph, stamps, searches, operators?.version ?? null];
 }
 
 function gpuOf(koffi: OrtApi['koffi'], index: number): readonly number[] | undefined {

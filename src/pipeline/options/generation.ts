@@ -325,7 +325,7 @@ export const GENERATION_OPTIONS = {
   }),
   stopping: option(z.enum(STOPPING_RULES), {
     description:
-      "change that the tolerance bounds: look-ahead, that of the image in the next iterations, predicted; change, that of the decoded image in the last iteration, the paper's rule. picard and parataa stop below 0.75 of it, by the largest change of a state in the last pass, and below 0.3 of it",
+      "change that the tolerance bounds: look-ahead, that of the image in the next iterations, predicted (picard, parataa: largest change of a state in the last pass, below 0.75 of the tolerance); change, that of the decoded image in the last iteration, the paper's rule (picard, parataa: below 0.3 of the tolerance)",
     default: 'look-ahead',
     samplers: ['srds', 'picard', 'parataa'],
     infotext: { label: 'Stopping', omitDefault: true },
