@@ -2,7 +2,7 @@ import pLimit from 'p-limit';
 import type { RgbImage } from '../image/image.js';
 import { settingsOf, type GenerateOptions, type Settings } from '../pipeline/options.js';
 import type { Stopping } from '../pipeline/options/generation.js';
-import { residualTolerance } from '../pipeline/samplers.js';
+import { residualTolerance, shareOfResidual } from '../pipeline/samplers.js';
 import type { Pipeline } from '../pipeline/pipeline.js';
 import { meanAbsoluteDifference } from '../tensor/operations.js';
 import type { BenchmarkOptions } from './benchmark.js';
@@ -84,7 +84,11 @@ export async function tail(pipeline: Pipeline, options: TailOptions): Promise<Ta
   for (const caseName of cases) fixed.push(await fixedCase(pipeline, caseName, common));
   const { roundsCoarsely } = pipeline;
   const limited = fixed.map(({ sampler, cfgScale }) =>
-    rules.map((rule) => ({ ...rule, limit: residualTolerance({ ...rule, sampler, cfgScale }, roundsCoarsely) })),
+    rules.map((rule) => ({
+      ...rule,
+      limit: residualTolerance({ ...rule, sampler, cfgScale }, roundsCoarsely),
+      share: shareOfResidual({ ...rule, sampler }),
+    })),
   );
   // Cases with the same settings are run once.
   const keys = fixed.map(({ options: chosen }) => JSON.stringify(chosen));
@@ -170,7 +174,7 @@ async function serialImage(pipeline: Pipeline, options: GenerateOptions): Promis
 async function stopsOf(
   pipeline: Pipeline,
   options: GenerateOptions,
-  rules: readonly (TailRule & { readonly limit: number })[],
+  rules: readonly (TailRule & { readonly limit: number; readonly share: number })[],
   reference: RgbImage,
 ): Promise<Omit<TailSample, 'seed'>[]> {
   const stops: (Omit<TailSample, 'seed'> | undefined)[] = rules.map(() => undefined);
@@ -181,9 +185,8 @@ async function stopsOf(
     const { iteration, residual, reachesEnd, preview, evaluations } = event;
     const change = before && meanAbsoluteDifference(preview.data, before.data);
     before = preview;
-    const values = { 'look-ahead': residual, change };
-    for (const [r, { stopping, limit }] of rules.entries()) {
-      const value = values[stopping];
+    for (const [r, { stopping, limit, share }] of rules.entries()) {
+      const value = stopping === 'change' ? change && change / share : residual;
       if (stops[r] || !reachesEnd || value === undefined || value >= limit) continue;
       stops[r] = { iteration, critical: evaluations.critical, ...errorOf(preview, reference) };
     }

@@ -66,8 +66,13 @@ function colourOf(name: BenchmarkCase): string {
   return COLOURS[Object.keys(BENCHMARK_CASES).indexOf(name) % COLOURS.length];
 }
 
-/** Plots each image as a point. Errors of 0 are raised to 0.001 for the logarithmic axis. */
+/** The error, in grey levels, that one of 0 has on a logarithmic axis. */
+const LEAST_ERROR = 0.001;
+
+/** Plots each image as a point. */
 function errors(measurements: readonly Measurement[]): string {
+  // Powers of ten as they are computed have many digits.
+  const axisLabel = { formatter: (value: number) => String(Number(value.toPrecision(6))) };
   const parallel = namesOf(measurements).filter((name) => name !== 'serial');
   const series = parallel.map((name) => ({
     name,
@@ -76,14 +81,21 @@ function errors(measurements: readonly Measurement[]): string {
     symbolSize: 6,
     data: measurements
       .filter(({ caseName }) => caseName === name)
-      .map(({ seconds, error }) => [1000 * seconds, Math.max(0.001, error.mean)]),
+      .map(({ seconds, error }) => [1000 * seconds, Math.max(LEAST_ERROR, error.mean)]),
   }));
   return toSvg(
     {
       legend: LEGEND,
       grid: GRID,
       xAxis: { type: 'log', name: 'milliseconds', nameLocation: 'middle', nameGap: 30 },
-      yAxis: { type: 'log', name: 'grey levels, mean', nameLocation: 'middle', nameGap: 50 },
+      yAxis: {
+        type: 'log',
+        name: 'grey levels, mean',
+        nameLocation: 'middle',
+        nameGap: 50,
+        min: LEAST_ERROR,
+        axisLabel,
+      },
       series,
     },
     SIZE,

@@ -11,6 +11,8 @@ import { GENERATION_OPTIONS } from '../pipeline/options/generation.js';
 import { addFlags } from './optionFlags.js';
 
 const PROMPT = 'a green cube beside a small black ball on the beach at sunset';
+/** What to draw next. */
+const NEXT = ['a small green cone on grass', 'a blue ball on the beach'];
 const { steps, seed } = GENERATION_OPTIONS;
 const OPTIONS = { steps: { ...steps, default: 50, defaultText: '50' }, seed: { ...seed, default: 11 } };
 const COLUMNS = ['iteration', 'sequential evaluations', 'predicted change in grey levels'] as const;
@@ -83,7 +85,7 @@ export function demoCommand(signal: AbortSignal): Command {
       print(`Image:      ${file}`);
       print(`Iterations: ${montage}`);
       print();
-      print('Next: npm start -- "a small green cone on grass" --compare');
+      print(`Next: npm start -- "${NEXT.find((next) => next !== prompt)}" --compare`);
       print('      npx srds generate --help');
     },
   );

@@ -136,7 +136,10 @@ export async function writeFiles(files: readonly OutputFile[], signal?: AbortSig
         await (stats.isFIFO() ? writePipe(to, file.bytes, signal) : writeFile(to, file.bytes));
         continue;
       }
-      if (moves.some((move) => move.to === to)) throw new Error('two results for the same file');
+      if (moves.some((move) => move.to === to)) {
+        const remedy = 'give each option that names a file its own';
+        throw new SrdsError('INVALID_OPTION', 'a file for each result', `${path} for two of them`, remedy);
+      }
       const from = join(folder, `.srds-${randomUUID()}`);
       moves.push({ from, to });
       await writeFile(from, file.bytes);

@@ -15,7 +15,7 @@ import { maxAbsoluteDifference, meanAbsoluteDifference } from '../tensor/operati
 import type { Settings } from './options.js';
 import { prepareLatents } from './prepareLatents.js';
 import type { GeneratedImage, GenerateEvent, ImageEvaluations } from './result.js';
-import { residualTolerance, samplerOf } from './samplers.js';
+import { residualTolerance, samplerOf, shareOfResidual } from './samplers.js';
 import type { BatchLimits } from './selectSampler.js';
 import { residualOf } from './stopping.js';
 import { unlessAborted } from '../waiting.js';
@@ -123,8 +123,9 @@ function startRun(
 ): Run<SamplerEvent, SampleResult> {
   const { settings, model, networks, signal } = context;
   const tolerance = residualTolerance(settings, networks.roundsCoarsely);
-  const share = repaintedShare(context.mask);
-  const residual = residualOf(settings.stopping, model.family.greyLevels, decode, share);
+  const repainted = repaintedShare(context.mask);
+  const { greyLevels } = model.family;
+  const residual = residualOf(settings.stopping, greyLevels, decode, repainted, shareOfResidual(settings));
   const network = denoiserOf(context, image);
   const { current } = settings;
   const denoiser: Denoiser =
@@ -135,7 +136,7 @@ function startRun(
         }
       : network;
   const start = prepareLatents(settings, model, image, context);
-  const sampler = samplerOf(settings, start, networks.roundsCoarsely, share);
+  const sampler = samplerOf(settings, start, networks.roundsCoarsely, repainted);
   return drive(sampler, { denoiser, tolerance, residual, signal });
 }
 

@@ -14,7 +14,7 @@ import { oneEvaluationSolver, oneStepSolver, serialEvaluations, type AnySolver }
 import { allFinite } from '../tensor/operations.js';
 import type { Tensor } from '../tensor/tensor.js';
 import type { CurrentImages } from './currentImages.js';
-import { ignoredOptions, requestsRefinement } from './options/effects.js';
+import { ignoredByChoice, ignoredOptions, requestsRefinement } from './options/effects.js';
 import {
   DEFAULT_STRENGTH,
   CHANGE_TOLERANCE,
@@ -114,6 +114,8 @@ export interface Settings {
   readonly srdsGiven: boolean;
   /** A warning about the given options that have no effect. */
   readonly ignoredOptions: string | undefined;
+  /** The same about those that have none on a sampler that `auto` chooses. */
+  readonly ignoredByChoice: Readonly<Partial<Record<SamplerName, string>>>;
   /** What warnings call an option. */
   readonly nameOf: (option: string) => string;
   readonly tolerance: number;
@@ -186,6 +188,7 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
       ...ignoredOptions(options, sampler, nameOf),
       ...withoutEffectOn(model, options, { ...scales, solver }, nameOf),
     ]),
+    ignoredByChoice: sampler === 'auto' ? ignoredByChoice(options, nameOf) : {},
     nameOf,
     tolerance: options.tolerance ?? defaultTolerance(sampler, stopping),
     stopping,

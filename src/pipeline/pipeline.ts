@@ -273,7 +273,10 @@ export class Pipeline {
     const { model, networks, batcher } = this;
     const batchesBefore = this.batches.count;
     const timesteps = networks.timestepBatching;
-    if (settings.ignoredOptions !== undefined) emit({ type: 'warning', message: settings.ignoredOptions });
+    const chosen = choice && settings.sampler !== 'auto' ? settings.ignoredByChoice[settings.sampler] : undefined;
+    for (const message of [settings.ignoredOptions, chosen]) {
+      if (message !== undefined) emit({ type: 'warning', message });
+    }
     if (timesteps.kind === 'shared' && settings.sampler !== 'serial') {
       emit({ type: 'warning', message: sharedWarning(timesteps.why) });
     }

@@ -9,7 +9,7 @@ import type { Settings } from './options.js';
 /** Tolerance of the window of picard and parataa if it does not hold all steps. */
 const WINDOW_TOLERANCE = 0.005;
 /**
- * Shares of the tolerance below which picard and parataa stop. A pass moves a sample by less than its distance to the fixed point, and a sample
+ * Changes of picard and parataa, as shares of what they are taken to leave. A pass moves a sample by less than its distance to the fixed point, and a sample
  * that bifurcates may rest for some passes: one of 770 images (N = 50) moved by 0.082 grey levels in a pass, and by 3.8 six passes later.
  */
 const SHARES: Readonly<Record<Settings['stopping'], number>> = {
@@ -31,6 +31,11 @@ const COARSE_ROUNDING = 0.01;
  */
 const PASS_ROUNDING = 0.0041;
 
+/** The share that a change in the last iteration is of the residual: less than 1 for picard and parataa, whose passes move a sample by a part of the way. */
+export function shareOfResidual({ sampler, stopping }: Pick<Settings, 'sampler' | 'stopping'>): number {
+  return sampler === 'picard' || sampler === 'parataa' ? SHARES[stopping] : 1;
+}
+
 /**
  * The residual, in grey levels, below which a sampler stops; 0 for paradigms, which stops by its window.
  * @param roundsCoarsely whether the network rounds as in half precision
@@ -43,7 +48,8 @@ export function residualTolerance(
   if (sampler !== 'picard' && sampler !== 'parataa') return tolerance;
   // Independent errors of the unconditional and the conditional output, with the weights 1 - g and g.
   const amplification = Math.hypot(cfgScale, cfgScale - 1);
-  return Math.hypot(SHARES[stopping] * tolerance, roundsCoarsely ? PASS_ROUNDING * amplification : 0);
+  const rounding = roundsCoarsely ? PASS_ROUNDING * amplification : 0;
+  return Math.hypot(tolerance, rounding / shareOfResidual({ sampler, stopping }));
 }
 
 /**

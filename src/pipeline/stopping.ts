@@ -9,18 +9,22 @@ import type { Stopping } from './options/generation.js';
  * 2412.08292, algorithm 1).
  * @param greyLevels mean absolute change of an image for a change of its latents of root mean square 1
  * @param decode decodes latents, each once
- * @param share of the image that changes, 0 to 1, to which the residual refers
+ * @param repainted share of the image that changes, 0 to 1, to which the residual refers
+ * @param share that the change is of the residual
  */
 export function residualOf(
   stopping: Stopping,
   greyLevels: number,
   decode: (latents: Float32Array) => Promise<RgbImage>,
-  share: number,
+  repainted: number,
+  share = 1,
 ): Residual {
   // A root mean square over all latents, and a mean over all pixels.
-  if (stopping === 'look-ahead') return (now, before) => (greyLevels * nextChange(now, before)) / Math.sqrt(share);
+  if (stopping === 'look-ahead') {
+    return (now, before) => (greyLevels * nextChange(now, before)) / Math.sqrt(repainted) / share;
+  }
   return async (now, before) => {
     const [a, b] = await Promise.all([decode(now.x), decode(before.x)]);
-    return meanAbsoluteDifference(a.data, b.data) / share;
+    return meanAbsoluteDifference(a.data, b.data) / repainted / share;
   };
 }

@@ -185,12 +185,22 @@ export function parseConfig(sources: readonly Source[]): ServerConfig {
       'give --api-key, or --allow-anonymous to serve everyone',
     );
   }
+  const defaults = mergeSources(REQUEST_OPTIONS, requests, REMEDY);
+  checkWithin('steps', defaults.steps, config.maxSteps, '--max-steps');
+  checkWithin('images', defaults.n, config.maxImages, '--max-images');
   return {
     ...config,
     maxBodyBytes: Math.floor(maxBody * MEBI),
     memoryBytes: memory === undefined ? Infinity : memory * GIBI,
-    requests: mergeSources(REQUEST_OPTIONS, requests, REMEDY),
+    requests: defaults,
   };
+}
+
+/** @throws SrdsError INVALID_OPTION if a default of requests is more than they may ask for */
+function checkWithin(what: string, value: number | undefined, most: number, flag: string): void {
+  if (value === undefined || value <= most) return;
+  const expected = `a default of at most ${most} ${what}, which ${flag} allows`;
+  throw new SrdsError('INVALID_OPTION', expected, String(value), `give fewer, or a larger ${flag}`);
 }
 
 const REMEDY = 'see srds serve --help';

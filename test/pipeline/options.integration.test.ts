@@ -19,7 +19,10 @@ test('only options without effect cause a warning', async () => {
     ]);
     assert.deepEqual(await warningsOf({ ...all, sampler: 'auto' }), [
       'sampler auto does nothing with history (for parataa)',
+      // Of a model that is not known yet, auto takes the serial sampler, which keeps to any tolerance.
+      'sampler serial does nothing with correction (for srds) and blocks (for srds) and window (for picard, paradigms, parataa)',
     ]);
+    assert.deepEqual(await warningsOf({ tolerance: 1, stopping: 'change', sampler: 'auto' }), []);
     assert.equal((await warningsOf({ ...all, sampler: 'serial' }))[0].split(' and ').length, 5);
     assert.deepEqual(await warningsOf({ blocks: 2, tolerance: 1, sampler: 'srds' }), []);
     assert.deepEqual(await warningsOf({ sampler: 'serial' }), []);

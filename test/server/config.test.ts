@@ -24,3 +24,15 @@ test('listening beyond this machine requires keys or an explicit setting', () =>
   const { port, queue } = parseConfig(sources);
   assert.deepEqual([port, queue], [1, 3]);
 });
+
+test('defaults of requests are within what requests may ask for', () => {
+  const parse = (settings: Record<string, unknown>) => parseConfig([{ name: 'the test', settings }]);
+  assert.throws(() => parse({ steps: 500 }), {
+    code: 'INVALID_OPTION',
+    message: /^expected a default of at most 250 steps, which --max-steps allows, found 500; give fewer, or a larger/,
+  });
+  assert.throws(() => parse({ n: 3, maxImages: 2 }), {
+    message: /at most 2 images, which --max-images allows, found 3/,
+  });
+  assert.equal(parse({ steps: 500, maxSteps: 500 }).requests.steps, 500);
+});

@@ -31,3 +31,23 @@ export function ignoredOptions(
     .map(([name, { samplers = [] }]) => `${nameOf(name)} (for ${samplers.join(', ')})`);
   return ignored.length > 0 ? [`sampler ${sampler} does nothing with ${ignored.join(' and ')}`] : [];
 }
+
+/** Options that any sampler keeps to: the serial image differs from itself by less than any tolerance. */
+const KEPT_BY_ALL = ['tolerance', 'stopping'];
+
+/** A warning about the given options that one of `auto`'s samplers uses, for each one that does not. */
+export function ignoredByChoice(
+  values: GenerationValues,
+  nameOf: (option: string) => string,
+  options: Options = GENERATION_OPTIONS,
+): Partial<Record<SamplerName, string>> {
+  const used = Object.entries(values).filter(([name]) => {
+    const { samplers = [] } = Object.hasOwn(options, name) ? options[name] : {};
+    return CHOSEN_BY_AUTO.some((one) => samplers.includes(one)) && !KEPT_BY_ALL.includes(name);
+  });
+  const warnings = CHOSEN_BY_AUTO.map((chosen) => [
+    chosen,
+    ignoredOptions(Object.fromEntries(used), chosen, nameOf, options).at(0),
+  ]);
+  return Object.fromEntries(warnings) as Partial<Record<SamplerName, string>>;
+}

@@ -34,13 +34,9 @@ export function requestLimits({ maxSteps, maxImages }: LimitSettings) {
   };
 }
 
-/**
- * The defaults of requests: the server's own settings, and no more steps and images than it allows. Without a number of steps, that of
- * the model is taken (`withSteps`).
- */
-export function requestDefaults({ maxSteps, maxImages, requests }: LimitSettings) {
-  const { steps, n = GENERATION_OPTIONS.n.default } = requests;
-  return { ...requests, steps: steps && Math.min(steps, maxSteps), n: Math.min(n, maxImages) };
+/** The defaults of requests: the server's own settings. Without a number of steps, that of the model is taken (`withSteps`). */
+export function requestDefaults({ requests }: LimitSettings) {
+  return { ...requests, n: requests.n ?? GENERATION_OPTIONS.n.default };
 }
 
 /** The settings of a server that its requests depend on. */
