@@ -120,7 +120,7 @@ const onCpu = devices.every(({ kind }) => kind === 'cpu');
 const path = await networkFile(values.model);
 // A process for each processor: one thread each and one row at a time, because other batch sizes round differently.
 const engine = await DeviceEngine.open(
-  { terrain: { path } },
+  { terrain: { path, replayed: true } },
   onCpu ? { workers: availableParallelism(), threads: 1 } : { devices },
 );
 const batcher = new Batcher(engine);

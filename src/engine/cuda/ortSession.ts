@@ -72,9 +72,10 @@ export class OrtSession implements BucketSession {
    */
   static open(api: OrtApi, model: Uint8Array, settings: SessionSettings, constants?: SharedValues): OrtSession {
     const session = withSessionOptions(api, settings, (options) => {
-      const search = settings.searches === false ? 'HEURISTIC' : 'EXHAUSTIVE';
-      if (settings.device.kind === 'cuda')
-        appendCuda(api, options, settings.device, { ...CAPTURED, cudnn_conv_algo_search: search });
+      const { device, searches = true } = settings;
+      // By default ONNX Runtime times all algorithms.
+      const more = searches ? CAPTURED : { ...CAPTURED, cudnn_conv_algo_search: 'HEURISTIC' };
+      if (device.kind === 'cuda') appendCuda(api, options, device, more);
       for (const [name, value] of constants?.values ?? []) api.call('AddInitializer', options, name, value);
       return api.create('CreateSessionFromArray', api.env, model, model.byteLength, options);
     });
