@@ -10,15 +10,52 @@ import { ApiError, clientGone } from './apiError.js';
 export function checked<Schema extends z.ZodType>(schema: Schema, content: unknown): z.output<Schema> {
   const { success, data, error } = schema.safeParse(content);
   if (success) return data;
-  const [issue] = error.issues;
+  const issue = tightest(error.issues);
   const param =
     issue.code === 'unrecognized_keys' ? issue.keys[0] : issue.path.length > 0 ? String(issue.path[0]) : null;
-  throw new ApiError(
-    400,
-    'invalid_parameter',
-    `expected a valid request, found ${issueOf(issue)}; see /openapi.json`,
-    param,
+  throw new ApiError(400, 'invalid_parameter', `${problemOf(issue, content)}; see /openapi.json`, param);
+}
+
+/** The first issue; of several limits of one value, this server's, which is the lowest. */
+function tightest([first, ...others]: readonly z.core.$ZodIssue[]): z.core.$ZodIssue {
+  const at = first.path.join();
+  const limits = others.filter((one) => one.code === 'too_big' && one.path.join() === at);
+  return first.code === 'too_big' ? (limits.at(-1) ?? first) : first;
+}
+
+/** Longest value that an error quotes, in characters. */
+const MAX_QUOTED = 40;
+const TYPES: Readonly<Record<string, string>> = { int: 'a whole number', array: 'a list', object: 'an object' };
+
+/** What was expected, and what was found. */
+function problemOf(issue: z.core.$ZodIssue, content: unknown): string {
+  const expected = expectedOf(issue);
+  if (expected === undefined) return `expected a valid request, found ${issueOf(issue)}`;
+  const { path } = issue;
+  const value = path.reduce<unknown>(
+    (inner, key) => (inner as Record<PropertyKey, unknown> | undefined)?.[key],
+    content,
   );
+  const text = value === undefined ? 'none' : JSON.stringify(value);
+  const found = text.length > MAX_QUOTED ? `${text.slice(0, MAX_QUOTED)}...` : text;
+  return `expected ${expected} for ${path.length > 0 ? path.join('.') : 'the request'}, found ${found}`;
+}
+
+/** What a schema expects; undefined where its own message says more. */
+function expectedOf(issue: z.core.$ZodIssue): string | undefined {
+  const units: Readonly<Record<string, string>> = { string: ' characters', array: ' entries' };
+  switch (issue.code) {
+    case 'too_big':
+      return `${issue.inclusive === false ? 'less than' : 'at most'} ${issue.maximum}${units[issue.origin] ?? ''}`;
+    case 'too_small':
+      return `${issue.inclusive === false ? 'more than' : 'at least'} ${issue.minimum}${units[issue.origin] ?? ''}`;
+    case 'invalid_type':
+      return TYPES[issue.expected] ?? `a ${issue.expected}`;
+    case 'invalid_value':
+      return `one of ${issue.values.join(', ')}`;
+    default:
+      return undefined;
+  }
 }
 
 /**

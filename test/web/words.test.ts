@@ -83,10 +83,10 @@ test('errors are in words for people: they name the control, and what to do', ()
   const form = formOf(GENERATION_OPTIONS);
   const explained = (message: string, details: ServerError['details']) =>
     explain(new ServerError(message, details), form);
-  const invalid = 'expected a valid request, found steps: Too big: expected number to be <=250; see /openapi.json';
+  const invalid = 'expected at most 250 for steps, found 300; see /openapi.json';
   assert.equal(
     explained(invalid, { status: 400, code: 'invalid_parameter', param: 'steps' }),
-    'Steps: Too big: expected number to be <=250.',
+    'Steps: expected at most 250, found 300.',
   );
   assert.equal(explained('x', {}), 'The connection to the server broke.');
   assert.equal(
