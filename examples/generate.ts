@@ -5,7 +5,7 @@ import { encodePng, Pipeline } from 'srds';
 const pipeline = await Pipeline.open();
 const run = pipeline.generate({ prompt: 'a red ball on the beach', steps: 50, seed: 7, sampler: 'srds' });
 for await (const event of run) {
-  if (event.type === 'iteration') console.log(`iteration ${event.iteration}: changed by ${event.residual ?? '-'}`);
+  if (event.type === 'iteration') console.log(`iteration ${event.iteration}: next change ${event.residual ?? '-'}`);
 }
 const [image] = (await run.result).images;
 if (image.rgb) await writeFile('red-ball.png', await encodePng(image.rgb));

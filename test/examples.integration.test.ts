@@ -18,7 +18,7 @@ test('the pipeline example, with fewer steps, generates an image and follows its
     assert.deepEqual([code, stderr], [0, '']);
     assert.match(
       stdout,
-      /iteration 0: changed by -\niteration 1: changed by [\d.]+\n[^]*converged \{ critical: \d\d?,/,
+      /iteration 0: next change -\niteration 1: next change [\d.]+\n[^]*converged \{ critical: \d\d?,/,
     );
     assert.equal(readFileSync(join(cwd, 'red-ball.png')).toString('latin1', 1, 4), 'PNG');
   } finally {

@@ -140,7 +140,7 @@ const column: RenderItem = (_, api) => {
 function legend(iterations: Trace['iterations']): string {
   const own = iterations.filter(({ image }) => image === 0);
   const parts = own.map(({ iteration, at, residual }) => {
-    const change = residual === null ? '' : `, changed by ${residual.toFixed(2)}`;
+    const change = residual === null ? '' : `, residual ${residual.toFixed(2)}`;
     return `iteration ${iteration} at ${at.toFixed(0)} ms${change}`;
   });
   return parts.length > 6 ? [...parts.slice(0, 3), '...', ...parts.slice(-2)].join('; ') : parts.join('; ');
