@@ -37,8 +37,8 @@ export function explain(error: unknown, form: readonly FormControl[]): string {
 
 /** The problem in a message such as "expected at most 250 for steps, found 300; see /openapi.json", without the names of the request. */
 function problemIn(message: string): string {
-  const [, expected, value] = /^expected (.*) for [\w.]+, found (.*); see \/openapi\.json$/.exec(message) ?? [];
-  if (expected !== undefined) return `expected ${expected}, found ${value}`;
+  const invalid = /^expected (.*) for [\w.]+, found (.*); see \/openapi\.json$/.exec(message);
+  if (invalid) return `expected ${invalid[1]}, found ${invalid[2]}`;
   const found = /^expected a valid request, found (?:[\w.]+: )?(.*); see \/openapi\.json$/.exec(message)?.[1];
   return found ?? message;
 }

@@ -12,7 +12,7 @@ const openai = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0 
 
 test("OpenAI's client receives the library's images, as content and as a URL", async () => {
   const expected = await libraryImage({ prompt: 'a red ball', seed: 7, steps: 5, sampler: 'serial' });
-  const wanted = { prompt: 'a red ball', seed: 7, steps: 5 } as unknown as { prompt: string };
+  const wanted = { prompt: 'a red ball', seed: 7, steps: 5, sampler: 'serial' } as unknown as { prompt: string };
   const { data, usage, size, output_format } = await openai.images.generate({ model: 'gpt-image-1', n: 2, ...wanted });
   assert.deepEqual([data?.length, size, output_format], [2, '64x64', 'png']);
   assert.deepEqual((await pixelsOf(data![0].b64_json!)).data, expected.data);
