@@ -51,6 +51,11 @@ export function oneLine(text: string): string {
   return text.replace(/\s+/g, ' ').trim();
 }
 
+/** A text, cut off after so many characters. */
+export function shortened(text: string, most: number): string {
+  return text.length > most ? `${text.slice(0, most)}...` : text;
+}
+
 /** Longest message of a schema, in characters. It may quote its input. */
 const MAX_ISSUE_LENGTH = 300;
 
@@ -62,8 +67,7 @@ export function issueOf({
   readonly path: readonly PropertyKey[];
   readonly message: string;
 }): string {
-  const short = message.length > MAX_ISSUE_LENGTH ? `${message.slice(0, MAX_ISSUE_LENGTH)}...` : message;
-  const what = oneLine(short.replace(/^Invalid input: /, ''));
+  const what = oneLine(shortened(message, MAX_ISSUE_LENGTH).replace(/^Invalid input: /, ''));
   return path.length === 0 ? what : `${path.join('.')}: ${what}`;
 }
 

@@ -1,3 +1,5 @@
+import { shortened } from '../errors.js';
+
 /** Longest reason, in characters: messages of ONNX Runtime quote expressions and functions of its source code. */
 const MAX_LENGTH = 300;
 
@@ -19,5 +21,5 @@ export function reasonIn(message: string): string {
     .replace(/^.*?(?=\b[A-Z_]+ failure \d+: )/, '')
     .replace(/^.*\.(?:cc|cu|cuh|h):\d+ (?:[^()]*\w\([^)]*\)(?: \[with [^\]]*\])?|\S+) (?=\S)/, '')
     .replace(/ ; GPU=.*$/, '');
-  return reason.length > MAX_LENGTH ? `${reason.slice(0, MAX_LENGTH)}...` : reason;
+  return shortened(reason, MAX_LENGTH);
 }

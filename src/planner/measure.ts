@@ -244,9 +244,7 @@ class Measuring {
   /** Whether `extend` measures anything, or finds that nothing is left to measure. */
   canExtend(hasTime: (seconds: number) => boolean): boolean {
     const rows = this.next();
-    return rows === undefined
-      ? this.lacksAlone || isComplete(this.result(), this.options.maxRows)
-      : this.isAffordable(rows, this.free, hasTime);
+    return rows === undefined ? this.lacksAlone || this.result().complete : this.isAffordable(rows, this.free, hasTime);
   }
 
   /** Measures again what one measurement alone says. A machine that was idle needs some time to reach its speed. */

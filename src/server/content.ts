@@ -1,6 +1,6 @@
 import type { Context } from 'hono';
 import type { z } from 'zod';
-import { issueOf } from '../errors.js';
+import { issueOf, shortened } from '../errors.js';
 import { ApiError, clientGone } from './apiError.js';
 
 /**
@@ -36,8 +36,7 @@ function problemOf(issue: z.core.$ZodIssue, content: unknown): string {
     (inner, key) => (inner as Record<PropertyKey, unknown> | undefined)?.[key],
     content,
   );
-  const text = value === undefined ? 'none' : JSON.stringify(value);
-  const found = text.length > MAX_QUOTED ? `${text.slice(0, MAX_QUOTED)}...` : text;
+  const found = value === undefined ? 'none' : shortened(JSON.stringify(value), MAX_QUOTED);
   return `expected ${expected} for ${path.length > 0 ? path.join('.') : 'the request'}, found ${found}`;
 }
 

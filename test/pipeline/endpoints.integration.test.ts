@@ -1,24 +1,17 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { after, test } from 'node:test';
 import { Pipeline, type GenerateEvent, type GenerateOptions } from 'srds';
+import { ownCache } from '../support/cache.js';
 import { fixture } from '../support/fixtures.js';
 import { SD15_UNET } from '../support/oipDenoiser.js';
 import { OipServer } from '../support/oipServer.js';
 
-// Nothing is known of the devices.
-const cache = mkdtempSync(join(tmpdir(), 'srds-cache-'));
 const ends: (() => Promise<unknown>)[] = [];
-before(() => {
-  process.env.XDG_CACHE_HOME = cache;
-});
 after(async () => {
   for (const end of ends.reverse()) await end();
-  delete process.env.XDG_CACHE_HOME;
-  rmSync(cache, { recursive: true });
 });
+// Removed after what writes to it has ended.
+ownCache();
 
 async function opened(count: number) {
   const servers = await Promise.all(Array.from({ length: count }, () => OipServer.start(SD15_UNET)));

@@ -1,22 +1,13 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { readModelFolder } from 'srds/model';
 import { LearnedConvergence } from '../../src/pipeline/learnedConvergence.js';
 import { settingsOf, type GenerateOptions } from '../../src/pipeline/options.js';
 import type { GeneratedImage } from '../../src/pipeline/result.js';
+import { ownCache } from '../support/cache.js';
 import { fixture } from '../support/fixtures.js';
 
-const cache = mkdtempSync(join(tmpdir(), 'srds-cache-'));
-before(() => {
-  process.env.XDG_CACHE_HOME = cache;
-});
-after(() => {
-  delete process.env.XDG_CACHE_HOME;
-  rmSync(cache, { recursive: true });
-});
+ownCache();
 
 const model = await readModelFolder(fixture('models/sd15'));
 const settings = (options: Partial<GenerateOptions> = {}) =>

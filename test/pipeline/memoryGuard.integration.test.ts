@@ -1,24 +1,16 @@
 import assert from 'node:assert/strict';
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpSync } from 'node:fs';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { Pipeline, type GenerateEvent } from 'srds';
 import { DeviceEngine, type Engine } from 'srds/engine';
 import { activationMemory, BUNDLED_MODEL, promptMemory, readModelFolder } from 'srds/model';
 import { rowsInMemory } from 'srds/pipeline';
+import { ownCache } from '../support/cache.js';
 import { fixture } from '../support/fixtures.js';
 import { changeModel, fixAxis } from '../support/onnx.js';
 
-// Nothing is known of the devices.
-const cache = mkdtempSync(join(tmpdir(), 'srds-cache-'));
-before(() => {
-  process.env.XDG_CACHE_HOME = cache;
-});
-after(() => {
-  delete process.env.XDG_CACHE_HOME;
-  rmSync(cache, { recursive: true });
-});
+const cache = ownCache();
 
 test('rows are those that are free, and not many more than the serial sampler takes', () => {
   const need = { denoiserRow: 1e9, others: 2e9, base: 4e9, rowsPerEvaluation: 2, processes: 1 };
