@@ -1,6 +1,6 @@
 """Times of PyTorch on one GPU: diffusers' serial pipeline, the same with CUDA graphs, and ParaDiGMS if this version of diffusers has it.
 
-Usage: python diffusers_peers.py FOLDER [--steps 25,100] [--prompts 3] [--gpus 1] [--out FILE]
+Usage: python diffusers_peers.py FOLDER [--steps 25,100] [--prompts 3] [--gpus 1] [--compile] [--out FILE]
 FOLDER is a diffusers folder with safetensors, or one of ONNX graphs, whose networks get random weights (`full_size_folder.py`). Prints a
 Markdown table; float16, guidance 5, from prompt to image. With several GPUs, ParaDiGMS splits its batches over them.
 """
@@ -141,12 +141,18 @@ def main():
     parser.add_argument("--parallel", type=int, default=64, help="window of ParaDiGMS")
     parser.add_argument("--tolerance", type=float, default=0.1, help="of ParaDiGMS")
     parser.add_argument("--gpus", type=int, default=1, help="of ParaDiGMS")
+    parser.add_argument("--compile", action="store_true", help="also diffusers with torch.compile, which takes minutes to compile")
     parser.add_argument("--out")
     options = parser.parse_args()
     counts = [int(count) for count in options.steps.split(",")]
 
     serial = load(options.folder)
     pipelines = {"diffusers serial": (serial, {}), "PyTorch CUDA graph, serial": (CudaGraphSerial(load(options.folder)), {})}
+    if options.compile:
+        compiled = load(options.folder)
+        compiled.unet = torch.compile(compiled.unet.to(memory_format=torch.channels_last), mode="reduce-overhead", fullgraph=True)
+        compiled.vae.decode = torch.compile(compiled.vae.decode, mode="reduce-overhead", fullgraph=True)
+        pipelines["diffusers, torch.compile, serial"] = (compiled, {})
     if StableDiffusionParadigmsPipeline is not None:
         parts = {k: v for k, v in serial.components.items() if k not in ("scheduler", "image_encoder")}
         scheduler = DDIMParallelScheduler.from_config(serial.scheduler.config)
