@@ -5,7 +5,7 @@ import type { RgbImage } from '../image/image.js';
 import { runGenerate } from './runGenerate.js';
 import { sideBySide } from './montage.js';
 import { writeFiles } from './output.js';
-import { differenceToSerial, summary, timeText } from './report.js';
+import { differenceToSerial, plural, summary, timeText } from './report.js';
 import { printedTable } from './table.js';
 import { GENERATION_OPTIONS } from '../pipeline/options/generation.js';
 import { addFlags } from './optionFlags.js';
@@ -65,7 +65,7 @@ export function demoCommand(signal: AbortSignal): Command {
       const { evaluations, error } = image;
       const print = (line = '') => void process.stdout.write(`${line}\n`);
       print(
-        `"${prompt}", ${result.settings.steps} steps, ${result.settings.partition.length} blocks, on the ${context.device}`,
+        `"${prompt}", ${plural(result.settings.steps, 'step')}, ${plural(result.settings.partition.length, 'block')}, on the ${context.device}`,
       );
       print();
       print(printedTable([COLUMNS, ...rows]));

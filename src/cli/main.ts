@@ -52,12 +52,15 @@ async function main(argv: readonly string[]): Promise<number> {
   });
 
   try {
-    const commands = await program(shutdown, argv[2]);
+    const commands = await program(shutdown, argv.slice(2));
     if (argv.length === 2) commands.outputHelp();
     await commands.parseAsync(argv);
     return received && !shutdown.asPlanned ? EXIT_SIGNALS[received] : 0;
   } catch (error) {
-    if (received) return EXIT_SIGNALS[received];
+    if (received) {
+      process.stderr.write(`srds: ended by ${received}\n`);
+      return EXIT_SIGNALS[received];
+    }
     if (error instanceof CommanderError && error.exitCode === 0) return 0;
     report(error);
     return exitCodeOf(error);

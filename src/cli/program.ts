@@ -18,8 +18,14 @@ const COMMANDS: Readonly<Record<string, (shutdown: Shutdown) => Promise<Command>
   completion: async () => (await import('./completion.js')).completionCommand(),
 };
 
-/** Builds the command line. @param name first argument, which decides which commands are loaded */
-export async function program(shutdown: Shutdown, name: string | undefined): Promise<Command> {
+/**
+ * Builds the command line.
+ * @param args the first decides which commands are loaded
+ * @throws CommanderError if help is wanted for what is no command
+ */
+export async function program(shutdown: Shutdown, [name, topic]: readonly (string | undefined)[]): Promise<Command> {
+  if (name === 'help' && topic !== undefined && !topic.startsWith('-') && !Object.hasOwn(COMMANDS, topic))
+    throw new CommanderError(EXIT_CODES.INVALID_OPTION, 'commander.unknownCommand', `unknown command '${topic}'`);
   const wanted = commandsFor(name);
   const program = new Command('srds')
     .description('Self-Refining Diffusion Samplers: generate images in parallel over time')

@@ -126,7 +126,8 @@ export function summary({ status, iterations, evaluations }: GeneratedImage): st
   }
 }
 
-function plural(count: number, what: string): string {
+/** A count of things, in words. @param what one of them */
+export function plural(count: number, what: string): string {
   return `${count} ${what}${count === 1 ? '' : 's'}`;
 }
 

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { parseDevices, type Device } from '../engine/device.js';
 import type { DeviceEngineOptions } from '../engine/deviceEngine.js';
 import type { EndpointOptions } from '../engine/remote/remoteDevice.js';
+import type { ModelFolder } from '../model/modelFolder.js';
 import type { OpenModelOptions } from '../model/openModel.js';
 import { issueOf, SrdsError } from '../errors.js';
 import type { Precision } from '../onnx/graphInfo.js';
@@ -78,6 +79,18 @@ const OTHERS: Readonly<Record<Exclude<keyof OpenOptions, keyof typeof DESCRIBED>
   onWarning: true,
   signal: true,
 };
+
+/** @throws SrdsError INVALID_OPTION for what is no folder that was read, which a program without types may give */
+export function checkedFolder(folder: ModelFolder): ModelFolder {
+  if (Array.isArray((folder as Partial<ModelFolder> | null)?.textEncoders)) return folder;
+  const remedy = 'give the path of a diffusers folder of ONNX graphs, and options after it';
+  throw new SrdsError(
+    'INVALID_OPTION',
+    'the path of a model folder or a folder that was read',
+    'something else',
+    remedy,
+  );
+}
 
 /**
  * Checks the options of opening a pipeline.

@@ -181,7 +181,7 @@ export function settingsOf(options: GenerateOptions, model: ModelFolder): Settin
     sampler,
     correction: options.correction ?? correction.default,
     pipelined: options.pipelined ?? pipelined.default,
-    partition: partitionOf(blocks, grid.length),
+    partition: partitionFor(blocks, grid.length),
     partitionGiven: blocks !== undefined,
     srdsGiven: SRDS_OPTIONS.some((name) => options[name] !== undefined),
     ignoredOptions: joined([
@@ -251,14 +251,14 @@ export function usualSampler(values: GenerationValues): 'srds' | 'auto' {
 
 /** @throws SrdsError INVALID_OPTION if a value does not fit the schema of its option, or belongs to none */
 function checkValues(options: GenerateOptions): void {
-  if ((options as { readonly size?: unknown }).size !== undefined) {
+  if ((options as { readonly size?: unknown } | null | undefined)?.size !== undefined) {
     const remedy = 'give both in pixels: { width: 512, height: 512 }';
     throw new SrdsError('INVALID_OPTION', 'a size as the options width and height', 'the option size', remedy);
   }
   checkLibraryValues(LIBRARY_OPTIONS, options, Object.keys(OTHER_OPTIONS));
 }
 
-function partitionOf(blocks: number | Partition | undefined, steps: number): Partition {
+function partitionFor(blocks: number | Partition | undefined, steps: number): Partition {
   if (blocks === undefined) return defaultPartition(steps);
   return typeof blocks === 'number' ? evenPartition(steps, blocks) : checkPartition(blocks, steps);
 }

@@ -21,7 +21,7 @@ import { abortedImage, compareWithSerial, generateImage, type ImageContext, type
 import { LearnedConvergence } from './learnedConvergence.js';
 import { MemoryGuard, rowsOf } from './memoryGuard.js';
 import { settingsOf, type GenerateOptions, type Settings } from './options.js';
-import { checkedDevices, type OpenOptions } from './openOptions.js';
+import { checkedDevices, checkedFolder, type OpenOptions } from './openOptions.js';
 import { prepareRun, type PreparedRun } from './prepareRun.js';
 import type { GenerateEvent, GenerateForecast, GenerateResult, Phase } from './result.js';
 import { RWLock } from './rwLock.js';
@@ -89,7 +89,7 @@ export class Pipeline {
   static async open(folder: string | ModelFolder = BUNDLED_MODEL, options: OpenOptions = {}): Promise<Pipeline> {
     const start = performance.now();
     const given = checkedDevices(options);
-    const model = typeof folder === 'string' ? await openModel(folder, options) : folder;
+    const model = typeof folder === 'string' ? await openModel(folder, options) : checkedFolder(folder);
     const graphs = options.lowMemory ? [] : ModelMemory.atOnce(model);
     const devices = await findDevices(given ?? [CPU], options.onWarning);
     const processors = devices.filter(isProcessor);

@@ -1,7 +1,7 @@
 import { createServer, STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { getRequestListener } from '@hono/node-server';
-import { messageOf, SrdsError } from '../errors.js';
+import { messageOf, SrdsError, systemCode } from '../errors.js';
 import { ApiError } from './apiError.js';
 import { ConnectionTurns } from './connectionTurns.js';
 
@@ -19,6 +19,14 @@ const MAX_HEADER_BYTES = 16_384;
 interface Routes {
   readonly fetch: (request: Request) => Response | Promise<Response>;
 }
+
+/** What to do where the system refuses an address, by its error code. */
+const LISTEN_REMEDIES: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'choose another --port or --host, or stop the process that listens there',
+  EADDRNOTAVAIL: 'give --host an address of this machine, such as 127.0.0.1',
+  ENOTFOUND: 'give --host an address of this machine, such as 127.0.0.1',
+  EACCES: 'choose a --port above 1023, or run as a user who may listen there',
+};
 
 /** A listening server. */
 export interface Listening {
@@ -88,7 +96,7 @@ export async function listen(app: Routes, host: string, port: number): Promise<L
           'LISTEN_FAILED',
           `to listen on ${host}, port ${port}`,
           messageOf(error),
-          'choose another --port or --host, or stop the process that listens there',
+          LISTEN_REMEDIES[systemCode(error) ?? ''] ?? 'choose another --port or --host',
         ),
       ),
     );

@@ -263,6 +263,8 @@ test('bad input is one line that says what was expected, with an exit code of it
   const none = await srdsCli([], { cwd });
   assert.deepEqual([none.code, none.stderr], [2, 'srds: expected a command; see srds --help\n']);
   assert.equal((await failureIn({ cwd }, 'draw')).code, 2);
+  const topic = await srdsCli(['help', 'draw'], { cwd });
+  assert.deepEqual([topic.code, topic.stderr], [2, "srds: unknown command 'draw'; see srds --help\n"]);
 });
 
 test('an output that cannot take the data is an error and leaves no part of it', async () => {
@@ -413,7 +415,7 @@ test('Ctrl-C while the model loads ends it at once, with no process left', async
   const children = childrenOf(child.pid!);
   child.kill('SIGINT');
   const { code, stderr } = await ended;
-  assert.deepEqual([code, stderr], [130, '']);
+  assert.deepEqual([code, stderr], [130, 'srds: ended by SIGINT\n']);
   assert.ok(!children.some(alive));
   assert.deepEqual(readdirSync(cwd), []);
 });

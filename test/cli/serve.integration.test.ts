@@ -141,7 +141,12 @@ test('SIGTERM aborts what does not end in time: an answer for each, then the end
 test('a setting that a server cannot start with is one line, with an exit code of its own', async () => {
   const other = await startTiny();
   const cases: [string[], number, RegExp][] = [
-    [['--port', new URL(other.url).port], 9, /expected to listen on 127\.0\.0\.1, port \d+, found .*EADDRINUSE/],
+    [
+      ['--port', new URL(other.url).port],
+      9,
+      /expected to listen on 127\.0\.0\.1, port \d+, found .*EADDRINUSE.*; .*stop the process/,
+    ],
+    [['--host', '203.0.113.1', '--allow-anonymous'], 9, /EADDRNOTAVAIL.*; give --host an address of this machine/],
     [['--host', '0.0.0.0'], 2, /API keys to listen on 0\.0\.0\.0/],
     [['--port', 'x'], 2, /a whole number from 0 to 65535 for --port, found "x"/],
     [['--device', 'cuda'], 8, /cuda:0 to be ready for use/],

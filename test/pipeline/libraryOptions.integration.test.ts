@@ -20,6 +20,8 @@ test('options that generate does not know are refused by name, and values of ano
     [{ prompt, size: { width: 64, height: 64 } }, /width and height, found the option size/],
     [{ steps: 5 }, /for prompt .*found undefined/],
     ['a red ball', /an object of options, found "a red ball"/],
+    [undefined, /an object of options, found undefined/],
+    [null, /an object of options, found null/],
     [{ prompt, init: 'photo.jpg' }, /initial image of \{ width, height, data \}.* found something else; use readImage/],
     [{ prompt, init: { width: 2, height: 2, data: new Uint8Array(4) } }, /found 4 values for 2x2/],
     [{ prompt, noise: new Float32Array(4) }, /initial noise of shape \[1, 4, 8, 8\], found something else/],
@@ -52,6 +54,13 @@ test('a pipeline opens on devices that are named in text, and refuses options th
     [{ threads: 'all' }, /a whole number .* for threads .*found "all"/],
   ] as const) {
     await assert.rejects(Pipeline.open(MODEL, options as OpenOptions), { code: 'INVALID_OPTION', message });
+  }
+});
+
+test('a model is a path or a folder that was read', async () => {
+  for (const model of [null, 3, { model: MODEL }, []]) {
+    const message = /the path of a model folder or a folder that was read, found something else/;
+    await assert.rejects(Pipeline.open(model as unknown as string), { code: 'INVALID_OPTION', message });
   }
 });
 
