@@ -40,7 +40,12 @@ export function doctorCommand(signal: AbortSignal): Command {
     const named = open.devices === 'auto' ? undefined : open.devices;
     const wanted = named ?? everyKind(gpus);
     const probes: Probe[] = [];
-    for (const processor of wanted.filter(isProcessor)) probes.push(await probe(processor, true));
+    for (const processor of wanted.filter(isProcessor)) {
+      const probed = await probe(processor, true);
+      // Ctrl-C ends the device's process too.
+      signal.throwIfAborted();
+      probes.push(probed);
+    }
     const endpoints = wanted.filter(isEndpoint);
     if (endpoints.length === 0 && others.model !== undefined) {
       warn('--model does nothing without an endpoint in --device', undefined);

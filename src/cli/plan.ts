@@ -92,7 +92,10 @@ async function measured(flags: Flags, signal: AbortSignal): Promise<Machine> {
     const pipeline = await Pipeline.open(model, { ...open, signal, onWarning: (message) => warn(message, progress) });
     try {
       progress?.setState('measuring the devices');
-      return await pipeline.machine({ prompt: '', ...others.size, guidance: others.guidance ? undefined : 1 }, others);
+      const guidance = others.guidance ? undefined : 1;
+      const machine = await pipeline.machine({ prompt: '', ...others.size, guidance, signal }, others);
+      signal.throwIfAborted();
+      return machine;
     } finally {
       await pipeline.close();
     }

@@ -295,7 +295,7 @@ function strengthOf({ init, strength }: GenerateOptions, model: ModelFolder): nu
   }
   if (!model.graphs.vae_encoder) {
     throw new SrdsError(
-      'MODEL_NOT_FOUND',
+      'MODEL_INVALID',
       `a VAE encoder in ${model.path}, for an initial image`,
       'no vae_encoder/model.onnx',
       'export the model again with all of its parts, or leave out the initial image',
@@ -381,6 +381,9 @@ function checkSide(name: 'width' | 'height', side: number, model: ModelFolder, f
   }
   const largest = maxSideOf(model);
   if (Number.isInteger(side) && side >= sizeStep && side <= largest && side % sizeStep === 0) return;
+  // A program without types may give text.
+  if (typeof side !== 'number')
+    throw new SrdsError('INVALID_OPTION', `a number for ${name}`, `a ${typeof side}`, 'give pixels');
   const nearest = Math.min(largest, Math.max(sizeStep, Math.round(side / sizeStep) * sizeStep));
   throw new SrdsError(
     'INVALID_OPTION',

@@ -140,7 +140,7 @@ export class Pipeline {
     this.checkOpen();
     const settings = settingsOf(options, this.model);
     return this.memory.inTurn(async () => {
-      const { signal } = new AbortController();
+      const { signal = new AbortController().signal } = options;
       const prepared = await this.prepare(settings, () => undefined, signal);
       try {
         const target = {

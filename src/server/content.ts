@@ -53,7 +53,7 @@ function expectedOf(issue: z.core.$ZodIssue): string | undefined {
     case 'invalid_value':
       return `one of ${issue.values.join(', ')}`;
     default:
-      return undefined;
+      return /^expected ([^]*)$/.exec(issue.message)?.[1];
   }
 }
 

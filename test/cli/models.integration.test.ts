@@ -213,7 +213,7 @@ test('options that do not go together are one line that says what would', async 
   const without = changed('sd15', { vae_encoder: undefined });
   const none = await failureIn({ cwd }, 'generate', 'a', '--model', without, '--steps', '5', '--init', 'ok.webp');
   assert.match(none.message, /a VAE encoder .*no vae_encoder\/model\.onnx/);
-  assert.equal(none.code, 3);
+  assert.equal(none.code, 4);
   assert.ok(existsSync(join(cwd, 'o.png')));
 });
 

@@ -18,6 +18,8 @@ test('options that generate does not know are refused by name, and values of ano
     [{ prompt, negative_prompt: 'b' }, /options among .*negativePrompt.*, found "negative_prompt"/],
     [{ prompt, size: '64x64' }, /width and height, found the option size; .*\{ width: 512, height: 512 \}/],
     [{ prompt, size: { width: 64, height: 64 } }, /width and height, found the option size/],
+    [{ prompt, width: '64' }, /a number for width, found a string/],
+    [{ prompt, seed: 2 ** 60 }, /for seed .*; give it as a bigint/],
     [{ steps: 5 }, /for prompt .*found undefined/],
     ['a red ball', /an object of options, found "a red ball"/],
     [undefined, /an object of options, found undefined/],

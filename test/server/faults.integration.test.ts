@@ -70,6 +70,14 @@ test('invalid content is a 400 in the form of the API, and the next request work
     [{ prompt: 'a', steps: '25' }, /steps/],
     [{ prompt: 'a', n: 0 }, /^expected at least 1 for n, found 0; see /],
     [{ prompt: 'a', n: 1e300 }, /^expected .* for n, found 1e\+300; see /],
+    [{ prompt: 'a', seed: 'abc' }, /^expected a whole number from 0 to .*, or -1 for seed, found "abc"; see /],
+    [{ prompt: 'a', seed: 1.5 }, /^expected a whole number from 0 to .*, or -1 for seed, found 1\.5; see /],
+    [
+      { prompt: 'a', seed: '9'.repeat(20) },
+      /^expected a whole number from 0 to .*, or -1 for seed, found "9{20}"; see /,
+    ],
+    [{ prompt: 'a', size: 'big' }, /^expected auto or WIDTHxHEIGHT for size, found "big"; see /],
+    [{ prompt: 'a', blocks: '1,2' }, /^expected a number of blocks, or a list .* for blocks, found "1,2"; see /],
     [{ prompt: 'a', size: '0x64' }, /expected a size in pixels, found 0x64; .*64x64.*--max-pixels/],
     [{ prompt: 'a', size: '9999x99999', strict: true }, /met in full.*64x64.*--max-pixels/],
     [{ prompt: 'a', size: '../../etc' }, /size/],
@@ -82,6 +90,7 @@ test('invalid content is a 400 in the form of the API, and the next request work
     [{ prompt: 'a', stream: 'yes' }, /stream/],
     [{ prompt: 'a', partial_images: 4 }, /partial_images/],
     [{ prompt: 'a', other: 1, strict: true }, /other/],
+    [{ prompt: 'a', partial_images: 2, strict: true }, /partial_images has no effect without stream/],
   ];
   for (const [content, pattern] of cases) {
     const { status, body } = await post(url, GENERATE, content);
@@ -120,6 +129,11 @@ test('unknown routes and methods, wrong types and sizes are refused', async () =
   ]) {
     assert.equal((await get('/v1/images/edits', { ...form, body })).status, 400, body);
   }
+  const without = new FormData();
+  without.set('prompt', 'a');
+  const noImage = await fetch(`${url}/v1/images/edits`, { method: 'POST', body: without });
+  const { error } = (await noImage.json()) as { error: { message: string } };
+  assert.match(error.message, /^expected an image file for image, found none; see /);
   assert.equal((await get('/v1/models/sd15', { method: 'POST' })).status, 405);
   const large = JSON.stringify({ prompt: 'a'.repeat(10 * 2 ** 20) });
   const { status, body } = await post(url, GENERATE, large);

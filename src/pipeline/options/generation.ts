@@ -122,7 +122,7 @@ export const GENERATION_OPTIONS = {
       read: (text) => (/^-?\d{1,40}$/.test(text) ? BigInt(text) : text),
       body: () =>
         z
-          .union([z.int().min(-1).max(Number.MAX_SAFE_INTEGER), z.string().regex(/^(-1|\d{1,20})$/)], {
+          .union([z.int().min(-1).max(Number.MAX_SAFE_INTEGER), z.string().regex(/^(-1|\d{1,20})$/, SEED_ERROR)], {
             error: SEED_ERROR,
           })
           .transform((seed) => BigInt(seed))

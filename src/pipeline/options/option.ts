@@ -285,7 +285,10 @@ export function checkLibraryValues(options: Options, values: unknown, others: re
   for (const [name, one] of Object.entries(options)) {
     const value: unknown = (values as Readonly<Record<string, unknown>>)[name];
     if (value === undefined && !one.required) continue;
-    checkedValue(one, value, { name: `${name} (${one.description})`, remedy: 'choose another value' });
+    // A number beyond 2^53 is not exact.
+    const isInexact = typeof value === 'number' && Number.isInteger(value) && !Number.isSafeInteger(value);
+    const remedy = isInexact ? 'give it as a bigint' : 'choose another value';
+    checkedValue(one, value, { name: `${name} (${one.description})`, remedy });
   }
 }
 

@@ -117,7 +117,7 @@ export function editRequest(config: LimitSettings) {
     ...requestFields(config),
     ...openAiFields(),
     image: z
-      .union([file(), z.array(file()).min(1)])
+      .union([file(), z.array(file()).min(1)], { error: 'expected an image file' })
       .transform((given) => [given].flat())
       .describe(
         'PNG, JPEG or WebP; of several, the first. Without a mask, its transparent pixels are repainted, if it has any',
