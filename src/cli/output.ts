@@ -21,12 +21,14 @@ const SEED = '{seed}';
  * Paths of images by seed.
  * @param out a .png file, a folder, or a pattern with `{seed}`; default: a name from the prompt, in the working directory
  * @param several whether there is more than one image, so that file names need the seed
+ * @param first seed of the first image, whose path is checked
  * @throws SrdsError INVALID_OPTION if `out` is another kind of file, OUTPUT_FAILED if it cannot be written
  */
 export async function imagePath(
   out: string | undefined,
   prompt: string,
   several: boolean,
+  first = 0n,
 ): Promise<(seed: bigint) => string> {
   const pattern = await patternOf(out, `${slug(prompt)}-seed${SEED}.png`);
   const extension = extname(pattern);
@@ -35,7 +37,7 @@ export async function imagePath(
       ? `${pattern.slice(0, pattern.length - extension.length)}-${SEED}${extension}`
       : pattern;
   const path = (seed: bigint) => template.replaceAll(SEED, String(seed));
-  await checkWritable(path(0n));
+  await checkWritable(path(first));
   return path;
 }
 

@@ -64,7 +64,7 @@ export async function runGenerate(options: RunGenerateOptions): Promise<Generati
   try {
     await checkOutputs(options);
     const generate = await withInputs(options);
-    const pathOf = await imagePath(options.out, generate.prompt, images > 1);
+    const pathOf = await imagePath(options.out, generate.prompt, images > 1, BigInt(generate.seed ?? 0));
     const model = await findModel(options.model, { progress, verbose: options.warnings, signal });
     // Checks the options before the graphs are loaded, which can take long.
     settingsOf(generate, model);

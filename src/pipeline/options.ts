@@ -306,7 +306,7 @@ function strengthOf({ init, strength }: GenerateOptions, model: ModelFolder): nu
 
 function checkImages({ init, mask }: GenerateOptions): void {
   if (init && valuesOf(init) !== 3 * init.width * init.height) {
-    const expected = 'an initial image of { width, height, data }, with 3 values of data for each pixel,';
+    const expected = 'an initial image of { width, height, data }, with 3 values of data for each pixel';
     throw new SrdsError('INVALID_OPTION', expected, foundImage(init), 'use readImage');
   }
   if (!mask) return;
@@ -314,7 +314,7 @@ function checkImages({ init, mask }: GenerateOptions): void {
     throw new SrdsError('INVALID_OPTION', 'a mask with an initial image only', 'none', 'give one with --init');
   }
   if (mask.width >= 1 && mask.height >= 1 && valuesOf(mask) !== undefined && isMask(mask)) return;
-  const expected = 'a mask of { width, height, data }, with 1 or 3 values of data for each pixel,';
+  const expected = 'a mask of { width, height, data }, with 1 or 3 values of data for each pixel';
   throw new SrdsError('INVALID_OPTION', expected, foundImage(mask), 'use readImage');
 }
 
