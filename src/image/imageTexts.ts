@@ -1,8 +1,11 @@
 import exifReader from 'exifreader';
-import { pngTexts } from './pngTexts.js';
+import { isPng, pngTexts } from './pngTexts.js';
 
 /** The code of comments in UTF-16. */
 const UNICODE = 'UNICODE\0';
+/** Bytes of a JPEG file that have its EXIF data, and those that begin the file. Its markers are read one by one, however many there are. */
+const MAX_JPEG_HEAD = 2 ** 18;
+const JPEG_START = [0xff, 0xd8];
 
 /**
  * The texts of an image file by the keywords that PNG files have for them: those of PNG chunks, and those that programs write into the
@@ -12,7 +15,7 @@ const UNICODE = 'UNICODE\0';
  */
 export async function imageTexts(bytes: Uint8Array): Promise<ReadonlyMap<string, string>> {
   const texts = await pngTexts(bytes);
-  if (texts.size > 0) return texts;
+  if (texts.size > 0 || isPng(bytes)) return texts;
   const { comment, model } = exifOf(bytes);
   return new Map([
     ...(comment === undefined ? [] : [['parameters', comment] as const]),
@@ -22,7 +25,8 @@ export async function imageTexts(bytes: Uint8Array): Promise<ReadonlyMap<string,
 
 function exifOf(bytes: Uint8Array): { readonly comment?: string | undefined; readonly model?: string | undefined } {
   try {
-    const { exif } = exifReader.load(new Uint8Array(bytes).buffer, {
+    const isJpeg = JPEG_START.every((byte, k) => bytes[k] === byte);
+    const { exif } = exifReader.load(new Uint8Array(isJpeg ? bytes.subarray(0, MAX_JPEG_HEAD) : bytes).buffer, {
       expanded: true,
       includeTags: { exif: ['UserComment', 'Model'] },
     });

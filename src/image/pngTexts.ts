@@ -6,6 +6,14 @@ const MAX_INFLATED = 8 * 2 ** 20;
 /** Compressed texts of a file that are read. Other programs write a few. */
 const MAX_COMPRESSED = 64;
 
+/** Chunks of a file that are looked at. Files of 100 MB have some ten thousand. */
+const MAX_CHUNKS = 50_000;
+
+/** Whether a file is a PNG. */
+export function isPng(bytes: Uint8Array): boolean {
+  return SIGNATURE.every((byte, k) => bytes[k] === byte);
+}
+
 /** A text as a chunk has it. */
 interface Chunk {
   readonly keyword: string;
@@ -28,11 +36,12 @@ interface Inflated {
  */
 export async function pngTexts(bytes: Uint8Array): Promise<ReadonlyMap<string, string>> {
   const texts = new Map<string, string>();
-  if (SIGNATURE.some((byte, i) => bytes[i] !== byte)) return texts;
+  if (!isPng(bytes)) return texts;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let bytesLeft = MAX_INFLATED;
   let chunksLeft = MAX_COMPRESSED;
-  for (let at = 8; at + 12 <= bytes.length;) {
+  let looked = 0;
+  for (let at = 8; at + 12 <= bytes.length && looked < MAX_CHUNKS; looked++) {
     const length = view.getUint32(at);
     const type = latin1(bytes.subarray(at + 4, at + 8));
     const chunk = chunkOf(type, bytes.subarray(at + 8, at + 8 + length));

@@ -6,9 +6,12 @@ export class BatchEvents {
   private readonly listeners = new Map<Client, (event: GenerateEvent) => void>();
   /** Number of batches so far. */
   count = 0;
+  /** Number of runs that have begun so far. */
+  begun = 0;
 
   add(client: Client, emit: (event: GenerateEvent) => void): void {
     this.listeners.set(client, emit);
+    this.begun++;
   }
 
   remove(client: Client): void {

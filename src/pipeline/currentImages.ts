@@ -9,7 +9,7 @@ export class CurrentImages {
     this.decoders.set(image, decode);
   }
 
-  /** The newest state of an image; undefined if there is none yet, or the run has ended. @param image the index of the image */
+  /** The newest state of an image; undefined if there is none yet. @param image the index of the image */
   async show(image: number): Promise<RgbImage | undefined> {
     return this.decoders
       .get(image)?.()

@@ -232,17 +232,19 @@ export class Pipeline {
       const { sampler, serialEvaluations } = selected.settings;
       emit({ type: 'plan', sampler, choice: selected.choice, serialEvaluations });
       emit({ type: 'phase', phase: 'sampling', expected: expectedOf(selected) });
-      const othersBefore = this.batches.runs;
+      const beganAlone = this.batches.runs === 0;
       this.batches.add(client, (event) => {
         emit(event);
         if (event.type !== 'batch' || event.evaluations.length > 1) return;
         times.set(event.device, [...(times.get(event.device) ?? []), (event.end - event.begin) / 1000]);
       });
+      const { begun } = this.batches;
       const generated = await this.generateAll({ ...selected, limits, prepared, client, emit, signal, plan });
-      const others = Math.max(othersBefore, this.batches.runs - 1);
+      const isAlone = beganAlone && this.batches.begun === begun;
       // Batches with evaluations of other runs say nothing of the serial sampler.
-      const evaluation =
-        others === 0 ? (median([...times.values()].flat()) ?? (await this.calibration.evaluation(target))) : undefined;
+      const evaluation = isAlone
+        ? (median([...times.values()].flat()) ?? (await this.calibration.evaluation(target)))
+        : undefined;
       const serialSeconds =
         evaluation === undefined ? undefined : evaluation * serialEvaluations * settings.seeds.length;
       const result = { ...generated, serialSeconds };
@@ -251,9 +253,9 @@ export class Pipeline {
       if (this.batcher.delaysSpeculation(client)) emit({ type: 'warning', message: SRDS_UNDER_LOAD });
       // Otherwise the rows of an evaluation ran in batches of their own.
       const isWhole = limits?.splitsRows !== true && maxRows >= target.rows;
-      if (others === 0 && isWhole && isOneSerial(result.settings)) await this.calibration.learn(target, times);
+      if (isAlone && isWhole && isOneSerial(result.settings)) await this.calibration.learn(target, times);
       // With other clients a run may take its serial course.
-      if (others === 0) await this.convergence.learn(result.settings, result.images);
+      if (isAlone) await this.convergence.learn(result.settings, result.images);
       return result;
     } finally {
       this.batches.remove(client);
@@ -282,13 +284,16 @@ export class Pipeline {
     }
     const context: ImageContext = { model, networks, batcher, settings, ...prepared, limits, client, emit, signal };
     const begin = performance.now() - prepared.seconds.init * 1000;
-    const generated = await this.devices.read(
-      () => all(settings.seeds.map((_, image) => generateImage(context, image))),
-      signal,
-    );
-    const images = settings.compare
-      ? await all(generated.map(({ result }, image) => compareWithSerial(context, result, image)))
-      : generated.map(({ result }) => result);
+    const generated = await this.devices.read(async () => {
+      const timed = await all(settings.seeds.map((_, image) => generateImage(context, image)));
+      if (!settings.compare) return timed;
+      const compared = timed.map(async ({ result, ...times }, image) => ({
+        ...times,
+        result: await compareWithSerial(context, result, image),
+      }));
+      return all(compared);
+    }, signal);
+    const images = generated.map(({ result }) => result);
     const { load, encode } = prepared.seconds;
     const seconds = { load: this.loadSeconds + load, encode, plan, ...secondsOf(generated, begin) };
     return { images, settings, seconds, timesteps, choice, batches: this.batches.count - batchesBefore };
@@ -297,7 +302,7 @@ export class Pipeline {
   private prepare(settings: Settings, emit: Emit, signal: AbortSignal): Promise<PreparedRun> {
     const { model, engine, networks, memory } = this;
     const warn = (message: string) => emit({ type: 'warning', message });
-    return prepareRun({ model, engine, networks, memory }, settings, warn, signal);
+    return this.devices.read(() => prepareRun({ model, engine, networks, memory }, settings, warn, signal), signal);
   }
 
   /** Resolves `auto`, and finds the sizes of batches. */
@@ -309,6 +314,8 @@ export class Pipeline {
   ): Promise<SelectedSampler> {
     const { calibration } = this;
     const measureMore = async () => {
+      // Measuring waits for the runs that are under way, and later ones wait for it.
+      if (this.batches.runs > 0) return;
       const serialBatches = settings.seeds.length * settings.serialEvaluations;
       if (!(await calibration.isOpen(target, serialBatches))) return;
       enter('measuring');

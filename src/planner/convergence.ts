@@ -191,6 +191,8 @@ function isLike(wanted: GuidanceScales & Pick<ConvergenceRecord, 'steps' | 'part
 
 /** Runs beyond these replace older ones. */
 const MAX_RUNS = 50;
+/** Records beyond these replace those that no run has changed for the longest time: clients choose the tolerance and guidance. */
+const MAX_RECORDS = 200;
 
 /** The records after further runs with the same settings. @param iterations of each run */
 export function withRuns(
@@ -204,7 +206,8 @@ export function withRuns(
   const before = Math.min(known?.runs ?? 0, MAX_RUNS - 1);
   const runs = before + iterations.length;
   const total = before * (known?.iterations ?? 0) + sum(iterations);
-  return [...records.filter((one) => !isSame(one)), { ...settings, runs, iterations: total / runs }];
+  const others = records.filter((one) => !isSame(one)).slice(1 - MAX_RECORDS);
+  return [...others, { ...settings, runs, iterations: total / runs }];
 }
 
 /** The default of the pipeline. */

@@ -53,7 +53,7 @@ export class LookAhead {
 /**
  * The last boundary of iteration p + 1 that is known when iteration p is complete, for p = 0, 1, ..., if every evaluation takes
  * the same time. Predictions use the boundaries up to there whatever the evaluations take in fact, so that timing changes no
- * result.
+ * decision. Only where the serial course is complete before one is made, the sample is the serial one.
  *
  * In units of one step, x[p][i+1] is known at d[p][i+1] = max(d[p-1][i] + steps of block i, d[p][i] + 1).
  */

@@ -36,8 +36,17 @@ function problemOf(issue: z.core.$ZodIssue, content: unknown): string {
     (inner, key) => (inner as Record<PropertyKey, unknown> | undefined)?.[key],
     content,
   );
-  const found = value === undefined ? 'none' : shortened(JSON.stringify(value), MAX_QUOTED);
+  const found = value === undefined ? 'none' : shortened(textOf(value), MAX_QUOTED);
   return `expected ${expected} for ${path.length > 0 ? path.join('.') : 'the request'}, found ${found}`;
+}
+
+/** A value as JSON, or what it is if its JSON may be long: a file has 12 characters for each byte. */
+function textOf(value: unknown): string {
+  if (value instanceof Uint8Array) return 'a file';
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, 2 * MAX_QUOTED));
+  if (Array.isArray(value)) return value.length > 0 ? `a list of ${value.length}` : '[]';
+  if (typeof value === 'object' && value !== null) return 'an object';
+  return JSON.stringify(value);
 }
 
 /** What a schema expects; undefined where its own message says more. */

@@ -50,13 +50,20 @@ function partsOf(type: string, content: Buffer): Promise<Part[]> {
       // The parser passes on parts without a name, which its types do not say.
       const add = (name: string | undefined, value: string | Uint8Array) =>
         name === undefined ? refuse() : parts.push({ name, value });
-      parser.on('field', add);
+      parser.on('field', (name, value, _, isCut) =>
+        isCut ? refuseMore(`at most ${LIMITS.fieldSize} bytes in a field`)() : add(name, value),
+      );
       parser.on('file', (name, stream) => {
         const chunks: Buffer[] = [];
         stream.on('error', refuse);
         stream.on('data', (chunk: Buffer) => chunks.push(chunk));
         stream.on('end', () => add(name, new Uint8Array(Buffer.concat(chunks))));
       });
+      // The parser leaves out what is beyond its limits.
+      const refuseMore = (what: string) => () =>
+        reject(new ApiError(400, 'invalid_form', `expected a form with ${what}, found more; send fewer`));
+      parser.on('fieldsLimit', refuseMore(`at most ${LIMITS.fields} fields of text`));
+      parser.on('filesLimit', refuseMore(`at most ${LIMITS.files} files`));
       parser.on('error', refuse);
       parser.on('finish', () => resolve(parts));
       parser.end(content);

@@ -71,7 +71,8 @@ export class Queue {
    */
   enter(job: Job): Promise<() => void> {
     job.signal.throwIfAborted();
-    if (this.waiting.length >= this.capacity && this.runningCount >= this.concurrency) this.evict(job);
+    const isAtWork = this.runningCount >= this.concurrency || (this.runningCount > 0 && job.place?.() === 'busy');
+    if (this.waiting.length >= this.capacity && isAtWork) this.evict(job);
     return this.turn(job);
   }
 

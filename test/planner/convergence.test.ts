@@ -175,6 +175,10 @@ test('a record keeps the mean of its runs, and forgets the oldest', () => {
   for (let k = 0; k < 300; k++) many = withRuns(many, key, [4]);
   assert.equal(many[0].runs, 50);
   assert.ok(Math.abs(many[0].iterations - 4) < 0.01);
+  // Of settings that clients choose freely, those that were used last stay.
+  for (let k = 0; k < 300; k++) many = withRuns(many, { ...key, guidance: 5 + k / 1000 }, [4]);
+  assert.ok(many.length <= 200);
+  assert.equal(many.at(-1)!.guidance, 5.299);
 });
 
 test('forecasts say what they rest on: the images that are recorded, or the prior', () => {

@@ -134,6 +134,21 @@ test('unknown routes and methods, wrong types and sizes are refused', async () =
   const noImage = await fetch(`${url}/v1/images/edits`, { method: 'POST', body: without });
   const { error } = (await noImage.json()) as { error: { message: string } };
   assert.match(error.message, /^expected an image file for image, found none; see /);
+  const refused = async (form: FormData, pattern: RegExp) => {
+    const response = await fetch(`${url}/v1/images/edits`, { method: 'POST', body: form });
+    const { error } = (await response.json()) as { error: { message: string } };
+    assert.equal(response.status, 400);
+    assert.match(error.message, pattern);
+  };
+  const file = new FormData();
+  file.set('prompt', new Blob([new Uint8Array(1000)]), 'prompt.txt');
+  await refused(file, /^expected a string for prompt, found a file; see /);
+  const many = new FormData();
+  for (let k = 0; k < 51; k++) many.set(`field${k}`, 'a');
+  await refused(many, /^expected a form with at most 50 fields of text, found more; /);
+  const long = new FormData();
+  long.set('prompt', 'a'.repeat(2 ** 18 + 1));
+  await refused(long, /^expected a form with at most 262144 bytes in a field, found more; /);
   assert.equal((await get('/v1/models/sd15', { method: 'POST' })).status, 405);
   const large = JSON.stringify({ prompt: 'a'.repeat(10 * 2 ** 20) });
   const { status, body } = await post(url, GENERATE, large);

@@ -102,6 +102,19 @@ test('a full queue refuses with Retry-After and evicts a job of the key with mos
   assert.throws(() => queue.enter({ key: 'b', priority: 0, signal: never }), { status: 429 });
 });
 
+test('a full queue refuses jobs whose model waits for memory, though fewer run than may', async () => {
+  const queue = new Queue(2, 3);
+  const { enter } = jobsOf(queue);
+  await enter('first');
+  const waiting = () => queue.enter({ key: 'a', priority: 0, signal: never, place: () => 'busy' as const });
+  for (let k = 0; k < 3; k++) void waiting();
+  assert.throws(waiting, { status: 429 });
+  assert.equal(queue.waitingCount, 3);
+  // A job that need not wait is admitted.
+  await enter('second');
+  assert.equal(queue.runningCount, 2);
+});
+
 test('a full queue evicts from the largest key whatever its priorities, and a lower priority for a higher one of the same key', async () => {
   const queue = new Queue(1, 3);
   const { enter } = jobsOf(queue);
