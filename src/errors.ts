@@ -51,6 +51,11 @@ export function oneLine(text: string): string {
   return text.replace(/\s+/g, ' ').trim();
 }
 
+/** A count of things, in words. @param what one of them */
+export function plural(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
+}
+
 /** A text, cut off after so many characters. */
 export function shortened(text: string, most: number): string {
   return text.length > most ? `${text.slice(0, most)}...` : text;
@@ -69,6 +74,11 @@ export function issueOf({
 }): string {
   const what = oneLine(shortened(message, MAX_ISSUE_LENGTH).replace(/^Invalid input: /, ''));
   return path.length === 0 ? what : `${path.join('.')}: ${what}`;
+}
+
+/** What a schema's own message says that it expects; undefined of other messages. */
+export function expectedBy(message: string): string | undefined {
+  return /^expected (.*)$/.exec(message)?.[1];
 }
 
 /** The message of a thrown value, on one line. That of a failed system call omits the call and its path. */

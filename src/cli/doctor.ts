@@ -6,7 +6,7 @@ import { probe, type Probe } from '../engine/local/probe.js';
 import { endpointName } from '../engine/remote/endpoint.js';
 import { inspectEndpoint, type EndpointReport } from '../engine/remote/inspectEndpoint.js';
 import type { TensorMetadata } from '../engine/remote/oip.js';
-import { oneLine, SrdsError } from '../errors.js';
+import { oneLine, plural, SrdsError } from '../errors.js';
 import { graphFiles } from '../model/modelFolder.js';
 import { networkOf } from '../model/networkInputs.js';
 import { DEVICE_OPTIONS, type DeviceValues } from '../pipeline/options/devices.js';
@@ -152,8 +152,8 @@ function endpointState({ endpoint, server, metadata, model, roundTrip = 0, probl
   if (problem || !model) return ['does not work', ...serves, oneLine(problem?.why ?? ''), `-> ${problem?.remedy}`];
   const { maxRows, instances, batchesRequests, priorityLevels } = model;
   const facts = [
-    `batches of up to ${maxRows} ${maxRows === 1 ? 'row' : 'rows'}`,
-    instances > 0 ? `${instances} ${instances === 1 ? 'instance' : 'instances'}` : 'instances unknown',
+    `batches of up to ${plural(maxRows, 'row')}`,
+    instances > 0 ? plural(instances, 'instance') : 'instances unknown',
     batchesRequests ? 'batches requests' : 'does not batch requests',
     priorityLevels > 0 ? `${priorityLevels} levels of priority` : 'no priorities',
     `round trip ${roundTrip.toFixed(1)} ms`,

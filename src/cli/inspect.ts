@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { plural } from '../errors.js';
 import { ENCODER_TITLES } from '../model/family.js';
 import { isDenoiser } from '../model/graphNames.js';
 import { inspectModel, type Inspection } from '../model/inspect.js';
@@ -170,9 +171,7 @@ function batchLines(graphs: Inspection['graphs']): [string, string][] {
   const rows = graphs.find(({ name }) => isDenoiser(name))?.maxRows;
   if (rows === undefined) return [];
   const guided = rows < 4 ? '; an evaluation with guidance has 2, so no two of them share a batch' : '';
-  return [
-    ['Batches', `of at most ${rows} ${rows === 1 ? 'row' : 'rows'}, since the network fixes their size${guided}`],
-  ];
+  return [['Batches', `of at most ${plural(rows, 'row')}, since the network fixes their size${guided}`]];
 }
 
 function deviceLines(graphs: Inspection['graphs']): [string, string][] {

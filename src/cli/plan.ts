@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { Command } from 'commander';
-import { messageOf, SrdsError, wholeNumber } from '../errors.js';
+import { messageOf, plural, SrdsError, wholeNumber } from '../errors.js';
 import { Pipeline } from '../pipeline/pipeline.js';
 import type { ImageSize } from '../model/family.js';
 import { printedTable } from './table.js';
@@ -115,6 +115,6 @@ function text(steps: number, { candidates, chosen, reason, basis }: Plan): strin
     candidate.critical.toFixed(1),
     candidate.total.toFixed(0),
   ]);
-  const decision = `${steps} ${steps === 1 ? 'step' : 'steps'}: ${nameOf(chosen)}, ${(1000 * chosen.seconds).toFixed(0)} ms`;
+  const decision = `${plural(steps, 'step')}: ${nameOf(chosen)}, ${(1000 * chosen.seconds).toFixed(0)} ms`;
   return `${decision}; ${reason}.\nForecasts rest on ${basis}.\n\n${printedTable([head, ...rows])}\n`;
 }

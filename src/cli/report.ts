@@ -2,6 +2,7 @@ import type { Choice } from '../pipeline/selectSampler.js';
 import type { GeneratedImage, GenerateResult } from '../pipeline/result.js';
 import { GENERATION_OPTIONS } from '../pipeline/options/generation.js';
 import type { Settings } from '../pipeline/options.js';
+import { plural } from '../errors.js';
 import { version } from '../version.js';
 
 /** Content of a report that is not in the result. */
@@ -124,11 +125,6 @@ export function summary({ status, iterations, evaluations }: GeneratedImage): st
     case 'aborted':
       return `aborted after ${count}`;
   }
-}
-
-/** A count of things, in words. @param what one of them */
-export function plural(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? '' : 's'}`;
 }
 
 /** The difference to the serial sample, in words. */

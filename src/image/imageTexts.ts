@@ -1,5 +1,5 @@
 import exifReader from 'exifreader';
-import { isPng, pngTexts } from './pngTexts.js';
+import { pngTexts } from './pngTexts.js';
 
 /** The code of comments in UTF-16. */
 const UNICODE = 'UNICODE\0';
@@ -15,7 +15,7 @@ const JPEG_START = [0xff, 0xd8];
  */
 export async function imageTexts(bytes: Uint8Array): Promise<ReadonlyMap<string, string>> {
   const texts = await pngTexts(bytes);
-  if (texts.size > 0 || isPng(bytes)) return texts;
+  if (texts) return texts;
   const { comment, model } = exifOf(bytes);
   return new Map([
     ...(comment === undefined ? [] : [['parameters', comment] as const]),

@@ -9,11 +9,6 @@ const MAX_COMPRESSED = 64;
 /** Chunks of a file that are looked at. Files of 100 MB have some ten thousand. */
 const MAX_CHUNKS = 50_000;
 
-/** Whether a file is a PNG. */
-export function isPng(bytes: Uint8Array): boolean {
-  return SIGNATURE.every((byte, k) => bytes[k] === byte);
-}
-
 /** A text as a chunk has it. */
 interface Chunk {
   readonly keyword: string;
@@ -29,14 +24,14 @@ interface Inflated {
 }
 
 /**
- * The texts of a PNG file by their keywords; none if the file is no PNG. Compressed texts that are damaged, very large or very many are
+ * The texts of a PNG file by their keywords; undefined if the file is no PNG. Compressed texts that are damaged, very large or very many are
  * left out.
  * It runs in browsers too.
  * Source: PNG specification, third edition, 11.3.3.
  */
-export async function pngTexts(bytes: Uint8Array): Promise<ReadonlyMap<string, string>> {
+export async function pngTexts(bytes: Uint8Array): Promise<ReadonlyMap<string, string> | undefined> {
+  if (SIGNATURE.some((byte, i) => bytes[i] !== byte)) return undefined;
   const texts = new Map<string, string>();
-  if (!isPng(bytes)) return texts;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let bytesLeft = MAX_INFLATED;
   let chunksLeft = MAX_COMPRESSED;

@@ -287,9 +287,9 @@ export class Pipeline {
     const generated = await this.devices.read(async () => {
       const timed = await all(settings.seeds.map((_, image) => generateImage(context, image)));
       if (!settings.compare) return timed;
-      const compared = timed.map(async ({ result, ...times }, image) => ({
-        ...times,
-        result: await compareWithSerial(context, result, image),
+      const compared = timed.map(async (one, image) => ({
+        ...one,
+        result: await compareWithSerial(context, one.result, image),
       }));
       return all(compared);
     }, signal);

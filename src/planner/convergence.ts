@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { plural } from '../errors.js';
 import type { Partition } from '../sampler/partition.js';
 
 /** Iterations that a model took. */
@@ -84,7 +85,7 @@ export function basisOf(convergence: Convergence | undefined): string {
 }
 
 function counted(images: number): string {
-  return images === 0 ? 'none' : `${images} ${images === 1 ? 'image' : 'images'}`;
+  return images === 0 ? 'none' : plural(images, 'image');
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { Context } from 'hono';
 import type { z } from 'zod';
-import { issueOf, shortened } from '../errors.js';
+import { expectedBy, issueOf, shortened } from '../errors.js';
 import { ApiError, clientGone } from './apiError.js';
 
 /**
@@ -62,7 +62,7 @@ function expectedOf(issue: z.core.$ZodIssue): string | undefined {
     case 'invalid_value':
       return `one of ${issue.values.join(', ')}`;
     default:
-      return /^expected ([^]*)$/.exec(issue.message)?.[1];
+      return expectedBy(issue.message);
   }
 }
 

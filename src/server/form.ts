@@ -42,8 +42,10 @@ interface Part {
 
 function partsOf(type: string, content: Buffer): Promise<Part[]> {
   return new Promise((resolve, reject) => {
-    const refuse = () =>
-      reject(new ApiError(400, 'invalid_form', 'expected a form, found other content; check its boundary'));
+    const refuseFor = (problem: string) => reject(new ApiError(400, 'invalid_form', problem));
+    const refuse = () => refuseFor('expected a form, found other content; check its boundary');
+    // The parser leaves out what is beyond its limits.
+    const refuseMore = (most: string) => refuseFor(`expected a form with ${most}, found more; send fewer`);
     const parts: Part[] = [];
     try {
       const parser = new Busboy({ headers: { 'content-type': type }, limits: LIMITS });
@@ -51,7 +53,7 @@ function partsOf(type: string, content: Buffer): Promise<Part[]> {
       const add = (name: string | undefined, value: string | Uint8Array) =>
         name === undefined ? refuse() : parts.push({ name, value });
       parser.on('field', (name, value, _, isCut) =>
-        isCut ? refuseMore(`at most ${LIMITS.fieldSize} bytes in a field`)() : add(name, value),
+        isCut ? refuseMore(`at most ${LIMITS.fieldSize} bytes in a field`) : add(name, value),
       );
       parser.on('file', (name, stream) => {
         const chunks: Buffer[] = [];
@@ -59,11 +61,8 @@ function partsOf(type: string, content: Buffer): Promise<Part[]> {
         stream.on('data', (chunk: Buffer) => chunks.push(chunk));
         stream.on('end', () => add(name, new Uint8Array(Buffer.concat(chunks))));
       });
-      // The parser leaves out what is beyond its limits.
-      const refuseMore = (what: string) => () =>
-        reject(new ApiError(400, 'invalid_form', `expected a form with ${what}, found more; send fewer`));
-      parser.on('fieldsLimit', refuseMore(`at most ${LIMITS.fields} fields of text`));
-      parser.on('filesLimit', refuseMore(`at most ${LIMITS.files} files`));
+      parser.on('fieldsLimit', () => refuseMore(`at most ${LIMITS.fields} fields of text`));
+      parser.on('filesLimit', () => refuseMore(`at most ${LIMITS.files} files`));
       parser.on('error', refuse);
       parser.on('finish', () => resolve(parts));
       parser.end(content);

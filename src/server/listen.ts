@@ -20,11 +20,12 @@ interface Routes {
   readonly fetch: (request: Request) => Response | Promise<Response>;
 }
 
+const OWN_HOST = 'give --host an address of this machine, such as 127.0.0.1';
 /** What to do where the system refuses an address, by its error code. */
 const LISTEN_REMEDIES: Readonly<Record<string, string>> = {
   EADDRINUSE: 'choose another --port or --host, or stop the process that listens there',
-  EADDRNOTAVAIL: 'give --host an address of this machine, such as 127.0.0.1',
-  ENOTFOUND: 'give --host an address of this machine, such as 127.0.0.1',
+  EADDRNOTAVAIL: OWN_HOST,
+  ENOTFOUND: OWN_HOST,
   EACCES: 'choose a --port above 1023, or run as a user who may listen there',
 };
 

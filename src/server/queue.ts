@@ -71,7 +71,7 @@ export class Queue {
    */
   enter(job: Job): Promise<() => void> {
     job.signal.throwIfAborted();
-    const isAtWork = this.runningCount >= this.concurrency || (this.runningCount > 0 && job.place?.() === 'busy');
+    const isAtWork = this.runningCount >= this.concurrency || (this.runningCount > 0 && placeOf(job) === 'busy');
     if (this.waiting.length >= this.capacity && isAtWork) this.evict(job);
     return this.turn(job);
   }
@@ -134,13 +134,13 @@ export class Queue {
     const best = (some: readonly Waiting[]) => some.reduce((a, b) => (this.before(b.job, a.job) ? b : a));
     if (this.waiting.length === 0) return undefined;
     const first = best(this.waiting);
-    if (placeOf(first) === 'ready' || first.passes >= MAX_PASSES) return first;
-    const others = this.waiting.filter((entry) => placeOf(entry) === 'ready');
+    if (placeOf(first.job) === 'ready' || first.passes >= MAX_PASSES) return first;
+    const others = this.waiting.filter((entry) => placeOf(entry.job) === 'ready');
     if (others.length > 0) {
       first.passes++;
       return best(others);
     }
-    return placeOf(first) === 'busy' && this.runningCount > 0 ? undefined : first;
+    return placeOf(first.job) === 'busy' && this.runningCount > 0 ? undefined : first;
   }
 
   private before(a: Job, b: Job): boolean {
@@ -191,7 +191,7 @@ export class Queue {
   }
 }
 
-function placeOf({ job }: Waiting): ModelPlace {
+function placeOf(job: Job): ModelPlace {
   return job.place?.() ?? 'ready';
 }
 

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { Mutex } from 'async-mutex';
-import { oneLine, SrdsError, systemCode } from '../../errors.js';
+import { oneLine, plural, SrdsError, systemCode } from '../../errors.js';
 import { brokenGraph, failingGraph, foreignGraph, refusedGraph } from '../../onnx/brokenGraph.js';
 import { lacksKernel } from '../../onnx/foreignOperators.js';
 import type { GraphFile, GraphInfo } from '../../onnx/graphInfo.js';
@@ -305,7 +305,7 @@ export class LocalDevice implements EngineDevice {
   }
 
   private noMemory({ rows, cause: { found } }: OutOfMemory): SrdsError {
-    const expected = `memory for a batch of ${rows} ${rows === 1 ? 'row' : 'rows'} on ${this.name}`;
+    const expected = `memory for a batch of ${plural(rows, 'row')} on ${this.name}`;
     return new SrdsError('ENGINE_FAILED', expected, found, LESS_MEMORY);
   }
 

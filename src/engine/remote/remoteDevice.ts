@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import pLimit, { type LimitFunction } from 'p-limit';
-import { messageOf, oneLine, SrdsError, wholeNumber } from '../../errors.js';
+import { messageOf, oneLine, plural, SrdsError, wholeNumber } from '../../errors.js';
 import { isShared, type GraphFile, type GraphInfo, type TensorInfo } from '../../onnx/graphInfo.js';
 import { joinedResult, partsOf } from '../batchParts.js';
 import { batchRows, rowsOf, type Batch, type BatchResult } from '../engine.js';
@@ -239,7 +239,7 @@ export class RemoteDevice implements EngineDevice {
       if (this.isClosed) throw this.closed();
       options.signal?.throwIfAborted();
       this.batching.add(batching, rows, Infinity);
-      const failure = this.failureOf(error, `to run a batch of ${rows} ${rows === 1 ? 'row' : 'rows'}`);
+      const failure = this.failureOf(error, `to run a batch of ${plural(rows, 'row')}`);
       if (failure instanceof DeviceFailure && failure.kind !== 'busy') this.takeOut(failure);
       throw failure;
     }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { SrdsError } from '../../errors.js';
+import { expectedBy, shortened, SrdsError } from '../../errors.js';
 
 /** How the generation parameters of a PNG file show an option. */
 export interface InfotextForm<Value> {
@@ -259,7 +259,7 @@ export function checkedValue(one: Option, value: unknown, { name, where, remedy 
   if (success) return data;
   const found = one.secret ? 'another value' : shown(value);
   const [{ code, message }] = error.issues;
-  const expected = code === 'custom' || code === 'invalid_format' ? lastOf(message) : undefined;
+  const expected = code === 'custom' || code === 'invalid_format' ? expectedBy(message) : undefined;
   throw new SrdsError(
     'INVALID_OPTION',
     `${expected ?? expectationOf(one)} for ${name}`,
@@ -292,14 +292,9 @@ export function checkLibraryValues(options: Options, values: unknown, others: re
   }
 }
 
-function lastOf(message: string): string | undefined {
-  return /^expected (.*)$/.exec(message)?.[1];
-}
-
 function shown(value: unknown): string {
   const plain = ['bigint', 'number', 'undefined'].includes(typeof value);
-  const text = plain ? String(value) : JSON.stringify(value);
-  return text.length > 200 ? `${text.slice(0, 200)}...` : text;
+  return shortened(plain ? String(value) : JSON.stringify(value), 200);
 }
 
 /** `maxIterations` as a flag has it: `max-iterations`. */
