@@ -1,4 +1,5 @@
-import { copyFile, readFile, readlink, rm, stat, symlink } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { copyFile, readFile, readlink, rename, rm, stat, symlink } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { getRepoFolderName } from '@huggingface/hub';
 import pMap from 'p-map';
@@ -174,12 +175,17 @@ async function link(file: RemoteFile, options: SnapshotTarget): Promise<void> {
   if ((await readlink(at).catch(() => undefined)) === target) return;
   await makeFolder(dirname(at));
   if ((await sizeOf(at)) === file.size) return;
-  await rm(at, { force: true });
-  await symlink(target, at).catch((error: unknown) => {
-    // Another process has made it in the meantime.
-    if (systemCode(error) === 'EEXIST') return undefined;
+  // Another process may read the file already, so it is replaced at once.
+  const replacement = `${at}.${randomUUID()}`;
+  try {
     // Some Windows systems do not allow links, so the file is copied.
-    if (systemCode(error) === 'EPERM') return copyFile(blob, at);
+    await symlink(target, replacement).catch(async (error: unknown) => {
+      if (systemCode(error) !== 'EPERM') throw error;
+      await copyFile(blob, replacement);
+    });
+    await rename(replacement, at);
+  } catch (error) {
+    await rm(replacement, { force: true }).catch(() => undefined);
     throw error;
-  });
+  }
 }

@@ -18,37 +18,46 @@ afterEach(() => {
 });
 
 test('devices are measured while no generation runs', async () => {
-  const ends: string[] = [];
-  let begun: () => void = () => undefined;
-  const beginning = new Promise<void>((resolve) => (begun = resolve));
   // With buckets a run measures one size in any case.
   const pipeline = await Pipeline.open(fixture('models/sd15'), { buckets: [2, 4, 8] });
+  const happened: string[] = [];
+  const generate = async (name: string, sampler: 'serial' | 'auto', steps: number, signal?: AbortSignal) => {
+    const run = pipeline.generate({ prompt: 'a', steps, sampler, tolerance: 0.4, signal });
+    for await (const event of run) {
+      if (event.type === 'phase') happened.push(`${name} ${event.phase}`);
+      if (event.type === 'batch') happened.push(`${name} batch`);
+    }
+    return run.result;
+  };
+  const until = async (what: string) => {
+    while (!happened.includes(what)) await new Promise((resolve) => setTimeout(resolve));
+  };
   try {
-    const generate = async (sampler: 'serial' | 'auto', steps: number) => {
-      const run = pipeline.generate({ prompt: 'a', steps, sampler, tolerance: 0.4 });
-      for await (const { type } of run) {
-        if (type === 'batch') ends.push(sampler);
-        if (ends.length === 1) begun();
-      }
-      return (await run.result).choice;
-    };
-    const long = generate('serial', 120);
-    await beginning;
-    const measured = generate('auto', 100);
-    // A caller that waits for the measurement can abort.
+    // A run does not wait for the end of others to measure.
+    const long = generate('long', 'serial', 120);
+    await until('long batch');
+    const beside = await generate('beside', 'auto', 100);
+    assert.ok(!happened.includes('beside measuring'));
+    assert.equal(beside.settings.sampler, 'serial');
+    assert.match(beside.choice?.reason ?? '', /not known yet/);
+    await long;
+
+    // Runs that begin during a measurement wait for its end, or until they are aborted.
+    const measured = generate('measured', 'auto', 100);
+    await until('measured measuring');
     const controller = new AbortController();
-    const given = pipeline.generate({ prompt: 'a', steps: 30, sampler: 'serial', signal: controller.signal }).result;
-    setTimeout(() => controller.abort(), 20);
+    const given = generate('given up', 'serial', 30, controller.signal);
+    const later = generate('later', 'serial', 5);
+    controller.abort();
     assert.equal((await given).images[0].status, 'aborted');
-    assert.ok(ends.length < 120, 'the long one is not done');
-    const [, chosen] = await Promise.all([long, measured]);
-    assert.match(chosen?.reason ?? '', /serial sampler|gain|times|one by one/);
+    assert.ok(!happened.includes('measured planning'));
+    await Promise.all([measured, later]);
   } finally {
     await pipeline.close();
   }
-  // A measurement counts as no client's batch; a run that waits for one starts after the runs before it.
-  assert.deepEqual(ends.slice(0, 120), Array(120).fill('serial'));
-  assert.ok(ends.length > 120 && ends.slice(120).every((sampler) => sampler === 'auto'));
+  const planning = happened.indexOf('measured planning');
+  assert.ok(happened.indexOf('later batch') > planning, happened.join(', '));
+  assert.ok(happened.indexOf('measured batch') > planning, happened.join(', '));
 });
 
 test('where nothing was measured, SRDS takes no larger buckets than pay on most devices that have them', async () => {
