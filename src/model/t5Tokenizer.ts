@@ -5,6 +5,7 @@ import { messageOf, SrdsError } from '../errors.js';
 import type { AddedToken } from './addedTokens.js';
 import { readJson } from './files.js';
 import type { Tokens } from './tokenizer.js';
+import { tokenizeStart } from './tokenizeStart.js';
 import { ownTokens, readTokenSettings, special, tokenizerFile, type TokenFlags } from './tokenizerFiles.js';
 import { checkPlaced, placedTokens } from './tokenTable.js';
 
@@ -79,12 +80,24 @@ export async function readT5Tokenizer(
   } catch (error) {
     throw broken(messageOf(error), error);
   }
+  const idsOf = (text: string): number[] => {
+    let pieces: readonly (number | undefined)[];
+    try {
+      pieces = tokenizer.encode(text, { add_special_tokens: false }).ids;
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      const found = `one of ${text.length} characters that is too much for the tokenizer ${name}`;
+      throw new SrdsError('INVALID_OPTION', 'a prompt that can be tokenized', found, 'shorten it', { cause: error });
+    }
+    const known = pieces.filter((piece) => piece !== undefined);
+    if (known.length < pieces.length) throw broken('no token for a character that is unknown');
+    return known;
+  };
   return {
     maxLength: encoder.maxLength,
     encode(text, length) {
-      const pieces: readonly (number | undefined)[] = tokenizer.encode(text, { add_special_tokens: false }).ids;
-      const known = pieces.filter((piece) => piece !== undefined);
-      if (known.length < pieces.length) throw broken('no token for a character that is unknown');
+      const { tokens: known, rest: unread } =
+        settings.truncationSide === 'right' ? tokenizeStart(text, length, idsOf) : { tokens: idsOf(text), rest: '' };
       const beyond = known.find((piece) => piece >= encoder.vocabulary);
       if (beyond !== undefined) {
         const [content] = [...added].find(([, { id }]) => id === beyond) ?? [];
@@ -106,7 +119,7 @@ export async function readT5Tokenizer(
       return {
         ids: padded(used, pad),
         mask: padded(Array<number>(used.length).fill(1), 0),
-        cut: rest.length > 0 ? tokenizer.decode(rest).trim() : '',
+        cut: rest.length > 0 ? (tokenizer.decode(rest) + unread).trim() : '',
       };
     },
   };

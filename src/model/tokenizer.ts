@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { addedTokenSplitter } from './addedTokens.js';
 import { bytePairEncoder, normalized, textOf, tokenOf } from './bytePairs.js';
 import { readTokenizerFiles } from './tokenizerFiles.js';
+import { tokenizeStart } from './tokenizeStart.js';
 import { tokenTable } from './tokenTable.js';
 
 /** A prompt as token ids for CLIP's text encoder. */
@@ -53,14 +54,16 @@ export async function readTokenizer(
   return {
     maxLength,
     encode(prompt) {
-      const tokens = tokenize(withVectors(prompt, tokenize(prompt), contents));
       const room = maxLength - FRAME;
+      const whole = (text: string) => tokenize(withVectors(text, tokenize(text), contents));
+      const { tokens, rest } =
+        truncationSide === 'right' ? tokenizeStart(prompt, room, whole) : { tokens: whole(prompt), rest: '' };
       const first = truncationSide === 'right' ? 0 : Math.max(0, tokens.length - room);
       const kept = tokens.slice(first, first + room);
       const used = [bos, ...kept.map(({ id }) => id), eos];
       const padding = Array<number>(maxLength - used.length).fill(pad);
-      const padded = (values: readonly number[], rest: readonly number[]) =>
-        paddingSide === 'right' ? [...values, ...rest] : [...rest, ...values];
+      const padded = (values: readonly number[], others: readonly number[]) =>
+        paddingSide === 'right' ? [...values, ...others] : [...others, ...values];
       const cut = [...tokens.slice(0, first), ...tokens.slice(first + room)].map(({ piece }) => piece);
       return {
         ids: padded(used, padding),
@@ -68,9 +71,7 @@ export async function readTokenizer(
           used.map(() => 1),
           padding.map(() => 0),
         ),
-        cut: textOf(cut)
-          .replace(/^\uFFFD+/, '')
-          .trim(),
+        cut: (textOf(cut) + normalized(rest)).replace(/^\uFFFD+/, '').trim(),
       };
     },
   };

@@ -16,7 +16,7 @@ export interface Job {
   readonly place?: () => ModelPlace;
   /** Aborted when the job no longer wants a turn. */
   readonly signal: AbortSignal;
-  /** Called when the job begins to wait, and whenever the number of jobs that go before it changes. */
+  /** Called when the queue accepts the job, before its turn, and whenever the number of jobs that go before it changes. */
   readonly onAhead?: (ahead: number) => void;
 }
 
@@ -46,6 +46,7 @@ export class Queue {
   private turns = 0;
   /** Moving mean of a job's duration. */
   private meanSeconds = 1;
+  private isAnnouncing = false;
 
   /**
    * @param concurrency jobs that run at once
@@ -69,44 +70,46 @@ export class Queue {
    * @returns ends the turn; the caller calls it once
    * @throws ApiError 429 at once if the queue is full; later 429 if the job is evicted, or the signal's reason
    */
-  enter(job: Job): Promise<() => void> {
+  async enter(job: Job): Promise<() => void> {
     job.signal.throwIfAborted();
-    const isAtWork = this.runningCount >= this.concurrency || (this.runningCount > 0 && placeOf(job) === 'busy');
-    if (this.waiting.length >= this.capacity && isAtWork) this.evict(job);
-    return this.turn(job);
-  }
-
-  private async turn(job: Job): Promise<() => void> {
-    await new Promise<void>((resolve, reject) => {
-      const leave = () => {
-        this.remove(entry);
-        this.announce();
-        reject(job.signal.reason);
-      };
-      const entry: Waiting = {
-        job,
-        passes: 0,
-        ahead: -1,
-        admit: () => {
-          job.signal.removeEventListener('abort', leave);
-          resolve();
-        },
-        refuse: (reason) => {
-          job.signal.removeEventListener('abort', leave);
-          reject(reason);
-        },
-      };
-      job.signal.addEventListener('abort', leave, { once: true });
-      this.waiting.push(entry);
-      this.announce();
-      this.next();
-    });
+    await this.turn(job);
     const begun = performance.now();
     return () => {
       this.count(job.key, -1);
       this.meanSeconds += 0.2 * ((performance.now() - begun) / 1000 - this.meanSeconds);
       this.next();
     };
+  }
+
+  private turn(job: Job): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const leave = () => {
+        this.remove(entry);
+        this.announce();
+        reject(job.signal.reason);
+      };
+      const stay = () => job.signal.removeEventListener('abort', leave);
+      const entry: Waiting = {
+        job,
+        passes: 0,
+        ahead: -1,
+        admit: () => {
+          stay();
+          resolve();
+        },
+        refuse: (reason) => {
+          stay();
+          reject(reason);
+        },
+      };
+      job.signal.addEventListener('abort', leave, { once: true });
+      this.waiting.push(entry);
+      this.next();
+      // What starts at once takes no place.
+      if (this.waiting.length > this.capacity && this.evictFor(entry) === entry) return;
+      const others = this.waiting.includes(entry) ? this.waiting.filter((other) => other !== entry) : [];
+      report(entry, others.filter((other) => !this.before(job, other.job)).length);
+    });
   }
 
   private next(): void {
@@ -120,13 +123,18 @@ export class Queue {
     this.announce();
   }
 
-  /** Tells the waiting jobs how many go before them, as it is now: jobs of other keys or models may still overtake them. */
+  /**
+   * Tells the waiting jobs how many go before them, as it is now: jobs of other keys or models may still overtake them. Changes of one
+   * turn of the event loop are told together.
+   */
   private announce(): void {
-    const order = (a: Waiting, b: Waiting) => Number(this.before(b.job, a.job)) - Number(this.before(a.job, b.job));
-    for (const [ahead, entry] of this.waiting.toSorted(order).entries()) {
-      if (entry.ahead !== ahead) entry.job.onAhead?.(ahead);
-      entry.ahead = ahead;
-    }
+    if (this.isAnnouncing) return;
+    this.isAnnouncing = true;
+    setImmediate(() => {
+      this.isAnnouncing = false;
+      const order = (a: Waiting, b: Waiting) => Number(this.before(b.job, a.job)) - Number(this.before(a.job, b.job));
+      for (const [ahead, entry] of this.waiting.toSorted(order).entries()) report(entry, ahead);
+    });
   }
 
   /** The job to admit next; undefined if there is none, or if all had to wait for the models of running jobs. */
@@ -164,19 +172,21 @@ export class Queue {
     if (at >= 0) this.waiting.splice(at, 1);
   }
 
-  /** Removes a waiting job in favour of a new one. @throws ApiError 429 if no waiting job has a weaker claim */
-  private evict({ key, priority }: Job): void {
+  /** Refuses the waiting job with the weakest claim: a new one unless another's is weaker. @returns the refused job */
+  private evictFor(entry: Waiting): Waiting {
+    const { key, priority } = entry.job;
+    const others = this.waiting.filter((other) => other !== entry);
     const counts = new Map<string, number>();
-    for (const { job } of this.waiting) counts.set(job.key, (counts.get(job.key) ?? 0) + 1);
+    for (const { job } of others) counts.set(job.key, (counts.get(job.key) ?? 0) + 1);
     const [largestKey, largest] = [...counts].reduce((a, b) => (b[1] > a[1] ? b : a), ['', 0]);
     const fromLargest = largestKey !== key && largest > (counts.get(key) ?? 0) + 1;
-    const candidates = this.waiting.filter(({ job }) =>
+    const candidates = others.filter(({ job }) =>
       fromLargest ? job.key === largestKey : job.key === key && job.priority < priority,
     );
-    if (candidates.length === 0) throw this.full();
-    const last = candidates.reduce((a, b) => (b.job.priority <= a.job.priority ? b : a));
-    this.remove(last);
-    last.refuse(this.full());
+    const evicted = candidates.reduce((a, b) => (a !== entry && b.job.priority > a.job.priority ? a : b), entry);
+    this.remove(evicted);
+    evicted.refuse(this.full());
+    return evicted;
   }
 
   private full(): ApiError {
@@ -189,6 +199,11 @@ export class Queue {
       { 'retry-after': String(seconds) },
     );
   }
+}
+
+function report(entry: Waiting, ahead: number): void {
+  if (entry.ahead !== ahead) entry.job.onAhead?.(ahead);
+  entry.ahead = ahead;
 }
 
 function placeOf(job: Job): ModelPlace {

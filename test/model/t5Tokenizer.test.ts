@@ -140,3 +140,13 @@ test('files that do not fit are refused by name', async () => {
     rmSync(scratch, { recursive: true });
   }
 });
+
+test('of a prompt of tens of thousands of characters the start counts, and all of the rest is named', async () => {
+  const tokenizer = await readT5Tokenizer(fixture('models/sd3'), 'tokenizer_3', ENCODER);
+  for (const word of ['red ball ', 'redball', '\uFDFA']) {
+    const start = tokenizer.encode(word.repeat(60), 50);
+    const long = tokenizer.encode(word.repeat(8000) + 'the end', 50);
+    assert.deepEqual(long.ids, start.ids, word);
+    assert.ok(long.cut.length > 2 * start.cut.length && long.cut.endsWith('the end'), word);
+  }
+});

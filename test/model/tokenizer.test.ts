@@ -43,3 +43,13 @@ test('special tokens in a prompt are parsed as such', async () => {
   const tokenizer = await readTokenizer(fixture('models/sd15'), 'tokenizer', ENCODER);
   assert.deepEqual(tokenizer.encode('a<|endoftext|>red').ids.slice(0, 5), [855, 320, 856, 560, 856]);
 });
+
+test('of a prompt of tens of thousands of characters the start counts, and all of the rest is named', async () => {
+  const tokenizer = await readTokenizer(fixture('models/sd15'), 'tokenizer', ENCODER);
+  for (const word of ['red ball ', 'red<|endoftext|>', 'a\u0301\u0323', '\u{1F600}', '\uFDFA']) {
+    const start = tokenizer.encode(word.repeat(90));
+    const long = tokenizer.encode(word.repeat(3000) + 'the end');
+    assert.deepEqual(long.ids, start.ids, word);
+    assert.ok(long.cut.length > 2 * start.cut.length && long.cut.endsWith('the end'), word);
+  }
+});

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
-import { ApiError, Queue } from 'srds/server';
+import { ApiError, Queue, type ModelPlace } from 'srds/server';
 
 const never = new AbortController().signal;
 
@@ -60,11 +60,15 @@ test('waiting jobs learn how many go before them, each number once', async () =>
   const third = enter('3', 0, gone.signal);
   const fourth = enter('4');
   void enter('urgent', 5);
-  assert.deepEqual(reported.splice(0), ['1 0', '2 0', '3 1', '4 2', 'urgent 0', '2 1', '3 2', '4 3']);
+  assert.deepEqual(reported.splice(0), ['1 0', '2 0', '3 1', '4 2', 'urgent 0']);
+  await turn();
+  assert.deepEqual(reported.splice(0), ['2 1', '3 2', '4 3']);
   gone.abort(new Error('gone'));
   await assert.rejects(third, /gone/);
+  await turn();
   assert.deepEqual(reported.splice(0), ['4 2']);
   end();
+  await turn();
   assert.deepEqual(reported.splice(0), ['2 0', '4 1']);
   void second;
   void fourth;
@@ -83,7 +87,7 @@ test('an aborted job leaves the queue and rejects with the reason of its signal'
   leave('1');
   await third;
   assert.deepEqual(order, ['1', '3']);
-  assert.throws(() => queue.enter({ key: 'a', priority: 0, signal: controller.signal }), /gone/);
+  await assert.rejects(queue.enter({ key: 'a', priority: 0, signal: controller.signal }), /gone/);
 });
 
 test('a full queue refuses with Retry-After and evicts a job of the key with most waiting jobs for a key with fewer', async () => {
@@ -92,23 +96,25 @@ test('a full queue refuses with Retry-After and evicts a job of the key with mos
   await enter('a0');
   const waiting = [enter('a1'), enter('a2'), enter('a3')];
   const last = assert.rejects(waiting[2], { status: 429, code: 'queue_full' });
-  assert.throws(
-    () => queue.enter({ key: 'a', priority: 0, signal: never }),
+  await assert.rejects(
+    queue.enter({ key: 'a', priority: 0, signal: never }),
     (error: unknown) => error instanceof ApiError && Number(error.headers['retry-after']) >= 1,
   );
   void enter('b0', 'b');
   await last;
   assert.equal(queue.waitingCount, 3);
-  assert.throws(() => queue.enter({ key: 'b', priority: 0, signal: never }), { status: 429 });
+  await assert.rejects(queue.enter({ key: 'b', priority: 0, signal: never }), { status: 429 });
 });
 
 test('a full queue refuses jobs whose model waits for memory, though fewer run than may', async () => {
   const queue = new Queue(2, 3);
   const { enter } = jobsOf(queue);
+  const enterFor = (place: ModelPlace) => queue.enter({ key: 'a', priority: 0, signal: never, place: () => place });
   await enter('first');
-  const waiting = () => queue.enter({ key: 'a', priority: 0, signal: never, place: () => 'busy' as const });
-  for (let k = 0; k < 3; k++) void waiting();
-  assert.throws(waiting, { status: 429 });
+  for (let k = 0; k < 3; k++) void enterFor('busy');
+  await assert.rejects(enterFor('busy'), { status: 429 });
+  // A model that could be loaded waits for the job before it.
+  await assert.rejects(enterFor('idle'), { status: 429 });
   assert.equal(queue.waitingCount, 3);
   // A job that need not wait is admitted.
   await enter('second');
@@ -123,7 +129,7 @@ test('a full queue evicts from the largest key whatever its priorities, and a lo
   const lowest = assert.rejects(waiting[1], { status: 429 });
   void enter('b0', 'b', -10);
   await lowest;
-  assert.throws(() => queue.enter({ key: 'a', priority: 10, signal: never }), { status: 429 });
+  await assert.rejects(queue.enter({ key: 'a', priority: 10, signal: never }), { status: 429 });
   const own = assert.rejects(waiting[2], { status: 429 });
   void enter('a4', 'a', 11);
   await own;
