@@ -20,7 +20,9 @@ import {
   canMeasure,
   curveOf,
   isComplete,
+  isEmpty,
   measureCurve,
+  UNMEASURED,
   withSerialTimes,
   type MeasureOptions,
   type Measurements,
@@ -49,11 +51,15 @@ export interface MeasuredTarget extends CalibrationTarget {
 
 type MeasuringOptions = Pick<MeasureOptions, 'signal' | 'serialBatches' | 'measuresFirst' | 'known'>;
 
-/** Equal devices, and their curve; undefined where it is not known. */
+/** Equal devices, and what is known of them. */
 interface MeasuredGroup {
   readonly group: DeviceGroup;
   readonly curve: LatencyCurve | undefined;
+  readonly decodeSeconds?: number | undefined;
 }
+
+/** Ratio of two times of decoding an image that are kept as one. */
+const DECODES_ALIKE = 1.1;
 
 /**
  * The devices of a pipeline as the planner knows them. Latency curves are kept, and extended over several runs: the batches of serial
@@ -75,7 +81,7 @@ export class Calibration {
     const measured = await Promise.all(
       this.groups.map(async (group) => {
         const stored = await this.stored(group, target);
-        return { group, curve: stored && this.curveOf(group, stored) };
+        return this.groupOf(group, stored);
       }),
     );
     return this.machineOf(measured, target);
@@ -114,7 +120,8 @@ export class Calibration {
     const measured = await all(
       this.groups.map(async (group) => {
         try {
-          return [{ group, curve: this.curveOf(group, await this.run(group, target, { signal })) }];
+          const measurements = await this.run(group, target, { signal });
+          return [this.groupOf(group, measurements)];
         } catch (error) {
           // The engine has warned of an endpoint that it takes out, but not of a busy one.
           if (!(error instanceof DeviceFailure) || error.kind === 'busy') throw error;
@@ -147,7 +154,8 @@ export class Calibration {
 
   /** Measures equal devices. Others are measured at the same time, since samplers use all. */
   private async run(group: DeviceGroup, target: MeasuredTarget, options: MeasuringOptions): Promise<Measurements> {
-    const measured = await measureCurve(group, this.measureOptions(target, options));
+    const curve = await measureCurve(group, this.measureOptions(target, options));
+    const measured = { ...curve, decodeSeconds: (await this.stored(group, target))?.decodeSeconds };
     await this.keep(group, measured, target);
     return measured;
   }
@@ -171,6 +179,16 @@ export class Calibration {
       const of = { times: own, rows, devices: group.slots, sampleSize: this.sampleSize(target) };
       const learned = await withSerialTimes(known, of);
       if (learned) await this.keep(group, learned, target);
+    }
+  }
+
+  /** Learns how long decoding an image takes. @param seconds the least of a run that had the devices to itself */
+  async learnDecoding(target: CalibrationTarget, seconds: number): Promise<void> {
+    for (const group of this.groups) {
+      const known = (await this.stored(group, target)) ?? UNMEASURED;
+      // A run that other work slowed down is no reason to write a file.
+      if ((known.decodeSeconds ?? Infinity) < DECODES_ALIKE * seconds) continue;
+      await this.keep(group, { ...known, decodeSeconds: seconds }, target);
     }
   }
 
@@ -204,13 +222,13 @@ export class Calibration {
 
   private async keep(group: DeviceGroup, measured: Measurements, target: CalibrationTarget): Promise<void> {
     const key = await this.keyOf(group, target);
-    const isEmpty = measured.points.length === 0 && measured.aloneSeconds === undefined;
     const about = { model: this.model.name, device: group.name, version: version() };
-    if (key && !isEmpty) await this.store.put(key, measured, about);
+    if (key && !isEmpty(measured)) await this.store.put(key, measured, about);
   }
 
-  private curveOf(group: DeviceGroup, measured: Measurements): LatencyCurve | undefined {
-    return curveOf(measured, this.bucketsOf(group).length > 0);
+  private groupOf(group: DeviceGroup, measured: Measurements | undefined): MeasuredGroup {
+    const curve = measured && curveOf(measured, this.bucketsOf(group).length > 0);
+    return { group, curve, decodeSeconds: measured?.decodeSeconds };
   }
 
   /** @param measured the groups of devices as they were when they were measured */
@@ -224,6 +242,7 @@ export class Calibration {
     const known = new Set(devices);
     if (devices.length === 0 || measured.some(({ curve }) => !curve)) return undefined;
     const most = Math.min(maxRowsOf(this.engine, this.model.family.network), maxRows);
+    const decodings = measured.flatMap(({ decodeSeconds }) => decodeSeconds ?? []);
     const rowsWorth = Math.max(...[...known].map(rowsThatPay));
     return {
       devices,
@@ -231,6 +250,7 @@ export class Calibration {
       splitsRows: [...known].every((curve) => sharesRows(curve, rows, devices.length)),
       images: settings.seeds.length,
       maxRows: Math.max(rows, Math.min(most, rowsWorth)),
+      decodeSeconds: decodings.length > 0 ? Math.min(...decodings) : undefined,
     };
   }
 

@@ -18,6 +18,7 @@ import { sizeOf } from '../tensor/tensor.js';
 import { BatchEvents } from './batchEvents.js';
 import { Calibration, type CalibrationTarget, type MeasuredTarget } from './calibration.js';
 import { abortedImage, compareWithSerial, generateImage, type ImageContext, type TimedImage } from './generateImage.js';
+import { Decodings } from './decodings.js';
 import { LearnedConvergence } from './learnedConvergence.js';
 import { MemoryGuard, rowsOf } from './memoryGuard.js';
 import { settingsOf, type GenerateOptions, type Settings } from './options.js';
@@ -57,6 +58,7 @@ export class Pipeline {
   /** Sampling reads, measuring writes: devices are measured while nothing else runs on them. */
   private readonly devices = new RWLock();
   private readonly batches = new BatchEvents();
+  private readonly decodings = new Decodings();
   private isClosed = false;
 
   /**
@@ -71,6 +73,7 @@ export class Pipeline {
     this.loadSeconds = loadSeconds;
     this.batcher = new Batcher(engine, (report) => {
       if (report.graph === model.family.network) this.batches.report(report);
+      if (report.graph === 'vae_decoder') this.decodings.add(report.networkMs / 1000);
       onBatch?.(report);
     });
     this.networks = new Networks(model, engine, this.batcher);
@@ -239,6 +242,7 @@ export class Pipeline {
         times.set(event.device, [...(times.get(event.device) ?? []), (event.end - event.begin) / 1000]);
       });
       const { begun } = this.batches;
+      this.decodings.begin();
       const generated = await this.generateAll({ ...selected, limits, prepared, client, emit, signal, plan });
       const isAlone = beganAlone && this.batches.begun === begun;
       // Batches with evaluations of other runs say nothing of the serial sampler.
@@ -254,6 +258,8 @@ export class Pipeline {
       // Otherwise the rows of an evaluation ran in batches of their own.
       const isWhole = limits?.splitsRows !== true && maxRows >= target.rows;
       if (isAlone && isWhole && isOneSerial(result.settings)) await this.calibration.learn(target, times);
+      const { least } = this.decodings;
+      if (isAlone && least !== undefined) await this.calibration.learnDecoding(target, least);
       // With other clients a run may take its serial course.
       if (isAlone) await this.convergence.learn(result.settings, result.images);
       return result;

@@ -2,11 +2,11 @@ import { LRUCache } from 'lru-cache';
 import { basisOf } from '../planner/convergence.js';
 import { rowsNotWorthSplitting } from '../planner/curve.js';
 import { srdsForecast, type Machine, type StoppingRule } from '../planner/forecast.js';
-import { cannotGain, planning, type Candidate, type Plan, type PlanRequest } from '../planner/plan.js';
-import { planKey } from '../planner/planKey.js';
+import { cannotGain, planning, renewedPlan, type Candidate, type Plan, type PlanRequest } from '../planner/plan.js';
+import { ALIKE, planKey, SAME } from '../planner/planKey.js';
 import type { EvaluationCount } from '../run/events.js';
 import type { Forecast } from '../run/simulate.js';
-import { finishInTurns, type Steps } from '../run/steps.js';
+import { finishInTurns } from '../run/steps.js';
 import { addsNoise } from '../solver/registry.js';
 import { isMultistep } from '../solver/solver.js';
 import type { Settings } from './options.js';
@@ -73,9 +73,23 @@ export class SamplerSelector {
     if (typeof machine === 'string') return serialFor(machine, settings);
     const request = planRequest(settings);
     if (cannotGain(request, machine)) return { ...serialFor(NO_GAIN, settings), limits: serialLimits(machine) };
-    const key = JSON.stringify([request, planKey(machine, request)]);
-    const plan = await cached(this.plans, key, () => planning(request, machine));
+    const plan = await this.plan(request, machine);
     return selected({ ...plan, basis: basisOf(machine.convergence) }, settings, machine);
+  }
+
+  private async plan(request: PlanRequest, machine: Machine): Promise<Plan> {
+    const [same, alike] = [SAME, ALIKE].map((ratio) => JSON.stringify([request, planKey(machine, request, ratio)]));
+    const plan = this.plans.get(same) ?? this.planLike(this.plans.get(alike), request, machine);
+    this.plans.set(same, plan);
+    this.plans.set(alike, plan);
+    return plan;
+  }
+
+  /** @param before the plan for a machine that is alike; undefined if there is none */
+  private async planLike(before: Promise<Plan> | undefined, request: PlanRequest, machine: Machine): Promise<Plan> {
+    const known = await before;
+    const renewed = known && (await finishInTurns(renewedPlan(known, request, machine)));
+    return renewed ?? finishInTurns(planning(request, machine));
   }
 
   /** Batch sizes, and the forecast if that is made for them, for settings with a given sampler. */
@@ -87,10 +101,12 @@ export class SamplerSelector {
     const { evaluationsPerStep } = method;
     const stopping = stoppingRuleOf(settings);
     const trajectory = { steps: grid.length, partition, ...stopping };
-    const key = JSON.stringify([evaluationsPerStep, trajectory, planKey(machine, trajectory)]);
-    const forecast = await cached(this.forecasts, key, () =>
-      srdsForecast(partition, evaluationsPerStep, machine, stopping),
-    );
+    const key = JSON.stringify([evaluationsPerStep, trajectory, planKey(machine, trajectory, ALIKE)]);
+    // Calls that wait for the same forecast share its computation.
+    const known = this.forecasts.get(key);
+    const forecasting = known ?? finishInTurns(srdsForecast(partition, evaluationsPerStep, machine, stopping));
+    if (!known) this.forecasts.set(key, forecasting);
+    const forecast = await forecasting;
     return { settings, limits: { ...limits, maxClientRows: forecast.maxRows }, expected: forecast };
   }
 }
@@ -107,8 +123,9 @@ function planRequest(settings: Settings): PlanRequest {
   };
 }
 
-function stoppingRuleOf({ tolerance, maxIterations, stopping, pipelined }: Settings): StoppingRule {
-  return { tolerance, maxIterations, looksAhead: stopping === 'look-ahead', pipelined };
+function stoppingRuleOf({ tolerance, maxIterations, stopping, pipelined, previews }: Settings): StoppingRule {
+  const looksAhead = stopping === 'look-ahead';
+  return { tolerance, maxIterations, looksAhead, pipelined, decodesEach: previews || !looksAhead };
 }
 
 /** Why `auto` is serial on a busy engine. */
@@ -132,19 +149,6 @@ function reasonForSerial(
 
 function serialFor(reason: string, settings: Settings): SelectedSampler {
   return { settings: { ...settings, sampler: 'serial' }, choice: { reason } };
-}
-
-/** Calls that wait for the same value share its computation. */
-function cached<Value>(
-  cache: LRUCache<string, Promise<Value>>,
-  key: string,
-  compute: () => Steps<Value>,
-): Promise<Value> {
-  const known = cache.get(key);
-  if (known !== undefined) return known;
-  const value = finishInTurns(compute());
-  cache.set(key, value);
-  return value;
 }
 
 /** Sizes of batches within so many rows, as far as devices need watching. */

@@ -29,6 +29,8 @@ export interface Machine {
   readonly maxRows: number;
   /** Iterations that the model takes; default: those of the bundled one. */
   readonly convergence?: Convergence | undefined;
+  /** Seconds of decoding an image on one device; default: those of an evaluation. */
+  readonly decodeSeconds?: number | undefined;
 }
 
 /** The trajectory to forecast. */
@@ -49,6 +51,8 @@ export interface StoppingRule {
   readonly looksAhead?: boolean | undefined;
   /** Whether those of SRDS overlap (default), or each waits for the one before. */
   readonly pipelined?: boolean | undefined;
+  /** Whether the image of each iteration is decoded, to show it or to see its change; default: only the last one. */
+  readonly decodesEach?: boolean | undefined;
 }
 
 /** The serial sampler. A single image has one device to itself, or one for each row. */
@@ -104,7 +108,8 @@ export function* srdsForecast(
     const forecast = yield* srdsSimulation(partition, iterations, limited, run, limit);
     forecasts.push({ ...forecast, maxRows });
   }
-  return forecasts.reduce((best, next) => (next.seconds < best.seconds ? next : best));
+  const best = forecasts.reduce((a, b) => (b.seconds < a.seconds ? b : a));
+  return { ...best, seconds: best.seconds + decodingSeconds(iterations, machine, stopping) };
 }
 
 /** SRDS, pipelined. @param iterations at which the run ends; a fraction stands for a mean over samples */
@@ -142,16 +147,26 @@ export function forecastPicard(steps: number, window: number, machine: Machine, 
 }
 
 /** `forecastPicard` in steps. */
-export function picardForecast(
+export function* picardForecast(
   steps: number,
   window: number,
   machine: Machine,
-  { tolerance, maxIterations = Infinity, looksAhead }: StoppingRule,
+  stopping: StoppingRule,
 ): Steps<Forecast> {
+  const { tolerance, maxIterations = Infinity, looksAhead } = stopping;
   const passes = Math.min(maxIterations, expectedPasses(steps, window, tolerance, machine.convergence, looksAhead));
   const hardware = hardwareOf(machine);
   const start = (options: SerialOptions) => picard({ ...options, window });
-  return interpolated(passes, (count) => runOf(start, { steps }, machine.images, count, hardware));
+  const forecast = yield* interpolated(passes, (count) => runOf(start, { steps }, machine.images, count, hardware));
+  return { ...forecast, seconds: forecast.seconds + decodingSeconds(passes, machine, stopping) };
+}
+
+/** Seconds that decoding takes from the evaluations: the image of each iteration but the last, which every sampler decodes. */
+function decodingSeconds(iterations: number, machine: Machine, { decodesEach = false }: StoppingRule): number {
+  if (!decodesEach) return 0;
+  const { devices, rowsPerEvaluation, images = 1 } = machine;
+  const { decodeSeconds = Math.min(...devices.map((curve) => latency(curve, rowsPerEvaluation))) } = machine;
+  return (iterations * images * decodeSeconds) / devices.length;
 }
 
 /** Sizes of batches to choose from, in rows, the largest first. */

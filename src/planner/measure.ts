@@ -43,8 +43,9 @@ export const measurementsFile = z
     aloneSeconds: z.number().positive().optional(),
     complete: z.boolean().default(true),
     limit: z.int().positive().optional(),
+    decodeSeconds: z.number().positive().optional(),
   })
-  .refine(({ points, aloneSeconds }) => points.length > 0 || aloneSeconds !== undefined);
+  .refine((measured) => !isEmpty(measured));
 
 /** Seconds of a batch by its rows, so far. */
 export interface Measurements {
@@ -60,6 +61,20 @@ export interface Measurements {
   readonly complete: boolean;
   /** Rows that memory sufficed for, where larger batches may have something to add. */
   readonly limit?: number | undefined;
+  /** Seconds of decoding an image. */
+  readonly decodeSeconds?: number | undefined;
+}
+
+/** Before anything is known. */
+export const UNMEASURED: Measurements = { points: [], hostSeconds: 0, complete: false };
+
+/** Whether measurements say nothing. */
+export function isEmpty({
+  points,
+  aloneSeconds,
+  decodeSeconds,
+}: Omit<Measurements, 'hostSeconds' | 'complete'>): boolean {
+  return points.length === 0 && aloneSeconds === undefined && decodeSeconds === undefined;
 }
 
 /** What to measure. */
@@ -100,7 +115,7 @@ export type MeasuredDevices = Limits & Pick<Engine, 'run'>;
 export async function measureCurve(engine: MeasuredDevices, options: MeasureOptions): Promise<Measurements> {
   const { sampleSize, serialBatches = Infinity, known, now = machineTime } = options;
   const start = now();
-  const hostSeconds = known?.hostSeconds ?? (await measureHost(sampleSize));
+  const hostSeconds = known?.hostSeconds || (await measureHost(sampleSize));
   const measuring = new Measuring(engine, options, hostSeconds);
   const smallest = smallestOf(known);
   if (smallest === undefined && !measuresUnknown(engine, options)) return measuring.result();
@@ -174,12 +189,12 @@ export async function withSerialTimes(
   { times, rows, devices, sampleSize }: SerialTimes,
 ): Promise<Measurements | undefined> {
   if (times.length < MIN_TIMES || !areSteady(times)) return undefined;
-  const { points, complete = false, limit } = known ?? { points: [] };
-  const hostSeconds = known?.hostSeconds ?? (await measureHost(sampleSize));
+  const { points, ...others } = known ?? UNMEASURED;
+  const hostSeconds = others.hostSeconds || (await measureHost(sampleSize));
   const seconds = typical(times);
-  if (devices > 1) return { points, complete, limit, hostSeconds, aloneSeconds: seconds };
-  const others = points.filter((one) => one.rows !== rows);
-  return { points: inOrder([...others, { rows, seconds, steady: true }]), complete, limit, hostSeconds };
+  if (devices > 1) return { points, ...others, hostSeconds, aloneSeconds: seconds };
+  const further = points.filter((one) => one.rows !== rows);
+  return { ...others, points: inOrder([...further, { rows, seconds, steady: true }]), hostSeconds };
 }
 
 const MIN_TIMES = 3;

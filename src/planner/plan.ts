@@ -111,6 +111,28 @@ export function* planning(request: PlanRequest, machine: Machine): Steps<Plan> {
 }
 
 /**
+ * A plan that was made for a machine like this one, with forecasts for this one. It compares the choice with the serial sampler only.
+ * @returns undefined if the choice does not gain here
+ */
+export function* renewedPlan(
+  { chosen, reason }: Plan,
+  request: PlanRequest,
+  machine: Machine,
+): Steps<Plan | undefined> {
+  const { steps, evaluationsPerStep = 1 } = request;
+  const serial: Candidate = { sampler: 'serial', ...(yield* serialForecast(request, machine)), speedUp: 1 };
+  const basis = basisOf(machine.convergence);
+  if (chosen.sampler === 'serial') return { candidates: [serial], chosen: serial, reason, basis };
+  const forecast =
+    chosen.sampler === 'srds'
+      ? yield* srdsForecast(chosen.partition, evaluationsPerStep, machine, request, [chosen.maxRows])
+      : yield* picardForecast(steps, chosen.window, machine, request);
+  const renewed: Candidate = { ...chosen, ...forecast, speedUp: serial.seconds / forecast.seconds };
+  if (renewed.seconds > (1 - MARGIN) * serial.seconds) return undefined;
+  return { candidates: [serial, renewed], chosen: renewed, reason: reasonFor(renewed, renewed, machine), basis };
+}
+
+/**
  * Whether no parallel sampler can be chosen, without simulating any: each evaluates every step at least once, so it takes as long as
  * those evaluations in the cheapest batches.
  */

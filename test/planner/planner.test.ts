@@ -280,6 +280,19 @@ test('with barriers, SRDS is forecast as it runs, and by the last change more it
   assert.equal(plan({ steps: 25, pipelined: false }, machine).chosen.sampler, 'serial');
 });
 
+test('where the image of each iteration is decoded, forecasts count the decoding, and the serial sampler may be faster then', () => {
+  const machine = { ...machineOf(FLAT), decodeSeconds: 0.02 };
+  const partition = defaultPartition(50);
+  const [without, each] = [false, true].map((decodesEach) => forecastSrds(partition, 1, machine, { decodesEach }));
+  const decodings = (each.seconds - without.seconds) / machine.decodeSeconds;
+  assert.ok(Math.abs(decodings - expectedIterations(partition)) < 1e-9);
+  // picard is for 50 steps and more.
+  assert.equal(plan({ steps: 25, decodesEach: true }, machine).chosen.sampler, 'srds');
+  const slow = { ...machine, decodeSeconds: 0.1 };
+  assert.equal(plan({ steps: 25, decodesEach: true }, slow).chosen.sampler, 'serial');
+  assert.equal(plan({ steps: 25 }, slow).chosen.sampler, 'srds');
+});
+
 test('more devices are never slower, by forecast', () => {
   let before = Infinity;
   for (const devices of [1, 2, 4, 8, 16, 32, 64]) {
