@@ -15,7 +15,9 @@ import { SERVER_OPTIONS } from '../server/config.js';
 import { splitDeviceFlags } from './devices.js';
 import { addFlags, valuesFromFlags } from './optionFlags.js';
 import { choiceText, differenceToSerial, jsonReport, summary, timeText } from './report.js';
+import { warn } from './progress.js';
 import { runGenerate } from './runGenerate.js';
+import { unknownVariables } from './unknownVariables.js';
 
 /** The options that flags, the environment and a file may set. */
 const SAMPLING_OPTIONS = without(GENERATION_OPTIONS, 'prompt', 'previews');
@@ -82,6 +84,10 @@ export function generateCommand(signal: AbortSignal): Command {
     const { model, lowMemory, out, previews, latents, trace, noise, init, mask } = flags;
     const { open, others } = await splitDeviceFlags(await settingsFor(flags));
     const { json = false, quiet = false } = flags;
+    if (!quiet) {
+      for (const { name, meant } of unknownVariables(process.env))
+        warn(`no option has the variable ${name}${meant}`, undefined);
+    }
     const { result, context } = await runGenerate({
       model,
       open,

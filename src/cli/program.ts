@@ -23,9 +23,12 @@ const COMMANDS: Readonly<Record<string, (shutdown: Shutdown) => Promise<Command>
  * @param args the first decides which commands are loaded
  * @throws CommanderError if help is wanted for what is no command
  */
-export async function program(shutdown: Shutdown, [name, topic]: readonly (string | undefined)[]): Promise<Command> {
-  if (name === 'help' && topic !== undefined && !topic.startsWith('-') && !Object.hasOwn(COMMANDS, topic))
-    throw new CommanderError(EXIT_CODES.INVALID_OPTION, 'commander.unknownCommand', `unknown command '${topic}'`);
+export async function program(shutdown: Shutdown, args: readonly (string | undefined)[]): Promise<Command> {
+  const [name, topic] = args;
+  const wantsHelp = args.includes('--help') || args.includes('-h');
+  const helped = name === 'help' ? topic : wantsHelp ? name : undefined;
+  if (helped !== undefined && !helped.startsWith('-') && !Object.hasOwn(COMMANDS, helped))
+    throw new CommanderError(EXIT_CODES.INVALID_OPTION, 'commander.unknownCommand', `unknown command '${helped}'`);
   const wanted = commandsFor(name);
   const program = new Command('srds')
     .description('Self-Refining Diffusion Samplers: generate images in parallel over time')

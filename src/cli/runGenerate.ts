@@ -3,6 +3,8 @@ import { SrdsError } from '../errors.js';
 import { latentsFile, readNoise } from '../pipeline/latents.js';
 import { settingsOf, type GenerateOptions } from '../pipeline/options.js';
 import { Pipeline } from '../pipeline/pipeline.js';
+import type { ModelFolder } from '../model/modelFolder.js';
+import { fitSize } from '../server/imageSize.js';
 import type { OpenOnDevices } from '../pipeline/options/openOnDevices.js';
 import type { GenerateEvent, GenerateResult } from '../pipeline/result.js';
 import { readImage, type RgbImage } from '../image/image.js';
@@ -63,9 +65,10 @@ export async function runGenerate(options: RunGenerateOptions): Promise<Generati
   };
   try {
     await checkOutputs(options);
-    const generate = await withInputs(options);
-    const pathOf = await imagePath(options.out, generate.prompt, images > 1, BigInt(generate.seed ?? 0));
+    const given = await withInputs(options);
+    const pathOf = await imagePath(options.out, given.prompt, images > 1, BigInt(given.seed ?? 0));
     const model = await findModel(options.model, { progress, verbose: options.warnings, signal });
+    const generate = withinModel(given, model, onWarning);
     // Checks the options before the graphs are loaded, which can take long.
     settingsOf(generate, model);
     const { open, lowMemory } = options;
@@ -130,6 +133,24 @@ async function withInputs({ generate, noise, init, mask, previews }: RunGenerate
     ...(mask !== undefined && { mask: await readImage(mask) }),
     previews: generate.previews ?? previews !== undefined,
   };
+}
+
+/** The options, with a size for an initial image that is much larger than the model's own images. */
+function withinModel(
+  given: GenerateOptions,
+  model: ModelFolder,
+  onWarning: (message: string) => void,
+): GenerateOptions {
+  const { init } = given;
+  if (!init || given.width !== undefined || given.height !== undefined) return given;
+  const { options } = fitSize(given, model, undefined);
+  const { width, height } = options;
+  if (width !== undefined && height !== undefined) {
+    onWarning(
+      `the initial image of ${init.width}x${init.height} is scaled to ${width}x${height}; --size chooses another size`,
+    );
+  }
+  return options;
 }
 
 /** Generates, and waits for `onEvent` after each event. */

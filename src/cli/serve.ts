@@ -6,11 +6,12 @@ import {
   settingsFromEnvironment,
   settingsFromFile,
 } from '../pipeline/options/sources.js';
-import { parseConfig, SERVER_OPTION_GROUPS, SERVER_OPTIONS, SERVER_VARIABLES } from '../server/config.js';
+import { parseConfig, SERVER_OPTION_GROUPS, SERVER_OPTIONS } from '../server/config.js';
 import { createLog, startServer } from '../server/server.js';
 import { startTracing } from '../server/startTracing.js';
 import { addFlags, valuesFromFlags } from './optionFlags.js';
 import type { Shutdown } from './shutdown.js';
+import { unknownVariables } from './unknownVariables.js';
 
 /** `srds serve`. */
 export function serveCommand(ending: Shutdown): Command {
@@ -38,7 +39,9 @@ export function serveCommand(ending: Shutdown): Command {
     const onHangUp = () => restart();
     process.on('SIGHUP', onHangUp);
     const log = createLog(config.logLevel);
-    for (const variable of unknownVariables()) log.warn({ variable }, 'no setting has this variable');
+    for (const { name: variable, meant } of unknownVariables(process.env)) {
+      log.warn({ variable }, `no setting has this variable${meant}`);
+    }
     const endTracing = await startTracing(process.env);
     const server = await startServer(config, { log, signal: ending.signal });
     if (process.stderr.isTTY) process.stderr.write(`srds: listening at ${server.url}; Ctrl-C ends it\n`);
@@ -58,10 +61,4 @@ export function serveCommand(ending: Shutdown): Command {
     });
     if (error) throw error;
   });
-}
-
-/** Variables with the prefix of srds that no command reads, such as misspelt ones. */
-function unknownVariables(): string[] {
-  const known = new Set(['SRDS_DEBUG', 'SRDS_CONFIG', 'SRDS_COMPARE', ...SERVER_VARIABLES]);
-  return Object.keys(process.env).filter((name) => name.startsWith('SRDS_') && !known.has(name));
 }

@@ -1,4 +1,4 @@
-import { stat } from 'node:fs/promises';
+import { access, constants, stat } from 'node:fs/promises';
 import type { Sharp } from 'sharp';
 import { messageOf, SrdsError } from '../errors.js';
 import { codec } from './codec.js';
@@ -86,7 +86,11 @@ export async function readTransparency(source: string | Uint8Array, maxPixels = 
 async function decoded(source: string | Uint8Array, maxPixels: number, withAlpha: (file: Sharp) => Sharp) {
   const sharp = await codec();
   try {
-    if (typeof source === 'string' && (await stat(source)).isDirectory()) throw new Error('a folder');
+    if (typeof source === 'string') {
+      if ((await stat(source)).isDirectory()) throw new Error('a folder');
+      // sharp takes a file that it may not read for one of another format.
+      await access(source, constants.R_OK);
+    }
     const file = withAlpha(sharp(source, { limitInputPixels: maxPixels }).rotate());
     const { data, info } = await file
       .toColourspace('srgb')

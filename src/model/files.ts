@@ -2,6 +2,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { z } from 'zod';
 import { messageOf, issueOf, SrdsError, systemCode } from '../errors.js';
+import { lfsPointerIn } from '../files/lfsPointer.js';
 
 const RESTORE = 'export or download the model again';
 
@@ -12,8 +13,14 @@ const RESTORE = 'export or download the model again';
 export async function readText(folder: string, name: string): Promise<string> {
   const path = await requireFile(folder, name);
   return readFile(path, 'utf8').catch((error: unknown) => {
-    throw new SrdsError('MODEL_INVALID', `a file ${path}`, messageOf(error), RESTORE, { cause: error });
+    throw unreadable(path, error);
   });
+}
+
+/** The error for a file of a model that the system does not let be read. */
+export function unreadable(path: string, error: unknown): SrdsError {
+  const remedy = /^E(ACCES|PERM)$/.test(systemCode(error) ?? '') ? 'grant this user access to it' : RESTORE;
+  return new SrdsError('MODEL_INVALID', `a file ${path} that can be read`, messageOf(error), remedy, { cause: error });
 }
 
 /**
@@ -37,7 +44,8 @@ async function readUncheckedJson(folder: string, name: string): Promise<unknown>
     // Python writes NaN and infinities as bare words, which JSON does not allow.
     return JSON.parse(text.replace(/([:[,]\s*)(-?Infinity|NaN)(?=\s*[,}\]])/g, '$1"$2"'));
   } catch (error) {
-    throw new SrdsError('MODEL_INVALID', `JSON in ${join(folder, name)}`, messageOf(error), RESTORE, { cause: error });
+    const found = lfsPointerIn(text) ?? messageOf(error);
+    throw new SrdsError('MODEL_INVALID', `JSON in ${join(folder, name)}`, found, RESTORE, { cause: error });
   }
 }
 
@@ -47,10 +55,15 @@ export function missingFile(code: 'MODEL_NOT_FOUND' | 'MODEL_INVALID', folder: s
   return new SrdsError(code, `a diffusers folder of ONNX graphs in ${folder}`, `no ${name}`, remedy);
 }
 
-/** Whether a folder contains a file of that name. */
+/** Whether a folder contains a file of that name. @throws SrdsError MODEL_INVALID if the system does not let that be seen */
 export async function fileExists(folder: string, name: string): Promise<boolean> {
-  const stats = await stat(join(folder, name)).catch(() => undefined);
-  return stats?.isFile() ?? false;
+  const path = join(folder, name);
+  try {
+    return (await stat(path)).isFile();
+  } catch (error) {
+    if (isMissing(error)) return false;
+    throw unreadable(path, error);
+  }
 }
 
 /**
@@ -59,15 +72,15 @@ export async function fileExists(folder: string, name: string): Promise<boolean>
  */
 export async function requireFile(folder: string, name: string): Promise<string> {
   const path = join(folder, name);
-  let found: string;
-  try {
-    const stats = await stat(path);
-    if (stats.isFile() && stats.size > 0) return path;
-    found = stats.isFile() ? 'an empty file' : 'something that is no file';
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR')
-      throw missingFile('MODEL_INVALID', folder, name);
-    found = messageOf(error);
-  }
+  const stats = await stat(path).catch((error: unknown) => {
+    throw isMissing(error) ? missingFile('MODEL_INVALID', folder, name) : unreadable(path, error);
+  });
+  if (stats.isFile() && stats.size > 0) return path;
+  const found = stats.isFile() ? 'an empty file' : 'something that is no file';
   throw new SrdsError('MODEL_INVALID', `a file ${path}`, found, RESTORE);
+}
+
+/** Whether a system call failed because there is no such file. */
+function isMissing(error: unknown): boolean {
+  return systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR';
 }

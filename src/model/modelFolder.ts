@@ -22,7 +22,7 @@ import {
   type TextEncoderPart,
 } from './family.js';
 import { fewStepsOf } from './fewSteps.js';
-import { fileExists, missingFile, readJson } from './files.js';
+import { fileExists, missingFile, readJson, unreadable } from './files.js';
 import { findGraph, hasGraph, networkFolder } from './findGraph.js';
 import {
   checkGraphChannels,
@@ -306,6 +306,7 @@ async function describeGraphs(files: Readonly<Record<string, GraphFile>>): Promi
   return Promise.all(
     Object.entries(files).map(async ([name, file]) => {
       const description = await describeGraph(file).catch((error: unknown) => {
+        if (error instanceof Error && 'syscall' in error) throw unreadable(file.path, error);
         throw brokenGraph(file.path, messageOf(error), { cause: error });
       });
       return { name: name as GraphName, file, description };

@@ -3,6 +3,7 @@ import { basename } from 'node:path';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { BinaryReader, BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { ModelProtoSchema, TensorProto_DataLocation, TensorProtoSchema, type ModelProto } from 'onnx-buf';
+import { lfsPointerIn, MAX_POINTER_BYTES } from '../files/lfsPointer.js';
 import { externalData } from './weights.js';
 
 /** Numbers of fields. Source: onnx.proto. */
@@ -30,6 +31,10 @@ export async function readModel(path: string): Promise<ModelProto> {
     if (size >= MAX_BYTES)
       throw new Error('a file above 2 GB, the limit of the format; larger graphs have their weights in another file');
     const file = new WindowedFile(handle, size);
+    const pointer = lfsPointerIn(
+      Buffer.from(await file.bytes(0, Math.min(size, MAX_POINTER_BYTES))).toString('latin1'),
+    );
+    if (pointer !== undefined) throw new Error(pointer);
     const writer = new BinaryWriter();
     for await (const field of fieldsOf(file, 0, size)) {
       if (field.number === MODEL_GRAPH && field.type === WireType.LengthDelimited) {

@@ -325,6 +325,18 @@ test('flags win over the environment, and that over a file, which a server may s
   const wrong = await failureIn({ cwd, env: { ...env, SRDS_STEPS: 'many' } }, ...args);
   assert.equal(wrong.code, 2);
   assert.match(wrong.message, /^expected [^\n]+ for SRDS_STEPS, found "many" in the environment; [^\n]+$/);
+  const misspelt = await srdsCli(args, { cwd, env: { ...env, SRDS_STPES: '3' } });
+  assert.equal(misspelt.stderr, 'srds: warning: no option has the variable SRDS_STPES (SRDS_STEPS?)\n');
+});
+
+test('help for what is no command is an error', async () => {
+  for (const args of [
+    ['nonsense', '--help'],
+    ['help', 'nonsense'],
+  ]) {
+    const { message, code } = await failureIn({ cwd }, ...args);
+    assert.deepEqual([message, code], ["unknown command 'nonsense'; see srds --help", 2]);
+  }
 });
 
 test('help and version', async () => {

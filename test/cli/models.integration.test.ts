@@ -217,6 +217,19 @@ test('options that do not go together are one line that says what would', async 
   assert.ok(existsSync(join(cwd, 'o.png')));
 });
 
+test('an initial image that is much larger than the images of the model is scaled, unless a size is given', async () => {
+  await sharp({ create: { width: 1200, height: 900, channels: 3, background: '#a03020' } })
+    .jpeg()
+    .toFile(join(cwd, 'photo.jpg'));
+  const args = ['a', '--model', fixture('models/sd15'), '--steps', '2', '--init', 'photo.jpg', '--out', 'scaled.png'];
+  const { stderr } = await generate(...args);
+  const { width, height } = await sharp(join(cwd, 'scaled.png')).metadata();
+  assert.match(stderr, new RegExp(`^srds: warning: the initial image of 1200x900 is scaled to ${width}x${height}; `));
+  assert.ok(width * height <= 4 * 64 * 64 && Math.abs(width / height - 4 / 3) < 0.2);
+  assert.equal((await generate(...args, '--size', '96x96')).stderr, '');
+  assert.equal((await sharp(join(cwd, 'scaled.png')).metadata()).width, 96);
+});
+
 test('--mask repaints the white part of --init', async () => {
   const expected = reference('refs/masks/wide');
   for (const name of ['init', 'mask']) {

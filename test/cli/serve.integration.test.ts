@@ -88,7 +88,7 @@ test('SIGTERM lets running and queued requests finish, refuses others, and leave
   const { code, stdout } = await ended;
   assert.equal(code, 0);
   assert.match(stdout, /"msg":"ended"\}\n$/);
-  assert.match(stdout, /"variable":"SRDS_API_KEY","msg":"no setting has this variable"/);
+  assert.match(stdout, /"variable":"SRDS_API_KEY","msg":"no setting has this variable \(SRDS_API_KEYS\?\)"/);
   assert.doesNotMatch(stdout, /prompt/);
   for (const pid of pids) assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
 });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -70,6 +70,8 @@ test('files that are not needed may be missing', async () => {
   }
 });
 
+const LFS_POINTER = 'version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n';
+
 test('contents that cannot be used are refused, each with its reason', async () => {
   const json = (file: string, change: object) =>
     JSON.stringify({ ...(JSON.parse(readFileSync(join(folder, file), 'utf8')) as object), ...change });
@@ -88,6 +90,8 @@ test('contents that cannot be used are refused, each with its reason', async () 
       /4 latent channels.* found 16/,
     ],
     ['model_index.json', '[]', /model_index\.json/],
+    ['model_index.json', LFS_POINTER, /JSON in .*found a Git LFS pointer/],
+    ['unet/model.onnx', LFS_POINTER, /graph in .*found a Git LFS pointer/],
     ['scheduler/scheduler_config.json', '{"_class_name": "DDIMScheduler", "beta_start": "x"}', /beta_start/],
     ['scheduler/scheduler_config.json', '{"_class_name": 1}', /_class_name/],
     ['scheduler/scheduler_config.json', '{"_class_name": "FlowMatchEulerDiscreteScheduler"}', /FlowMatch.* DDIM/],
@@ -128,4 +132,18 @@ test("a graph of another kind in a graph's place is refused", async () => {
     error?.message ?? 'accepted',
     /the inputs sample, timestep, encoder_hidden_states .* found latent_sample/,
   );
+});
+
+test('files that the system does not let be read are not called missing', async () => {
+  for (const file of ['model_index.json', 'unet/model.onnx', 'unet/config.json']) {
+    const path = join(folder, file);
+    const original = readFileSync(path);
+    rmSync(path);
+    symlinkSync(path, path);
+    const error = await Pipeline.open(folder).catch((thrown: unknown) => thrown);
+    rmSync(path);
+    writeFileSync(path, original);
+    assert.match(String(error), /a file .* that can be read, found ELOOP: too many symbolic links/);
+    assert.ok(String(error).includes(file));
+  }
 });

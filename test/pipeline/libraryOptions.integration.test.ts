@@ -14,7 +14,8 @@ test('options that generate does not know are refused by name, and values of ano
   const pipeline = await sharedPipeline(MODEL);
   const prompt = 'a red ball';
   for (const [options, message] of [
-    [{ prompt, step: 5 }, /options among .*steps.*, found "step"; remove or correct it/],
+    [{ prompt, step: 5 }, /options among .*steps.*, found "step" \(steps\?\); remove or correct it/],
+    [{ prompt, signal: 'stop' }, /an AbortSignal for signal, found string/],
     [{ prompt, negative_prompt: 'b' }, /options among .*negativePrompt.*, found "negative_prompt"/],
     [{ prompt, size: '64x64' }, /width and height, found the option size; .*\{ width: 512, height: 512 \}/],
     [{ prompt, size: { width: 64, height: 64 } }, /width and height, found the option size/],

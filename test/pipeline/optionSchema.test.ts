@@ -52,7 +52,13 @@ test('it is a variable of the environment and a setting of a file, and the first
   ] as const) {
     assert.throws(() => mergeSources(WITH_SPARKLE, [source], 'see --help'), { code: 'INVALID_OPTION', message: found });
   }
-  assert.throws(() => settingsFromFile(WITH_SPARKLE, { sparkle: 1 }, 'a.json'), { code: 'INVALID_OPTION' });
+  assert.throws(() => settingsFromFile(WITH_SPARKLE, { sparkle: 1 }, 'a.json'), {
+    code: 'INVALID_OPTION',
+    message: /found unknown setting "sparkle"; /,
+  });
+  assert.throws(() => settingsFromFile(WITH_SPARKLE, { sparkelLevel: 1 }, 'a.json'), {
+    message: /found unknown setting "sparkelLevel" \(sparkleLevel\?\); /,
+  });
 });
 
 test('it is a field of HTTP requests with bounds, limits and defaults, and of their JSON schema', () => {

@@ -6,7 +6,7 @@ import { ROOT } from './fixtures.js';
 interface ProgramModule {
   readonly program: (
     shutdown: object,
-    name: string,
+    args: readonly string[],
   ) => Promise<{ parseAsync(argv: readonly string[]): Promise<unknown> }>;
   readonly explain: (error: unknown) => string;
   readonly exitCodeOf: (error: unknown) => number;
@@ -51,7 +51,7 @@ async function runHere(
   try {
     process.chdir(cwd);
     const shutdown = { signal: new AbortController().signal, graceMs: 0, asPlanned: false };
-    const commands = await program(shutdown, args[0]);
+    const commands = await program(shutdown, args);
     await commands.parseAsync(['node', 'srds', ...args]);
   } catch (thrown) {
     error = { thrown };

@@ -469,7 +469,7 @@ test('while the form changes the last forecast stays, until an answer or an erro
     const failing = await next(23);
     assert.ok(await second.isVisible());
     await failing.fulfill({ status: 500, json: {} });
-    await page.getByText('The first images measure this machine.').waitFor();
+    await page.getByText('Auto takes the fastest sampler').waitFor();
     assert.ok(!(await second.isVisible()));
   } finally {
     await server.close();

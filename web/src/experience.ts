@@ -30,7 +30,7 @@ export function expectationOf(given: Parameters): string | undefined {
     case 'serial':
       return undefined;
     case 'auto':
-      return 'The first images measure this machine. Then auto takes what is fastest on it.';
+      return 'Auto takes the fastest sampler, as soon as images drawn here have shown which one that is.';
     default:
       return 'Whether it is faster than the serial sampler depends on the machine. Auto finds out.';
   }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { expectedBy, shortened, SrdsError } from '../../errors.js';
+import { suggestion } from './suggestion.js';
 
 /** How the generation parameters of a PNG file show an option. */
 export interface InfotextForm<Value> {
@@ -280,7 +281,17 @@ export function checkLibraryValues(options: Options, values: unknown, others: re
   const known = [...Object.keys(options), ...others];
   for (const [name, value] of Object.entries(values)) {
     if (value === undefined || known.includes(name)) continue;
-    throw new SrdsError('INVALID_OPTION', `options among ${known.join(', ')}`, `"${name}"`, 'remove or correct it');
+    const found = `"${name}"${suggestion(name, known)}`;
+    throw new SrdsError('INVALID_OPTION', `options among ${known.join(', ')}`, found, 'remove or correct it');
+  }
+  const { signal } = values as { readonly signal?: unknown };
+  if (signal !== undefined && !(signal instanceof AbortSignal)) {
+    throw new SrdsError(
+      'INVALID_OPTION',
+      'an AbortSignal for signal',
+      typeof signal,
+      'give that of an AbortController',
+    );
   }
   for (const [name, one] of Object.entries(options)) {
     const value: unknown = (values as Readonly<Record<string, unknown>>)[name];

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { messageOf, SrdsError } from '../../errors.js';
 import { flagOf } from './flags.js';
 import { checkedValue, valueFromText, variableOf, type Options, type OptionValues } from './option.js';
+import { suggestion } from './suggestion.js';
 
 /** Settings of one origin, such as the environment. */
 export interface Source {
@@ -48,7 +49,8 @@ export function settingsFromFile(
     const one = known.get(name);
     if (one) settings[name] = one.read && typeof value === 'string' ? one.read(value) : value;
     else if (!ignored.includes(name)) {
-      throw new SrdsError('INVALID_OPTION', `settings in ${file}`, `unknown setting "${name}"`, 'remove or correct it');
+      const found = `unknown setting "${name}"${suggestion(name, [...known.keys()])}`;
+      throw new SrdsError('INVALID_OPTION', `settings in ${file}`, found, 'remove or correct it');
     }
   }
   return { name: file, settings };
@@ -86,7 +88,8 @@ export function mergeSources<Known extends Options>(
     for (const [name, value] of Object.entries(settings)) {
       if (value === undefined) continue;
       if (!Object.hasOwn(options, name)) {
-        throw new SrdsError('INVALID_OPTION', `settings in ${source}`, `unknown setting "${name}"`, remedy);
+        const found = `unknown setting "${name}"${suggestion(name, Object.keys(options))}`;
+        throw new SrdsError('INVALID_OPTION', `settings in ${source}`, found, remedy);
       }
       const place = { name: nameOf(name), where: `in ${source}`, remedy };
       const checked = checkedValue(options[name], value, place);
