@@ -184,7 +184,7 @@ export class Calibration {
 
   /** Learns how long decoding an image takes. @param seconds the least of a run that had the devices to itself */
   async learnDecoding(target: CalibrationTarget, seconds: number): Promise<void> {
-    for (const group of this.groups) {
+    for (const group of this.groups.filter((one) => !one.isRemote)) {
       const known = (await this.stored(group, target)) ?? UNMEASURED;
       // A run that other work slowed down is no reason to write a file.
       if ((known.decodeSeconds ?? Infinity) < DECODES_ALIKE * seconds) continue;
@@ -242,7 +242,6 @@ export class Calibration {
     const known = new Set(devices);
     if (devices.length === 0 || measured.some(({ curve }) => !curve)) return undefined;
     const most = Math.min(maxRowsOf(this.engine, this.model.family.network), maxRows);
-    const decodings = measured.flatMap(({ decodeSeconds }) => decodeSeconds ?? []);
     const rowsWorth = Math.max(...[...known].map(rowsThatPay));
     return {
       devices,
@@ -250,7 +249,7 @@ export class Calibration {
       splitsRows: [...known].every((curve) => sharesRows(curve, rows, devices.length)),
       images: settings.seeds.length,
       maxRows: Math.max(rows, Math.min(most, rowsWorth)),
-      decodeSeconds: decodings.length > 0 ? Math.min(...decodings) : undefined,
+      decodeSeconds: decodeSecondsOf(measured),
     };
   }
 
@@ -289,6 +288,14 @@ export class Calibration {
     const tokens = sequenceLength === undefined ? [] : [sequenceLength];
     return [version(), ...network, device, buckets, slots, variant, width, height, rows, ...tokens];
   }
+}
+
+/** Seconds that decoding an image takes from the devices of the network; undefined if that is not known. */
+function decodeSecondsOf(measured: readonly MeasuredGroup[]): number | undefined {
+  // Endpoints run nothing but the network.
+  if (measured.every(({ group }) => group.isRemote)) return 0;
+  const known = measured.flatMap(({ decodeSeconds }) => decodeSeconds ?? []);
+  return known.length > 0 ? Math.min(...known) : undefined;
 }
 
 /** How a run extends what is known of a group. */
