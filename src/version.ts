@@ -7,7 +7,9 @@ const packageJson = z.object({ version: z.string() });
 const [BESIDE, ABOVE] = ['../package.json', '../../package.json'].map((place) => new URL(place, import.meta.url));
 const FILE = existsSync(BESIDE) ? BESIDE : ABOVE;
 
+const { version: VERSION } = packageJson.parse(JSON.parse(readFileSync(FILE, 'utf8')));
+
 /** Version of this package, from its package.json. */
 export function version(): string {
-  return packageJson.parse(JSON.parse(readFileSync(FILE, 'utf8'))).version;
+  return VERSION;
 }

@@ -67,6 +67,8 @@ const DECODES_ALIKE = 1.1;
  */
 export class Calibration {
   private readonly store = new CurveStore();
+  /** Of the network as it was at first: every run asks for it several times. */
+  private identity: ReturnType<typeof networkIdentity> | undefined;
 
   /** @param variant distinguishes engines on the same devices: threads, processes, precision */
   constructor(
@@ -280,7 +282,7 @@ export class Calibration {
     { settings, rows }: CalibrationTarget,
   ): Promise<readonly unknown[] | undefined> {
     const { model, variant } = this;
-    const network = await networkIdentity(model);
+    const network = await (this.identity ??= networkIdentity(model));
     if (!network) return undefined;
     const { slots, name: device } = group;
     const buckets = this.bucketsOf(group);

@@ -60,6 +60,8 @@ export class MemoryGuard {
   private kept = 0;
   /** The engine's restarts when they were noted. */
   private restarts: number | undefined;
+  /** Whether a CPU here runs a graph. To ask for its free memory reads a dozen files. */
+  private readonly onCpu = new Map<GraphName, boolean>();
 
   constructor(
     private readonly model: ModelFolder,
@@ -85,7 +87,7 @@ export class MemoryGuard {
    */
   rowsFor(settings: Settings): number {
     const { model, engine } = this;
-    const free = engine.freeMemory?.('vae_decoder');
+    const free = this.isOnCpu('vae_decoder') ? engine.freeMemory?.('vae_decoder') : undefined;
     if (free === undefined) return Infinity;
     const rowsPerEvaluation = rowsOf(settings);
     const { network } = model.family;
@@ -127,7 +129,7 @@ export class MemoryGuard {
     const { denoiserRow, others } = this.activations(settings, settings);
     const batchRows = fixedRows(this.model, this.model.family.network);
     const used = this.runsNetwork ? (batchRows ?? Math.min(rows, rowsOf(settings))) : 0;
-    if (this.engine.freeMemory?.('vae_decoder') === undefined) return;
+    if (!this.isOnCpu('vae_decoder')) return;
     this.kept = Math.max(this.keptFor([]), denoiserRow * used + others);
     this.restarts = this.engine.restarts;
   }
@@ -150,7 +152,7 @@ export class MemoryGuard {
   private prompts(settings: Settings): number {
     const { model, engine } = this;
     return model.textEncoders.reduce((sum, encoder) => {
-      if (!encoder || !engine.graphs.has(encoder.graph) || engine.freeMemory?.(encoder.graph) === undefined) return sum;
+      if (!encoder || !engine.graphs.has(encoder.graph) || !this.isOnCpu(encoder.graph)) return sum;
       const rows = Math.max(rowsOf(settings), fixedRows(model, encoder.graph) ?? 1);
       return sum + rows * promptMemory(encoder, settings.sequenceLength ?? 0);
     }, 0);
@@ -158,7 +160,13 @@ export class MemoryGuard {
 
   /** Whether the CPU runs the denoising network. */
   private get runsNetwork(): boolean {
-    return this.engine.freeMemory?.(this.model.family.network) !== undefined;
+    return this.isOnCpu(this.model.family.network);
+  }
+
+  private isOnCpu(graph: GraphName): boolean {
+    const isOnCpu = this.onCpu.get(graph) ?? this.engine.freeMemory?.(graph) !== undefined;
+    this.onCpu.set(graph, isOnCpu);
+    return isOnCpu;
   }
 
   /** Device processes here that take batches of the network at the same time. */
