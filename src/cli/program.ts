@@ -24,10 +24,11 @@ const COMMANDS: Readonly<Record<string, (shutdown: Shutdown) => Promise<Command>
  * @throws CommanderError if help is wanted for what is no command
  */
 export async function program(shutdown: Shutdown, args: readonly (string | undefined)[]): Promise<Command> {
-  const [name, topic] = args;
-  const wantsHelp = args.includes('--help') || args.includes('-h');
-  const helped = name === 'help' ? topic : wantsHelp ? name : undefined;
-  if (helped !== undefined && !helped.startsWith('-') && !Object.hasOwn(COMMANDS, helped))
+  const [name] = args;
+  const wantsHelp = args.some((arg) => arg === '--help' || arg === '-h');
+  const [first, second] = args.filter((arg) => arg?.startsWith('-') === false);
+  const helped = first === 'help' ? second : wantsHelp ? first : undefined;
+  if (helped !== undefined && helped !== 'help' && !Object.hasOwn(COMMANDS, helped))
     throw new CommanderError(EXIT_CODES.INVALID_OPTION, 'commander.unknownCommand', `unknown command '${helped}'`);
   const wanted = commandsFor(name);
   const program = new Command('srds')

@@ -135,14 +135,15 @@ async function withInputs({ generate, noise, init, mask, previews }: RunGenerate
   };
 }
 
-/** The options, with a size for an initial image that is much larger than the model's own images. */
+/** The options, with a size for an initial image that is much larger than the model's own images, or smaller than any that it draws. */
 function withinModel(
   given: GenerateOptions,
   model: ModelFolder,
   onWarning: (message: string) => void,
 ): GenerateOptions {
-  const { init } = given;
-  if (!init || given.width !== undefined || given.height !== undefined) return given;
+  const { init, noise } = given;
+  // Noise is for a size.
+  if (!init || noise || given.width !== undefined || given.height !== undefined) return given;
   const { options } = fitSize(given, model, undefined);
   const { width, height } = options;
   if (width !== undefined && height !== undefined) {

@@ -6,5 +6,5 @@ export const MAX_POINTER_BYTES = 1024;
 
 /** What stands in place of a file's content, in words; undefined if it is the content. @param text the start of the file */
 export function lfsPointerIn(text: string): string | undefined {
-  return text.startsWith(POINTER) ? 'a Git LFS pointer, which git lfs pull replaces by the file' : undefined;
+  return text.startsWith(POINTER) ? 'a Git LFS pointer in its place' : undefined;
 }

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { SrdsError } from '../errors.js';
+import { SrdsError, systemCode } from '../errors.js';
 import { parseRepository } from '../hub/name.js';
 import type { HubProgress } from '../hub/snapshot.js';
 import { BUNDLED_MODEL, readModelFolder, type ModelFolder } from './modelFolder.js';
@@ -39,5 +39,9 @@ export async function openModel(model: string, options: OpenModelOptions = {}): 
 }
 
 async function exists(path: string): Promise<boolean> {
-  return (await stat(path).catch(() => undefined)) !== undefined;
+  // A path that may not be looked at is one all the same.
+  return stat(path).then(
+    () => true,
+    (error: unknown) => !/^E(NOENT|NOTDIR|NAMETOOLONG|INVAL)$/.test(systemCode(error) ?? 'ENOENT'),
+  );
 }

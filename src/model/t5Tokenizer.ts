@@ -97,7 +97,9 @@ export async function readT5Tokenizer(
     maxLength: encoder.maxLength,
     encode(text, length) {
       const { tokens: known, rest: unread } =
-        settings.truncationSide === 'right' ? tokenizeStart(text, length, idsOf) : { tokens: idsOf(text), rest: '' };
+        settings.truncationSide === 'right'
+          ? tokenizeStart(text, length, idsOf, false)
+          : { tokens: idsOf(text), rest: '' };
       const beyond = known.find((piece) => piece >= encoder.vocabulary);
       if (beyond !== undefined) {
         const [content] = [...added].find(([, { id }]) => id === beyond) ?? [];

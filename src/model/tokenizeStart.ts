@@ -1,31 +1,43 @@
 /** Characters of a prompt for each token that is wanted; words and their spaces take five to six. */
 const CHARACTERS = 8;
-/** Tokens beyond those wanted: where a word is cut in two, only the tokens beside the cut differ. */
+/** Tokens beyond those wanted: where byte-pair encoding cuts a word in two, the tokens beside the cut differ. */
 const SPARE = 16;
+
+/** The start of a prompt as tokens. */
+export interface TokenizedStart<Token> {
+  /** All tokens of the prompt, or more than are wanted. */
+  readonly tokens: readonly Token[];
+  /** What of the prompt was not tokenized; it begins with white space if it begins with a word. */
+  readonly rest: string;
+}
 
 /**
  * Tokenizes a text as far as its first tokens are wanted. Tokenizers take seconds for the tens of thousands of characters that a request
  * may have, of which an encoder sees the first hundreds.
  * @param wanted number of tokens
- * @returns all tokens of the text, or more than are wanted and the rest of the text
+ * @param cutsWords whether the tokens of a word's beginning are those of the word but for the last ones; otherwise only words are separate
  */
 export function tokenizeStart<Token>(
   text: string,
   wanted: number,
   tokenize: (text: string) => readonly Token[],
-): { readonly tokens: readonly Token[]; readonly rest: string } {
-  const end = endOfStart(text, CHARACTERS * (wanted + SPARE));
-  if (end < text.length) {
+  cutsWords: boolean,
+): TokenizedStart<Token> {
+  for (let most = CHARACTERS * (wanted + SPARE); most < text.length; most *= 2) {
+    const end = endOfWord(text, most) ?? (cutsWords ? endOfCharacter(text, most) : undefined);
+    if (end === undefined) continue;
     const tokens = tokenize(text.slice(0, end));
     if (tokens.length >= wanted + SPARE) return { tokens, rest: text.slice(end) };
   }
   return { tokens: tokenize(text), rest: '' };
 }
 
-/** Where to cut a text: between words if there is white space in the second half, and never within a character. */
-function endOfStart(text: string, most: number): number {
-  if (text.length <= most) return text.length;
-  const space = text.slice(0, most).search(/\s\S*$/);
-  if (space > most / 2) return space;
+/** The last white space in the second half of so many characters; undefined if there is none. */
+function endOfWord(text: string, most: number): number | undefined {
+  for (let at = most - 1; at > most / 2; at--) if (/\s/.test(text[at])) return at;
+  return undefined;
+}
+
+function endOfCharacter(text: string, most: number): number {
   return /[\uD800-\uDBFF]/.test(text[most - 1]) ? most - 1 : most;
 }

@@ -51,13 +51,19 @@ export async function readTokenizer(
         ? [{ id: token.id, text: part, piece: tokenOf(part) }]
         : pieces(part).map((piece) => ({ id: vocabulary[piece], text: piece, piece })),
     );
+  const tokensOf = (text: string): Token[] => {
+    const tokens = tokenize(text);
+    const converted = withVectors(text, tokens, contents);
+    return converted === text ? tokens : tokenize(converted);
+  };
   return {
     maxLength,
     encode(prompt) {
       const room = maxLength - FRAME;
-      const whole = (text: string) => tokenize(withVectors(text, tokenize(text), contents));
       const { tokens, rest } =
-        truncationSide === 'right' ? tokenizeStart(prompt, room, whole) : { tokens: whole(prompt), rest: '' };
+        truncationSide === 'right'
+          ? tokenizeStart(prompt, room, tokensOf, true)
+          : { tokens: tokensOf(prompt), rest: '' };
       const first = truncationSide === 'right' ? 0 : Math.max(0, tokens.length - room);
       const kept = tokens.slice(first, first + room);
       const used = [bos, ...kept.map(({ id }) => id), eos];
@@ -71,7 +77,7 @@ export async function readTokenizer(
           used.map(() => 1),
           padding.map(() => 0),
         ),
-        cut: (textOf(cut) + normalized(rest)).replace(/^\uFFFD+/, '').trim(),
+        cut: (textOf(cut).trimEnd() + normalized(rest)).replace(/^\uFFFD+/, '').trim(),
       };
     },
   };

@@ -1,4 +1,4 @@
-import { realpath, stat } from 'node:fs/promises';
+import { readFile, realpath, stat } from 'node:fs/promises';
 import { dirname, isAbsolute, join, relative, sep } from 'node:path';
 import { create } from '@bufbuild/protobuf';
 import {
@@ -9,6 +9,8 @@ import {
   type StringStringEntryProto,
   type TensorProto,
 } from 'onnx-buf';
+import { messageOf, systemCode } from '../errors.js';
+import { lfsPointerIn, MAX_POINTER_BYTES } from '../files/lfsPointer.js';
 import { sizeOf } from '../tensor/tensor.js';
 import { innerGraphs } from './constants.js';
 import { bytesOfType } from './elementTypes.js';
@@ -39,8 +41,13 @@ export async function weightFiles(model: ModelProto, path: string): Promise<Weig
   for (const tensor of externalTensors(model)) {
     const file = files.get(entryOf(tensor, 'location') ?? '');
     const end = Number(entryOf(tensor, 'offset') ?? 0) + lengthOf(tensor);
-    if (file && !(end <= file.bytes))
-      throw new Error(`the weights file ${file.name} has ${file.bytes} bytes, and the graph needs ${end}`);
+    if (!file || end <= file.bytes) continue;
+    const pointer = file.bytes <= MAX_POINTER_BYTES ? lfsPointerIn(await readFile(file.path, 'latin1')) : undefined;
+    throw new Error(
+      pointer
+        ? `${pointer} of the weights file ${file.name}`
+        : `the weights file ${file.name} has ${file.bytes} bytes, and the graph needs ${end}`,
+    );
   }
   return [...files.values()];
 }
@@ -81,7 +88,10 @@ async function locate(name: string, path: string): Promise<WeightFile> {
     throw new Error(`the weights file ${name} is outside its folder`);
   const beside = [dirname(path), dirname(await realpath(path))];
   for (const folder of beside) {
-    const real = await realpath(join(folder, name)).catch(() => undefined);
+    const real = await realpath(join(folder, name)).catch((error: unknown) => {
+      if (/^ENO(ENT|TDIR)$/.test(systemCode(error) ?? '')) return undefined;
+      throw new Error(`the weights file ${name}, ${messageOf(error)}`, { cause: error });
+    });
     const stats = real === undefined ? undefined : await stat(real);
     if (real !== undefined && stats?.isFile()) return { name, path: real, bytes: stats.size };
   }

@@ -184,13 +184,15 @@ export class Calibration {
     }
   }
 
-  /** Learns how long decoding an image takes. @param seconds the least of a run that had the devices to itself */
-  async learnDecoding(target: CalibrationTarget, seconds: number): Promise<void> {
-    for (const group of this.groups.filter((one) => !one.isRemote)) {
+  /** Learns how long decoding an image takes. @param least seconds, in a run that had the devices to itself, by the name of the device */
+  async learnDecoding(target: CalibrationTarget, least: ReadonlyMap<string, number>): Promise<void> {
+    for (const group of this.groups) {
+      const decodeSeconds = Math.min(...group.devices.map((device) => least.get(device) ?? Infinity));
       const known = (await this.stored(group, target)) ?? UNMEASURED;
-      // A run that other work slowed down is no reason to write a file.
-      if ((known.decodeSeconds ?? Infinity) < DECODES_ALIKE * seconds) continue;
-      await this.keep(group, { ...known, decodeSeconds: seconds }, target);
+      const change = Math.abs(Math.log(decodeSeconds / (known.decodeSeconds ?? 0)));
+      // Small differences are no reason to write a file.
+      if (!Number.isFinite(decodeSeconds) || change < Math.log(DECODES_ALIKE)) continue;
+      await this.keep(group, { ...known, decodeSeconds }, target);
     }
   }
 

@@ -1,22 +1,27 @@
-/** The times of decoding images on the devices of a pipeline. */
+import type { BatchReport } from '../engine/batcher.js';
+
+/** The seconds of decoding an image by the name of the device, as the latest run shows them. */
 export class Decodings {
-  private isFirst = true;
-  private seconds: number | undefined;
+  /** Devices that have not decoded since their decoder was loaded. */
+  private readonly prepared = new Set<string>();
+  private readonly times = new Map<string, number>();
 
-  /** A run begins. */
-  begin(): void {
-    this.seconds = undefined;
+  /** A run begins. @param reloads whether it loads the decoder anew */
+  begin(reloads: boolean): void {
+    this.times.clear();
+    if (reloads) this.prepared.clear();
   }
 
-  /** @param seconds of decoding an image */
-  add(seconds: number): void {
-    // The first one may prepare the device, which every sampler waits for.
-    if (!this.isFirst) this.seconds = Math.min(seconds, this.seconds ?? Infinity);
-    this.isFirst = false;
+  /** Notes a batch of the decoder. */
+  add({ device, evaluations, networkMs }: Pick<BatchReport, 'device' | 'evaluations' | 'networkMs'>): void {
+    const seconds = networkMs / 1000 / evaluations;
+    // The first batch may prepare the device, which every sampler waits for.
+    if (this.prepared.has(device)) this.times.set(device, Math.min(seconds, this.times.get(device) ?? Infinity));
+    this.prepared.add(device);
   }
 
-  /** The shortest since the run began; undefined if there was none. */
-  get least(): number | undefined {
-    return this.seconds;
+  /** The shortest of each device since the run began. */
+  get least(): ReadonlyMap<string, number> {
+    return this.times;
   }
 }

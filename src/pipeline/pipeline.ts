@@ -73,7 +73,7 @@ export class Pipeline {
     this.loadSeconds = loadSeconds;
     this.batcher = new Batcher(engine, (report) => {
       if (report.graph === model.family.network) this.batches.report(report);
-      if (report.graph === 'vae_decoder') this.decodings.add(report.networkMs / 1000);
+      if (report.graph === 'vae_decoder') this.decodings.add(report);
       onBatch?.(report);
     });
     this.networks = new Networks(model, engine, this.batcher);
@@ -242,7 +242,7 @@ export class Pipeline {
         times.set(event.device, [...(times.get(event.device) ?? []), (event.end - event.begin) / 1000]);
       });
       const { begun } = this.batches;
-      this.decodings.begin();
+      this.decodings.begin(this.memory.lowMemory);
       const generated = await this.generateAll({ ...selected, limits, prepared, client, emit, signal, plan });
       const isAlone = beganAlone && this.batches.begun === begun;
       // Batches with evaluations of other runs say nothing of the serial sampler.
@@ -258,8 +258,7 @@ export class Pipeline {
       // Otherwise the rows of an evaluation ran in batches of their own.
       const isWhole = limits?.splitsRows !== true && maxRows >= target.rows;
       if (isAlone && isWhole && isOneSerial(result.settings)) await this.calibration.learn(target, times);
-      const { least } = this.decodings;
-      if (isAlone && least !== undefined) await this.calibration.learnDecoding(target, least);
+      if (isAlone) await this.calibration.learnDecoding(target, this.decodings.least);
       // With other clients a run may take its serial course.
       if (isAlone) await this.convergence.learn(result.settings, result.images);
       return result;

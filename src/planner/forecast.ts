@@ -109,7 +109,8 @@ export function* srdsForecast(
     forecasts.push({ ...forecast, maxRows });
   }
   const best = forecasts.reduce((a, b) => (b.seconds < a.seconds ? b : a));
-  return { ...best, seconds: best.seconds + decodingSeconds(iterations, machine, stopping) };
+  const waits = !pipelined && stopping.looksAhead === false;
+  return { ...best, seconds: best.seconds + decodingSeconds(iterations, machine, stopping, waits) };
 }
 
 /** SRDS, pipelined. @param iterations at which the run ends; a fraction stands for a mean over samples */
@@ -158,15 +159,23 @@ export function* picardForecast(
   const hardware = hardwareOf(machine);
   const start = (options: SerialOptions) => picard({ ...options, window });
   const forecast = yield* interpolated(passes, (count) => runOf(start, { steps }, machine.images, count, hardware));
-  return { ...forecast, seconds: forecast.seconds + decodingSeconds(passes, machine, stopping) };
+  return { ...forecast, seconds: forecast.seconds + decodingSeconds(passes, machine, stopping, looksAhead === false) };
 }
 
-/** Seconds that decoding takes from the evaluations: the image of each iteration but the last, which every sampler decodes. */
-function decodingSeconds(iterations: number, machine: Machine, { decodesEach = false }: StoppingRule): number {
+/**
+ * Seconds that decoding takes from the evaluations: the image of each iteration but the last, which every sampler decodes.
+ * @param waits whether no device evaluates meanwhile
+ */
+function decodingSeconds(
+  iterations: number,
+  machine: Machine,
+  { decodesEach = false }: StoppingRule,
+  waits: boolean,
+): number {
   if (!decodesEach) return 0;
   const { devices, rowsPerEvaluation, images = 1 } = machine;
   const { decodeSeconds = Math.min(...devices.map((curve) => latency(curve, rowsPerEvaluation))) } = machine;
-  return (iterations * images * decodeSeconds) / devices.length;
+  return (iterations * images * decodeSeconds) / (waits ? 1 : devices.length);
 }
 
 /** Sizes of batches to choose from, in rows, the largest first. */

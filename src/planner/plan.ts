@@ -111,25 +111,40 @@ export function* planning(request: PlanRequest, machine: Machine): Steps<Plan> {
 }
 
 /**
- * A plan that was made for a machine like this one, with forecasts for this one. It compares the choice with the serial sampler only.
+ * A plan that was made for a machine like this one, with forecasts for this one: of the serial sampler, and of the choice or, if that was
+ * the serial sampler, the next best.
  * @returns undefined if the choice does not gain here
  */
-export function* renewedPlan(
-  { chosen, reason }: Plan,
-  request: PlanRequest,
-  machine: Machine,
-): Steps<Plan | undefined> {
+export function* renewedPlan(before: Plan, request: PlanRequest, machine: Machine): Steps<Plan | undefined> {
   const { steps, evaluationsPerStep = 1 } = request;
   const serial: Candidate = { sampler: 'serial', ...(yield* serialForecast(request, machine)), speedUp: 1 };
+  const able = before.candidates.filter((one) => one.sampler !== 'serial' && mayBeChosen(one, steps));
+  if (able.length === 0) return { ...before, candidates: [serial], chosen: serial };
+  const known = before.chosen.sampler === 'serial' ? bestOf(able, before.chosen, steps) : before.chosen;
+  const forecast = yield* forecastOf(known, steps, evaluationsPerStep, machine, request);
+  const best: Candidate = { ...known, ...forecast, speedUp: serial.seconds / forecast.seconds };
+  const gains = best.seconds <= (1 - MARGIN) * serial.seconds;
+  if (!gains && before.chosen.sampler !== 'serial') return undefined;
+  const chosen = gains ? best : serial;
   const basis = basisOf(machine.convergence);
-  if (chosen.sampler === 'serial') return { candidates: [serial], chosen: serial, reason, basis };
-  const forecast =
-    chosen.sampler === 'srds'
-      ? yield* srdsForecast(chosen.partition, evaluationsPerStep, machine, request, [chosen.maxRows])
-      : yield* picardForecast(steps, chosen.window, machine, request);
-  const renewed: Candidate = { ...chosen, ...forecast, speedUp: serial.seconds / forecast.seconds };
-  if (renewed.seconds > (1 - MARGIN) * serial.seconds) return undefined;
-  return { candidates: [serial, renewed], chosen: renewed, reason: reasonFor(renewed, renewed, machine), basis };
+  return { candidates: [serial, best], chosen, reason: reasonFor(chosen, best, machine), basis };
+}
+
+function forecastOf(
+  candidate: Candidate,
+  steps: number,
+  evaluationsPerStep: number,
+  machine: Machine,
+  stopping: StoppingRule,
+): Steps<Forecast> {
+  switch (candidate.sampler) {
+    case 'serial':
+      return serialForecast({ steps, evaluationsPerStep }, machine);
+    case 'srds':
+      return srdsForecast(candidate.partition, evaluationsPerStep, machine, stopping, [candidate.maxRows]);
+    case 'picard':
+      return picardForecast(steps, candidate.window, machine, stopping);
+  }
 }
 
 /**

@@ -33,7 +33,8 @@ export function forecastEndpoint({ config, models }: Services): Endpoint {
         try {
           // Models may be unloaded or read anew while a request waits.
           const model = models.find(body.model);
-          const given = optionsOf({ ...body, stream: false, partial_images: 0 });
+          // As /srds/v1/generate has them: showing images takes time of the devices.
+          const given = optionsOf({ ...body, stream: true, partial_images: 1 });
           const { folder } = model;
           const { options } = fitSize(withSteps(given, folder, config.maxSteps), folder, config.maxPixels);
           return answerOf(await models.opened(model)?.forecast(options));

@@ -30,7 +30,8 @@ export interface ModelSource {
 export type ModelStatus = 'loaded' | 'loading' | 'unloaded' | 'failed' | 'unavailable';
 
 interface LoadedModel {
-  readonly model: ServedModel;
+  /** As it was read when it was loaded. */
+  model: ServedModel;
   readonly pipeline: Promise<Pipeline>;
   /** The pipeline once it is open. */
   opened?: Pipeline;
@@ -162,8 +163,9 @@ export class Models {
       if (model.name === this.models[0].name) this.hasServed = true;
       return value;
     } catch (error) {
-      // Failed device processes do not recover; the next request starts new ones.
-      if (error instanceof SrdsError && error.code === 'ENGINE_FAILED') this.retire(loaded);
+      // Devices that are lost do not recover; the next request opens others. After other failures they go on.
+      const isLost = loaded.opened?.engine.available === false;
+      if (isLost && error instanceof SrdsError && error.code === 'ENGINE_FAILED') this.retire(loaded);
       throw withoutFolder(error, model);
     } finally {
       loaded.users--;
@@ -266,6 +268,8 @@ export class Models {
   /** Reads a model anew and opens it: its files may have changed since it was loaded the last time. */
   private async open(model: ServedModel): Promise<Pipeline> {
     const fresh = await this.source.read(model);
+    const loading = this.current.get(model.name);
+    if (loading) loading.model = fresh;
     const pipeline = await this.source.open(fresh);
     this.replace(fresh);
     return pipeline;

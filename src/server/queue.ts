@@ -85,8 +85,9 @@ export class Queue {
     return new Promise((resolve, reject) => {
       const leave = () => {
         this.remove(entry);
-        this.announce();
         reject(job.signal.reason);
+        // Jobs behind it may have waited for its model.
+        this.next();
       };
       const stay = () => job.signal.removeEventListener('abort', leave);
       const entry: Waiting = {

@@ -143,10 +143,22 @@ test('files that do not fit are refused by name', async () => {
 
 test('of a prompt of tens of thousands of characters the start counts, and all of the rest is named', async () => {
   const tokenizer = await readT5Tokenizer(fixture('models/sd3'), 'tokenizer_3', ENCODER);
-  for (const word of ['red ball ', 'redball', '\uFDFA']) {
-    const start = tokenizer.encode(word.repeat(60), 50);
-    const long = tokenizer.encode(word.repeat(8000) + 'the end', 50);
-    assert.deepEqual(long.ids, start.ids, word);
-    assert.ok(long.cut.length > 2 * start.cut.length && long.cut.endsWith('the end'), word);
+  for (const words of ['red ball ', 'two green cones\nby a grey\twall  ']) {
+    const start = tokenizer.encode(words.repeat(60), 50);
+    const long = tokenizer.encode(words.repeat(3000) + 'the end', 50);
+    assert.deepEqual(long.ids, start.ids, words);
+    assert.ok(long.cut.length > 2 * start.cut.length && long.cut.endsWith('the end'), words);
   }
+  // Each of these characters is normalized to a word of eighteen.
+  assert.throws(() => tokenizer.encode('\uFDFA'.repeat(32_000), 50), {
+    code: 'INVALID_OPTION',
+    message: /a prompt that can be tokenized, found one of 32000 characters/,
+  });
+});
+
+test('a word longer than any prompt is tokenized whole', async () => {
+  const tokenizer = await readT5Tokenizer(fixture('models/sd3'), 'tokenizer_3', ENCODER);
+  const word = 'redball'.repeat(1500);
+  const whole = tokenizer.encode(word, 20_000);
+  assert.deepEqual(tokenizer.encode(word, 50).ids.slice(0, 49), whole.ids.slice(0, 49));
 });

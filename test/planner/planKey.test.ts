@@ -65,4 +65,9 @@ test('a plan is renewed with forecasts for the machine at hand, and dropped wher
   const { seconds } = forecastSrds(partition, 1, now, STEPS, [maxRows]);
   assert.deepEqual([renewed.chosen.seconds, renewed.candidates.length], [seconds, 2]);
   assert.equal(finish(renewedPlan(plan(STEPS, before), STEPS, worse)), undefined);
+  // A choice of the serial sampler is compared again too.
+  const kept = plan(STEPS, worse);
+  assert.equal(kept.chosen.sampler, 'serial');
+  assert.equal(finish(renewedPlan(kept, STEPS, worse))?.reason, kept.reason);
+  assert.notEqual(finish(renewedPlan(kept, STEPS, now))?.chosen.sampler, 'serial');
 });

@@ -286,6 +286,18 @@ test('where the image of each iteration is decoded, forecasts count the decoding
   const [without, each] = [false, true].map((decodesEach) => forecastSrds(partition, 1, machine, { decodesEach }));
   const decodings = (each.seconds - without.seconds) / machine.decodeSeconds;
   assert.ok(Math.abs(decodings - expectedIterations(partition)) < 1e-9);
+  // With barriers and by the last change all devices wait for a decoding.
+  for (const pipelined of [true, false]) {
+    const rule = { pipelined, looksAhead: false };
+    const [one, four] = [1, 4].map((devices) => {
+      const many = { ...machineOf(FLAT, devices), decodeSeconds: 0.02 };
+      const [bare, all] = [false, true].map((decodesEach) =>
+        forecastSrds(partition, 1, many, { ...rule, decodesEach }),
+      );
+      return all.seconds - bare.seconds;
+    });
+    assert.ok(Math.abs(one / four - (pipelined ? 4 : 1)) < 1e-9);
+  }
   // picard is for 50 steps and more.
   assert.equal(plan({ steps: 25, decodesEach: true }, machine).chosen.sampler, 'srds');
   const slow = { ...machine, decodeSeconds: 0.1 };

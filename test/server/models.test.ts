@@ -169,6 +169,47 @@ test('each model has a status; a failure names no path, and the next request tri
   assert.deepEqual([models.readiness, statuses()], ['ok', ['unloaded', 'loaded', 'unloaded']]);
 });
 
+test('after a failed request a model is opened anew only if its devices are lost', async () => {
+  const { opened, engine, use } = tinyModels(30);
+  const fail = async () => {
+    throw new SrdsError('ENGINE_FAILED', 'memory for a batch', 'too little', 'choose a smaller size');
+  };
+  engine.available = true;
+  await assert.rejects(use('a', fail), { code: 'ENGINE_FAILED' });
+  await use('a');
+  assert.deepEqual(opened, ['a']);
+  engine.available = false;
+  await assert.rejects(use('a', fail), { code: 'ENGINE_FAILED' });
+  engine.available = true;
+  await use('a');
+  assert.deepEqual(opened, ['a', 'a']);
+});
+
+test('a model that became larger on disk counts with its new size once it is opened', async () => {
+  const sizes = new Map([
+    ['a', 10],
+    ['b', 10],
+  ]);
+  const open = new Set<string>();
+  const served = [...sizes].map(([name, bytes]): ServedModel => {
+    return { name, folder: { name, path: name } as ModelFolder, bytes };
+  });
+  const models = new Models(
+    served,
+    {
+      read: async (model) => ({ ...model, bytes: sizes.get(model.name)! }),
+      open: async ({ name }) => {
+        open.add(name);
+        return { engine: {}, close: async () => void open.delete(name) } as unknown as Pipeline;
+      },
+    },
+    30,
+  );
+  sizes.set('a', 25);
+  for (const name of ['a', 'b']) await models.use(models.find(name), never, async () => undefined);
+  assert.deepEqual([...open], ['b']);
+});
+
 test('the server is ready once the default model has opened its sessions', async () => {
   const { models, state } = tinyModels(30);
   let finish: () => void = () => undefined;

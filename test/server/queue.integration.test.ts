@@ -121,6 +121,20 @@ test('a full queue refuses jobs whose model waits for memory, though fewer run t
   assert.equal(queue.runningCount, 2);
 });
 
+test('a job whose model could be loaded starts when the one before it, which waits for memory, is aborted', async () => {
+  const queue = new Queue(2, 10);
+  const { enter } = jobsOf(queue);
+  await enter('first');
+  const gone = new AbortController();
+  const busy = queue.enter({ key: 'a', priority: 0, signal: gone.signal, place: () => 'busy' });
+  const idle = queue.enter({ key: 'a', priority: 0, signal: never, place: () => 'idle' });
+  assert.equal(queue.waitingCount, 2);
+  gone.abort(new Error('gone'));
+  await assert.rejects(busy, /gone/);
+  await idle;
+  assert.equal(queue.runningCount, 2);
+});
+
 test('a full queue evicts from the largest key whatever its priorities, and a lower priority for a higher one of the same key', async () => {
   const queue = new Queue(1, 3);
   const { enter } = jobsOf(queue);

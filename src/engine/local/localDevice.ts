@@ -246,7 +246,8 @@ export class LocalDevice implements EngineDevice {
     const bucket = this.bucketKey(batch, shape);
     const isFirst = this.batchSizes.length > 0 && !this.openBuckets.has(bucket);
     const limit = isFirst ? firstLimit(this.settings.device) : this.times.limit(shape, rows);
-    const reply = await process.run(wire, end, limit).catch((error: unknown) => {
+    const reply = await process.run(wire, end, limit).catch(async (error: unknown) => {
+      if (systemCode(error) === 'ENOSPC') await this.leaveSharedMemory();
       throw process.wasKilled && process.failure ? new OutOfMemory(rows, process.failure) : error;
     });
     if (reply.kind === 'failed') {
