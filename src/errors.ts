@@ -93,6 +93,20 @@ export function systemCode(thrown: unknown): string | undefined {
   return typeof code === 'string' ? code : undefined;
 }
 
+/** What to do about a file that cannot be read. @param otherwise for a file that is there, but is of no use */
+export function fileRemedy(error: unknown, otherwise: string): string {
+  switch (systemCode(error)) {
+    case 'EACCES':
+    case 'EPERM':
+      return 'grant this user access to it';
+    case 'ENOENT':
+    case 'ENOTDIR':
+      return 'check the path';
+    default:
+      return otherwise;
+  }
+}
+
 /**
  * Checks that a value is a whole number from `min` to `max`.
  * @param what description for the error message, such as `a number of images`

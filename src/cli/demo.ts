@@ -71,7 +71,7 @@ export function demoCommand(signal: AbortSignal): Command {
       print();
       print(printedTable([COLUMNS, ...rows]));
       print();
-      print(`${capital(summary(image))}.`);
+      print(`${capital(summary(image, 'srds'))}.`);
       print(
         `Critical path ${(evaluations.serial / evaluations.critical).toFixed(1)} times shorter; ${timeText(result, context.totalSeconds)}.`,
       );

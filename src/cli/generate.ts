@@ -115,7 +115,9 @@ export function generateCommand(signal: AbortSignal): Command {
     result.images.forEach((image, i) => {
       const seed = isRandom ? `, seed ${image.seed}` : '';
       const difference = image.error ? `; ${differenceToSerial(image.error)}` : '';
-      process.stdout.write(`${context.files[i] ?? 'no file'}: ${summary(image)}${seed}${difference}\n`);
+      process.stdout.write(
+        `${context.files[i] ?? 'no file'}: ${summary(image, result.settings.sampler)}${seed}${difference}\n`,
+      );
     });
     if (result.choice) process.stdout.write(`${choiceText(result.settings.sampler, result.choice)}\n`);
     process.stdout.write(`${timeText(result, context.totalSeconds)}\n`);

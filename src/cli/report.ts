@@ -108,14 +108,14 @@ function jsonInteger(value: bigint): number | string {
   return Number.isSafeInteger(number) ? number : String(value);
 }
 
-/** Status, iterations and evaluations of an image, in words. */
-export function summary({ status, iterations, evaluations }: GeneratedImage): string {
+/** Status, iterations and evaluations of an image, in words. @param sampler that generated it */
+export function summary({ status, iterations, evaluations }: GeneratedImage, sampler: string): string {
   const { critical, total, serial } = evaluations;
   const spent = `${plural(critical, 'sequential evaluation')} instead of ${serial} (${total} in all)`;
   const count = plural(iterations, 'iteration');
   switch (status) {
     case 'exact':
-      return iterations === 0
+      return sampler === 'serial'
         ? `serial, ${plural(serial, 'sequential evaluation')}`
         : `the serial sample exactly, after ${count}, ${spent}`;
     case 'converged':

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { Command } from 'commander';
-import { messageOf, SrdsError } from '../errors.js';
+import { fileRemedy, messageOf, SrdsError } from '../errors.js';
 import { parseTrace } from '../pipeline/trace.js';
 import { checkWritable, writeFiles } from './output.js';
 
@@ -23,7 +23,12 @@ export function traceCommand(): Command {
       }
       await checkWritable(out);
       const text = await readFile(file, 'utf8').catch((error: unknown) => {
-        throw new SrdsError('INVALID_OPTION', `a trace at ${file}`, messageOf(error), 'see srds generate --trace');
+        throw new SrdsError(
+          'INVALID_OPTION',
+          `a trace at ${file}`,
+          messageOf(error),
+          fileRemedy(error, 'see srds generate --trace'),
+        );
       });
       const trace = parseTrace(text, file);
       const { gantt } = await import('../chart/gantt.js');

@@ -1,6 +1,6 @@
 import { access, constants, stat } from 'node:fs/promises';
 import type { Sharp } from 'sharp';
-import { messageOf, SrdsError } from '../errors.js';
+import { fileRemedy, messageOf, SrdsError } from '../errors.js';
 import { codec } from './codec.js';
 import { lanczos } from './lanczos.js';
 
@@ -102,7 +102,7 @@ async function decoded(source: string | Uint8Array, maxPixels: number, withAlpha
       'INVALID_OPTION',
       `an image${typeof source === 'string' ? ` at ${source}` : ''}`,
       messageOf(error),
-      'give a PNG, JPEG or WebP file',
+      fileRemedy(error, 'give a PNG, JPEG or WebP file'),
       { cause: error },
     );
   }

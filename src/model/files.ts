@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { z } from 'zod';
-import { messageOf, issueOf, SrdsError, systemCode } from '../errors.js';
+import { fileRemedy, messageOf, issueOf, SrdsError, systemCode } from '../errors.js';
 import { lfsPointerIn } from '../files/lfsPointer.js';
 
 const RESTORE = 'export or download the model again';
@@ -19,8 +19,8 @@ export async function readText(folder: string, name: string): Promise<string> {
 
 /** The error for a file of a model that the system does not let be read. */
 export function unreadable(path: string, error: unknown): SrdsError {
-  const remedy = /^E(ACCES|PERM)$/.test(systemCode(error) ?? '') ? 'grant this user access to it' : RESTORE;
-  return new SrdsError('MODEL_INVALID', `a file ${path} that can be read`, messageOf(error), remedy, { cause: error });
+  const expected = `a file ${path} that can be read`;
+  return new SrdsError('MODEL_INVALID', expected, messageOf(error), fileRemedy(error, RESTORE), { cause: error });
 }
 
 /**
@@ -81,6 +81,6 @@ export async function requireFile(folder: string, name: string): Promise<string>
 }
 
 /** Whether a system call failed because there is no such file. */
-function isMissing(error: unknown): boolean {
+export function isMissing(error: unknown): boolean {
   return systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR';
 }

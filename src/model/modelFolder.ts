@@ -22,7 +22,7 @@ import {
   type TextEncoderPart,
 } from './family.js';
 import { fewStepsOf } from './fewSteps.js';
-import { fileExists, missingFile, readJson, unreadable } from './files.js';
+import { fileExists, isMissing, missingFile, readJson, unreadable } from './files.js';
 import { findGraph, hasGraph, networkFolder } from './findGraph.js';
 import {
   checkGraphChannels,
@@ -140,7 +140,10 @@ export interface ModelFolder {
  */
 export async function readModelFolder(folder: string, name?: string): Promise<ModelFolder> {
   const path = resolve(folder);
-  const stats = await stat(path).catch(() => undefined);
+  const stats = await stat(path).catch((error: unknown) => {
+    if (isMissing(error)) return undefined;
+    throw unreadable(path, error);
+  });
   if (stats?.isFile()) throw noFolder(folder);
   if (!stats?.isDirectory()) {
     throw new SrdsError(

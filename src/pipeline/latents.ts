@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { messageOf, SrdsError } from '../errors.js';
+import { fileRemedy, messageOf, SrdsError } from '../errors.js';
 import { decodeNpy, encodeNpy } from '../tensor/npy.js';
 import { float32, sizeOf, type Tensor } from '../tensor/tensor.js';
 import { latentDims, type ModelFolder } from '../model/modelFolder.js';
@@ -20,8 +20,14 @@ export async function readNoise(path: string): Promise<Tensor> {
     const { data, dims } = decodeNpy(await readFile(path));
     return float32(data, dims.length === 3 ? [1, ...dims] : dims);
   } catch (error) {
-    throw new SrdsError('INVALID_OPTION', `noise in ${path}`, messageOf(error), 'give a float32 .npy file', {
-      cause: error,
-    });
+    throw new SrdsError(
+      'INVALID_OPTION',
+      `noise in ${path}`,
+      messageOf(error),
+      fileRemedy(error, 'give a float32 .npy file'),
+      {
+        cause: error,
+      },
+    );
   }
 }

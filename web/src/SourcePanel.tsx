@@ -3,13 +3,20 @@ import type { ComponentChildren } from 'preact';
 import { FileInput } from './FileInput.js';
 import { Icon } from './Icon.js';
 import { MaskEditor } from './MaskEditor.js';
-import { tell } from './notice.js';
+import { notice, tell } from './notice.js';
 import { urlOf } from './objectUrl.js';
 import { setSource, source, takeSource } from './source.js';
 
+const UNREADABLE = 'This file is not an image that the browser can read.';
+
 /** Takes a file as initial image, or says why not. */
 export async function offerSource(file: Blob): Promise<void> {
-  await takeSource(file).catch(() => tell('error', 'This file is not an image that the browser can read.'));
+  try {
+    await takeSource(file);
+    if (notice.value?.text === UNREADABLE) notice.value = undefined;
+  } catch {
+    tell('error', UNREADABLE);
+  }
 }
 
 /** The initial image, and what to repaint of it. @param children the fields that belong to it */

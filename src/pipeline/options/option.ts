@@ -281,7 +281,7 @@ export function checkLibraryValues(options: Options, values: unknown, others: re
   const known = [...Object.keys(options), ...others];
   for (const [name, value] of Object.entries(values)) {
     if (value === undefined || known.includes(name)) continue;
-    const found = `"${name}"${suggestion(name, known)}`;
+    const found = `${shown(name)}${suggestion(name, known)}`;
     throw new SrdsError('INVALID_OPTION', `options among ${known.join(', ')}`, found, 'remove or correct it');
   }
   const { signal } = values as { readonly signal?: unknown };

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { messageOf, SrdsError } from '../../errors.js';
+import { fileRemedy, messageOf, SrdsError } from '../../errors.js';
 import { flagOf } from './flags.js';
 import { checkedValue, valueFromText, variableOf, type Options, type OptionValues } from './option.js';
 import { suggestion } from './suggestion.js';
@@ -62,7 +62,9 @@ export function settingsFromFile(
  */
 export async function readSettingsFile(file: string): Promise<Readonly<Record<string, unknown>>> {
   const invalid = (found: string, cause?: unknown) =>
-    new SrdsError('INVALID_OPTION', `settings in ${file}`, found, 'give a file with a JSON object', { cause });
+    new SrdsError('INVALID_OPTION', `settings in ${file}`, found, fileRemedy(cause, 'give a file with a JSON object'), {
+      cause,
+    });
   let content: unknown;
   try {
     content = JSON.parse((await readFile(file, 'utf8')).replace(/^\uFEFF/, ''));

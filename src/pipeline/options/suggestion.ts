@@ -3,10 +3,16 @@ import { distance } from 'fastest-levenshtein';
 /** Letters to change, at most, as a share of a name that may have been meant. */
 const MOST_CHANGED = 0.4;
 
-/** A known name that another one resembles, as a question: ` (steps?)`; empty if there is none. */
-export function suggestion(name: string, known: readonly string[]): string {
-  if (known.length === 0) return '';
-  const lower = name.toLowerCase();
-  const nearest = known.reduce((a, b) => (distance(lower, b.toLowerCase()) < distance(lower, a.toLowerCase()) ? b : a));
-  return distance(lower, nearest.toLowerCase()) <= MOST_CHANGED * nearest.length ? ` (${nearest}?)` : '';
+/** Letters of a name that are compared, at most. */
+const MOST_COMPARED = 100;
+
+/**
+ * A known name that another one resembles, as a question: ` (steps?)`; empty if there is none.
+ * @param prefix of all names, which says nothing of their likeness
+ */
+export function suggestion(name: string, known: readonly string[], prefix = ''): string {
+  const letters = (text: string) => text.slice(prefix.length).slice(0, MOST_COMPARED).toLowerCase();
+  const changes = (other: string) => distance(letters(name), letters(other));
+  const [nearest] = known.toSorted((a, b) => changes(a) - changes(b));
+  return nearest && changes(nearest) <= MOST_CHANGED * letters(nearest).length ? ` (${nearest}?)` : '';
 }
