@@ -93,18 +93,16 @@ export function systemCode(thrown: unknown): string | undefined {
   return typeof code === 'string' ? code : undefined;
 }
 
-/** What to do about a file that cannot be read. @param otherwise for a file that is there, but is of no use */
+/** Whether a system call failed because there is no such file. */
+export function isMissing(error: unknown): boolean {
+  return systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR';
+}
+
+/** What to do about a file that cannot be read. @param otherwise the remedy if the file exists and this user may read it */
 export function fileRemedy(error: unknown, otherwise: string): string {
-  switch (systemCode(error)) {
-    case 'EACCES':
-    case 'EPERM':
-      return 'grant this user access to it';
-    case 'ENOENT':
-    case 'ENOTDIR':
-      return 'check the path';
-    default:
-      return otherwise;
-  }
+  if (isMissing(error)) return 'check the path';
+  const isForbidden = systemCode(error) === 'EACCES' || systemCode(error) === 'EPERM';
+  return isForbidden ? 'grant this user access to it' : otherwise;
 }
 
 /**

@@ -85,8 +85,8 @@ export function generateCommand(signal: AbortSignal): Command {
     const { open, others } = await splitDeviceFlags(await settingsFor(flags));
     const { json = false, quiet = false } = flags;
     if (!quiet) {
-      for (const { name, meant } of unknownVariables(process.env))
-        warn(`no option has the variable ${name}${meant}`, undefined);
+      for (const { name, suggested } of unknownVariables(process.env))
+        warn(`no option has the variable ${name}${suggested}`, undefined);
     }
     const { result, context } = await runGenerate({
       model,

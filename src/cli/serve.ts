@@ -39,8 +39,8 @@ export function serveCommand(ending: Shutdown): Command {
     const onHangUp = () => restart();
     process.on('SIGHUP', onHangUp);
     const log = createLog(config.logLevel);
-    for (const { name: variable, meant } of unknownVariables(process.env)) {
-      log.warn({ variable }, `no setting has this variable${meant}`);
+    for (const { name: variable, suggested } of unknownVariables(process.env)) {
+      log.warn({ variable }, `no setting has this variable${suggested}`);
     }
     const endTracing = await startTracing(process.env);
     const server = await startServer(config, { log, signal: ending.signal });

@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { z } from 'zod';
-import { fileRemedy, messageOf, issueOf, SrdsError, systemCode } from '../errors.js';
+import { fileRemedy, isMissing, messageOf, issueOf, SrdsError } from '../errors.js';
 import { lfsPointerIn } from '../files/lfsPointer.js';
 
 const RESTORE = 'export or download the model again';
@@ -78,9 +78,4 @@ export async function requireFile(folder: string, name: string): Promise<string>
   if (stats.isFile() && stats.size > 0) return path;
   const found = stats.isFile() ? 'an empty file' : 'something that is no file';
   throw new SrdsError('MODEL_INVALID', `a file ${path}`, found, RESTORE);
-}
-
-/** Whether a system call failed because there is no such file. */
-export function isMissing(error: unknown): boolean {
-  return systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR';
 }

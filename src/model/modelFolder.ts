@@ -5,7 +5,7 @@ import { z } from 'zod';
 import type { GraphFile, Precision } from '../onnx/graphInfo.js';
 import { brokenGraph } from '../onnx/brokenGraph.js';
 import { describeGraph } from '../onnx/describe.js';
-import { messageOf, SrdsError } from '../errors.js';
+import { isMissing, messageOf, SrdsError } from '../errors.js';
 import { FAMILIES, familyOf, reasonAgainst } from './families.js';
 import {
   INDEX_FILE,
@@ -22,7 +22,7 @@ import {
   type TextEncoderPart,
 } from './family.js';
 import { fewStepsOf } from './fewSteps.js';
-import { fileExists, isMissing, missingFile, readJson, unreadable } from './files.js';
+import { fileExists, missingFile, readJson, unreadable } from './files.js';
 import { findGraph, hasGraph, networkFolder } from './findGraph.js';
 import {
   checkGraphChannels,

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { SrdsError, systemCode } from '../errors.js';
+import { isMissing, SrdsError, systemCode } from '../errors.js';
 import { parseRepository } from '../hub/name.js';
 import type { HubProgress } from '../hub/snapshot.js';
 import { BUNDLED_MODEL, readModelFolder, type ModelFolder } from './modelFolder.js';
@@ -38,10 +38,13 @@ export async function openModel(model: string, options: OpenModelOptions = {}): 
   return modelFromHub(repository, options).catch(noFolder);
 }
 
+/** Error codes of what cannot be a path. */
+const NO_PATH: readonly (string | undefined)[] = ['ENAMETOOLONG', 'EINVAL'];
+
 async function exists(path: string): Promise<boolean> {
   // A path that may not be looked at is one all the same.
   return stat(path).then(
     () => true,
-    (error: unknown) => !/^E(NOENT|NOTDIR|NAMETOOLONG|INVAL)$/.test(systemCode(error) ?? 'ENOENT'),
+    (error: unknown) => !isMissing(error) && !NO_PATH.includes(systemCode(error)),
   );
 }

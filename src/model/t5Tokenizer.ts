@@ -96,10 +96,8 @@ export async function readT5Tokenizer(
   return {
     maxLength: encoder.maxLength,
     encode(text, length) {
-      const { tokens: known, rest: unread } =
-        settings.truncationSide === 'right'
-          ? tokenizeStart(text, length, idsOf, false)
-          : { tokens: idsOf(text), rest: '' };
+      const cutting = { truncationSide: settings.truncationSide, cutsWords: false };
+      const { tokens: known, rest: unread } = tokenizeStart(text, length, idsOf, cutting);
       const beyond = known.find((piece) => piece >= encoder.vocabulary);
       if (beyond !== undefined) {
         const [content] = [...added].find(([, { id }]) => id === beyond) ?? [];

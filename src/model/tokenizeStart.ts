@@ -11,18 +11,26 @@ export interface TokenizedStart<Token> {
   readonly rest: string;
 }
 
+/** How a tokenizer cuts texts. */
+export interface Cutting {
+  /** The side on which texts are truncated. On the left all of a text is tokenized, since its last tokens are wanted. */
+  readonly truncationSide: 'left' | 'right';
+  /** Whether the tokens of the beginning of a word are those of the word, the last ones excepted. Otherwise texts are cut between words only. */
+  readonly cutsWords: boolean;
+}
+
 /**
- * Tokenizes a text as far as its first tokens are wanted. Tokenizers take seconds for the tens of thousands of characters that a request
- * may have, of which an encoder sees the first hundreds.
+ * Tokenizes the start of a text, as far as its first tokens are wanted. Tokenizers take seconds for the tens of thousands of characters that
+ * a request may have, and an encoder reads only the first hundreds.
  * @param wanted number of tokens
- * @param cutsWords whether the tokens of a word's beginning are those of the word but for the last ones; otherwise only words are separate
  */
 export function tokenizeStart<Token>(
   text: string,
   wanted: number,
   tokenize: (text: string) => readonly Token[],
-  cutsWords: boolean,
+  { truncationSide, cutsWords }: Cutting,
 ): TokenizedStart<Token> {
+  if (truncationSide === 'left') return { tokens: tokenize(text), rest: '' };
   for (let most = CHARACTERS * (wanted + SPARE); most < text.length; most *= 2) {
     const end = endOfWord(text, most) ?? (cutsWords ? endOfCharacter(text, most) : undefined);
     if (end === undefined) continue;

@@ -60,10 +60,7 @@ export async function readTokenizer(
     maxLength,
     encode(prompt) {
       const room = maxLength - FRAME;
-      const { tokens, rest } =
-        truncationSide === 'right'
-          ? tokenizeStart(prompt, room, tokensOf, true)
-          : { tokens: tokensOf(prompt), rest: '' };
+      const { tokens, rest } = tokenizeStart(prompt, room, tokensOf, { truncationSide, cutsWords: true });
       const first = truncationSide === 'right' ? 0 : Math.max(0, tokens.length - room);
       const kept = tokens.slice(first, first + room);
       const used = [bos, ...kept.map(({ id }) => id), eos];

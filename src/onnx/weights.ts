@@ -9,7 +9,7 @@ import {
   type StringStringEntryProto,
   type TensorProto,
 } from 'onnx-buf';
-import { messageOf, systemCode } from '../errors.js';
+import { isMissing, messageOf } from '../errors.js';
 import { lfsPointerIn, MAX_POINTER_BYTES } from '../files/lfsPointer.js';
 import { sizeOf } from '../tensor/tensor.js';
 import { innerGraphs } from './constants.js';
@@ -89,7 +89,7 @@ async function locate(name: string, path: string): Promise<WeightFile> {
   const beside = [dirname(path), dirname(await realpath(path))];
   for (const folder of beside) {
     const real = await realpath(join(folder, name)).catch((error: unknown) => {
-      if (/^ENO(ENT|TDIR)$/.test(systemCode(error) ?? '')) return undefined;
+      if (isMissing(error)) return undefined;
       throw new Error(`the weights file ${name}, ${messageOf(error)}`, { cause: error });
     });
     const stats = real === undefined ? undefined : await stat(real);

@@ -13,9 +13,9 @@ import { SrdsError } from '../errors.js';
 import { latentDims, type ModelFolder } from '../model/modelFolder.js';
 import { networkInputs } from '../model/networkDenoiser.js';
 import type { Networks } from '../model/networks.js';
-import { latency, rowsThatPay, sharesRows, unmeasuredBuckets, type LatencyCurve } from '../planner/curve.js';
+import { rowsThatPay, sharesRows, unmeasuredBuckets, type LatencyCurve } from '../planner/curve.js';
 import { CurveStore } from '../planner/curveStore.js';
-import type { Machine } from '../planner/forecast.js';
+import { evaluationSeconds, type Machine } from '../planner/forecast.js';
 import {
   canMeasure,
   curveOf,
@@ -82,8 +82,7 @@ export class Calibration {
   async known(target: CalibrationTarget): Promise<Machine | undefined> {
     const measured = await Promise.all(
       this.groups.map(async (group) => {
-        const stored = await this.stored(group, target);
-        return this.groupOf(group, stored);
+        return this.groupOf(group, await this.stored(group, target));
       }),
     );
     return this.machineOf(measured, target);
@@ -92,7 +91,7 @@ export class Calibration {
   /** Seconds of a batch of one evaluation on the fastest device; undefined unless that is known. */
   async evaluation(target: CalibrationTarget): Promise<number | undefined> {
     const machine = await this.known(target);
-    return machine && Math.min(...machine.devices.map((curve) => latency(curve, machine.rowsPerEvaluation)));
+    return machine && evaluationSeconds(machine);
   }
 
   /** Whether larger batches have nothing to add to what is known of any device. */
@@ -122,8 +121,7 @@ export class Calibration {
     const measured = await all(
       this.groups.map(async (group) => {
         try {
-          const measurements = await this.run(group, target, { signal });
-          return [this.groupOf(group, measurements)];
+          return [this.groupOf(group, await this.run(group, target, { signal }))];
         } catch (error) {
           // The engine has warned of an endpoint that it takes out, but not of a busy one.
           if (!(error instanceof DeviceFailure) || error.kind === 'busy') throw error;
@@ -188,10 +186,11 @@ export class Calibration {
   async learnDecoding(target: CalibrationTarget, least: ReadonlyMap<string, number>): Promise<void> {
     for (const group of this.groups) {
       const decodeSeconds = Math.min(...group.devices.map((device) => least.get(device) ?? Infinity));
+      if (!Number.isFinite(decodeSeconds)) continue;
       const known = (await this.stored(group, target)) ?? UNMEASURED;
       const change = Math.abs(Math.log(decodeSeconds / (known.decodeSeconds ?? 0)));
       // Small differences are no reason to write a file.
-      if (!Number.isFinite(decodeSeconds) || change < Math.log(DECODES_ALIKE)) continue;
+      if (change < Math.log(DECODES_ALIKE)) continue;
       await this.keep(group, { ...known, decodeSeconds }, target);
     }
   }

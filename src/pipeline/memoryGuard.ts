@@ -87,7 +87,7 @@ export class MemoryGuard {
    */
   rowsFor(settings: Settings): number {
     const { model, engine } = this;
-    const free = this.isOnCpu('vae_decoder') ? engine.freeMemory?.('vae_decoder') : undefined;
+    const free = engine.freeMemory?.('vae_decoder');
     if (free === undefined) return Infinity;
     const rowsPerEvaluation = rowsOf(settings);
     const { network } = model.family;

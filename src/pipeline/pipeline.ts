@@ -257,10 +257,12 @@ export class Pipeline {
       if (this.batcher.delaysSpeculation(client)) emit({ type: 'warning', message: SRDS_UNDER_LOAD });
       // Otherwise the rows of an evaluation ran in batches of their own.
       const isWhole = limits?.splitsRows !== true && maxRows >= target.rows;
-      if (isAlone && isWhole && isOneSerial(result.settings)) await this.calibration.learn(target, times);
-      if (isAlone) await this.calibration.learnDecoding(target, this.decodings.least);
       // With other clients a run may take its serial course.
-      if (isAlone) await this.convergence.learn(result.settings, result.images);
+      if (isAlone) {
+        if (isWhole && isOneSerial(result.settings)) await this.calibration.learn(target, times);
+        await this.calibration.learnDecoding(target, this.decodings.least);
+        await this.convergence.learn(result.settings, result.images);
+      }
       return result;
     } finally {
       this.batches.remove(client);

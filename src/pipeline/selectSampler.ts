@@ -77,10 +77,9 @@ export class SamplerSelector {
     return selected({ ...plan, basis: basisOf(machine.convergence) }, settings, machine);
   }
 
-  private async plan(request: PlanRequest, machine: Machine): Promise<Plan> {
+  private plan(request: PlanRequest, machine: Machine): Promise<Plan> {
     const [same, alike] = [SAME, ALIKE].map((ratio) => JSON.stringify([request, planKey(machine, request, ratio)]));
-    const plan = this.plans.get(same) ?? this.planLike(this.plans.get(alike), request, machine);
-    this.plans.set(same, plan);
+    const plan = cached(this.plans, same, () => this.planLike(this.plans.get(alike), request, machine));
     this.plans.set(alike, plan);
     return plan;
   }
@@ -102,11 +101,9 @@ export class SamplerSelector {
     const stopping = stoppingRuleOf(settings);
     const trajectory = { steps: grid.length, partition, ...stopping };
     const key = JSON.stringify([evaluationsPerStep, trajectory, planKey(machine, trajectory, ALIKE)]);
-    // Calls that wait for the same forecast share its computation.
-    const known = this.forecasts.get(key);
-    const forecasting = known ?? finishInTurns(srdsForecast(partition, evaluationsPerStep, machine, stopping));
-    if (!known) this.forecasts.set(key, forecasting);
-    const forecast = await forecasting;
+    const forecast = await cached(this.forecasts, key, () =>
+      finishInTurns(srdsForecast(partition, evaluationsPerStep, machine, stopping)),
+    );
     return { settings, limits: { ...limits, maxClientRows: forecast.maxRows }, expected: forecast };
   }
 }
@@ -149,6 +146,17 @@ function reasonForSerial(
 
 function serialFor(reason: string, settings: Settings): SelectedSampler {
   return { settings: { ...settings, sampler: 'serial' }, choice: { reason } };
+}
+
+/** Calls that wait for the same value share its computation. */
+function cached<Value>(
+  cache: LRUCache<string, Promise<Value>>,
+  key: string,
+  compute: () => Promise<Value>,
+): Promise<Value> {
+  const value = cache.get(key) ?? compute();
+  cache.set(key, value);
+  return value;
 }
 
 /** Sizes of batches within so many rows, as far as devices need watching. */

@@ -173,9 +173,13 @@ function decodingSeconds(
   waits: boolean,
 ): number {
   if (!decodesEach) return 0;
-  const { devices, rowsPerEvaluation, images = 1 } = machine;
-  const { decodeSeconds = Math.min(...devices.map((curve) => latency(curve, rowsPerEvaluation))) } = machine;
+  const { devices, images = 1, decodeSeconds = evaluationSeconds(machine) } = machine;
   return (iterations * images * decodeSeconds) / (waits ? 1 : devices.length);
+}
+
+/** Seconds of a batch of one evaluation on the fastest device. */
+export function evaluationSeconds({ devices, rowsPerEvaluation }: Machine): number {
+  return Math.min(...devices.map((curve) => latency(curve, rowsPerEvaluation)));
 }
 
 /** Sizes of batches to choose from, in rows, the largest first. */

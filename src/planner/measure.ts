@@ -73,7 +73,7 @@ export function isEmpty({
   points,
   aloneSeconds,
   decodeSeconds,
-}: Omit<Measurements, 'hostSeconds' | 'complete'>): boolean {
+}: Pick<Measurements, 'points' | 'aloneSeconds' | 'decodeSeconds'>): boolean {
   return points.length === 0 && aloneSeconds === undefined && decodeSeconds === undefined;
 }
 

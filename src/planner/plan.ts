@@ -67,7 +67,7 @@ export function plan(request: PlanRequest, machine: Machine): Plan {
 export function* planning(request: PlanRequest, machine: Machine): Steps<Plan> {
   const { steps, evaluationsPerStep = 1 } = request;
   const { images = 1 } = machine;
-  const serial: Candidate = { sampler: 'serial', ...(yield* serialForecast(request, machine)), speedUp: 1 };
+  const serial = yield* serialCandidate(request, machine);
   const faster = (seconds: number) => serial.seconds / seconds;
   const candidates: Candidate[] = [serial];
   const partitions = request.partition
@@ -103,11 +103,21 @@ export function* planning(request: PlanRequest, machine: Machine): Steps<Plan> {
     }
   }
   const able = candidates.slice(1).filter((candidate) => mayBeChosen(candidate, steps));
-  const basis = basisOf(machine.convergence);
-  if (able.length === 0) return { candidates, chosen: serial, reason: 'there is one step only', basis };
-  const best = bestOf(able, serial, steps);
+  if (able.length === 0) {
+    return { candidates, chosen: serial, reason: 'there is one step only', basis: basisOf(machine.convergence) };
+  }
+  return chosenOf(candidates, bestOf(able, serial, steps), machine);
+}
+
+function* serialCandidate(request: PlanRequest, machine: Machine): Steps<Candidate> {
+  return { sampler: 'serial', ...(yield* serialForecast(request, machine)), speedUp: 1 };
+}
+
+/** The plan with the best candidate if it gains enough, and with the serial sampler otherwise. @param candidates the serial sampler first */
+function chosenOf(candidates: readonly Candidate[], best: Candidate, machine: Machine): Plan {
+  const [serial] = candidates;
   const chosen = best.seconds <= (1 - MARGIN) * serial.seconds ? best : serial;
-  return { candidates, chosen, reason: reasonFor(chosen, best, machine), basis };
+  return { candidates, chosen, reason: reasonFor(chosen, best, machine), basis: basisOf(machine.convergence) };
 }
 
 /**
@@ -116,34 +126,27 @@ export function* planning(request: PlanRequest, machine: Machine): Steps<Plan> {
  * @returns undefined if the choice does not gain here
  */
 export function* renewedPlan(before: Plan, request: PlanRequest, machine: Machine): Steps<Plan | undefined> {
-  const { steps, evaluationsPerStep = 1 } = request;
-  const serial: Candidate = { sampler: 'serial', ...(yield* serialForecast(request, machine)), speedUp: 1 };
+  const { steps } = request;
+  const wasSerial = before.chosen.sampler === 'serial';
+  const serial = yield* serialCandidate(request, machine);
   const able = before.candidates.filter((one) => one.sampler !== 'serial' && mayBeChosen(one, steps));
   if (able.length === 0) return { ...before, candidates: [serial], chosen: serial };
-  const known = before.chosen.sampler === 'serial' ? bestOf(able, before.chosen, steps) : before.chosen;
-  const forecast = yield* forecastOf(known, steps, evaluationsPerStep, machine, request);
+  const known = wasSerial ? bestOf(able, before.chosen, steps) : before.chosen;
+  const forecast = yield* forecastOf(known, request, machine);
   const best: Candidate = { ...known, ...forecast, speedUp: serial.seconds / forecast.seconds };
-  const gains = best.seconds <= (1 - MARGIN) * serial.seconds;
-  if (!gains && before.chosen.sampler !== 'serial') return undefined;
-  const chosen = gains ? best : serial;
-  const basis = basisOf(machine.convergence);
-  return { candidates: [serial, best], chosen, reason: reasonFor(chosen, best, machine), basis };
+  const plan = chosenOf([serial, best], best, machine);
+  return plan.chosen === serial && !wasSerial ? undefined : plan;
 }
 
-function forecastOf(
-  candidate: Candidate,
-  steps: number,
-  evaluationsPerStep: number,
-  machine: Machine,
-  stopping: StoppingRule,
-): Steps<Forecast> {
+function forecastOf(candidate: Candidate, request: PlanRequest, machine: Machine): Steps<Forecast> {
+  const { steps, evaluationsPerStep = 1 } = request;
   switch (candidate.sampler) {
     case 'serial':
-      return serialForecast({ steps, evaluationsPerStep }, machine);
+      return serialForecast(request, machine);
     case 'srds':
-      return srdsForecast(candidate.partition, evaluationsPerStep, machine, stopping, [candidate.maxRows]);
+      return srdsForecast(candidate.partition, evaluationsPerStep, machine, request, [candidate.maxRows]);
     case 'picard':
-      return picardForecast(steps, candidate.window, machine, stopping);
+      return picardForecast(steps, candidate.window, machine, request);
   }
 }
 

@@ -5,7 +5,7 @@ import { ApiError } from './apiError.js';
 import { endpoint, type Endpoint } from './endpoint.js';
 import { fitSize } from './imageSize.js';
 import { forecastAnswer, type ForecastAnswer } from './infoAnswer.js';
-import { optionsOf } from './openai/options.js';
+import { liveOptionsOf } from './openai/options.js';
 import { liveRequest } from './openai/schemas.js';
 import { withSteps } from './modelSteps.js';
 import type { Services } from './services.js';
@@ -33,8 +33,7 @@ export function forecastEndpoint({ config, models }: Services): Endpoint {
         try {
           // Models may be unloaded or read anew while a request waits.
           const model = models.find(body.model);
-          // As /srds/v1/generate has them: showing images takes time of the devices.
-          const given = optionsOf({ ...body, stream: true, partial_images: 1 });
+          const given = liveOptionsOf(body);
           const { folder } = model;
           const { options } = fitSize(withSteps(given, folder, config.maxSteps), folder, config.maxPixels);
           return answerOf(await models.opened(model)?.forecast(options));

@@ -7,7 +7,7 @@ import { EventStream } from './eventStream.js';
 import type { GenerateJobEvent, GenerationResult } from './generate.js';
 import { checkImageFormats, decodeImages } from './imageInput.js';
 import { fileOf, jsonSeed, srdsOf } from './openai/answers.js';
-import { optionsOf } from './openai/options.js';
+import { liveOptionsOf } from './openai/options.js';
 import { liveRequest } from './openai/schemas.js';
 import { OrderedTasks } from './orderedTasks.js';
 import type { Services } from './services.js';
@@ -32,7 +32,7 @@ export function generateStreamEndpoint(services: Services): Endpoint {
       const job = {
         id: caller.id,
         model: body.model,
-        options: optionsOf({ ...body, stream: true, partial_images: 1 }),
+        options: liveOptionsOf(body),
         ...(image && { init: async () => ({ ...(await decodeImages({ image, mask })), strength }) }),
         concessions: [],
         strict: body.strict,

@@ -248,7 +248,10 @@ export class Models {
       if (idle) await this.closeIfIdle(idle);
       else await this.nextChange(signal);
     }
-    const loaded = this.add(model, this.open(model));
+    const loaded = this.add(
+      model,
+      this.open(model, (fresh) => (loaded.model = fresh)),
+    );
     loaded.users = 1;
     loaded.pipeline.then(
       (pipeline) => {
@@ -266,10 +269,9 @@ export class Models {
   }
 
   /** Reads a model anew and opens it: its files may have changed since it was loaded the last time. */
-  private async open(model: ServedModel): Promise<Pipeline> {
+  private async open(model: ServedModel, onRead: (fresh: ServedModel) => void): Promise<Pipeline> {
     const fresh = await this.source.read(model);
-    const loading = this.current.get(model.name);
-    if (loading) loading.model = fresh;
+    onRead(fresh);
     const pipeline = await this.source.open(fresh);
     this.replace(fresh);
     return pipeline;

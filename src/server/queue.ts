@@ -89,17 +89,17 @@ export class Queue {
         // Jobs behind it may have waited for its model.
         this.next();
       };
-      const stay = () => job.signal.removeEventListener('abort', leave);
+      const ignoreAbort = () => job.signal.removeEventListener('abort', leave);
       const entry: Waiting = {
         job,
         passes: 0,
         ahead: -1,
         admit: () => {
-          stay();
+          ignoreAbort();
           resolve();
         },
         refuse: (reason) => {
-          stay();
+          ignoreAbort();
           reject(reason);
         },
       };
@@ -108,8 +108,8 @@ export class Queue {
       this.next();
       // What starts at once takes no place.
       if (this.waiting.length > this.capacity && this.evictFor(entry) === entry) return;
-      const others = this.waiting.includes(entry) ? this.waiting.filter((other) => other !== entry) : [];
-      report(entry, others.filter((other) => !this.before(job, other.job)).length);
+      const goesBefore = (other: Waiting) => other !== entry && !this.before(job, other.job);
+      report(entry, this.waiting.includes(entry) ? this.waiting.filter(goesBefore).length : 0);
     });
   }
 
@@ -125,8 +125,8 @@ export class Queue {
   }
 
   /**
-   * Tells the waiting jobs how many go before them, as it is now: jobs of other keys or models may still overtake them. Changes of one
-   * turn of the event loop are told together.
+   * Reports to the waiting jobs how many go before them, as it is now: jobs of other keys or models may still overtake them. Several
+   * changes within one turn of the event loop cause one report.
    */
   private announce(): void {
     if (this.isAnnouncing) return;
@@ -143,13 +143,13 @@ export class Queue {
     const best = (some: readonly Waiting[]) => some.reduce((a, b) => (this.before(b.job, a.job) ? b : a));
     if (this.waiting.length === 0) return undefined;
     const first = best(this.waiting);
-    if (placeOf(first.job) === 'ready' || first.passes >= MAX_PASSES) return first;
-    const others = this.waiting.filter((entry) => placeOf(entry.job) === 'ready');
+    if (placeOf(first) === 'ready' || first.passes >= MAX_PASSES) return first;
+    const others = this.waiting.filter((entry) => placeOf(entry) === 'ready');
     if (others.length > 0) {
       first.passes++;
       return best(others);
     }
-    return placeOf(first.job) === 'busy' && this.runningCount > 0 ? undefined : first;
+    return placeOf(first) === 'busy' && this.runningCount > 0 ? undefined : first;
   }
 
   private before(a: Job, b: Job): boolean {
@@ -184,7 +184,8 @@ export class Queue {
     const candidates = others.filter(({ job }) =>
       fromLargest ? job.key === largestKey : job.key === key && job.priority < priority,
     );
-    const evicted = candidates.reduce((a, b) => (a !== entry && b.job.priority > a.job.priority ? a : b), entry);
+    const last = (a: Waiting, b: Waiting) => (b.job.priority <= a.job.priority ? b : a);
+    const evicted = candidates.length > 0 ? candidates.reduce(last) : entry;
     this.remove(evicted);
     evicted.refuse(this.full());
     return evicted;
@@ -207,7 +208,7 @@ function report(entry: Waiting, ahead: number): void {
   entry.ahead = ahead;
 }
 
-function placeOf(job: Job): ModelPlace {
+function placeOf({ job }: Waiting): ModelPlace {
   return job.place?.() ?? 'ready';
 }
 

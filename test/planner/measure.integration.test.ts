@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { Pipeline } from 'srds';
+import { until } from '../support/async.js';
 import { fixture } from '../support/fixtures.js';
 
 // Each test begins with nothing measured.
@@ -29,13 +30,10 @@ test('devices are measured while no generation runs', async () => {
     }
     return run.result;
   };
-  const until = async (what: string) => {
-    while (!happened.includes(what)) await new Promise((resolve) => setTimeout(resolve));
-  };
   try {
     // A run does not wait for the end of others to measure.
     const long = generate('long', 'serial', 120);
-    await until('long batch');
+    await until(() => happened.includes('long batch'));
     const beside = await generate('beside', 'auto', 100);
     assert.ok(!happened.includes('beside measuring'));
     assert.equal(beside.settings.sampler, 'serial');
@@ -44,7 +42,7 @@ test('devices are measured while no generation runs', async () => {
 
     // Runs that begin during a measurement wait for its end, or until they are aborted.
     const measured = generate('measured', 'auto', 100);
-    await until('measured measuring');
+    await until(() => happened.includes('measured measuring'));
     const controller = new AbortController();
     const given = generate('given up', 'serial', 30, controller.signal);
     const later = generate('later', 'serial', 5);

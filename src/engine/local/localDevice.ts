@@ -242,12 +242,11 @@ export class LocalDevice implements EngineDevice {
     await this.restartIfDead(shape);
     const { process } = this;
     const rows = batchRows(batch);
-    const { wire, end } = await this.write(batch);
+    const { wire, end } = await this.inSharedMemory(() => writeBatch(batch, process.channel));
     const bucket = this.bucketKey(batch, shape);
     const isFirst = this.batchSizes.length > 0 && !this.openBuckets.has(bucket);
     const limit = isFirst ? firstLimit(this.settings.device) : this.times.limit(shape, rows);
-    const reply = await process.run(wire, end, limit).catch(async (error: unknown) => {
-      if (systemCode(error) === 'ENOSPC') await this.leaveSharedMemory();
+    const reply = await this.inSharedMemory(() => process.run(wire, end, limit)).catch((error: unknown) => {
       throw process.wasKilled && process.failure ? new OutOfMemory(rows, process.failure) : error;
     });
     if (reply.kind === 'failed') {
@@ -266,9 +265,10 @@ export class LocalDevice implements EngineDevice {
     return this.resultOf(reply, batch, process.channel);
   }
 
-  private async write(batch: Batch): Promise<ReturnType<typeof writeBatch>> {
+  /** Does work that writes to the channel. */
+  private async inSharedMemory<Value>(work: () => Value | Promise<Value>): Promise<Value> {
     try {
-      return writeBatch(batch, this.process.channel);
+      return await work();
     } catch (error) {
       if (systemCode(error) === 'ENOSPC') await this.leaveSharedMemory();
       throw error;

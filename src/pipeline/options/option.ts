@@ -322,9 +322,12 @@ export function snakeCase<Name extends string>(name: Name): SnakeCase<Name> {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`) as SnakeCase<Name>;
 }
 
+/** What the names of all environment variables of srds begin with. */
+export const VARIABLE_PREFIX = 'SRDS_';
+
 /** The environment variable of an option: `SRDS_MAX_ITERATIONS`. */
 export function variableOf(name: string): string {
-  return `SRDS_${snakeCase(name).toUpperCase()}`;
+  return `${VARIABLE_PREFIX}${snakeCase(name).toUpperCase()}`;
 }
 
 /** The description of an option with its default, as help and OpenAPI show it. */

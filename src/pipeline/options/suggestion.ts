@@ -1,18 +1,20 @@
-import { distance } from 'fastest-levenshtein';
+import { closest, distance } from 'fastest-levenshtein';
 
-/** Letters to change, at most, as a share of a name that may have been meant. */
-const MOST_CHANGED = 0.4;
+/** Largest edit distance of a misspelt name, relative to the length of the known one. */
+const MAX_DISTANCE = 0.4;
 
-/** Letters of a name that are compared, at most. */
-const MOST_COMPARED = 100;
+/** Characters of a name that are compared. */
+const MAX_COMPARED = 100;
 
 /**
- * A known name that another one resembles, as a question: ` (steps?)`; empty if there is none.
- * @param prefix of all names, which says nothing of their likeness
+ * The known name that is most like a misspelt one, as a question: ` (steps?)`; empty if none is like it.
+ * @param prefix that all names have, which is not compared
  */
 export function suggestion(name: string, known: readonly string[], prefix = ''): string {
-  const letters = (text: string) => text.slice(prefix.length).slice(0, MOST_COMPARED).toLowerCase();
-  const changes = (other: string) => distance(letters(name), letters(other));
-  const [nearest] = known.toSorted((a, b) => changes(a) - changes(b));
-  return nearest && changes(nearest) <= MOST_CHANGED * letters(nearest).length ? ` (${nearest}?)` : '';
+  if (known.length === 0) return '';
+  const compared = (text: string) => text.slice(prefix.length, prefix.length + MAX_COMPARED).toLowerCase();
+  const byCompared = new Map(known.map((one) => [compared(one), one]));
+  const nearest = closest(compared(name), [...byCompared.keys()]);
+  const isLike = distance(compared(name), nearest) <= MAX_DISTANCE * nearest.length;
+  return isLike ? ` (${byCompared.get(nearest)}?)` : '';
 }

@@ -4,6 +4,11 @@ import { GENERATION_OPTIONS, RANDOM_SEED, withSides } from '../../pipeline/optio
 import { without } from '../../pipeline/options/option.js';
 import type { GenerationRequest, LiveRequest } from './schemas.js';
 
+/** The pipeline's options for a request of /srds/v1/generate, which is a stream with previews. */
+export function liveOptionsOf(body: LiveRequest): GenerateOptions {
+  return optionsOf({ ...body, stream: true, partial_images: 1 });
+}
+
 /** The pipeline's options for a request. */
 export function optionsOf(
   body: Omit<LiveRequest, 'image' | 'mask' | 'strength'> & Pick<GenerationRequest, 'stream' | 'partial_images'>,
