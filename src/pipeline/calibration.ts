@@ -16,17 +16,9 @@ import type { Networks } from '../model/networks.js';
 import { rowsThatPay, sharesRows, unmeasuredBuckets, type LatencyCurve } from '../planner/curve.js';
 import { CurveStore } from '../planner/curveStore.js';
 import { evaluationSeconds, type Machine } from '../planner/forecast.js';
-import {
-  canMeasure,
-  curveOf,
-  isComplete,
-  isEmpty,
-  measureCurve,
-  UNMEASURED,
-  withSerialTimes,
-  type MeasureOptions,
-  type Measurements,
-} from '../planner/measure.js';
+import { canMeasure, isComplete, measureCurve, type MeasureOptions } from '../planner/measure.js';
+import { curveOf, isEmpty, UNMEASURED, type Measurements } from '../planner/measurements.js';
+import { batchSeconds, withRunTimes, withSerialTimes, type TimedBatch } from '../planner/runTimes.js';
 import { sizeOf } from '../tensor/tensor.js';
 import { version } from '../version.js';
 import { all } from '../waiting.js';
@@ -47,6 +39,18 @@ export interface CalibrationTarget {
 export interface MeasuredTarget extends CalibrationTarget {
   /** Registered inputs of an evaluation, one for each row. */
   readonly conditioning: readonly ConditioningId[];
+}
+
+/** What a run shows of the devices. */
+export interface RunTimes {
+  /** Batches of the network in the order in which they ended, with the names of their devices; none if their rows are not whole evaluations. */
+  readonly batches: readonly (TimedBatch & { readonly device: string })[];
+  /** Whether it was one image by the serial sampler. */
+  readonly isSerial: boolean;
+  /** Whether nothing but the sampler's work lies between batches. */
+  readonly showsHost: boolean;
+  /** The least seconds of decoding an image, by the name of the device. */
+  readonly decodings: ReadonlyMap<string, number>;
 }
 
 type MeasuringOptions = Pick<MeasureOptions, 'signal' | 'serialBatches' | 'measuresFirst' | 'known'>;
@@ -155,7 +159,13 @@ export class Calibration {
   /** Measures equal devices. Others are measured at the same time, since samplers use all. */
   private async run(group: DeviceGroup, target: MeasuredTarget, options: MeasuringOptions): Promise<Measurements> {
     const curve = await measureCurve(group, this.measureOptions(target, options));
-    const measured = { ...curve, decodeSeconds: (await this.stored(group, target))?.decodeSeconds };
+    // What runs have shown is not measured.
+    const {
+      hostSeconds = curve.hostSeconds,
+      hostSecondsEach,
+      decodeSeconds,
+    } = (await this.stored(group, target)) ?? UNMEASURED;
+    const measured = { ...curve, hostSeconds, hostSecondsEach, decodeSeconds };
     await this.keep(group, measured, target);
     return measured;
   }
@@ -165,34 +175,37 @@ export class Calibration {
     return { evaluation, sampleSize: this.sampleSize(target), maxRows: target.maxRows, ...options };
   }
 
-  /**
-   * Learns from the batches of a serial run that had the devices to itself.
-   * @param times seconds of each batch of one evaluation, by the name of its device
-   */
-  async learn(target: CalibrationTarget, times: ReadonlyMap<string, readonly number[]>): Promise<void> {
+  /** Learns from a run that had the devices to itself. */
+  async learn(target: CalibrationTarget, run: RunTimes): Promise<void> {
     for (const group of this.groups) {
-      const { rows } = target;
       const known = await this.stored(group, target);
-      const isKnown = known?.aloneSeconds !== undefined || known?.points.some((one) => one.rows === rows && one.steady);
-      if (isKnown || this.bucketsOf(group).length > 0) continue;
-      const own = group.devices.flatMap((device) => times.get(device) ?? []);
-      const of = { times: own, rows, devices: group.slots, sampleSize: this.sampleSize(target) };
-      const learned = await withSerialTimes(known, of);
-      if (learned) await this.keep(group, learned, target);
+      const timed = await this.withBatches(known, group, target, run);
+      const learned = withDecoding(
+        timed,
+        Math.min(...group.devices.map((device) => run.decodings.get(device) ?? Infinity)),
+      );
+      if (learned && learned !== known) await this.keep(group, learned, target);
     }
   }
 
-  /** Learns how long decoding an image takes. @param least seconds, in a run that had the devices to itself, by the name of the device */
-  async learnDecoding(target: CalibrationTarget, least: ReadonlyMap<string, number>): Promise<void> {
-    for (const group of this.groups) {
-      const decodeSeconds = Math.min(...group.devices.map((device) => least.get(device) ?? Infinity));
-      if (!Number.isFinite(decodeSeconds)) continue;
-      const known = (await this.stored(group, target)) ?? UNMEASURED;
-      const change = Math.abs(Math.log(decodeSeconds / (known.decodeSeconds ?? 0)));
-      // Small differences are no reason to write a file.
-      if (change < Math.log(DECODES_ALIKE)) continue;
-      await this.keep(group, { ...known, decodeSeconds }, target);
+  /** What is known of a group, with what the batches of a run show. */
+  private async withBatches(
+    known: Measurements | undefined,
+    group: DeviceGroup,
+    target: CalibrationTarget,
+    { batches, isSerial, showsHost }: RunTimes,
+  ): Promise<Measurements | undefined> {
+    const own = batches.filter(({ device }) => group.devices.includes(device));
+    const { rows } = target;
+    const isKnown = known?.aloneSeconds !== undefined || known?.points.some((one) => one.rows === rows && one.steady);
+    if (isSerial && !isKnown && this.bucketsOf(group).length === 0) {
+      const times = own.map(batchSeconds);
+      const of = { times, rows, devices: group.slots, sampleSize: this.sampleSize(target) };
+      return (await withSerialTimes(known, of)) ?? known;
     }
+    // With several devices it depends on the run how many of them are busy during a batch.
+    const isOnly = slotsOf(this.engine, this.model.family.network) === 1;
+    return known && isOnly ? withRunTimes(known, own, showsHost) : known;
   }
 
   /** A machine to assume where nothing was measured; undefined without batch buckets. */
@@ -291,6 +304,14 @@ export class Calibration {
     const tokens = sequenceLength === undefined ? [] : [sequenceLength];
     return [version(), ...network, device, buckets, slots, variant, width, height, rows, ...tokens];
   }
+}
+
+/** @param seconds of decoding an image; Infinity if the run decoded none */
+function withDecoding(known: Measurements | undefined, seconds: number): Measurements | undefined {
+  if (!Number.isFinite(seconds)) return known;
+  const change = Math.abs(Math.log(seconds / (known?.decodeSeconds ?? 0)));
+  // Small differences are no reason to write a file.
+  return change < Math.log(DECODES_ALIKE) ? known : { ...(known ?? UNMEASURED), decodeSeconds: seconds };
 }
 
 /** Seconds that decoding an image takes from the devices of the network; undefined if that is not known. */

@@ -11,12 +11,13 @@ import { networkOf } from '../model/networkInputs.js';
 import { Networks, sharedWarning } from '../model/networks.js';
 import { openModel } from '../model/openModel.js';
 import { serialForecast, type Machine } from '../planner/forecast.js';
+import { batchSeconds } from '../planner/runTimes.js';
 import { finishInTurns } from '../run/steps.js';
 import type { EvaluationCount } from '../run/events.js';
 import { Run } from '../run/run.js';
 import { sizeOf } from '../tensor/tensor.js';
 import { BatchEvents } from './batchEvents.js';
-import { Calibration, type CalibrationTarget, type MeasuredTarget } from './calibration.js';
+import { Calibration, type CalibrationTarget, type MeasuredTarget, type RunTimes } from './calibration.js';
 import { abortedImage, compareWithSerial, generateImage, type ImageContext, type TimedImage } from './generateImage.js';
 import { Decodings } from './decodings.js';
 import { LearnedConvergence } from './learnedConvergence.js';
@@ -223,7 +224,7 @@ export class Pipeline {
     if (!prepared) return this.abortedResult(settings);
     const target = { settings, ...evaluationOf(prepared), maxRows };
     const client = {};
-    const times = new Map<string, number[]>();
+    const batches: RunTimes['batches'][number][] = [];
     try {
       const begin = performance.now();
       const isFull = this.batcher.full;
@@ -238,17 +239,17 @@ export class Pipeline {
       const beganAlone = this.batches.runs === 0;
       this.batches.add(client, (event) => {
         emit(event);
-        if (event.type !== 'batch' || event.evaluations.length > 1) return;
-        times.set(event.device, [...(times.get(event.device) ?? []), (event.end - event.begin) / 1000]);
+        if (event.type !== 'batch') return;
+        const { device, begin, end, rows, evaluations } = event;
+        batches.push({ device, begin, end, rows, evaluations: evaluations.length });
       });
       const { begun } = this.batches;
       this.decodings.begin(this.memory.lowMemory);
       const generated = await this.generateAll({ ...selected, limits, prepared, client, emit, signal, plan });
       const isAlone = beganAlone && this.batches.begun === begun;
       // Batches with evaluations of other runs say nothing of the serial sampler.
-      const evaluation = isAlone
-        ? (median([...times.values()].flat()) ?? (await this.calibration.evaluation(target)))
-        : undefined;
+      const single = batches.filter(({ evaluations }) => evaluations === 1).map(batchSeconds);
+      const evaluation = isAlone ? (median(single) ?? (await this.calibration.evaluation(target))) : undefined;
       const serialSeconds =
         evaluation === undefined ? undefined : evaluation * serialEvaluations * settings.seeds.length;
       const result = { ...generated, serialSeconds };
@@ -259,8 +260,12 @@ export class Pipeline {
       const isWhole = limits?.splitsRows !== true && maxRows >= target.rows;
       // With other clients a run may take its serial course.
       if (isAlone) {
-        if (isWhole && isOneSerial(result.settings)) await this.calibration.learn(target, times);
-        await this.calibration.learnDecoding(target, this.decodings.least);
+        await this.calibration.learn(target, {
+          batches: isWhole && !settings.compare ? batches : [],
+          isSerial: isOneSerial(result.settings),
+          showsHost: showsHost(result.settings),
+          decodings: this.decodings.least,
+        });
         await this.convergence.learn(result.settings, result.images);
       }
       return result;
@@ -398,6 +403,12 @@ const UNKNOWN_DEVICES =
 /** Whether the batches of a run came one after the other, with one evaluation each. */
 function isOneSerial({ sampler, seeds }: Settings): boolean {
   return sampler === 'serial' && seeds.length === 1;
+}
+
+/** Whether nothing but the work of a sampler that is forecast lies between its batches: no image is decoded there. */
+function showsHost({ sampler, previews, stopping }: Settings): boolean {
+  if (sampler === 'serial') return true;
+  return (sampler === 'srds' || sampler === 'picard') && !previews && stopping === 'look-ahead';
 }
 
 /** Evaluations that an image is expected to take; undefined without a forecast. */

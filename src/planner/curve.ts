@@ -1,14 +1,13 @@
 import { z } from 'zod';
 import { issueOf, SrdsError } from '../errors.js';
+import type { HostCost } from '../run/simulate.js';
 
 /** Seconds of a batch by its rows, as measured on one device. */
-export interface LatencyCurve {
+export interface LatencyCurve extends HostCost {
   /** At least one, ascending in rows. */
   readonly points: readonly { readonly rows: number; readonly seconds: number }[];
   /** Whether batches are padded to the next point; otherwise latencies are interpolated linearly. */
   readonly padded: boolean;
-  /** Seconds on the host for a batch of one evaluation; each further one adds 0.35 of it. Default 0. */
-  readonly hostSeconds?: number | undefined;
   /** Seconds of one evaluation while the other devices are idle; default: as while they are busy. */
   readonly aloneSeconds?: number | undefined;
 }
@@ -35,6 +34,7 @@ const MAX_SECONDS = 86400;
 const curveFile = z.object({
   padded: z.boolean().default(false),
   hostSeconds: z.number().nonnegative().max(MAX_SECONDS).optional(),
+  hostSecondsEach: z.number().nonnegative().max(MAX_SECONDS).optional(),
   aloneSeconds: z.number().positive().max(MAX_SECONDS).optional(),
   points: z
     .array(z.object({ rows: z.int().positive().max(MAX_ROWS), seconds: z.number().positive().max(MAX_SECONDS) }))

@@ -1,5 +1,5 @@
 import { nameOf, readCache, writeCache } from '../files/cacheFile.js';
-import { measurementsFile, type Measurements } from './measure.js';
+import { measurementsFile, type Measurements } from './measurements.js';
 
 /** Measurements by what they depend on: in memory, and in files in the user's cache. */
 export class CurveStore {

@@ -208,8 +208,7 @@ export function leastSeconds(evaluations: number, machine: Machine): number {
   const sizes = Array.from({ length: Math.max(1, Math.floor(maxRows / rowsPerEvaluation)) }, (_, k) => k + 1);
   const perSecond = new Map<LatencyCurve, number>();
   for (const curve of new Set(devices)) {
-    const { hostSeconds = 0 } = curve;
-    const secondsOf = (count: number) => latency(curve, count * rowsPerEvaluation) + hostTime(hostSeconds, count);
+    const secondsOf = (count: number) => latency(curve, count * rowsPerEvaluation) + hostTime(curve, count);
     perSecond.set(curve, 1 / Math.min(...sizes.map((count) => secondsOf(count) / count)));
   }
   return (evaluations * images) / devices.reduce((sum, curve) => sum + (perSecond.get(curve) ?? 0), 0);
@@ -259,7 +258,8 @@ function* interpolated(
 function hardwareOf({ devices, rowsPerEvaluation, maxRows }: Machine): Hardware {
   return {
     devices: devices.map((curve) => (rows: number) => latency(curve, rows)),
-    hostSeconds: devices[0].hostSeconds ?? 0,
+    hostSeconds: devices[0].hostSeconds,
+    hostSecondsEach: devices[0].hostSecondsEach,
     rowsPerEvaluation,
     maxRows,
     minRows: rowsNotWorthSplitting(devices[0], rowsPerEvaluation),

@@ -20,15 +20,8 @@ export {
   type StoppingRule,
   type TrajectorySize,
 } from './forecast.js';
-export {
-  curveOf,
-  measureCurve,
-  withSerialTimes,
-  type MeasuredDevices,
-  type MeasureOptions,
-  type Measurements,
-  type SerialTimes,
-} from './measure.js';
+export { measureCurve, type MeasuredDevices, type MeasureOptions } from './measure.js';
+export { curveOf, type Measurements } from './measurements.js';
 export {
   cannotGain,
   mayBeChosen,
@@ -39,3 +32,4 @@ export {
   type Plan,
   type PlanRequest,
 } from './plan.js';
+export { withRunTimes, withSerialTimes, type SerialTimes, type TimedBatch } from './runTimes.js';

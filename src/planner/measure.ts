@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import {
   bucketsOf,
   maxRowsOf,
@@ -8,74 +7,18 @@ import {
   type Evaluation,
   type Limits,
 } from '../engine/engine.js';
-import { nextTurn } from '../run/platform.js';
-import { weighted } from '../tensor/operations.js';
-import type { LatencyCurve } from './curve.js';
+import { measuredHostSeconds } from './hostTime.js';
+import { agree, inOrder, typical, type Measurements } from './measurements.js';
 
 /** Time limit in seconds and maximum runs for one batch size. */
 const MEASURE_SECONDS = 0.15;
 const MAX_RUNS = 12;
 /** Measuring takes at most this share of the serial run that it serves. */
 const SHARE = 0.1;
-/** Ratio of two measurements of the same batch up to which they agree. */
-const STEADY = 1.3;
 /** Further rows are proportional if each costs at least this share of the rows before. */
 const PROPORTIONAL = 0.6;
 /** Evaluations of the largest batch to measure, at least, where any size will do: on a CPU it hides the cost of a call, no more. */
 const CPU_EVALUATIONS = 4;
-/** Host cost of a batch of one evaluation, in passes over a sample: its step, the correction, copies, waking up. */
-const HOST_PASSES = 4;
-const HOST_RUNS = 100;
-/** Numbers to pass over before the event loop has a turn. */
-const HOST_NUMBERS = 1 << 20;
-
-const point = z.object({
-  rows: z.int().positive(),
-  seconds: z.number().positive(),
-  steady: z.boolean().default(true),
-});
-
-/** Schema of measurements in a file. */
-export const measurementsFile = z
-  .object({
-    points: z.array(point),
-    hostSeconds: z.number().nonnegative().default(0),
-    aloneSeconds: z.number().positive().optional(),
-    complete: z.boolean().default(true),
-    limit: z.int().positive().optional(),
-    decodeSeconds: z.number().positive().optional(),
-  })
-  .refine((measured) => !isEmpty(measured));
-
-/** Seconds of a batch by its rows, so far. */
-export interface Measurements {
-  /**
-   * Ascending in rows. A point is steady if two measurements agree: one alone may be of a machine that was busy with other work.
-   */
-  readonly points: readonly { readonly rows: number; readonly seconds: number; readonly steady: boolean }[];
-  /** Seconds on the host for a batch of one evaluation. */
-  readonly hostSeconds: number;
-  /** Seconds of one evaluation while the other devices are idle. */
-  readonly aloneSeconds?: number | undefined;
-  /** Whether larger batches have nothing to add, or memory does not suffice for them. */
-  readonly complete: boolean;
-  /** Rows that memory sufficed for, where larger batches may have something to add. */
-  readonly limit?: number | undefined;
-  /** Seconds of decoding an image. */
-  readonly decodeSeconds?: number | undefined;
-}
-
-/** Before anything is known. */
-export const UNMEASURED: Measurements = { points: [], hostSeconds: 0, complete: false };
-
-/** Whether measurements say nothing. */
-export function isEmpty({
-  points,
-  aloneSeconds,
-  decodeSeconds,
-}: Pick<Measurements, 'points' | 'aloneSeconds' | 'decodeSeconds'>): boolean {
-  return points.length === 0 && aloneSeconds === undefined && decodeSeconds === undefined;
-}
 
 /** What to measure. */
 export interface MeasureOptions {
@@ -115,7 +58,7 @@ export type MeasuredDevices = Limits & Pick<Engine, 'run'>;
 export async function measureCurve(engine: MeasuredDevices, options: MeasureOptions): Promise<Measurements> {
   const { sampleSize, serialBatches = Infinity, known, now = machineTime } = options;
   const start = now();
-  const hostSeconds = known?.hostSeconds || (await measureHost(sampleSize));
+  const hostSeconds = known?.hostSeconds ?? (await measuredHostSeconds(sampleSize));
   const measuring = new Measuring(engine, options, hostSeconds);
   const smallest = smallestOf(known);
   if (smallest === undefined && !measuresUnknown(engine, options)) return measuring.result();
@@ -152,52 +95,6 @@ function measuresUnknown(engine: MeasuredDevices, options: MeasureOptions): bool
   const hasBuckets = bucketsOf(engine, evaluation.graph).length > 0;
   return hasBuckets || serialBatches === Infinity || (measuresFirst && SHARE * serialBatches >= 1);
 }
-
-/** A curve for the planner; undefined before the first point. */
-export function curveOf(
-  { points, hostSeconds, aloneSeconds }: Measurements,
-  padded: boolean,
-): LatencyCurve | undefined {
-  if (points.length === 0) return undefined;
-  // A larger size bounds the time of a smaller one from above.
-  const bounded = points.map(({ rows }, k) => ({
-    rows,
-    seconds: Math.min(...points.slice(k).map((one) => one.seconds)),
-  }));
-  const alone = aloneSeconds && Math.min(aloneSeconds, (bounded.find(({ rows }) => rows > 1) ?? bounded[0]).seconds);
-  return { points: bounded, padded, hostSeconds, aloneSeconds: alone };
-}
-
-/** Batches of a serial run. */
-export interface SerialTimes {
-  /** Seconds of each batch. */
-  readonly times: readonly number[];
-  /** Rows of each. */
-  readonly rows: number;
-  /** Devices of the engine, of which the run had one. */
-  readonly devices: number;
-  /** Numbers in a sample, for the cost on the host. */
-  readonly sampleSize: number;
-}
-
-/**
- * Adds the times of a serial run's batches, which cost nothing to measure.
- * @returns undefined if there are too few times, or other work on the machine made them differ
- */
-export async function withSerialTimes(
-  known: Measurements | undefined,
-  { times, rows, devices, sampleSize }: SerialTimes,
-): Promise<Measurements | undefined> {
-  if (times.length < MIN_TIMES || !areSteady(times)) return undefined;
-  const { points, ...others } = known ?? UNMEASURED;
-  const hostSeconds = others.hostSeconds || (await measureHost(sampleSize));
-  const seconds = typical(times);
-  if (devices > 1) return { points, ...others, hostSeconds, aloneSeconds: seconds };
-  const further = points.filter((one) => one.rows !== rows);
-  return { ...others, points: inOrder([...further, { rows, seconds, steady: true }]), hostSeconds };
-}
-
-const MIN_TIMES = 3;
 
 class Measuring {
   private points: Measurements['points'];
@@ -383,36 +280,4 @@ function batchOf(evaluation: Evaluation, rows: number): Batch {
   const { conditioning = [] } = evaluation;
   if (rows < conditioning.length) return [{ ...evaluation, conditioning: conditioning.slice(0, rows) }];
   return Array.from({ length: Math.max(1, Math.floor(rows / rowsOf(evaluation))) }, () => evaluation);
-}
-
-/** Seconds for the passes over memory of a step, its correction and the test for convergence. */
-async function measureHost(size: number): Promise<number> {
-  const x = new Float32Array(size).fill(1);
-  const times: number[] = [];
-  while (times.length < HOST_RUNS) {
-    const start = performance.now();
-    weighted(0.5, x, 0.5, x);
-    times.push((performance.now() - start) / 1000);
-    if (times.length % Math.max(1, Math.floor(HOST_NUMBERS / size)) === 0) await nextTurn();
-  }
-  // The first runs are not compiled yet, and other work on the machine slows some of the others.
-  return HOST_PASSES * times.sort((a, b) => a - b)[Math.floor(HOST_RUNS / 20)];
-}
-
-function inOrder(points: Measurements['points']): Measurements['points'] {
-  return points.toSorted((a, b) => a.rows - b.rows);
-}
-
-function agree(a: number, b: number): boolean {
-  return Math.abs(Math.log(a / b)) < Math.log(STEADY);
-}
-
-/** Whether half of the times are about as short as a quarter of them. */
-function areSteady(times: readonly number[]): boolean {
-  return agree(typical(times), times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)]);
-}
-
-/** The first quartile: other work on the machine only adds time. */
-function typical(times: readonly number[]): number {
-  return times.toSorted((a, b) => a - b)[Math.floor(times.length / 4)];
 }

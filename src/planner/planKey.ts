@@ -20,9 +20,10 @@ export function planKey(
   ratio: number,
 ): string {
   const level = (value: number | undefined) => (value ? Math.round(Math.log(value) / Math.log(ratio)) : undefined);
-  const curveLevels = ({ points, padded, hostSeconds, aloneSeconds }: LatencyCurve) => [
+  const curveLevels = ({ points, padded, hostSeconds, hostSecondsEach, aloneSeconds }: LatencyCurve) => [
     padded,
     level(hostSeconds),
+    level(hostSecondsEach),
     level(aloneSeconds),
     points.map(({ rows, seconds }) => [rows, level(seconds)]),
   ];

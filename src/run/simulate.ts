@@ -7,12 +7,18 @@ import type { Solver } from '../solver/solver.js';
 import { byPriority, nextBatch, type PendingEvaluation } from './nextBatch.js';
 import { finish, type Steps } from './steps.js';
 
+/** What a batch takes on the host. */
+export interface HostCost {
+  /** Seconds for a batch of one evaluation; default 0. */
+  readonly hostSeconds?: number | undefined;
+  /** Seconds for each further evaluation of a batch; default: 0.35 of `hostSeconds`. */
+  readonly hostSecondsEach?: number | undefined;
+}
+
 /** Devices in virtual time. */
-export interface Hardware {
+export interface Hardware extends HostCost {
   /** For each device, the seconds of a batch of so many rows. */
   readonly devices: readonly ((rows: number) => number)[];
-  /** Seconds on the host for a batch of one evaluation; each further one adds 0.35 of it. */
-  readonly hostSeconds: number;
   /** Rows of an evaluation: two with guidance. */
   readonly rowsPerEvaluation: number;
   /** Whether the rows of an evaluation are separate in batches, so that devices share them; default: they stay together. */
@@ -24,14 +30,17 @@ export interface Hardware {
 }
 
 /**
- * Share of the host's time for a batch of one evaluation that each further one adds: their steps and corrections, without waking up and
- * starting a batch. On a host of an H200 batches of 1 and 27 evaluations took 0.12 and 1.2 ms.
+ * Share of the host's time for a batch of one evaluation that each further one adds, until runs show it: their steps and corrections, without
+ * waking up and starting a batch. On a host of an H200 batches of 1 and 27 evaluations took 0.12 and 1.2 ms, on another 0.08 and 1.3.
  */
 const FURTHER = 0.35;
 
-/** Seconds on the host for a batch. @param seconds for a batch of one evaluation */
-export function hostTime(seconds: number, evaluations: number): number {
-  return seconds * (1 + FURTHER * (evaluations - 1));
+/** Seconds on the host for a batch. */
+export function hostTime(
+  { hostSeconds = 0, hostSecondsEach = FURTHER * hostSeconds }: HostCost,
+  evaluations: number,
+): number {
+  return hostSeconds + hostSecondsEach * (evaluations - 1);
 }
 
 /** Cost of a run in virtual time. */
@@ -60,7 +69,7 @@ interface SimulatedTask extends PendingEvaluation {
  * // The seconds of 25 serial steps where a batch takes 5 ms.
  * const steps = fineGrid(scheduleConfig(), 25);
  * const sampler = serial({ x: Float32Array.of(0), steps, solver: ddim });
- * const hardware = { devices: [() => 0.005], hostSeconds: 0, rowsPerEvaluation: 2, maxRows: 64, minRows: 0 };
+ * const hardware = { devices: [() => 0.005], rowsPerEvaluation: 2, maxRows: 64, minRows: 0 };
  * const { seconds, batches } = simulate([sampler], Infinity, hardware);
  */
 export function simulate(samplers: readonly Sampler[], iterations: number, hardware: Hardware): Forecast {
@@ -79,7 +88,7 @@ export function* simulation(
   hardware: Hardware,
   limit = Infinity,
 ): Steps<Forecast> {
-  const { devices, hostSeconds, rowsPerEvaluation, splitsRows = false, maxRows, minRows } = hardware;
+  const { devices, rowsPerEvaluation, splitsRows = false, maxRows, minRows } = hardware;
   const [parts, rows] = splitsRows ? [rowsPerEvaluation, 1] : [1, rowsPerEvaluation];
   const free = devices.map((_, device) => device);
   const running: { readonly end: number; readonly device: number; readonly batch: readonly SimulatedTask[] }[] = [];
@@ -130,7 +139,7 @@ export function* simulation(
       pending.splice(0, batch.length);
       work += first.length;
       const [device] = free.splice(0, 1);
-      const seconds = devices[device](batch.length * rows) + hostTime(hostSeconds, batch.length / parts);
+      const seconds = devices[device](batch.length * rows) + hostTime(hardware, batch.length / parts);
       running.push({ end: now + seconds, device, batch });
       total += batch.length / parts;
       batches++;
@@ -173,7 +182,7 @@ export function* simulation(
 export function criticalPath(partition: Partition, iterations: number, pipelined = true): number {
   const steps = simulatedSteps(partition.reduce((sum, length) => sum + length, 0));
   const sampler = srds({ x: Float32Array.of(0), steps, solver: simulatedSolver(1), partition, pipelined });
-  const unit = { devices: [() => 1], hostSeconds: 0, rowsPerEvaluation: 1, maxRows: Infinity, minRows: 0 };
+  const unit = { devices: [() => 1], rowsPerEvaluation: 1, maxRows: Infinity, minRows: 0 };
   return simulate([sampler], iterations, unit).critical;
 }
 

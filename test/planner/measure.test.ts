@@ -53,7 +53,6 @@ class TimedEngine implements Engine {
 
 const steady = (...pairs: [number, number][]): Measurements => ({
   points: pairs.map(([rows, seconds]) => ({ rows, seconds, steady: true })),
-  hostSeconds: 0,
   complete: false,
 });
 const measure = (engine: TimedEngine, known?: Measurements, serialBatches?: number, maxRows?: number) => {

@@ -29,7 +29,7 @@ test('between two yields a simulation finishes a bounded number of evaluations',
       },
     };
   };
-  const hardware = { devices: [() => 1], hostSeconds: 0, rowsPerEvaluation: 2, maxRows: 32, minRows: 0 };
+  const hardware = { devices: [() => 1], rowsPerEvaluation: 2, maxRows: 32, minRows: 0 };
   const steps = simulation([counted(), counted(), counted()], Infinity, hardware);
   let most = 0;
   for (let before = 0; !steps.next().done; before = finished) most = Math.max(most, finished - before);
@@ -73,7 +73,7 @@ test('where rows take turns no plan is made, and it would be the serial sampler'
 });
 
 test('a simulation ends once it takes longer than is of interest', () => {
-  const hardware = { devices: [() => 1], hostSeconds: 0, rowsPerEvaluation: 2, maxRows: 32, minRows: 0 };
+  const hardware = { devices: [() => 1], rowsPerEvaluation: 2, maxRows: 32, minRows: 0 };
   const start = () => [serial({ x: Float32Array.of(0), steps: smoothGrid(100), solver: ddim })];
   assert.equal(finish(simulation(start(), Infinity, hardware)).seconds, 100);
   assert.equal(finish(simulation(start(), Infinity, hardware, 10)).seconds, 10);
