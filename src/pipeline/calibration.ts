@@ -24,6 +24,7 @@ import { version } from '../version.js';
 import { all } from '../waiting.js';
 import { networkIdentity } from './networkIdentity.js';
 import type { Settings } from './options.js';
+import { RecentRuns } from './recentRuns.js';
 
 /** The evaluations whose latency matters to a run. */
 export interface CalibrationTarget {
@@ -43,9 +44,12 @@ export interface MeasuredTarget extends CalibrationTarget {
 
 /** What a run shows of the devices. */
 export interface RunTimes {
-  /** Batches of the network in the order in which they ended, with the names of their devices; none if their rows are not whole evaluations. */
+  /**
+   * Batches of the network in the order in which they ended, with the names of their devices; none unless it was one image, and alone from its
+   * first step to its last, with the rows of each evaluation in one batch.
+   */
   readonly batches: readonly (TimedBatch & { readonly device: string })[];
-  /** Whether it was one image by the serial sampler. */
+  /** Whether it was by the serial sampler. */
   readonly isSerial: boolean;
   /** Whether nothing but the sampler's work lies between batches. */
   readonly showsHost: boolean;
@@ -71,6 +75,7 @@ const DECODES_ALIKE = 1.1;
  */
 export class Calibration {
   private readonly store = new CurveStore();
+  private readonly recent = new RecentRuns();
   /** Of the network as it was at first: every run asks for it several times. */
   private identity: ReturnType<typeof networkIdentity> | undefined;
 
@@ -159,13 +164,8 @@ export class Calibration {
   /** Measures equal devices. Others are measured at the same time, since samplers use all. */
   private async run(group: DeviceGroup, target: MeasuredTarget, options: MeasuringOptions): Promise<Measurements> {
     const curve = await measureCurve(group, this.measureOptions(target, options));
-    // What runs have shown is not measured.
-    const {
-      hostSeconds = curve.hostSeconds,
-      hostSecondsEach,
-      decodeSeconds,
-    } = (await this.stored(group, target)) ?? UNMEASURED;
-    const measured = { ...curve, hostSeconds, hostSecondsEach, decodeSeconds };
+    const { decodeSeconds } = (await this.stored(group, target)) ?? UNMEASURED;
+    const measured = { ...curve, hostSecondsEach: options.known?.hostSecondsEach, decodeSeconds };
     await this.keep(group, measured, target);
     return measured;
   }
@@ -205,7 +205,13 @@ export class Calibration {
     }
     // With several devices it depends on the run how many of them are busy during a batch.
     const isOnly = slotsOf(this.engine, this.model.family.network) === 1;
-    return known && isOnly ? withRunTimes(known, own, showsHost) : known;
+    if (!known || !isOnly || own.length === 0) return known;
+    const kind = JSON.stringify(await this.keyOf(group, target));
+    const recent = this.recent.add(kind, { batches: own, showsHost });
+    const corrected = recent ? withRunTimes(known, recent) : known;
+    // They do not count twice.
+    if (corrected !== known) this.recent.clear(kind);
+    return corrected;
   }
 
   /** A machine to assume where nothing was measured; undefined without batch buckets. */

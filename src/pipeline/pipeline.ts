@@ -16,6 +16,7 @@ import { finishInTurns } from '../run/steps.js';
 import type { EvaluationCount } from '../run/events.js';
 import { Run } from '../run/run.js';
 import { sizeOf } from '../tensor/tensor.js';
+import { Activity } from './activity.js';
 import { BatchEvents } from './batchEvents.js';
 import { Calibration, type CalibrationTarget, type MeasuredTarget, type RunTimes } from './calibration.js';
 import { abortedImage, compareWithSerial, generateImage, type ImageContext, type TimedImage } from './generateImage.js';
@@ -60,6 +61,7 @@ export class Pipeline {
   private readonly devices = new RWLock();
   private readonly batches = new BatchEvents();
   private readonly decodings = new Decodings();
+  private readonly activity = new Activity();
   private isClosed = false;
 
   /**
@@ -127,7 +129,9 @@ export class Pipeline {
     this.checkOpen();
     const settings = settingsOf(options, this.model);
     return new Run(async (emit, signal) => {
-      const turn = this.memory.inTurn((lastFor) => this.run(settings, emit, signal, lastFor), signal);
+      const work = (lastFor: (work: Promise<unknown>) => void) =>
+        this.activity.during(() => this.run(settings, emit, signal, lastFor));
+      const turn = this.memory.inTurn(work, signal);
       return (await unlessAborted(turn, signal)) ?? this.abortedResult(settings);
     }, options.signal);
   }
@@ -185,6 +189,10 @@ export class Pipeline {
   async forecast(options: GenerateOptions): Promise<GenerateForecast | undefined> {
     this.checkOpen();
     const settings = settingsOf({ ...options, sampler: 'auto' }, this.model);
+    return this.activity.during(() => this.forecastOf(settings));
+  }
+
+  private async forecastOf(settings: Settings): Promise<GenerateForecast | undefined> {
     const target = { settings, rows: rowsOf(settings), maxRows: this.guard.rowsFor(settings) };
     const known = await this.calibration.known(target);
     if (!known) return undefined;
@@ -237,6 +245,7 @@ export class Pipeline {
       emit({ type: 'plan', sampler, choice: selected.choice, serialEvaluations });
       emit({ type: 'phase', phase: 'sampling', expected: expectedOf(selected) });
       const beganAlone = this.batches.runs === 0;
+      const hasBeenAlone = this.activity.watch();
       this.batches.add(client, (event) => {
         emit(event);
         if (event.type !== 'batch') return;
@@ -261,8 +270,8 @@ export class Pipeline {
       // With other clients a run may take its serial course.
       if (isAlone) {
         await this.calibration.learn(target, {
-          batches: isWhole && !settings.compare ? batches : [],
-          isSerial: isOneSerial(result.settings),
+          batches: isWhole && hasBeenAlone() && isOnly(result.settings) ? batches : [],
+          isSerial: result.settings.sampler === 'serial',
           showsHost: showsHost(result.settings),
           decodings: this.decodings.least,
         });
@@ -400,12 +409,12 @@ const NO_LARGER_BATCHES = 'larger batches than those of the serial sampler would
 const UNKNOWN_DEVICES =
   'how long batches take here is not known yet; this run shows it for those of the serial sampler, and later runs measure larger ones';
 
-/** Whether the batches of a run came one after the other, with one evaluation each. */
-function isOneSerial({ sampler, seeds }: Settings): boolean {
-  return sampler === 'serial' && seeds.length === 1;
+/** Whether a run was one image, without the batches of another one between its own. */
+function isOnly({ seeds, compare }: Settings): boolean {
+  return seeds.length === 1 && !compare;
 }
 
-/** Whether nothing but the work of a sampler that is forecast lies between its batches: no image is decoded there. */
+/** Whether nothing but the work of a sampler that is forecast lies between the batches of one image: none is decoded there. */
 function showsHost({ sampler, previews, stopping }: Settings): boolean {
   if (sampler === 'serial') return true;
   return (sampler === 'srds' || sampler === 'picard') && !previews && stopping === 'look-ahead';

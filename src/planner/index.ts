@@ -32,4 +32,4 @@ export {
   type Plan,
   type PlanRequest,
 } from './plan.js';
-export { withRunTimes, withSerialTimes, type SerialTimes, type TimedBatch } from './runTimes.js';
+export { withRunTimes, withSerialTimes, type SerialTimes, type TimedBatch, type TimedRun } from './runTimes.js';

@@ -58,7 +58,7 @@ export type MeasuredDevices = Limits & Pick<Engine, 'run'>;
 export async function measureCurve(engine: MeasuredDevices, options: MeasureOptions): Promise<Measurements> {
   const { sampleSize, serialBatches = Infinity, known, now = machineTime } = options;
   const start = now();
-  const hostSeconds = known?.hostSeconds ?? (await measuredHostSeconds(sampleSize));
+  const hostSeconds = known?.hostSeconds || (await measuredHostSeconds(sampleSize));
   const measuring = new Measuring(engine, options, hostSeconds);
   const smallest = smallestOf(known);
   if (smallest === undefined && !measuresUnknown(engine, options)) return measuring.result();

@@ -31,7 +31,7 @@ export interface Hardware extends HostCost {
 
 /**
  * Share of the host's time for a batch of one evaluation that each further one adds, until runs show it: their steps and corrections, without
- * waking up and starting a batch. On a host of an H200 batches of 1 and 27 evaluations took 0.12 and 1.2 ms, on another 0.08 and 1.3.
+ * waking up and starting a batch. On the hosts of two H200 batches of 1 and 27 evaluations took 0.12 and 1.2 ms, and 0.08 and 1.3.
  */
 const FURTHER = 0.35;
 

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { curveOf, forecastSerial, simulateSrds, withRunTimes, type Measurements, type TimedBatch } from 'srds/planner';
-import { defaultPartition } from 'srds/sampler';
+import { curveOf, forecastSerial, withRunTimes, type Measurements, type TimedRun } from 'srds/planner';
 import { hostTime } from '../../src/run/simulate.js';
 
 const ROWS = 2;
@@ -10,164 +9,114 @@ const KNOWN: Measurements = {
   hostSeconds: 0.001,
   complete: true,
 };
+/** What is known of a batch, and of the host after it. */
+const latency = (rows: number) => 0.01 * rows;
+const host = (evaluations: number) => 0.001 + 0.00035 * (evaluations - 1);
 
-/** Batches one after the other, with what the host takes between them. */
+/** A run of batches of so many evaluations, with so many seconds for a batch and for the host after it. */
 function run(
   evaluations: readonly number[],
-  secondsOf: (rows: number) => number,
-  hostSecondsOf: (evaluations: number, k: number) => number,
-): TimedBatch[] {
-  const batches: TimedBatch[] = [];
+  secondsOf: (rows: number, k: number) => number = latency,
+  hostSecondsOf: (evaluations: number, k: number) => number = host,
+  showsHost = true,
+): TimedRun {
   let now = 0;
-  for (const [k, count] of evaluations.entries()) {
-    const rows = ROWS * count;
-    const end = now + 1000 * secondsOf(rows);
-    batches.push({ begin: now, end, rows, evaluations: count });
+  const batches = evaluations.map((count, k) => {
+    const begin = now;
+    const end = begin + 1000 * secondsOf(ROWS * count, k);
     now = end + 1000 * hostSecondsOf(count, k);
-  }
-  return batches;
+    return { begin, end, rows: ROWS * count, evaluations: count };
+  });
+  return { batches, showsHost };
 }
-const times = (count: number, evaluations: number) => Array<number>(count).fill(evaluations);
-const known = (rows: number) => 0.01 * rows;
+const serial = Array<number>(25).fill(1);
+/** Batches of SRDS: sizes vary, and each follows one of another size. */
+const parallel = Array.from({ length: 12 }, () => [1, 16, 4]).flat();
+const thrice = (one: TimedRun) => [one, one, one];
 const secondsOf = ({ points }: Measurements, rows: number) => points.find((one) => one.rows === rows)!.seconds;
 const near = (found: number | undefined, expected: number) =>
   assert.ok(Math.abs(found! / expected - 1) < 1e-6, `${found} for ${expected}`);
 
-test('of a host that takes longer than was measured, runs of both kinds show by how much', () => {
-  const [one, each] = [0.004, 0.0025];
-  let learned = KNOWN;
-  for (let k = 0; k < 30; k++) {
-    learned = withRunTimes(
-      learned,
-      run(times(25, 1), known, () => one),
-      true,
-    );
-    const mixed = run([...times(10, 4), ...times(5, 16), 1, 2], known, (count) => one + each * (count - 1));
-    learned = withRunTimes(learned, mixed, true);
+test('the cost of the host is that between batches, by the evaluations of the batch before', () => {
+  const [one, each] = [0.04, 0.025];
+  const slow = (evaluations: number) => one + each * (evaluations - 1);
+  for (const runs of [
+    thrice(run(parallel, latency, slow)),
+    [run(serial, latency, slow), run(parallel, latency, slow)],
+  ]) {
+    const learned = withRunTimes(KNOWN, runs);
+    near(learned.hostSeconds, one);
+    near(learned.hostSecondsEach, each);
+    for (const { rows, seconds } of learned.points) near(seconds, latency(rows));
+    const curve = curveOf(learned, true)!;
+    near(forecastSerial({ steps: 25 }, { devices: [curve], rowsPerEvaluation: ROWS, maxRows: 32 }).seconds, 25 * 0.06);
+    near(hostTime(curve, 9), slow(9));
   }
-  // Times within 5 % count as the same. What is left of the one is in the other.
-  assert.ok(Math.abs(learned.hostSeconds! / one - 1) <= 0.05, `${learned.hostSeconds}`);
-  assert.ok(Math.abs(learned.hostSecondsEach! / each - 1) <= 0.08, `${learned.hostSecondsEach}`);
-  const curve = curveOf(learned, true)!;
-  const machine = { devices: [curve], rowsPerEvaluation: ROWS, maxRows: 32 };
-  const { seconds } = forecastSerial({ steps: 25 }, machine);
-  assert.ok(Math.abs(seconds / (25 * (0.02 + one)) - 1) < 0.05, `${seconds}`);
-  // What SRDS takes of the host grows as much as its batches.
-  const before = simulateSrds(defaultPartition(100), 2, { ...machine, devices: [curveOf(KNOWN, true)!] });
-  const after = simulateSrds(defaultPartition(100), 2, machine);
-  assert.ok(after.seconds > before.seconds);
-  near(hostTime(curve, 9), curve.hostSeconds! + 8 * curve.hostSecondsEach!);
 });
 
-test('a run moves what is known by 0.3 of the difference, in either direction', () => {
-  const half = withRunTimes(
-    KNOWN,
-    run(
-      times(10, 4),
-      (rows) => known(rows) / 2,
-      () => 0.001,
-    ),
-    true,
-  );
-  near(secondsOf(half, 8), 0.08 - 0.3 * 0.04);
-  const double = withRunTimes(
-    KNOWN,
-    run(
-      times(10, 4),
-      (rows) => 2 * known(rows),
-      () => 0.001,
-    ),
-    true,
-  );
-  near(secondsOf(double, 8), 0.08 + 0.3 * 0.08);
-  const quick = withRunTimes(
-    KNOWN,
-    run(times(10, 1), known, () => 0.0002),
-    true,
-  );
-  near(quick.hostSeconds, 0.001 - 0.3 * 0.0008);
+test('serial runs change the cost of further evaluations by the same factor', () => {
+  const learned = withRunTimes(KNOWN, thrice(run(serial, latency, () => 0.02)));
+  near(learned.hostSeconds, 0.02);
+  // By default in proportion.
+  assert.equal(learned.hostSecondsEach, undefined);
+  const known = { ...KNOWN, hostSecondsEach: 0.0005 };
+  near(withRunTimes(known, thrice(run(serial, latency, () => 0.02))).hostSecondsEach, 0.01);
+  // Of a host of which nothing is known, they say what one evaluation costs.
+  const unknown = { ...KNOWN, hostSeconds: undefined };
+  near(withRunTimes(unknown, thrice(run(serial, latency, () => 0.02))).hostSeconds, 0.02);
 });
 
-test('sizes that a run did not have change as much as those that it had, so that a busy machine favours no sampler', () => {
-  let learned = KNOWN;
-  for (let k = 0; k < 10; k++)
-    learned = withRunTimes(
-      learned,
-      run(
-        times(25, 1),
-        (rows) => 3 * known(rows),
-        () => 0.001,
-      ),
-      true,
-    );
-  const [small, , large] = learned.points;
-  assert.ok(small.seconds > 2.8 * 0.02, `${small.seconds}`);
-  near(large.seconds / small.seconds, 16);
-  // Sizes that a run had change on their own.
-  const mixed = run(
-    [...times(10, 4), ...times(10, 16)],
-    (rows) => known(rows) * (rows === 8 ? 2 : 1),
-    () => 0.001,
-  );
-  const own = withRunTimes(KNOWN, mixed, true);
-  near(secondsOf(own, 8), 0.08 + 0.3 * 0.08);
-  near(secondsOf(own, 32), 0.32);
-  near(secondsOf(own, 2), 0.02 * Math.sqrt(1.3));
+test('sizes that the runs did not have change as much as the others, so that a busy machine favours no sampler', () => {
+  const learned = withRunTimes(KNOWN, thrice(run(serial, (rows) => 3 * latency(rows))));
+  for (const { rows, seconds } of learned.points) near(seconds, 3 * latency(rows));
+  // Sizes that they had change on their own.
+  const mixed = withRunTimes(KNOWN, thrice(run(parallel, (rows) => latency(rows) * (rows === 32 ? 2 : 1))));
+  near(secondsOf(mixed, 32), 0.64);
+  near(secondsOf(mixed, 8), 0.08);
 });
 
-test('what differs little, too few batches, or those of a busy machine change nothing', () => {
-  const unchanged = (batches: readonly TimedBatch[], showsHost = true) =>
-    assert.equal(withRunTimes(KNOWN, batches, showsHost), KNOWN);
-  unchanged(
-    run(
-      times(20, 1),
-      (rows) => 1.04 * known(rows),
-      () => 0.00104,
-    ),
-  );
-  unchanged(
-    run(
-      times(2, 1),
-      (rows) => 9 * known(rows),
-      () => 0.1,
-    ),
-  );
-  const busy = run(times(20, 1), known, () => 0.001).map((batch, k) => ({ ...batch, end: batch.end + (k % 3) * 20 }));
-  assert.deepEqual(withRunTimes(KNOWN, busy, false).points, KNOWN.points);
-  // Images are decoded between the batches.
-  unchanged(
-    run(times(20, 4), known, () => 0.5),
-    false,
-  );
+test('what is known stands if runs took as long within a tenth', () => {
+  const stands = (...runs: TimedRun[]) => assert.equal(withRunTimes(KNOWN, runs), KNOWN);
+  stands(run(serial), run(parallel), run(serial));
+  stands(...thrice(run(parallel, (rows) => 1.09 * latency(rows))));
+  stands(...thrice(run(serial, latency, () => 0.0025)));
+  // Too few batches, no batches of a known size, and no runs.
+  stands(...thrice(run([1], (rows) => 9 * latency(rows))));
+  stands(...thrice(run(Array<number>(9).fill(3), () => 1)));
+  stands();
+  const empty = { points: [], complete: false };
+  assert.equal(withRunTimes(empty, thrice(run(serial))), empty);
 });
 
-test('other work of the process in one gap hardly counts', () => {
-  const usual = withRunTimes(
-    KNOWN,
-    run(times(40, 4), known, () => 0.01),
-    true,
-  );
-  const paused = withRunTimes(
-    KNOWN,
-    run(times(40, 4), known, (_, k) => (k === 7 ? 1 : 0.01)),
-    true,
-  );
-  near(usual.hostSecondsEach, 0.003);
-  assert.ok(paused.hostSecondsEach! < 1.12 * usual.hostSecondsEach!, `${paused.hostSecondsEach}`);
+test('the first batch of a size, which may open its bucket, says nothing', () => {
+  const opened = new Set<number>();
+  const opening = (rows: number) => (opened.has(rows) ? latency(rows) : (opened.add(rows), 1));
+  assert.equal(withRunTimes(KNOWN, [run([1, 1, 1, 1, 16, 16, 4, 4, 4], opening)]), KNOWN);
+  // Three processes that open theirs.
+  const each = [0, 1, 2].map(() => {
+    opened.clear();
+    return run([1, 1, 1, 16, 4], opening);
+  });
+  assert.equal(withRunTimes(KNOWN, each), KNOWN);
 });
 
-test('a run confirms a point of which one measurement was made, if they agree', () => {
-  const open = { ...KNOWN, points: KNOWN.points.map((one) => ({ ...one, steady: false })) };
-  const steady = (batches: readonly TimedBatch[]) => withRunTimes(open, batches, true).points.map((one) => one.steady);
-  assert.deepEqual(steady(run(times(10, 4), known, () => 0.001)), [false, true, false]);
-  assert.deepEqual(
-    steady(
-      run(
-        times(10, 4),
-        (rows) => 3 * known(rows),
-        () => 0.001,
-      ),
-    ),
-    [false, false, false],
-  );
+test('times of a machine that is busy now and then change nothing', () => {
+  const busy = run(serial, (rows, k) => latency(rows) * (1 + (k % 3)));
+  assert.equal(withRunTimes(KNOWN, thrice(busy)), KNOWN);
+});
+
+test('decoding and other work between batches is none of the host', () => {
+  assert.equal(withRunTimes(KNOWN, thrice(run(serial, latency, () => 0.5, false))), KNOWN);
+  const paused = run(parallel, latency, (count, k) => (k === 7 ? 5 : host(count)));
+  assert.equal(withRunTimes(KNOWN, thrice(paused)), KNOWN);
+  // A gap that ends before it begins, where a clock stands still.
+  assert.equal(withRunTimes(KNOWN, thrice(run(serial, latency, () => -0.001))), KNOWN);
+});
+
+test('no part of the cost of the host is below 0', () => {
+  const falling = withRunTimes(KNOWN, thrice(run(parallel, latency, (count) => 0.3 / count)));
+  assert.ok(falling.hostSeconds! > 0);
+  assert.equal(falling.hostSecondsEach, 0);
+  const steep = withRunTimes(KNOWN, thrice(run(parallel, latency, (count) => Math.max(0, 0.1 * (count - 3)))));
+  assert.ok(steep.hostSeconds! >= 0 && steep.hostSecondsEach! > 0);
 });
