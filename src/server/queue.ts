@@ -108,8 +108,7 @@ export class Queue {
       this.next();
       // What starts at once takes no place.
       if (this.waiting.length > this.capacity && this.evictFor(entry) === entry) return;
-      const goesBefore = (other: Waiting) => other !== entry && !this.before(job, other.job);
-      report(entry, this.waiting.includes(entry) ? this.waiting.filter(goesBefore).length : 0);
+      report(entry, Math.max(0, this.inOrder(this.waiting).indexOf(entry)));
     });
   }
 
@@ -133,30 +132,39 @@ export class Queue {
     this.isAnnouncing = true;
     setImmediate(() => {
       this.isAnnouncing = false;
-      const order = (a: Waiting, b: Waiting) => Number(this.before(b.job, a.job)) - Number(this.before(a.job, b.job));
-      for (const [ahead, entry] of this.waiting.toSorted(order).entries()) report(entry, ahead);
+      for (const [ahead, entry] of this.inOrder(this.waiting).entries()) report(entry, ahead);
     });
   }
 
   /** The job to admit next; undefined if there is none, or if all had to wait for the models of running jobs. */
   private choose(): Waiting | undefined {
-    const best = (some: readonly Waiting[]) => some.reduce((a, b) => (this.before(b.job, a.job) ? b : a));
-    if (this.waiting.length === 0) return undefined;
-    const first = best(this.waiting);
-    if (placeOf(first) === 'ready' || first.passes >= MAX_PASSES) return first;
-    const others = this.waiting.filter((entry) => placeOf(entry) === 'ready');
-    if (others.length > 0) {
+    const order = this.inOrder(this.waiting);
+    const first = order.at(0);
+    if (!first || placeOf(first) === 'ready' || first.passes >= MAX_PASSES) return first;
+    const other = order.find((entry) => placeOf(entry) === 'ready');
+    if (other) {
       first.passes++;
-      return best(others);
+      return other;
     }
     return placeOf(first) === 'busy' && this.runningCount > 0 ? undefined : first;
   }
 
-  private before(a: Job, b: Job): boolean {
-    if (a.key === b.key) return a.priority > b.priority;
-    const [runningA, runningB] = [this.running.get(a.key) ?? 0, this.running.get(b.key) ?? 0];
-    if (runningA !== runningB) return runningA < runningB;
-    return (this.served.get(a.key) ?? 0) < (this.served.get(b.key) ?? 0);
+  /** The order in which waiting jobs have their turns if no others come and models do not matter. */
+  private inOrder(waiting: readonly Waiting[]): Waiting[] {
+    const lines = new Map<string, Waiting[]>();
+    for (const entry of waiting) {
+      const line = lines.get(entry.job.key);
+      if (line) line.push(entry);
+      else lines.set(entry.job.key, [entry]);
+    }
+    const places = [...lines].flatMap(([key, line], arrival) => {
+      const running = this.running.get(key) ?? 0;
+      const served = this.served.get(key) ?? 0;
+      const sorted = line.toSorted((a, b) => b.job.priority - a.job.priority);
+      // A key that has had a turn comes after those that are level with it.
+      return sorted.map((entry, turns) => ({ entry, rank: [running + turns, turns, served, arrival] }));
+    });
+    return places.sort((a, b) => compareEach(a.rank, b.rank)).map(({ entry }) => entry);
   }
 
   private count(key: string, change: 1 | -1): void {
@@ -206,6 +214,12 @@ export class Queue {
 function report(entry: Waiting, ahead: number): void {
   if (entry.ahead !== ahead) entry.job.onAhead?.(ahead);
   entry.ahead = ahead;
+}
+
+/** Compares numbers one by one, until some differ. */
+function compareEach(a: readonly number[], b: readonly number[]): number {
+  const at = a.findIndex((one, k) => one !== b[k]);
+  return at < 0 ? 0 : a[at] - b[at];
 }
 
 function placeOf({ job }: Waiting): ModelPlace {

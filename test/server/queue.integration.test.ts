@@ -74,6 +74,36 @@ test('waiting jobs learn how many go before them, each number once', async () =>
   void fourth;
 });
 
+test('the numbers of jobs that go before are those of the order in which they run', async () => {
+  const job = fc.record({ key: fc.constantFrom('a', 'b', 'c'), priority: fc.integer({ min: -1, max: 1 }) });
+  const jobs = fc.array(job, { maxLength: 8 });
+  await fc.assert(
+    fc.asyncProperty(jobs, job, jobs, async (earlier, blocking, later) => {
+      const queue = new Queue(1, 100);
+      for (const { key, priority } of earlier) (await queue.enter({ key, priority, signal: never }))();
+      const unblock = await queue.enter({ ...blocking, signal: never });
+      const reported = later.map(() => -1);
+      const ran: number[] = [];
+      const all = later.map(async ({ key, priority }, k) => {
+        const onAhead = (ahead: number) => (reported[k] = ahead);
+        const end = await queue.enter({ key, priority, signal: never, onAhead });
+        ran.push(k);
+        end();
+      });
+      await turn();
+      const expected = [...later.keys()].sort((a, b) => reported[a] - reported[b]);
+      assert.deepEqual(
+        expected.map((k) => reported[k]),
+        [...later.keys()],
+      );
+      unblock();
+      await Promise.all(all);
+      assert.deepEqual(ran, expected);
+    }),
+    { numRuns: 200 },
+  );
+});
+
 test('an aborted job leaves the queue and rejects with the reason of its signal', async () => {
   const queue = new Queue(1, 10);
   const { order, enter, leave } = jobsOf(queue);
