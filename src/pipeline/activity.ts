@@ -1,4 +1,4 @@
-/** What goes on in a pipeline: runs from their preparation on, and forecasts, which take the main thread's time. */
+/** What goes on in one or several pipelines: runs from their preparation on, measuring, and forecasts, which take the main thread's time. */
 export class Activity {
   private begun = 0;
   private underWay = 0;

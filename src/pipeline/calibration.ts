@@ -167,6 +167,7 @@ export class Calibration {
     const { decodeSeconds } = (await this.stored(group, target)) ?? UNMEASURED;
     const measured = { ...curve, hostSecondsEach: options.known?.hostSecondsEach, decodeSeconds };
     await this.keep(group, measured, target);
+    this.recent.clear(await this.kindOf(group, target));
     return measured;
   }
 
@@ -206,7 +207,7 @@ export class Calibration {
     // With several devices it depends on the run how many of them are busy during a batch.
     const isOnly = slotsOf(this.engine, this.model.family.network) === 1;
     if (!known || !isOnly || own.length === 0) return known;
-    const kind = JSON.stringify(await this.keyOf(group, target));
+    const kind = await this.kindOf(group, target);
     const recent = this.recent.add(kind, { batches: own, showsHost });
     const corrected = recent ? withRunTimes(known, recent) : known;
     // They do not count twice.
@@ -246,6 +247,11 @@ export class Calibration {
     const key = await this.keyOf(group, target);
     const about = { model: this.model.name, device: group.name, version: version() };
     if (key && !isEmpty(measured)) await this.store.put(key, measured, about);
+  }
+
+  /** What runs have in common that are compared. */
+  private async kindOf(group: DeviceGroup, target: CalibrationTarget): Promise<string> {
+    return JSON.stringify(await this.keyOf(group, target));
   }
 
   private groupOf(group: DeviceGroup, measured: Measurements | undefined): MeasuredGroup {

@@ -1,3 +1,4 @@
+export { Activity } from './activity.js';
 export type { OpenOptions } from './openOptions.js';
 export { Pipeline, type PipelineOptions } from './pipeline.js';
 export type {

@@ -7,6 +7,7 @@ import type { OpenModelOptions } from '../model/openModel.js';
 import { issueOf, SrdsError } from '../errors.js';
 import type { Precision } from '../onnx/graphInfo.js';
 import type { BatchReport } from '../engine/batcher.js';
+import type { Activity } from './activity.js';
 import { DEVICE_OPTIONS } from './options/devices.js';
 import { checkLibraryValues, option, without, type Option } from './options/option.js';
 
@@ -28,6 +29,8 @@ export interface OpenOptions
    * needs them. Runs then take turns.
    */
   readonly lowMemory?: boolean | undefined;
+  /** Shared with other pipelines on the same devices, so that only runs that are alone on these correct what is known of them. */
+  readonly activity?: Activity | undefined;
   /** Called after each batch of the network, for traces and benchmarks. */
   readonly onBatch?: ((report: BatchReport) => void) | undefined;
 }
@@ -70,6 +73,7 @@ const device = z.union([
 
 /** Options that have no description of their own. */
 const OTHERS: Readonly<Record<Exclude<keyof OpenOptions, keyof typeof DESCRIBED>, true>> = {
+  activity: true,
   devices: true,
   endpoints: true,
   lowMemory: true,

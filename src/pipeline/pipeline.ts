@@ -32,7 +32,7 @@ import { NO_ROOM, SamplerSelector, withinMemory, type SelectedSampler } from './
 import { all, unlessAborted, untilAborted } from '../waiting.js';
 
 /** Parts of a pipeline other than its model and engine. */
-export interface PipelineOptions extends Pick<OpenOptions, 'lowMemory' | 'onBatch'> {
+export interface PipelineOptions extends Pick<OpenOptions, 'lowMemory' | 'activity' | 'onBatch'> {
   /** Seconds that loading took, for reports. */
   readonly loadSeconds?: number;
   /** Distinguishes engines on the same devices in the cache of measurements. */
@@ -61,7 +61,7 @@ export class Pipeline {
   private readonly devices = new RWLock();
   private readonly batches = new BatchEvents();
   private readonly decodings = new Decodings();
-  private readonly activity = new Activity();
+  private readonly activity: Activity;
   private isClosed = false;
 
   /**
@@ -71,8 +71,9 @@ export class Pipeline {
   constructor(
     readonly model: ModelFolder,
     readonly engine: Engine,
-    { lowMemory = false, loadSeconds = 0, variant = '', onBatch }: PipelineOptions = {},
+    { lowMemory = false, loadSeconds = 0, variant = '', activity = new Activity(), onBatch }: PipelineOptions = {},
   ) {
+    this.activity = activity;
     this.loadSeconds = loadSeconds;
     this.batcher = new Batcher(engine, (report) => {
       if (report.graph === model.family.network) this.batches.report(report);
@@ -112,7 +113,7 @@ export class Pipeline {
       endpoints: { ...options.endpoints, ...networkOf(model) },
     });
     try {
-      const { threads, workers, precision, fused = true, cudaGraphs = true } = options;
+      const { threads, workers, precision = 'auto', fused = true, cudaGraphs = true } = options;
       const variant = JSON.stringify([threads, workers, precision, fused, cudaGraphs]);
       return new Pipeline(model, engine, { ...options, variant, loadSeconds: (performance.now() - start) / 1000 });
     } catch (error) {
@@ -147,7 +148,7 @@ export class Pipeline {
   ): Promise<Machine> {
     this.checkOpen();
     const settings = settingsOf(options, this.model);
-    return this.memory.inTurn(async () => {
+    const work = async () => {
       const { signal = new AbortController().signal } = options;
       const prepared = await this.prepare(settings, () => undefined, signal);
       try {
@@ -163,7 +164,8 @@ export class Pipeline {
       } finally {
         prepared.release();
       }
-    });
+    };
+    return this.memory.inTurn(() => this.activity.during(work));
   }
 
   /** Whether the denoising network rounds as in half precision, so that no run waits for smaller changes. */

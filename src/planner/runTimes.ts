@@ -2,16 +2,16 @@ import { hostTime, type HostCost } from '../run/simulate.js';
 import { measuredHostSeconds } from './hostTime.js';
 import { areSteady, inOrder, typical, UNMEASURED, type Measurements } from './measurements.js';
 
-/** Times of one kind that say something. */
+/** The fewest times of a size of batches that are used. */
 const MIN_TIMES = 3;
-/** Runs that say something together. */
+/** Runs that are evaluated together. */
 export const RUNS = 3;
-/** A time counts as at most so many times the middle one: other work of the machine may lie in it. */
-const LONGEST = 4;
-/** Share by which batches and the host may together differ from what is known. A correction changes plans, and is written to a file. */
-const ALIKE = 0.1;
-/** Further evaluations of the largest batch, at least, where gaps show what one evaluation costs and what each further one does. */
-const VARIED = 3;
+/** A time counts as at most so many times the median of its size: other work of the machine may lie in it. */
+const CAP = 4;
+/** Share by which each of the runs has to differ from what is known. A correction changes plans, and is written to a file. */
+const TOLERANCE = 0.07;
+/** Difference of the largest and the smallest batch, in evaluations, from which a line through gaps is well determined. */
+const MIN_SPREAD = 3;
 
 /** Batches of a serial run. */
 export interface SerialTimes {
@@ -66,83 +66,101 @@ export function batchSeconds({ begin, end }: TimedBatch): number {
 }
 
 /**
- * Corrects what is known of a device by the last runs that had it to themselves, if it is off by more than a tenth: a machine may have been busy
- * when it was measured, or its host slower than a measurement of one pass over memory tells. Sizes of batches that the runs did not have
- * change as much as the others on average: if they stayed, a machine that is busy for a while would make one sampler look better than another.
- * @param runs `RUNS` of them or more; the first one of a process, whose code is not compiled yet, says nothing of others
+ * Corrects what is known of a device by the last runs that had it to themselves, if each took longer than is known, or each shorter: a machine may
+ * have been busy when it was measured, or its host slower than a measurement of one pass over memory tells. Sizes of batches that the
+ * runs did not have change as much as the others on average: if they stayed, a machine that is busy for a while would make one sampler look
+ * better than another.
+ * @param runs `RUNS` of them or more
  * @returns `known` itself if it stands
  */
 export function withRunTimes(known: Measurements, runs: readonly TimedRun[]): Measurements {
+  const secondsOf = new Map(known.points.map(({ rows, seconds }) => [rows, seconds]));
+  const batches = capped(runs.flatMap(timesOf)).filter(({ size }) => secondsOf.has(size));
+  const gaps = capped(runs.flatMap(gapsOf));
+  const ratios = runs.map((_, k) => {
+    const ofRun = (times: readonly Time[]) => times.filter(({ run }) => run === k);
+    const found = sum([...ofRun(batches), ...ofRun(gaps)].map(({ seconds }) => seconds));
+    const latencies = ofRun(batches).map(({ size }) => secondsOf.get(size) ?? 0);
+    const host = ofRun(gaps).map(({ size }) => hostTime(known, size));
+    const expected = sum([...latencies, ...host]);
+    return expected > 0 ? found / expected : 1;
+  });
+  const isOff = ratios.every((ratio) => ratio > 1 + TOLERANCE) || ratios.every((ratio) => ratio < 1 - TOLERANCE);
+  if (runs.length < RUNS || !isOff) return known;
   const seen = new Map<number, number>();
   let [expected, found] = [0, 0];
   for (const { rows, seconds } of known.points) {
-    const times = runs.flatMap(({ batches }) => {
-      // The first batch of a size may open its bucket.
-      return batches
-        .filter((batch) => batch.rows === rows)
-        .slice(1)
-        .map(batchSeconds);
-    });
+    const times = batches.filter(({ size }) => size === rows).map((time) => time.seconds);
     if (times.length < MIN_TIMES || !areSteady(times)) continue;
-    const total = sum(capped(times));
-    seen.set(rows, total / times.length);
+    seen.set(rows, mean(times));
     expected += times.length * seconds;
-    found += total;
+    found += sum(times);
   }
   if (seen.size === 0) return known;
-  const gaps = cappedGaps(runs);
-  const host = sum(gaps.map(({ seconds }) => seconds));
-  const expectedHost = sum(gaps.map(({ evaluations }) => hostTime(known, evaluations)));
-  if (Math.abs(found + host - expected - expectedHost) <= ALIKE * (expected + expectedHost)) return known;
   const points = known.points.map((point) => {
     return { ...point, seconds: seen.get(point.rows) ?? (point.seconds * found) / expected };
   });
-  return { ...known, points, ...hostCost(known, gaps, host / expectedHost) };
+  return { ...known, points, ...hostCost(known, gaps) };
 }
 
-/** The host's time after a batch of so many evaluations. */
-interface Gap {
+/** A time of a run. */
+interface Time {
+  /** Index of the run. */
+  readonly run: number;
+  /** Rows of a batch with those that pad it, or evaluations of the batch before a gap. */
+  readonly size: number;
   readonly seconds: number;
-  readonly evaluations: number;
 }
 
-/** The gaps between the batches of runs that show what the host takes. */
-function cappedGaps(runs: readonly TimedRun[]): Gap[] {
-  const gaps = runs.flatMap(({ batches, showsHost }): Gap[] =>
-    // What a batch returned is worked on before the next one begins.
-    (showsHost ? batches.slice(1) : []).map(({ begin }, k) => {
-      const { end, evaluations } = batches[k];
-      return { seconds: Math.max(0, begin - end) / 1000, evaluations };
-    }),
-  );
-  const each = capped(gaps.map(({ seconds, evaluations }) => seconds / evaluations));
-  return gaps.map(({ evaluations }, k) => ({ seconds: each[k] * evaluations, evaluations }));
+/** The times of the batches of a run. The first one of a size may open its bucket, so it does not count. */
+function timesOf({ batches }: TimedRun, run: number): Time[] {
+  return batches
+    .filter(({ rows }, k) => batches.findIndex((batch) => batch.rows === rows) < k)
+    .map((batch) => ({ run, size: batch.rows, seconds: batchSeconds(batch) }));
+}
+
+/** The gaps between the batches of a run that shows what the host takes. */
+function gapsOf({ batches, showsHost }: TimedRun, run: number): Time[] {
+  // What a batch returned is worked on before the next one begins.
+  return (showsHost ? batches.slice(1) : []).map(({ begin }, k) => {
+    const { end, evaluations } = batches[k];
+    return { run, size: evaluations, seconds: Math.max(0, begin - end) / 1000 };
+  });
+}
+
+/** Times of which none is much longer than the others of its size. */
+function capped(times: readonly Time[]): Time[] {
+  const sizes = new Set(times.map(({ size }) => size));
+  const secondsOf = (size: number) => times.filter((time) => time.size === size).map(({ seconds }) => seconds);
+  const most = new Map([...sizes].map((size) => [size, CAP * median(secondsOf(size))]));
+  return times.map((time) => ({ ...time, seconds: Math.min(time.seconds, most.get(time.size) ?? Infinity) }));
 }
 
 /**
- * The host's cost: the line of least squares through gaps of several sizes. Gaps after single evaluations say nothing of further ones, so both
- * change by one factor.
+ * The host's cost: the line of least squares through gaps after batches of several sizes. Gaps after batches of one size say nothing of further
+ * evaluations, so both parts change by one factor.
  */
-function hostCost(known: HostCost, gaps: readonly Gap[], factor: number): HostCost {
+function hostCost(known: HostCost, gaps: readonly Time[]): HostCost {
   if (gaps.length < MIN_TIMES) return {};
-  const further = gaps.map(({ evaluations }) => evaluations - 1);
-  const mean = sum(gaps.map(({ seconds }) => seconds)) / gaps.length;
-  const meanFurther = sum(further) / gaps.length;
-  if (Math.max(...further) < VARIED || Math.min(...further) === Math.max(...further)) {
+  const further = gaps.map(({ size }) => size - 1);
+  const times = gaps.map(({ seconds }) => seconds);
+  if (Math.max(...further) - Math.min(...further) < MIN_SPREAD) {
+    const expected = sum(gaps.map(({ size }) => hostTime(known, size)));
+    if (expected === 0) return mean(further) === 0 ? { hostSeconds: mean(times), hostSecondsEach: undefined } : {};
     const { hostSeconds = 0, hostSecondsEach } = known;
-    if (hostSeconds === 0) return meanFurther === 0 ? { hostSeconds: mean } : {};
+    const factor = sum(times) / expected;
     return { hostSeconds: factor * hostSeconds, hostSecondsEach: hostSecondsEach && factor * hostSecondsEach };
   }
-  const covariance = sum(gaps.map(({ seconds }, k) => (further[k] - meanFurther) * (seconds - mean)));
+  const [meanTime, meanFurther] = [mean(times), mean(further)];
+  const covariance = sum(times.map((seconds, k) => (further[k] - meanFurther) * (seconds - meanTime)));
   const slope = covariance / sum(further.map((one) => (one - meanFurther) ** 2));
-  const hostSecondsEach = Math.min(Math.max(0, slope), mean / meanFurther);
-  return { hostSeconds: mean - hostSecondsEach * meanFurther, hostSecondsEach };
+  // The first evaluation costs what a further one does, and more.
+  const hostSecondsEach = Math.min(Math.max(0, slope), meanTime / (meanFurther + 1));
+  return { hostSeconds: meanTime - hostSecondsEach * meanFurther, hostSecondsEach };
 }
 
-/** Times of which none is much longer than the middle one. */
-function capped(times: readonly number[]): number[] {
-  const most = LONGEST * median(times);
-  return times.map((time) => Math.min(time, most));
+function mean(values: readonly number[]): number {
+  return sum(values) / values.length;
 }
 
 function median(values: readonly number[]): number {

@@ -9,6 +9,7 @@ import { inspectModel } from '../model/inspect.js';
 import { BUNDLED_MODEL, readModelFolder, type ModelFolder } from '../model/modelFolder.js';
 import { openModel } from '../model/openModel.js';
 import { openOnDevices } from '../pipeline/options/openOnDevices.js';
+import { Activity } from '../pipeline/activity.js';
 import { Pipeline } from '../pipeline/pipeline.js';
 import { causeOf } from './apiError.js';
 import { createApp } from './app.js';
@@ -78,9 +79,11 @@ export async function startServer(config: ServerConfig, { log, signal }: StartOp
   const stop = new AbortController();
   // Every request adds a listener.
   setMaxListeners(0, stop.signal);
+  const activity = new Activity();
   const open = ({ folder }: ServedModel) =>
     Pipeline.open(folder, {
       ...onDevices,
+      activity,
       devices,
       signal: stop.signal,
       onBatch: (report) => metrics.batch(report),

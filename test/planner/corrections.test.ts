@@ -81,7 +81,7 @@ function noise(spread: number): () => number {
 /** Images one after the other, as `auto` generates them. @param slownessOf how much slower the machine is at image k */
 function images(truth: Truth, first: Measurements, steps: number, slownessOf: (k: number) => number = () => 1) {
   const recent = new RecentRuns();
-  const vary = noise(0.1);
+  const vary = noise(0.06);
   const planned = (known: Measurements) => {
     const machine = machineOf(curveOf(known, truth.padded)!);
     return { known, machine, chosen: plan({ steps, windows: [] }, machine).chosen };

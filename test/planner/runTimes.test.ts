@@ -42,7 +42,7 @@ test('the cost of the host is that between batches, by the evaluations of the ba
   const slow = (evaluations: number) => one + each * (evaluations - 1);
   for (const runs of [
     thrice(run(parallel, latency, slow)),
-    [run(serial, latency, slow), run(parallel, latency, slow)],
+    [serial, parallel, serial].map((one) => run(one, latency, slow)),
   ]) {
     const learned = withRunTimes(KNOWN, runs);
     near(learned.hostSeconds, one);
@@ -64,6 +64,10 @@ test('serial runs change the cost of further evaluations by the same factor', ()
   // Of a host of which nothing is known, they say what one evaluation costs.
   const unknown = { ...KNOWN, hostSeconds: undefined };
   near(withRunTimes(unknown, thrice(run(serial, latency, () => 0.02))).hostSeconds, 0.02);
+  const none = withRunTimes({ ...KNOWN, hostSeconds: 0, hostSecondsEach: 0 }, thrice(run(serial, latency, () => 0.02)));
+  assert.equal(none.hostSecondsEach, undefined);
+  // Starting a batch may be most of it.
+  near(withRunTimes(KNOWN, thrice(run(parallel, latency, (count) => 0.3 + 0.01 * count))).hostSecondsEach, 0.01);
 });
 
 test('sizes that the runs did not have change as much as the others, so that a busy machine favours no sampler', () => {
@@ -75,11 +79,20 @@ test('sizes that the runs did not have change as much as the others, so that a b
   near(secondsOf(mixed, 8), 0.08);
 });
 
-test('what is known stands if runs took as long within a tenth', () => {
+test('what is known stands unless each of three runs took longer, or each shorter', () => {
   const stands = (...runs: TimedRun[]) => assert.equal(withRunTimes(KNOWN, runs), KNOWN);
   stands(run(serial), run(parallel), run(serial));
-  stands(...thrice(run(parallel, (rows) => 1.09 * latency(rows))));
-  stands(...thrice(run(serial, latency, () => 0.0025)));
+  stands(...thrice(run(parallel, (rows) => 1.06 * latency(rows))));
+  stands(...thrice(run(serial, latency, () => 0.002)));
+  // One that was slower, or runs of which some were slower and some faster.
+  const slower = run(serial, (rows) => 4 * latency(rows));
+  stands(run(serial), slower, run(serial));
+  stands(
+    slower,
+    slower,
+    run(serial, (rows) => latency(rows) / 2),
+  );
+  stands(slower, slower);
   // Too few batches, no batches of a known size, and no runs.
   stands(...thrice(run([1], (rows) => 9 * latency(rows))));
   stands(...thrice(run(Array<number>(9).fill(3), () => 1)));
@@ -113,10 +126,24 @@ test('decoding and other work between batches is none of the host', () => {
   assert.equal(withRunTimes(KNOWN, thrice(run(serial, latency, () => -0.001))), KNOWN);
 });
 
-test('no part of the cost of the host is below 0', () => {
-  const falling = withRunTimes(KNOWN, thrice(run(parallel, latency, (count) => 0.3 / count)));
-  assert.ok(falling.hostSeconds! > 0);
-  assert.equal(falling.hostSecondsEach, 0);
-  const steep = withRunTimes(KNOWN, thrice(run(parallel, latency, (count) => Math.max(0, 0.1 * (count - 3)))));
-  assert.ok(steep.hostSeconds! >= 0 && steep.hostSecondsEach! > 0);
+test('whatever the gaps are, the first evaluation of a batch costs the host at least what a further one does', () => {
+  for (const power of [-2, -1, 0, 0.5, 1, 1.3, 2, 3])
+    for (const offset of [0, 0.1, 1]) {
+      const gap = (count: number) => 0.03 * count ** power + offset;
+      const runs = thrice(run(parallel, (rows) => 2 * latency(rows), gap));
+      const { hostSeconds, hostSecondsEach } = withRunTimes(KNOWN, runs);
+      assert.ok(
+        hostSecondsEach! >= 0 && hostSeconds! > 0.999 * hostSecondsEach!,
+        `${power}, ${offset}: ${hostSeconds}`,
+      );
+    }
+});
+
+test('gaps after batches of about the same size change both parts of the cost of the host by one factor', () => {
+  const sizes = [...Array<number>(20).fill(16), 15, 14, 16];
+  const known = { ...KNOWN, hostSecondsEach: 0.0005 };
+  const uneven = (count: number) => (count === 16 ? 0.05 : 0.2);
+  const { hostSeconds, hostSecondsEach } = withRunTimes(known, thrice(run(sizes, latency, uneven)));
+  assert.ok(hostSeconds! > 0.004);
+  near(hostSecondsEach! / hostSeconds!, 0.5);
 });
