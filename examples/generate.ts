@@ -7,7 +7,9 @@ const run = pipeline.generate({ prompt: 'a red ball on the beach', steps: 50, se
 for await (const event of run) {
   if (event.type === 'iteration') console.log(`iteration ${event.iteration}: next change ${event.residual ?? '-'}`);
 }
-const [image] = (await run.result).images;
-if (image.rgb) await writeFile('red-ball.png', await encodePng(image.rgb));
-console.log(image.status, image.evaluations);
+const { images } = await run.result;
+for (const { rgb, status, evaluations } of images) {
+  if (rgb) await writeFile('red-ball.png', await encodePng(rgb));
+  console.log(status, evaluations);
+}
 await pipeline.close();
