@@ -1,3 +1,4 @@
+import { mean } from '../statistics.js';
 import type { Measurement } from './benchmark.js';
 import type { BenchmarkCase } from './cases.js';
 import type { NoiseFloor } from './noiseFloor.js';
@@ -124,10 +125,6 @@ export function summaryTable(summaries: readonly Summary[], floors: readonly Noi
 export function markdown([header, ...rows]: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
   return [line(header), line(header.map(() => '---')), ...rows.map(line)].join('\n');
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
 function median(values: readonly number[]): number {

@@ -28,7 +28,7 @@ import { checkedDevices, checkedFolder, type OpenOptions } from './openOptions.j
 import { prepareRun, type PreparedRun } from './prepareRun.js';
 import type { GenerateEvent, GenerateForecast, GenerateResult, Phase } from './result.js';
 import { RWLock } from './rwLock.js';
-import { NO_ROOM, SamplerSelector, withinMemory, type SelectedSampler } from './selectSampler.js';
+import { NO_ROOM, SamplerSelector, stoppingRuleOf, withinMemory, type SelectedSampler } from './selectSampler.js';
 import { all, unlessAborted, untilAborted } from '../waiting.js';
 
 /** Parts of a pipeline other than its model and engine. */
@@ -105,7 +105,8 @@ export class Pipeline {
       const here = ModelMemory.atOnce(model).filter((graph) => graph !== network || !areEndpoints(devices));
       MemoryGuard.checkWeights(model, here, options.workers ?? 1, freeMemory());
     }
-    const files = graphFiles(model, options.precision ?? 'auto');
+    const { threads, workers, precision = 'auto', fused = true, cudaGraphs = true } = options;
+    const files = graphFiles(model, precision);
     const engine = await DeviceEngine.open(files, {
       ...options,
       devices,
@@ -113,7 +114,6 @@ export class Pipeline {
       endpoints: { ...options.endpoints, ...networkOf(model) },
     });
     try {
-      const { threads, workers, precision = 'auto', fused = true, cudaGraphs = true } = options;
       const variant = JSON.stringify([threads, workers, precision, fused, cudaGraphs]);
       return new Pipeline(model, engine, { ...options, variant, loadSeconds: (performance.now() - start) / 1000 });
     } catch (error) {
@@ -247,6 +247,7 @@ export class Pipeline {
       emit({ type: 'plan', sampler, choice: selected.choice, serialEvaluations });
       emit({ type: 'phase', phase: 'sampling', expected: expectedOf(selected) });
       const beganAlone = this.batches.runs === 0;
+      // Preparing and forecasts have no batches of the network, but take time of the devices and the host.
       const hasBeenAlone = this.activity.watch();
       this.batches.add(client, (event) => {
         emit(event);
@@ -417,9 +418,10 @@ function isOnly({ seeds, compare }: Settings): boolean {
 }
 
 /** Whether nothing but the work of a sampler that is forecast lies between the batches of one image: none is decoded there. */
-function showsHost({ sampler, previews, stopping }: Settings): boolean {
+function showsHost(settings: Settings): boolean {
+  const { sampler } = settings;
   if (sampler === 'serial') return true;
-  return (sampler === 'srds' || sampler === 'picard') && !previews && stopping === 'look-ahead';
+  return (sampler === 'srds' || sampler === 'picard') && !stoppingRuleOf(settings).decodesEach;
 }
 
 /** Evaluations that an image is expected to take; undefined without a forecast. */

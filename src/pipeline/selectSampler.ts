@@ -120,7 +120,8 @@ function planRequest(settings: Settings): PlanRequest {
   };
 }
 
-function stoppingRuleOf({ tolerance, maxIterations, stopping, pipelined, previews }: Settings): StoppingRule {
+/** How a run stops, as forecasts take it. */
+export function stoppingRuleOf({ tolerance, maxIterations, stopping, pipelined, previews }: Settings): StoppingRule {
   const looksAhead = stopping === 'look-ahead';
   return { tolerance, maxIterations, looksAhead, pipelined, decodesEach: previews || !looksAhead };
 }

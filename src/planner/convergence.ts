@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { plural } from '../errors.js';
 import type { Partition } from '../sampler/partition.js';
+import { mean, sum } from '../statistics.js';
 
 /** Iterations that a model took. */
 export interface ConvergenceRecord {
@@ -151,12 +152,7 @@ export function expectedPasses(
 function rampOf(partition: Partition): number {
   const first = Math.floor(0.4 * partition.length);
   if (first === 0) return 1;
-  const mean = (lengths: Partition) => sum(lengths) / lengths.length;
   return mean(partition.slice(0, first)) / mean(partition.slice(first));
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0);
 }
 
 /** Iterations after the first, relative to those at 0.1 grey levels. */

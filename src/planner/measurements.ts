@@ -79,7 +79,12 @@ export function agree(a: number, b: number): boolean {
 
 /** Whether half of the times are about as short as a quarter of them. */
 export function areSteady(times: readonly number[]): boolean {
-  return agree(typical(times), times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)]);
+  return agree(typical(times), median(times));
+}
+
+/** The middle one, or the larger of two. */
+export function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 }
 
 /** The first quartile: other work on the machine only adds time. */

@@ -1,6 +1,7 @@
 import { hostTime, type HostCost } from '../run/simulate.js';
+import { mean, sum } from '../statistics.js';
 import { measuredHostSeconds } from './hostTime.js';
-import { areSteady, inOrder, typical, UNMEASURED, type Measurements } from './measurements.js';
+import { areSteady, inOrder, median, typical, UNMEASURED, type Measurements } from './measurements.js';
 
 /** The fewest times of a size of batches that are used. */
 const MIN_TIMES = 3;
@@ -74,32 +75,23 @@ export function batchSeconds({ begin, end }: TimedBatch): number {
  * @returns `known` itself if it stands
  */
 export function withRunTimes(known: Measurements, runs: readonly TimedRun[]): Measurements {
-  const secondsOf = new Map(known.points.map(({ rows, seconds }) => [rows, seconds]));
-  const batches = capped(runs.flatMap(timesOf)).filter(({ size }) => secondsOf.has(size));
-  const gaps = capped(runs.flatMap(gapsOf));
-  const ratios = runs.map((_, k) => {
-    const ofRun = (times: readonly Time[]) => times.filter(({ run }) => run === k);
-    const found = sum([...ofRun(batches), ...ofRun(gaps)].map(({ seconds }) => seconds));
-    const latencies = ofRun(batches).map(({ size }) => secondsOf.get(size) ?? 0);
-    const host = ofRun(gaps).map(({ size }) => hostTime(known, size));
-    const expected = sum([...latencies, ...host]);
-    return expected > 0 ? found / expected : 1;
-  });
+  const batches = capped(runs.flatMap((one, run) => latenciesOf(one, run, known)));
+  const gaps = capped(runs.flatMap((one, run) => gapsOf(one, run, known)));
+  const ratios = runs.map((_, k) => ratioOf([...batches, ...gaps].filter(({ run }) => run === k)));
   const isOff = ratios.every((ratio) => ratio > 1 + TOLERANCE) || ratios.every((ratio) => ratio < 1 - TOLERANCE);
   if (runs.length < RUNS || !isOff) return known;
   const seen = new Map<number, number>();
-  let [expected, found] = [0, 0];
-  for (const { rows, seconds } of known.points) {
-    const times = batches.filter(({ size }) => size === rows).map((time) => time.seconds);
-    if (times.length < MIN_TIMES || !areSteady(times)) continue;
-    seen.set(rows, mean(times));
-    expected += times.length * seconds;
-    found += sum(times);
+  const used: Time[] = [];
+  for (const { rows } of known.points) {
+    const times = batches.filter(({ size }) => size === rows);
+    const seconds = times.map((time) => time.seconds);
+    if (times.length < MIN_TIMES || !areSteady(seconds)) continue;
+    seen.set(rows, mean(seconds));
+    used.push(...times);
   }
   if (seen.size === 0) return known;
-  const points = known.points.map((point) => {
-    return { ...point, seconds: seen.get(point.rows) ?? (point.seconds * found) / expected };
-  });
+  const ratio = ratioOf(used);
+  const points = known.points.map((point) => ({ ...point, seconds: seen.get(point.rows) ?? ratio * point.seconds }));
   return { ...known, points, ...hostCost(known, gaps) };
 }
 
@@ -110,21 +102,31 @@ interface Time {
   /** Rows of a batch with those that pad it, or evaluations of the batch before a gap. */
   readonly size: number;
   readonly seconds: number;
+  /** Seconds by what is known. */
+  readonly expected: number;
 }
 
-/** The times of the batches of a run. The first one of a size may open its bucket, so it does not count. */
-function timesOf({ batches }: TimedRun, run: number): Time[] {
-  return batches
-    .filter(({ rows }, k) => batches.findIndex((batch) => batch.rows === rows) < k)
-    .map((batch) => ({ run, size: batch.rows, seconds: batchSeconds(batch) }));
+/** What times are of those that were expected; 1 of none. */
+function ratioOf(times: readonly Time[]): number {
+  const expected = sum(times.map((time) => time.expected));
+  return expected > 0 ? sum(times.map(({ seconds }) => seconds)) / expected : 1;
+}
+
+/** The times of the batches of a run that have known sizes. The first one of a size may open its bucket, so it does not count. */
+function latenciesOf({ batches }: TimedRun, run: number, { points }: Measurements): Time[] {
+  return points.flatMap(({ rows, seconds: expected }) => {
+    const [, ...others] = batches.filter((batch) => batch.rows === rows);
+    return others.map((batch) => ({ run, size: rows, seconds: batchSeconds(batch), expected }));
+  });
 }
 
 /** The gaps between the batches of a run that shows what the host takes. */
-function gapsOf({ batches, showsHost }: TimedRun, run: number): Time[] {
+function gapsOf({ batches, showsHost }: TimedRun, run: number, known: HostCost): Time[] {
   // What a batch returned is worked on before the next one begins.
   return (showsHost ? batches.slice(1) : []).map(({ begin }, k) => {
     const { end, evaluations } = batches[k];
-    return { run, size: evaluations, seconds: Math.max(0, begin - end) / 1000 };
+    const seconds = Math.max(0, begin - end) / 1000;
+    return { run, size: evaluations, seconds, expected: hostTime(known, evaluations) };
   });
 }
 
@@ -145,10 +147,10 @@ function hostCost(known: HostCost, gaps: readonly Time[]): HostCost {
   const further = gaps.map(({ size }) => size - 1);
   const times = gaps.map(({ seconds }) => seconds);
   if (Math.max(...further) - Math.min(...further) < MIN_SPREAD) {
-    const expected = sum(gaps.map(({ size }) => hostTime(known, size)));
-    if (expected === 0) return mean(further) === 0 ? { hostSeconds: mean(times), hostSecondsEach: undefined } : {};
     const { hostSeconds = 0, hostSecondsEach } = known;
-    const factor = sum(times) / expected;
+    const isKnown = gaps.some(({ expected }) => expected > 0);
+    if (!isKnown) return mean(further) === 0 ? { hostSeconds: mean(times), hostSecondsEach: undefined } : {};
+    const factor = ratioOf(gaps);
     return { hostSeconds: factor * hostSeconds, hostSecondsEach: hostSecondsEach && factor * hostSecondsEach };
   }
   const [meanTime, meanFurther] = [mean(times), mean(further)];
@@ -157,16 +159,4 @@ function hostCost(known: HostCost, gaps: readonly Time[]): HostCost {
   // The first evaluation costs what a further one does, and more.
   const hostSecondsEach = Math.min(Math.max(0, slope), meanTime / (meanFurther + 1));
   return { hostSeconds: meanTime - hostSecondsEach * meanFurther, hostSecondsEach };
-}
-
-function mean(values: readonly number[]): number {
-  return sum(values) / values.length;
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((a, b) => a + b, 0);
 }

@@ -131,8 +131,10 @@ function sorted<Item extends PendingEvaluation>(client: ClientQueue<Item>): Clie
   return inOrder ? client : { ...client, pending: pending.toSorted(byPriority) };
 }
 
-/** Orders pending evaluations of a client, the most urgent first. */
-export function byPriority({ priority: a }: PendingEvaluation, { priority: b }: PendingEvaluation): number {
+type Prioritized = Pick<PendingEvaluation, 'priority'>;
+
+/** Orders by priority, such as pending evaluations of a client: lower goes first, compared entry by entry. */
+export function byPriority({ priority: a }: Prioritized, { priority: b }: Prioritized): number {
   const length = Math.min(a.length, b.length);
   for (let k = 0; k < length; k++) if (a[k] !== b[k]) return a[k] - b[k];
   return a.length - b.length;

@@ -1,3 +1,5 @@
+import { byPriority } from '../run/nextBatch.js';
+import { sum } from '../statistics.js';
 import { ApiError } from './apiError.js';
 
 /**
@@ -162,9 +164,9 @@ export class Queue {
       const served = this.served.get(key) ?? 0;
       const sorted = line.toSorted((a, b) => b.job.priority - a.job.priority);
       // A key that has had a turn comes after those that are level with it.
-      return sorted.map((entry, turns) => ({ entry, rank: [running + turns, turns, served, arrival] }));
+      return sorted.map((entry, turns) => ({ entry, priority: [running + turns, turns, served, arrival] }));
     });
-    return places.sort((a, b) => compareEach(a.rank, b.rank)).map(({ entry }) => entry);
+    return places.sort(byPriority).map(({ entry }) => entry);
   }
 
   private count(key: string, change: 1 | -1): void {
@@ -216,18 +218,6 @@ function report(entry: Waiting, ahead: number): void {
   entry.ahead = ahead;
 }
 
-/** Compares numbers one by one, until some differ. */
-function compareEach(a: readonly number[], b: readonly number[]): number {
-  const at = a.findIndex((one, k) => one !== b[k]);
-  return at < 0 ? 0 : a[at] - b[at];
-}
-
 function placeOf({ job }: Waiting): ModelPlace {
   return job.place?.() ?? 'ready';
-}
-
-function sum(values: Iterable<number>): number {
-  let total = 0;
-  for (const value of values) total += value;
-  return total;
 }

@@ -24,17 +24,14 @@ const FULL = [2, 8, 16, 32, 64].map((rows) => ({ rows, milliseconds: 0.85 + rows
 const PROPORTIONAL = [2, 4, 8].map((rows) => ({ rows, milliseconds: 5 + 25 * rows }));
 
 type Times = typeof ROOMY;
-interface Truth extends LatencyCurve {
-  readonly padded: boolean;
-}
-const truthOf = (times: Times, hostSeconds: number, hostSecondsEach: number): Truth => ({
+const truthOf = (times: Times, hostSeconds: number, hostSecondsEach: number): LatencyCurve => ({
   points: times.map(({ rows, milliseconds }) => ({ rows, seconds: milliseconds / 1000 })),
   padded: times !== PROPORTIONAL,
   hostSeconds,
   hostSecondsEach,
 });
 /** What was measured: some multiple of the truth, and nothing of what further evaluations cost the host. */
-const measured = ({ points, hostSeconds }: Truth, factor = 1): Measurements => ({
+const measured = ({ points, hostSeconds }: LatencyCurve, factor = 1): Measurements => ({
   points: points.map(({ rows, seconds }) => ({ rows, seconds: factor * seconds, steady: true })),
   hostSeconds,
   complete: true,
@@ -46,7 +43,13 @@ const machineOf = (curve: LatencyCurve) => ({
 });
 
 /** The batches of a run, by how much slower the machine is at each. */
-function runOf(chosen: Candidate, steps: number, truth: Truth, maxRows: number, slowness: () => number): TimedBatch[] {
+function runOf(
+  chosen: Candidate,
+  steps: number,
+  truth: LatencyCurve,
+  maxRows: number,
+  slowness: () => number,
+): TimedBatch[] {
   const options = { x: Float32Array.of(0), steps: simulatedSteps(steps), solver: simulatedSolver(1) };
   const partition = chosen.sampler === 'srds' ? chosen.partition : undefined;
   const machine = partition ? srds({ ...options, partition }) : serial(options);
@@ -79,7 +82,7 @@ function noise(spread: number): () => number {
 }
 
 /** Images one after the other, as `auto` generates them. @param slownessOf how much slower the machine is at image k */
-function images(truth: Truth, first: Measurements, steps: number, slownessOf: (k: number) => number = () => 1) {
+function images(truth: LatencyCurve, first: Measurements, steps: number, slownessOf: (k: number) => number = () => 1) {
   const recent = new RecentRuns();
   const vary = noise(0.06);
   const planned = (known: Measurements) => {
@@ -110,7 +113,7 @@ for (const steps of [25, 100]) {
     truthOf(FULL, 0.0001, 0.00008),
     truthOf(PROPORTIONAL, 0.0003, 0.0001),
   ];
-  const serialSeconds = (truth: Truth) => steps * (latency(truth, ROWS) + hostTime(truth, 1));
+  const serialSeconds = (truth: LatencyCurve) => steps * (latency(truth, ROWS) + hostTime(truth, 1));
 
   test(`N = ${steps}: on hosts that further evaluations cost more than assumed, forecasts are right after four images`, () => {
     const [gpu, full] = hosts;

@@ -10,6 +10,7 @@ import {
 } from '../../onnx/graphInfo.js';
 import { ForeignOperators, gpuOperators, refusedOperator } from '../../onnx/foreignOperators.js';
 import { prepareModel, type BucketShape, type PreparedModel } from '../../onnx/prepare.js';
+import { sum } from '../../statistics.js';
 import { sizeOf } from '../../tensor/tensor.js';
 import type { GpuKernels } from '../cuda/kernels/gpuKernels.js';
 import type { OrtApi } from '../cuda/ortApi.js';
@@ -404,8 +405,4 @@ function readOutput(
   const output = outputData(type, new ArrayBuffer(end - position));
   channel.read([output], position);
   return output;
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((a, b) => a + b, 0);
 }
