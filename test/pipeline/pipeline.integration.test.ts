@@ -17,8 +17,12 @@ import {
   schedulerClass,
   type Reference,
 } from '../support/fixtures.js';
+import { ownCache } from '../support/cache.js';
 import { changeModel, makeUnwilling } from '../support/onnx.js';
 import { sharedPipeline, withGraphsOf } from '../support/pipelines.js';
+
+// Batches depend on what is known of the devices.
+ownCache();
 
 const scratch = mkdtempSync(join(tmpdir(), 'srds-'));
 after(() => rmSync(scratch, { recursive: true }));
